@@ -1,0 +1,394 @@
+//! What a step can do, as data. `Action<Text>` is what the author wrote; `Action<String>` is the same with every text
+//! rendered, which is what is journaled and carried out. Knows nothing of how an action is carried out.
+
+use std::collections::BTreeMap;
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+use super::parameter::Kind;
+use super::raw::Method;
+use super::text::{Text, TextError};
+use super::{Condition, Reference, Span};
+
+/// One thing to do.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action<T> {
+    Run(Run<T>),
+    Sql(Sql<T>),
+    Http(Http<T>),
+    Wait(Wait<T>),
+    Notify(Notify<T>),
+    Task(Task<T>),
+    Approve(Approve<T>),
+    /// The end of a nested runbook: all its steps are done.
+    Join,
+}
+
+/// A command.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Run<T> {
+    pub command: Command<T>,
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    pub cwd: Option<T>,
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    pub stdin: Option<T>,
+}
+
+/// A script for a shell, or a program with its arguments.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Command<T> {
+    /// The shell and its options, and the script as the last argument. Never templated.
+    Script { shell: Vec<String>, script: String },
+    Arguments(Vec<T>),
+}
+
+/// Statements or a query on SQLite files.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sql<T> {
+    pub database: T,
+    #[serde(default = "IndexMap::new", skip_serializing_if = "IndexMap::is_empty")]
+    pub attach: IndexMap<String, T>,
+    pub text: String,
+    /// Whether it is one query that only reads.
+    pub reads: bool,
+    #[serde(default = "IndexMap::new", skip_serializing_if = "IndexMap::is_empty")]
+    pub parameters: IndexMap<String, Argument<T>>,
+    pub transaction: bool,
+}
+
+/// An HTTP request.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Http<T> {
+    pub method: Method,
+    pub url: T,
+    #[serde(default = "IndexMap::new", skip_serializing_if = "IndexMap::is_empty")]
+    pub headers: IndexMap<String, Value<T>>,
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    pub body: Option<Body<T>>,
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls<T>>,
+}
+
+/// A request body.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Body<T> {
+    Text(T),
+    Json(Argument<T>),
+}
+
+/// Files with certificates and keys, in PEM.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Tls<T> {
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    pub ca: Option<T>,
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    pub cert: Option<T>,
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    pub key: Option<T>,
+}
+
+/// A length of time, or a condition on a repeated reading.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wait<T> {
+    /// A duration, as text because it may come from a parameter.
+    For(T),
+    Until {
+        until: Condition,
+        probe: Box<Action<T>>,
+        every: Span,
+        stable: u32,
+    },
+}
+
+/// A message to people.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Notify<T> {
+    pub content: Content<T>,
+    #[serde(default = "Vec::new", skip_serializing_if = "Vec::is_empty")]
+    pub to: Vec<T>,
+}
+
+/// A template by name, or the words themselves.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Content<T> {
+    Template(String),
+    Words { subject: T, body: T },
+}
+
+/// Something that a person does, and what they tell about it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Task<T> {
+    pub instructions: T,
+    #[serde(default = "IndexMap::new", skip_serializing_if = "IndexMap::is_empty")]
+    pub fields: IndexMap<String, Kind>,
+}
+
+/// A decision: go or no-go.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Approve<T> {
+    pub question: T,
+}
+
+/// A text, or a secret by name, which is read only at the moment of use and never stored.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Value<T> {
+    Text(T),
+    Secret { name: String, prefix: String },
+}
+
+/// A value with its type: a text that is one whole reference stands for the value itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Argument<T> {
+    Plain(Json),
+    Text(T),
+    List(Vec<Argument<T>>),
+    Map(IndexMap<String, Argument<T>>),
+}
+
+fn none<T>() -> Option<T> {
+    None
+}
+
+impl<T> Action<T> {
+    /// The word in the runbook that names this kind of action.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Action::Run(_) => "run",
+            Action::Sql(_) => "sql",
+            Action::Http(_) => "http",
+            Action::Wait(_) => "wait",
+            Action::Notify(_) => "notify",
+            Action::Task(_) => "task",
+            Action::Approve(_) => "approve",
+            Action::Join => "runbook",
+        }
+    }
+
+    /// Whether it changes nothing outside, so that there is nothing to undo and repeating it is harmless.
+    pub fn only_reads(&self) -> bool {
+        match self {
+            Action::Sql(sql) => sql.reads,
+            Action::Http(http) => matches!(http.method, Method::Get | Method::Head),
+            Action::Wait(_) | Action::Approve(_) | Action::Join => true,
+            Action::Run(_) | Action::Notify(_) | Action::Task(_) => false,
+        }
+    }
+
+    /// Whether a person carries it out.
+    pub fn is_for_a_person(&self) -> bool {
+        matches!(self, Action::Task(_) | Action::Approve(_))
+    }
+
+    /// The secrets that it uses.
+    pub fn secrets(&self) -> Vec<&str> {
+        match self {
+            Action::Http(http) => http.headers.values().filter_map(Value::secret).collect(),
+            Action::Wait(Wait::Until { probe, .. }) => probe.secrets(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl<T> Value<T> {
+    pub fn secret(&self) -> Option<&str> {
+        match self {
+            Value::Secret { name, .. } => Some(name),
+            Value::Text(_) => None,
+        }
+    }
+}
+
+impl Action<Text> {
+    /// Renders every text with `values`, the names in scope.
+    pub fn render(&self, values: &Json) -> Result<Action<String>, TextError> {
+        let one = |text: &Text| text.render(values);
+        Ok(match self {
+            Action::Run(run) => Action::Run(Run {
+                command: match &run.command {
+                    Command::Script { shell, script } => Command::Script { shell: shell.clone(), script: script.clone() },
+                    Command::Arguments(list) => Command::Arguments(list.iter().map(one).collect::<Result<_, _>>()?),
+                },
+                cwd: optional(&run.cwd, values)?,
+                stdin: optional(&run.stdin, values)?,
+            }),
+            Action::Sql(sql) => Action::Sql(Sql {
+                database: one(&sql.database)?,
+                attach: map(&sql.attach, one)?,
+                text: sql.text.clone(),
+                reads: sql.reads,
+                parameters: map(&sql.parameters, |argument| argument.render(values))?,
+                transaction: sql.transaction,
+            }),
+            Action::Http(http) => Action::Http(Http {
+                method: http.method,
+                url: one(&http.url)?,
+                headers: map(&http.headers, |value| value.render(values))?,
+                body: match &http.body {
+                    Some(Body::Text(text)) => Some(Body::Text(one(text)?)),
+                    Some(Body::Json(argument)) => Some(Body::Json(argument.render(values)?)),
+                    None => None,
+                },
+                tls: match &http.tls {
+                    Some(tls) => Some(Tls { ca: optional(&tls.ca, values)?, cert: optional(&tls.cert, values)?, key: optional(&tls.key, values)? }),
+                    None => None,
+                },
+            }),
+            Action::Wait(Wait::For(span)) => Action::Wait(Wait::For(one(span)?)),
+            Action::Wait(Wait::Until { until, probe, every, stable }) => {
+                let probe = Box::new(probe.render(values)?);
+                Action::Wait(Wait::Until { until: until.clone(), probe, every: *every, stable: *stable })
+            }
+            Action::Notify(notify) => Action::Notify(Notify {
+                content: match &notify.content {
+                    Content::Template(name) => Content::Template(name.clone()),
+                    Content::Words { subject, body } => Content::Words { subject: one(subject)?, body: one(body)? },
+                },
+                to: notify.to.iter().map(one).collect::<Result<_, _>>()?,
+            }),
+            Action::Task(task) => Action::Task(Task { instructions: one(&task.instructions)?, fields: task.fields.clone() }),
+            Action::Approve(approve) => Action::Approve(Approve { question: one(&approve.question)? }),
+            Action::Join => Action::Join,
+        })
+    }
+
+    /// Every text in it, for checking names.
+    pub fn texts(&self) -> Vec<&Text> {
+        match self {
+            Action::Run(run) => {
+                let arguments = match &run.command {
+                    Command::Script { .. } => [].as_slice(),
+                    Command::Arguments(list) => list.as_slice(),
+                };
+                arguments.iter().chain(&run.cwd).chain(&run.stdin).collect()
+            }
+            Action::Sql(sql) => {
+                let parameters = sql.parameters.values().flat_map(Argument::texts);
+                [&sql.database].into_iter().chain(sql.attach.values()).chain(parameters).collect()
+            }
+            Action::Http(http) => {
+                let headers = http.headers.values().filter_map(Value::text);
+                let body = http.body.iter().flat_map(|body| match body {
+                    Body::Text(text) => vec![text],
+                    Body::Json(argument) => argument.texts(),
+                });
+                let tls = http.tls.iter().flat_map(|tls| tls.ca.iter().chain(&tls.cert).chain(&tls.key));
+                [&http.url].into_iter().chain(headers).chain(body).chain(tls).collect()
+            }
+            Action::Wait(Wait::For(span)) => vec![span],
+            Action::Wait(Wait::Until { probe, .. }) => probe.texts(),
+            Action::Notify(notify) => {
+                let words = match &notify.content {
+                    Content::Template(_) => Vec::new(),
+                    Content::Words { subject, body } => vec![subject, body],
+                };
+                words.into_iter().chain(&notify.to).collect()
+            }
+            Action::Task(task) => vec![&task.instructions],
+            Action::Approve(approve) => vec![&approve.question],
+            Action::Join => Vec::new(),
+        }
+    }
+}
+
+impl Value<Text> {
+    pub fn render(&self, values: &Json) -> Result<Value<String>, TextError> {
+        Ok(match self {
+            Value::Text(text) => Value::Text(text.render(values)?),
+            Value::Secret { name, prefix } => Value::Secret { name: name.clone(), prefix: prefix.clone() },
+        })
+    }
+
+    pub fn text(&self) -> Option<&Text> {
+        match self {
+            Value::Text(text) => Some(text),
+            Value::Secret { .. } => None,
+        }
+    }
+}
+
+impl Argument<Text> {
+    pub fn from_json(json: &Json) -> Result<Argument<Text>, TextError> {
+        Ok(match json {
+            Json::String(text) => {
+                let text = Text::compile(text)?;
+                if text.is_dynamic() { Argument::Text(text) } else { Argument::Plain(json.clone()) }
+            }
+            Json::Array(items) => Argument::List(items.iter().map(Argument::from_json).collect::<Result<_, _>>()?),
+            Json::Object(fields) => {
+                let fields = fields.iter().map(|(name, value)| Ok((name.clone(), Argument::from_json(value)?)));
+                Argument::Map(fields.collect::<Result<_, TextError>>()?)
+            }
+            plain => Argument::Plain(plain.clone()),
+        })
+    }
+
+    /// The value itself with `values` in scope.
+    pub fn value(&self, values: &Json) -> Result<Json, TextError> {
+        Ok(match self {
+            Argument::Plain(json) => json.clone(),
+            Argument::Text(text) => match text.single_reference() {
+                Some(path) => look_up(values, &path).ok_or_else(|| TextError(format!("`{}` has no value at this point", path.join("."))))?.clone(),
+                None => Json::String(text.render(values)?),
+            },
+            Argument::List(items) => Json::Array(items.iter().map(|item| item.value(values)).collect::<Result<_, _>>()?),
+            Argument::Map(fields) => {
+                let fields = fields.iter().map(|(name, value)| Ok((name.clone(), value.value(values)?)));
+                Json::Object(fields.collect::<Result<_, TextError>>()?)
+            }
+        })
+    }
+
+    fn render(&self, values: &Json) -> Result<Argument<String>, TextError> {
+        self.value(values).map(Argument::Plain)
+    }
+
+    pub fn texts(&self) -> Vec<&Text> {
+        match self {
+            Argument::Plain(_) => Vec::new(),
+            Argument::Text(text) => vec![text],
+            Argument::List(items) => items.iter().flat_map(Argument::texts).collect(),
+            Argument::Map(fields) => fields.values().flat_map(Argument::texts).collect(),
+        }
+    }
+}
+
+/// The value that `path` leads to in `values`.
+pub fn look_up<'a>(values: &'a Json, path: &Reference) -> Option<&'a Json> {
+    path.iter().try_fold(values, |value, name| match value {
+        Json::Object(fields) => fields.get(name),
+        Json::Array(items) => items.get(name.parse::<usize>().ok()?),
+        _ => None,
+    })
+}
+
+impl Argument<String> {
+    /// The rendered value.
+    pub fn into_json(self) -> Json {
+        match self {
+            Argument::Plain(json) => json,
+            Argument::Text(text) => Json::String(text),
+            Argument::List(items) => Json::Array(items.into_iter().map(Argument::into_json).collect()),
+            Argument::Map(fields) => Json::Object(fields.into_iter().map(|(name, value)| (name, value.into_json())).collect()),
+        }
+    }
+}
+
+fn optional(text: &Option<Text>, values: &Json) -> Result<Option<String>, TextError> {
+    text.as_ref().map(|text| text.render(values)).transpose()
+}
+
+fn map<A, B>(entries: &IndexMap<String, A>, render: impl Fn(&A) -> Result<B, TextError>) -> Result<IndexMap<String, B>, TextError> {
+    entries.iter().map(|(name, value)| Ok((name.clone(), render(value)?))).collect()
+}
+
+/// Outputs of a step by name.
+pub type Outputs = BTreeMap<String, Json>;

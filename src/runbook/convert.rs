@@ -1,0 +1,324 @@
+//! One raw action to its domain form. Reports what a schema cannot say: two actions, a retry that is not safe, an unknown secret.
+
+use indexmap::IndexMap;
+
+use super::action::*;
+use super::model::{Act, Probe, Retry, Undo};
+use super::parameter::Kind;
+use super::raw::*;
+use super::source::{Mark, Segment};
+use super::problem::{Place, Problem, suggest};
+use super::{Condition, Span, Text};
+
+const ACTIONS: &str = "run, sql, http, wait, notify, task, approve or runbook";
+
+/// What the conversion of one step needs to know, and the problems it finds.
+pub struct Converter<'a> {
+    /// The step's node in its file.
+    pub mark: &'a Mark,
+    /// Where the step's key stands.
+    pub place: Place,
+    /// The names under `secrets`.
+    pub secrets: Vec<&'a str>,
+    pub problems: &'a mut Vec<Problem>,
+}
+
+impl Converter<'_> {
+    /// The act of a step, an undo or a release. `below` is the way from the step to it; `env` is what it inherits.
+    pub fn act(&mut self, raw: &RawAct, below: &[&str], env: &IndexMap<String, Value<Text>>) -> Option<Act> {
+        let action = self.action(raw, below)?;
+        let mut env = env.clone();
+        env.extend(self.values(&raw.env, below, "env"));
+        if let Some(RawRun::Map(map)) = &raw.run {
+            env.extend(self.values(&map.env, below, "env"));
+        }
+        let idempotent = raw.idempotent.unwrap_or(action.only_reads() || matches!(action, Action::Notify(_)));
+        if raw.retry.is_some() && !idempotent {
+            let help = "say `idempotent: true` if doing it twice does no harm; without it, a failed attempt may have had its effect";
+            self.report(below, "retry", "a step that is not idempotent is never repeated by itself".into(), Some(help.into()));
+        }
+        let wait_timeout = match &raw.wait {
+            Some(RawWait::Until(until)) => until.timeout.as_deref(),
+            _ => None,
+        };
+        if wait_timeout.is_some() && raw.timeout.is_some() {
+            self.report(below, "timeout", "the timeout stands here and under `wait`".into(), Some("keep one of the two".into()));
+        }
+        let probe = raw.probe.as_ref().and_then(|probe| self.probe(probe, below));
+        Some(Act {
+            action,
+            env,
+            timeout: span(raw.timeout.as_deref().or(wait_timeout)),
+            retry: raw.retry.as_ref().map(|retry| Retry {
+                attempts: retry.attempts,
+                backoff: span(retry.backoff.as_deref()).unwrap_or(Span::from_secs(1)),
+                max_backoff: span(retry.max_backoff.as_deref()).unwrap_or(Span::from_secs(60)),
+                jitter: retry.jitter.unwrap_or(0.1),
+            }),
+            idempotent,
+            probe,
+            expect: match &raw.expect {
+                None => Vec::new(),
+                Some(OneOrMany::One(one)) => vec![condition(one)],
+                Some(OneOrMany::Many(many)) => many.iter().map(|one| condition(one)).collect(),
+            },
+            capture: raw.capture.iter().map(|(name, source)| (name.clone(), condition(source))).collect(),
+        })
+    }
+
+    /// The undo of a step whose own act is `act`.
+    pub fn undo(&mut self, raw: Option<&RawUndo>, act: &Act) -> Undo {
+        match raw {
+            Some(RawUndo::None(_)) => Undo::Nothing,
+            Some(RawUndo::Act(raw)) => self.act(&raw.act, &["undo"], &act.env).map_or(Undo::Nothing, |act| Undo::Act(Box::new(act))),
+            None if act.action.only_reads() || matches!(act.action, Action::Notify(_)) => Undo::Nothing,
+            None => Undo::Unknown,
+        }
+    }
+
+    fn action(&mut self, raw: &RawAct, below: &[&str]) -> Option<Action<Text>> {
+        let named: Vec<&str> = [
+            ("run", raw.run.is_some()),
+            ("sql", raw.sql.is_some()),
+            ("http", raw.http.is_some()),
+            ("wait", raw.wait.is_some()),
+            ("notify", raw.notify.is_some()),
+            ("task", raw.task.is_some()),
+            ("approve", raw.approve.is_some()),
+        ]
+        .into_iter()
+        .filter_map(|(name, there)| there.then_some(name))
+        .collect();
+        self.exactly_one(&named, below)?;
+        Some(if let Some(run) = &raw.run {
+            Action::Run(self.run(run, below)?)
+        } else if let Some(sql) = &raw.sql {
+            Action::Sql(self.sql(sql, below)?)
+        } else if let Some(http) = &raw.http {
+            Action::Http(self.http(http, below)?)
+        } else if let Some(wait) = &raw.wait {
+            match wait {
+                RawWait::For(time) => Action::Wait(Wait::For(text(time))),
+                RawWait::Until(until) => {
+                    let mut way = below.to_vec();
+                    way.extend(["wait", "probe"]);
+                    let probe = Box::new(self.read(&until.probe.read, &way)?);
+                    let every = span(until.every.as_deref()).unwrap_or(Span::from_secs(5));
+                    Action::Wait(Wait::Until { until: condition(&until.until), probe, every, stable: until.stable.unwrap_or(1) })
+                }
+            }
+        } else if let Some(notify) = &raw.notify {
+            Action::Notify(self.notify(notify, below)?)
+        } else if let Some(task) = &raw.task {
+            Action::Task(match task {
+                RawTask::Instructions(words) => Task { instructions: text(words), fields: IndexMap::new() },
+                RawTask::Map(map) => Task {
+                    instructions: text(&map.instructions),
+                    fields: map.fields.iter().map(|(name, field)| (name.clone(), Kind::from(field))).collect(),
+                },
+            })
+        } else {
+            let question = match raw.approve.as_ref()? {
+                RawApprove::Question(question) => question,
+                RawApprove::Map(map) => &map.question,
+            };
+            Action::Approve(Approve { question: text(question) })
+        })
+    }
+
+    /// Reports none or several actions; both are as easily a slip of the indentation as of the mind.
+    pub fn exactly_one(&mut self, named: &[&str], below: &[&str]) -> Option<()> {
+        let message = match named {
+            [_] => return Some(()),
+            [] => "there is no action here".to_owned(),
+            several => format!("there are {} actions here: {}", several.len(), several.join(", ")),
+        };
+        let help = if named.is_empty() { format!("give it one of {ACTIONS}") } else { "make a step of each".to_owned() };
+        let place = below.last().map_or(self.place, |_| self.key_place(below));
+        self.problems.push(Problem::new(place, message, Some(help)));
+        None
+    }
+
+    fn run(&mut self, raw: &RawRun, below: &[&str]) -> Option<Run<Text>> {
+        let default_shell = || vec!["/bin/sh".to_owned(), "-euc".to_owned()];
+        Some(match raw {
+            RawRun::Script(script) => Run { command: Command::Script { shell: default_shell(), script: script.clone() }, cwd: None, stdin: None },
+            RawRun::Arguments(list) => Run { command: self.arguments(list, below)?, cwd: None, stdin: None },
+            RawRun::Map(map) => {
+                let command = match (&map.script, &map.command) {
+                    (Some(script), None) => Command::Script { shell: map.shell.clone().unwrap_or_else(default_shell), script: script.clone() },
+                    (None, Some(list)) => self.arguments(list, below)?,
+                    _ => {
+                        self.report(below, "run", "exactly one of script and command belongs here".into(), None);
+                        return None;
+                    }
+                };
+                Run { command, cwd: map.cwd.as_deref().map(text), stdin: map.stdin.as_deref().map(text) }
+            }
+        })
+    }
+
+    fn arguments(&mut self, list: &[RawScalar], below: &[&str]) -> Option<Command<Text>> {
+        if list.is_empty() {
+            self.report(below, "run", "the list of arguments is empty".into(), Some("the first item is the program".into()));
+            return None;
+        }
+        Some(Command::Arguments(list.iter().map(scalar_text).collect()))
+    }
+
+    fn sql(&mut self, raw: &RawSql, below: &[&str]) -> Option<Sql<Text>> {
+        let (sql, reads) = match (&raw.statement, &raw.query) {
+            (Some(statement), None) => (statement, false),
+            (None, Some(query)) => (query, true),
+            _ => {
+                let help = "a query only reads and has rows; a statement changes something";
+                self.report(below, "sql", "exactly one of statement and query belongs here".into(), Some(help.into()));
+                return None;
+            }
+        };
+        Some(Sql {
+            database: text(&raw.database),
+            attach: raw.attach.iter().map(|(name, path)| (name.clone(), text(path))).collect(),
+            text: sql.clone(),
+            reads,
+            parameters: raw.parameters.iter().map(|(name, value)| (name.clone(), scalar_argument(value))).collect(),
+            transaction: raw.transaction.unwrap_or(!reads),
+        })
+    }
+
+    fn http(&mut self, raw: &RawHttp, below: &[&str]) -> Option<Http<Text>> {
+        let body = match (&raw.body, &raw.json) {
+            (Some(body), None) => Some(Body::Text(text(body))),
+            (None, Some(json)) => Some(Body::Json(Argument::from_json(json).ok()?)),
+            (None, None) => None,
+            (Some(_), Some(_)) => {
+                self.report(below, "http", "body and json stand side by side".into(), Some("keep one of the two".into()));
+                return None;
+            }
+        };
+        let tls = raw.tls.as_ref().map(|tls| Tls { ca: tls.ca.as_deref().map(text), cert: tls.cert.as_deref().map(text), key: tls.key.as_deref().map(text) });
+        Some(Http { method: raw.method, url: text(&raw.url), headers: self.values(&raw.headers, below, "http"), body, tls })
+    }
+
+    fn notify(&mut self, raw: &RawNotify, below: &[&str]) -> Option<Notify<Text>> {
+        let content = match (&raw.template, &raw.subject, &raw.body) {
+            (Some(name), None, None) => Content::Template(name.clone()),
+            (None, Some(subject), Some(body)) => Content::Words { subject: text(subject), body: text(body) },
+            _ => {
+                self.report(below, "notify", "a message is a template, or a subject with a body".into(), None);
+                return None;
+            }
+        };
+        Some(Notify { content, to: raw.to.iter().map(|to| text(to)).collect() })
+    }
+
+    fn probe(&mut self, raw: &RawProbe, below: &[&str]) -> Option<Probe> {
+        let mut way = below.to_vec();
+        way.push("probe");
+        Some(Probe { action: self.read(&raw.read, &way)?, done: condition(&raw.done), not_done: condition(&raw.not_done) })
+    }
+
+    fn read(&mut self, raw: &RawRead, way: &[&str]) -> Option<Action<Text>> {
+        let named: Vec<&str> = [("run", raw.run.is_some()), ("sql", raw.sql.is_some()), ("http", raw.http.is_some())]
+            .into_iter()
+            .filter_map(|(name, there)| there.then_some(name))
+            .collect();
+        self.exactly_one(&named, way)?;
+        let action = match (&raw.run, &raw.sql, &raw.http) {
+            (Some(run), ..) => Action::Run(self.run(run, way)?),
+            (_, Some(sql), _) => Action::Sql(self.sql(sql, way)?),
+            (.., Some(http)) => Action::Http(self.http(http, way)?),
+            _ => return None,
+        };
+        if !action.only_reads() && !matches!(action, Action::Run(_)) {
+            let help = "use a `query`, or a GET or HEAD request".to_owned();
+            self.report(way, named[0], "a probe must only read".into(), Some(help));
+        }
+        Some(action)
+    }
+
+    /// Environment variables or headers.
+    pub fn values(&mut self, raw: &IndexMap<String, RawValue>, below: &[&str], key: &str) -> IndexMap<String, Value<Text>> {
+        let mut values = IndexMap::new();
+        for (name, value) in raw {
+            if key == "env" && !is_variable(name) {
+                let help = "letters, digits and `_`, not beginning with a digit or with SWITCHOVER_".to_owned();
+                self.report(below, key, format!("`{name}` cannot be an environment variable"), Some(help));
+            }
+            let value = match value {
+                RawValue::Text(source) => Value::Text(text(source)),
+                RawValue::Bool(value) => Value::Text(text(&value.to_string())),
+                RawValue::Number(value) => Value::Text(text(&value.to_string())),
+                RawValue::Secret(used) => {
+                    if !self.secrets.contains(&used.secret.as_str()) {
+                        let help = suggest(&used.secret, self.secrets.iter().copied()).or_else(|| Some("declare it under `secrets`".into()));
+                        self.report(below, key, format!("the secret `{}` is not declared", used.secret), help);
+                    }
+                    Value::Secret { name: used.secret.clone(), prefix: used.prefix.clone() }
+                }
+            };
+            values.insert(name.clone(), value);
+        }
+        values
+    }
+
+    fn report(&mut self, below: &[&str], key: &str, message: String, help: Option<String>) {
+        let mut way = below.to_vec();
+        way.push(key);
+        let place = self.key_place(&way);
+        self.problems.push(Problem::new(place, message, help));
+    }
+
+    /// The place of the last key of `way` that stands in the file.
+    fn key_place(&self, way: &[&str]) -> Place {
+        let (mut mark, mut place) = (self.mark, self.place);
+        for key in way {
+            let Some(found) = mark.key(key) else { break };
+            place = found;
+            mark = mark.get(key).unwrap_or(mark);
+        }
+        place
+    }
+}
+
+/// Syntax was checked by the schema walk; a template that got past it fails when it is rendered.
+pub fn text(source: &str) -> Text {
+    Text::from(source)
+}
+
+fn condition(source: &str) -> Condition {
+    Condition::compile(source).unwrap_or_default()
+}
+
+pub fn span(source: Option<&str>) -> Option<Span> {
+    source.and_then(|source| source.parse().ok())
+}
+
+fn scalar_text(raw: &RawScalar) -> Text {
+    match raw {
+        RawScalar::Text(source) => text(source),
+        RawScalar::Bool(value) => text(&value.to_string()),
+        RawScalar::Number(value) => text(&value.to_string()),
+    }
+}
+
+fn scalar_argument(raw: &RawScalar) -> Argument<Text> {
+    match raw {
+        RawScalar::Text(source) if source.contains("{{") => Argument::Text(text(source)),
+        RawScalar::Text(source) => Argument::Plain(source.clone().into()),
+        RawScalar::Bool(value) => Argument::Plain((*value).into()),
+        RawScalar::Number(value) => Argument::Plain(value.clone().into()),
+    }
+}
+
+fn is_variable(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with(|c: char| c.is_ascii_digit())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+        && !name.starts_with("SWITCHOVER_")
+}
+
+/// The way to a key of a step, for looking up its place.
+pub fn way(keys: &[&str]) -> Vec<Segment> {
+    keys.iter().map(|key| Segment::Key((*key).to_owned())).collect()
+}

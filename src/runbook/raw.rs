@@ -1,0 +1,630 @@
+//! The shapes that an author writes, key by key. Their doc comments become the JSON Schema's descriptions, and the
+//! schema is what files are checked against: a key is described in one place. Knows nothing of what the keys mean.
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value as Json;
+
+/// A migration runbook: phases of steps, executed in the order of what they need.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawRunbook {
+    /// The runbook's name: letters, digits and dashes.
+    #[schemars(extend("format" = "id"))]
+    pub runbook: String,
+    /// One line that people read.
+    #[schemars(extend("format" = "template"))]
+    pub title: Option<String>,
+    /// What this migration does and why.
+    pub description: Option<String>,
+    /// The team that answers for it.
+    pub owner: Option<String>,
+    /// What may differ from run to run, by name.
+    #[serde(default)]
+    pub parameters: IndexMap<String, RawParameter>,
+    /// Secrets by name, and where each is read from. Their values are never stored.
+    #[serde(default)]
+    pub secrets: IndexMap<String, RawSecret>,
+    /// Named sets of parameter values, chosen with `--env`.
+    #[serde(default)]
+    pub environments: IndexMap<String, IndexMap<String, Json>>,
+    /// What no two runs may hold at once on this machine.
+    #[serde(default)]
+    pub locks: Vec<String>,
+    /// Environment variables for every command of the runbook.
+    #[serde(default)]
+    pub env: IndexMap<String, RawValue>,
+    /// The template to send at each occasion of the whole run.
+    #[serde(default)]
+    pub messages: RawOccasions,
+    /// The phases by id, in order. A phase waits for the one above it, unless it says `needs`.
+    pub phases: IndexMap<String, RawPhase>,
+}
+
+/// One parameter.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawParameter {
+    /// What kind of value it takes.
+    #[serde(rename = "type", default)]
+    pub kind: ParameterKind,
+    /// The value if none is given. Text may use the parameters above it: `{{ folder }}/backup`.
+    pub default: Option<Json>,
+    /// Whether a value must be given. Without a default it must.
+    pub required: Option<bool>,
+    /// The values allowed.
+    #[serde(rename = "enum")]
+    pub allowed: Option<Vec<Json>>,
+    /// A regular expression that the whole text must match.
+    #[schemars(extend("format" = "regex"))]
+    pub pattern: Option<String>,
+    /// What it is for.
+    pub description: Option<String>,
+}
+
+/// The kinds of parameter values.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, serde::Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ParameterKind {
+    #[default]
+    String,
+    Integer,
+    Number,
+    Boolean,
+    Duration,
+    List,
+    Map,
+}
+
+/// Where a secret is read from: exactly one of the three.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
+pub struct RawSecret {
+    /// An environment variable of the operator.
+    pub env: Option<String>,
+    /// A file; one line break at its end is dropped.
+    pub file: Option<String>,
+    /// A command, as a list of arguments; what it prints, less one line break at the end.
+    pub command: Option<Vec<String>>,
+}
+
+/// The occasions of a whole run, each with the name of a template.
+#[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub struct RawOccasions {
+    /// The run begins.
+    pub start: Option<String>,
+    /// Production goes down: a step with `downtime: begins` begins.
+    pub downtime_starts: Option<String>,
+    /// Production is back: a step with `downtime: ends` succeeded, or the one that began it was undone.
+    pub downtime_over: Option<String>,
+    /// The run waits for a person: a task, an approval, a step in doubt.
+    pub waiting: Option<String>,
+    /// A step failed and the run stops.
+    pub failure: Option<String>,
+    /// Rolling back begins.
+    pub rollback_began: Option<String>,
+    /// Everything is undone.
+    pub rolled_back: Option<String>,
+    /// The run finished.
+    pub success: Option<String>,
+    /// The closing account, after success or rollback.
+    pub report: Option<String>,
+}
+
+/// A phase of the migration.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawPhase {
+    /// One line that people read.
+    #[schemars(extend("format" = "template"))]
+    pub title: Option<String>,
+    /// The phases it waits for, instead of the one above it.
+    pub needs: Option<Vec<String>>,
+    /// Templates to send when the phase starts, succeeds or fails.
+    #[serde(default)]
+    pub messages: RawPhaseMessages,
+    /// The steps by id, in order. A step waits for the one above it, unless it says `needs`.
+    pub steps: IndexMap<String, RawStep>,
+}
+
+/// The occasions of a phase, each with the name of a template.
+#[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawPhaseMessages {
+    /// Its first step begins.
+    pub start: Option<String>,
+    /// All its steps are done.
+    pub success: Option<String>,
+    /// One of its steps failed and the run stops or goes back.
+    pub failure: Option<String>,
+}
+
+/// A step: exactly one action, and the keys that all actions share.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct RawStep {
+    /// One line that people read: what this step does.
+    #[schemars(extend("format" = "template"))]
+    pub title: Option<String>,
+    /// Why, and what to know about it.
+    #[schemars(extend("format" = "template"))]
+    pub description: Option<String>,
+    /// Who does it, or answers for it.
+    pub role: Option<String>,
+    /// The steps it waits for, instead of the one above it. `[]`: only for the phases before.
+    pub needs: Option<Vec<String>>,
+    /// A condition; if it does not hold when the step's turn comes, the step is skipped.
+    #[schemars(extend("format" = "cel"))]
+    pub when: Option<String>,
+    /// How to take it back: an action with its own keys, or `none` if there is nothing to take back.
+    pub undo: Option<RawUndo>,
+    /// What happens when it fails: pause (the default), rollback, or continue.
+    #[serde(default)]
+    pub on_failure: OnFailure,
+    /// How long it should take.
+    #[schemars(extend("format" = "duration"))]
+    pub estimate: Option<String>,
+    /// Production goes down when this step begins, or is back when it ends.
+    pub downtime: Option<Downtime>,
+    /// From here on there is no way back: rolling back stops here.
+    #[serde(default)]
+    pub point_of_no_return: bool,
+    /// Runs a copy of the step for each item of a list or map that is known before the run.
+    pub for_each: Option<RawForEach>,
+    /// It changes something only for a while: up to which step, and how it is released.
+    pub hold: Option<RawHold>,
+    /// What to try when it fails, shown with the failure.
+    #[serde(default)]
+    #[schemars(inner(extend("format" = "template")))]
+    pub hints: Vec<String>,
+    /// Runs another runbook's phases in this place.
+    pub runbook: Option<RawNested>,
+    #[serde(flatten)]
+    pub act: RawAct,
+}
+
+/// An action and the keys about how it is carried out.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+pub struct RawAct {
+    /// A command: a shell script, a list of arguments, or a map.
+    pub run: Option<RawRun>,
+    /// A statement or query on a database.
+    pub sql: Option<RawSql>,
+    /// An HTTP request.
+    pub http: Option<RawHttp>,
+    /// Time that must pass, or a condition that must come true.
+    pub wait: Option<RawWait>,
+    /// A message to people.
+    pub notify: Option<RawNotify>,
+    /// Something that a person does, and says so.
+    pub task: Option<RawTask>,
+    /// A decision: go or no-go.
+    pub approve: Option<RawApprove>,
+    /// Environment variables of its command.
+    #[serde(default)]
+    pub env: IndexMap<String, RawValue>,
+    /// The longest it may take; then it is stopped and has failed.
+    #[schemars(extend("format" = "duration"))]
+    pub timeout: Option<String>,
+    /// Tries again after a failure. Needs `idempotent: true`, unless the action only reads.
+    pub retry: Option<RawRetry>,
+    /// Doing it twice does no more than doing it once. Only then it is ever repeated without a person's word.
+    pub idempotent: Option<bool>,
+    /// A read-only action that tells whether this one has been done.
+    pub probe: Option<Box<RawProbe>>,
+    /// Conditions on the result; one that does not hold is a failure.
+    #[schemars(extend("format" = "cel"))]
+    pub expect: Option<OneOrMany>,
+    /// Outputs to keep, by name, each an expression over the result.
+    #[serde(default)]
+    #[schemars(extend("additionalProperties" = {"type": "string", "format": "cel"}))]
+    pub capture: IndexMap<String, String>,
+}
+
+/// One text or a list of them.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum OneOrMany {
+    One(#[schemars(extend("format" = "cel"))] String),
+    Many(#[schemars(inner(extend("format" = "cel")))] Vec<String>),
+}
+
+/// `none`, or the action that takes the step back.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum RawUndo {
+    None(NoneWord),
+    Act(Box<RawUndoAct>),
+}
+
+/// The word that says that there is nothing to take back.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum NoneWord {
+    None,
+}
+
+/// The action that takes the step back.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct RawUndoAct {
+    #[serde(flatten)]
+    pub act: RawAct,
+}
+
+/// A read-only action and how to read its result.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct RawProbe {
+    /// True of the result if the step has been done.
+    #[schemars(extend("format" = "cel"))]
+    pub done: String,
+    /// True of the result if the step has certainly not been done.
+    #[schemars(extend("format" = "cel"))]
+    pub not_done: String,
+    #[serde(flatten)]
+    pub read: RawRead,
+}
+
+/// An action that changes nothing.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub struct RawRead {
+    /// A command that only reads.
+    pub run: Option<RawRun>,
+    /// A query.
+    pub sql: Option<RawSql>,
+    /// A GET or HEAD request.
+    pub http: Option<RawHttp>,
+}
+
+/// Up to where a held change lasts, and how it is released.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawHold {
+    /// The step with whose end the hold is released.
+    pub until: String,
+    /// The action that releases it.
+    pub release: RawUndoAct,
+}
+
+/// What a step is repeated over.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum RawForEach {
+    Items(Vec<Json>),
+    Expression(#[schemars(extend("format" = "cel"))] String),
+    Limited(RawForEachIn),
+}
+
+/// What a step is repeated over, with limits.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawForEachIn {
+    /// A list, a map, or an expression over parameters that gives one.
+    #[serde(rename = "in")]
+    pub over: RawItems,
+    /// How many copies may run at once.
+    #[schemars(range(min = 1))]
+    pub max_parallel: Option<u32>,
+    /// How many copies may fail before the step has failed.
+    #[serde(default)]
+    pub max_failures: u32,
+}
+
+/// A list, a map, or an expression over parameters.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum RawItems {
+    List(Vec<Json>),
+    Expression(#[schemars(extend("format" = "cel"))] String),
+    Map(IndexMap<String, Json>),
+}
+
+/// When and how often to try again.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawRetry {
+    /// How many attempts in all.
+    #[schemars(range(min = 1, max = 100))]
+    pub attempts: u32,
+    /// The pause before the second attempt; it doubles each time. Default 1s.
+    #[schemars(extend("format" = "duration"))]
+    pub backoff: Option<String>,
+    /// The longest pause. Default 1m.
+    #[schemars(extend("format" = "duration"))]
+    pub max_backoff: Option<String>,
+    /// The share of each pause that is left to chance, 0 to 1. Default 0.1.
+    #[schemars(range(min = 0, max = 1))]
+    pub jitter: Option<f64>,
+}
+
+/// A text, number or boolean, or a secret by name.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum RawValue {
+    Text(#[schemars(extend("format" = "template"))] String),
+    Bool(bool),
+    Number(serde_json::Number),
+    Secret(RawSecretUse),
+}
+
+/// The use of a secret.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawSecretUse {
+    /// Its name under `secrets`.
+    pub secret: String,
+    /// Text put before it, such as `Bearer `.
+    #[serde(default)]
+    pub prefix: String,
+}
+
+/// A command.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum RawRun {
+    Script(#[schemars(extend("format" = "script"))] String),
+    Arguments(#[schemars(inner(extend("format" = "template")))] Vec<RawScalar>),
+    Map(RawRunMap),
+}
+
+/// A command with its surroundings: `script` or `command`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawRunMap {
+    /// A script for the shell. Never templated: values reach it as environment variables.
+    #[schemars(extend("format" = "script"))]
+    pub script: Option<String>,
+    /// A program and its arguments, without a shell.
+    #[schemars(inner(extend("format" = "template")))]
+    pub command: Option<Vec<RawScalar>>,
+    /// The shell and its options; the script is its last argument. Default `[/bin/sh, -euc]`.
+    pub shell: Option<Vec<String>>,
+    /// The folder to run in.
+    #[schemars(extend("format" = "template"))]
+    pub cwd: Option<String>,
+    /// Environment variables.
+    #[serde(default)]
+    pub env: IndexMap<String, RawValue>,
+    /// What it reads on standard input.
+    #[schemars(extend("format" = "template"))]
+    pub stdin: Option<String>,
+}
+
+/// A text, number or boolean.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum RawScalar {
+    Text(#[schemars(extend("format" = "template"))] String),
+    Bool(bool),
+    Number(serde_json::Number),
+}
+
+/// A statement or a query, on SQLite. The text is never templated: values are bound by `:name`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawSql {
+    /// The database file.
+    #[schemars(extend("format" = "template"))]
+    pub database: String,
+    /// More database files, attached under their names.
+    #[serde(default)]
+    #[schemars(extend("additionalProperties" = {"type": "string", "format": "template"}))]
+    pub attach: IndexMap<String, String>,
+    /// Statements that change something, one after another.
+    #[schemars(extend("format" = "sql"))]
+    pub statement: Option<String>,
+    /// One query that only reads; its rows are in `rows`.
+    #[schemars(extend("format" = "sql"))]
+    pub query: Option<String>,
+    /// Values for `:name` in the text.
+    #[serde(default)]
+    pub parameters: IndexMap<String, RawScalar>,
+    /// Whether all statements are one transaction. Default true.
+    pub transaction: Option<bool>,
+}
+
+/// An HTTP request.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawHttp {
+    /// The method. Default GET.
+    #[serde(default)]
+    pub method: Method,
+    /// The address, http or https.
+    #[schemars(extend("format" = "template"))]
+    pub url: String,
+    /// Request headers.
+    #[serde(default)]
+    pub headers: IndexMap<String, RawValue>,
+    /// The body as text.
+    #[schemars(extend("format" = "template"))]
+    pub body: Option<String>,
+    /// The body as a value, sent as JSON; the texts in it are templates.
+    pub json: Option<Json>,
+    /// Certificates, for https.
+    pub tls: Option<RawTls>,
+}
+
+/// The request methods.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, serde::Serialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Method {
+    #[default]
+    Get,
+    Head,
+    Post,
+    Put,
+    Patch,
+    Delete,
+}
+
+/// Certificates for https.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawTls {
+    /// A file of certificates to trust, in PEM, instead of the public ones.
+    #[schemars(extend("format" = "template"))]
+    pub ca: Option<String>,
+    /// A file with the client's certificate, in PEM.
+    #[schemars(extend("format" = "template"))]
+    pub cert: Option<String>,
+    /// A file with the client's key, in PEM.
+    #[schemars(extend("format" = "template"))]
+    pub key: Option<String>,
+}
+
+/// A length of time, or a condition on a repeated reading.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum RawWait {
+    For(#[schemars(extend("format" = "duration-template"))] String),
+    Until(Box<RawWaitUntil>),
+}
+
+/// A condition on a repeated reading.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawWaitUntil {
+    /// The condition over the reading.
+    #[schemars(extend("format" = "cel"))]
+    pub until: String,
+    /// The read-only action that gives a reading.
+    pub probe: RawReading,
+    /// The pause between two readings. Default 5s.
+    #[schemars(extend("format" = "duration"))]
+    pub every: Option<String>,
+    /// How many readings in a row must meet the condition. Default 1.
+    #[schemars(range(min = 1, max = 1000))]
+    pub stable: Option<u32>,
+    /// The longest it may take; then the step has failed.
+    #[schemars(extend("format" = "duration"))]
+    pub timeout: Option<String>,
+}
+
+/// A read-only action that gives a reading.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct RawReading {
+    #[serde(flatten)]
+    pub read: RawRead,
+}
+
+/// A message: a template by name, or a subject and a body.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawNotify {
+    /// The name of a template.
+    pub template: Option<String>,
+    /// The subject line, instead of a template.
+    #[schemars(extend("format" = "template"))]
+    pub subject: Option<String>,
+    /// The text, instead of a template.
+    #[schemars(extend("format" = "template"))]
+    pub body: Option<String>,
+    /// Who is told.
+    #[serde(default)]
+    #[schemars(inner(extend("format" = "template")))]
+    pub to: Vec<String>,
+}
+
+/// Something that a person does.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum RawTask {
+    Instructions(#[schemars(extend("format" = "template"))] String),
+    Map(RawTaskMap),
+}
+
+/// Something that a person does, and what they tell about it.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawTaskMap {
+    /// What to do.
+    #[schemars(extend("format" = "template"))]
+    pub instructions: String,
+    /// What the person fills in, kept as outputs.
+    #[serde(default)]
+    pub fields: IndexMap<String, RawField>,
+}
+
+/// One thing that a person fills in.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawField {
+    /// What kind of value it takes.
+    #[serde(rename = "type", default)]
+    pub kind: ParameterKind,
+    /// What it is for.
+    pub description: Option<String>,
+    /// The values allowed.
+    #[serde(rename = "enum")]
+    pub allowed: Option<Vec<Json>>,
+    /// A regular expression that the whole text must match.
+    #[schemars(extend("format" = "regex"))]
+    pub pattern: Option<String>,
+    /// Whether it must be filled in. Default true.
+    pub required: Option<bool>,
+}
+
+/// A decision: go or no-go.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum RawApprove {
+    Question(#[schemars(extend("format" = "template"))] String),
+    Map(RawApproveMap),
+}
+
+/// A decision with its question.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawApproveMap {
+    /// What is decided.
+    #[schemars(extend("format" = "template"))]
+    pub question: String,
+}
+
+/// Another runbook in this place.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum RawNested {
+    File(String),
+    Map(RawNestedMap),
+}
+
+/// Another runbook in this place, with its parameters.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawNestedMap {
+    /// Its file, relative to this one.
+    pub file: String,
+    /// Values for its parameters; texts are templates in this runbook.
+    #[serde(default)]
+    pub parameters: IndexMap<String, Json>,
+}
+
+/// What happens when a step fails.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, serde::Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnFailure {
+    /// Stop and leave the decision to the operator.
+    #[default]
+    Pause,
+    /// Undo everything.
+    Rollback,
+    /// Go on as if it had been skipped.
+    Continue,
+}
+
+/// A mark on the time line of production.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, serde::Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Downtime {
+    /// Production goes down when the step begins.
+    Begins,
+    /// Production is back when the step succeeds.
+    Ends,
+}
