@@ -178,7 +178,7 @@ pub struct RawStep {
     pub hold: Option<RawHold>,
     /// What to try when it fails, shown with the failure.
     #[serde(default)]
-    #[schemars(inner(extend("format" = "template")))]
+    #[schemars(extend("items" = {"type": "string", "format": "template"}))]
     pub hints: Vec<String>,
     /// Runs another runbook's phases in this place.
     pub runbook: Option<RawNested>,
@@ -229,7 +229,7 @@ pub struct RawAct {
 #[serde(untagged)]
 pub enum OneOrMany {
     One(#[schemars(extend("format" = "cel"))] String),
-    Many(#[schemars(inner(extend("format" = "cel")))] Vec<String>),
+    Many(#[schemars(extend("items" = {"type": "string", "format": "cel"}))] Vec<String>),
 }
 
 /// `none`, or the action that takes the step back.
@@ -367,7 +367,7 @@ pub struct RawSecretUse {
 #[serde(untagged)]
 pub enum RawRun {
     Script(#[schemars(extend("format" = "script"))] String),
-    Arguments(#[schemars(inner(extend("format" = "template")))] Vec<RawScalar>),
+    Arguments(Vec<RawScalar>),
     Map(RawRunMap),
 }
 
@@ -379,7 +379,6 @@ pub struct RawRunMap {
     #[schemars(extend("format" = "script"))]
     pub script: Option<String>,
     /// A program and its arguments, without a shell.
-    #[schemars(inner(extend("format" = "template")))]
     pub command: Option<Vec<RawScalar>>,
     /// The shell and its options; the script is its last argument. Default `[/bin/sh, -euc]`.
     pub shell: Option<Vec<String>>,
@@ -527,7 +526,7 @@ pub struct RawNotify {
     pub body: Option<String>,
     /// Who is told.
     #[serde(default)]
-    #[schemars(inner(extend("format" = "template")))]
+    #[schemars(extend("items" = {"type": "string", "format": "template"}))]
     pub to: Vec<String>,
 }
 

@@ -222,7 +222,6 @@ fn parameter(value: &Parameter, stack: &mut Vec<Shape>, unknown: &mut Vec<Unknow
                 call(helper, stack, unknown, seen);
             }
         }
-        Parameter::Literal(_) => {}
         Parameter::Name(_) | Parameter::Path(_) => {
             let (level, reference) = locate(value.as_name().unwrap_or_default(), stack.len());
             if reference.first().is_some_and(|name| name.starts_with('@')) {
@@ -237,6 +236,7 @@ fn parameter(value: &Parameter, stack: &mut Vec<Shape>, unknown: &mut Vec<Unknow
                 unknown.push(error);
             }
         }
+        _ => {}
     }
 }
 

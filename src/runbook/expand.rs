@@ -1,0 +1,749 @@
+//! Raw files to the flat graph: phases, `needs`, `for_each` copies and nested runbooks become steps that need steps.
+//! Two passes over each file: first every step gets its nodes, then every name is resolved.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use indexmap::IndexMap;
+use serde_json::Value as Json;
+
+use super::action::{Action, Argument};
+use super::convert::{Converter, span, text, way};
+use super::graph::{Graph, Node};
+use super::load::{File, Loading};
+use super::model::*;
+use super::names::Shape;
+use super::problem::{Place, Problem, suggest};
+use super::raw::*;
+use super::schema::{Code, Expression, id_error};
+use super::source::Mark;
+use super::Condition;
+
+/// Names in scope that are not parameters.
+pub const RESERVED: &[&str] = &["steps", "run", "item", "key", "outputs", "attempt", "true", "false", "null", "in"];
+/// The most steps of an expanded runbook.
+const MAX_STEPS: usize = 250_000;
+
+/// Expands the top file. `None` if a problem made it impossible; the problems are in `loading`.
+pub fn expand(loading: &mut Loading, file: &Rc<File>, parameters: IndexMap<String, Parameter>) -> Option<Runbook> {
+    let mut builder = Builder { loading, graph: Graph::default(), steps: Vec::new(), scopes: Vec::new(), groups: Vec::new(), phases: Vec::new(), uses: Vec::new(), holds: Vec::new(), stack: Vec::new() };
+    let scope = builder.scope(file, None, parameters, Vec::new(), None);
+    let entry = builder.graph.barrier("the start");
+    builder.file(file, Place::default(), Around { prefix: String::new(), scope, phase: None, entry, when: Vec::new() });
+    builder.finish(file)
+}
+
+/// What surrounds the steps of a file.
+struct Around {
+    prefix: String,
+    scope: u32,
+    /// The top-level phase they belong to; `None` in the top file itself.
+    phase: Option<u32>,
+    entry: Node,
+    when: Vec<When>,
+}
+
+/// What a step's name stands for in its file.
+struct Local {
+    /// What waits before it, and what others wait for.
+    entry: Node,
+    exit: Node,
+    source: Source,
+    place: Place,
+    phase: usize,
+    /// All its nodes that are steps; for a nested runbook only the one at its end.
+    steps: Vec<usize>,
+    kind: &'static str,
+    nested: Option<Locals>,
+}
+
+type Locals = IndexMap<String, Local>;
+
+struct Builder<'a, 'b, 'c> {
+    loading: &'a mut Loading<'b, 'c>,
+    graph: Graph,
+    steps: Vec<Step>,
+    scopes: Vec<Scope>,
+    groups: Vec<Group>,
+    phases: Vec<Phase>,
+    /// Who reads whose outputs, and where it says so: checked once the order is known.
+    uses: Vec<(usize, Vec<StepIx>, String, Place)>,
+    holds: Vec<(usize, Place)>,
+    stack: Vec<PathBuf>,
+}
+
+impl Builder<'_, '_, '_> {
+    fn report(&mut self, place: Place, message: impl Into<String>, help: Option<String>) {
+        self.loading.report(place, message, help);
+    }
+
+    fn scope(&mut self, file: &File, parent: Option<u32>, parameters: IndexMap<String, Parameter>, reads: Vec<Read>, item: Option<Item>) -> u32 {
+        let secrets = self.secrets(file);
+        let mut problems = Vec::new();
+        let names = file.raw.secrets.keys().map(String::as_str).collect();
+        let mut converter = Converter { mark: &file.mark, place: file.mark.place, secrets: names, problems: &mut problems };
+        let env = converter.values(&file.raw.env, &[], "env");
+        self.loading.problems.extend(problems);
+        self.scopes.push(Scope { parent, parameters, secrets, env, reads, item });
+        self.scopes.len() as u32 - 1
+    }
+
+    fn secrets(&mut self, file: &File) -> IndexMap<String, Secret> {
+        let mut secrets = IndexMap::new();
+        for (name, raw) in &file.raw.secrets {
+            let place = file.mark.get("secrets").and_then(|mark| mark.key(name)).unwrap_or(file.mark.place);
+            if let Some(error) = id_error(name) {
+                self.report(place, error, None);
+            }
+            let secret = match (&raw.env, &raw.file, &raw.command) {
+                (Some(env), ..) => Secret::Env(env.clone()),
+                (_, Some(path), _) => Secret::File(path.clone()),
+                (.., Some(command)) => Secret::Command(command.clone()),
+                _ => continue,
+            };
+            secrets.insert(name.clone(), secret);
+        }
+        secrets
+    }
+
+    /// Adds a file's phases and steps; returns what waits for all of it, and its names.
+    fn file(&mut self, file: &Rc<File>, place: Place, around: Around) -> (Node, Locals) {
+        let exit = self.graph.barrier("the end");
+        if self.stack.contains(&file.path) {
+            let mut chain: Vec<String> = self.stack.iter().map(|path| path.display().to_string()).collect();
+            chain.push(file.path.display().to_string());
+            self.report(place, format!("runbooks nest in a circle: {}", chain.join(" → ")), None);
+            return (exit, Locals::new());
+        }
+        self.stack.push(file.path.clone());
+        self.check_names(file);
+        let marks = file.mark.get("phases");
+        let (mut locals, mut bounds) = (Locals::new(), Vec::new());
+        for (number, (id, phase)) in file.raw.phases.iter().enumerate() {
+            let mark = marks.and_then(|marks| marks.entries().get(number));
+            let phase_place = mark.map_or(file.mark.place, |mark| mark.1);
+            if let Some(error) = id_error(id) {
+                self.report(phase_place, error, None);
+            }
+            bounds.push((self.graph.barrier(id), self.graph.barrier(id)));
+            let top = around.phase.unwrap_or_else(|| self.top_phase(file, id, phase, phase_place));
+            let steps = mark.and_then(|mark| mark.2.get("steps"));
+            for (at, (name, raw)) in phase.steps.iter().enumerate() {
+                let entry = steps.and_then(|steps| steps.entries().get(at));
+                let empty = Mark::default();
+                let (step_place, step_mark) = entry.map_or((phase_place, &empty), |entry| (entry.1, &entry.2));
+                if let Some(error) = id_error(name) {
+                    self.report(step_place, error, None);
+                }
+                let at = At { file, mark: step_mark, place: step_place, phase_id: id, name, number, top };
+                if let Some(local) = self.step(&at, raw, &around) {
+                    if let Some(first) = locals.get(name) {
+                        let message = format!("the step `{name}` stands here a second time; the first is on line {}", first.place.line);
+                        self.report(step_place, message, Some("ids are unique in a runbook, so that a name always means one step".into()));
+                    }
+                    locals.insert(name.clone(), local);
+                }
+                if self.steps.len() > MAX_STEPS {
+                    self.report(step_place, format!("the runbook has more than {MAX_STEPS} steps"), None);
+                    self.stack.pop();
+                    return (exit, locals);
+                }
+            }
+        }
+        self.link(file, &around, &locals, &bounds, exit);
+        self.references(file, &locals, around.scope);
+        self.stack.pop();
+        (exit, locals)
+    }
+
+    fn top_phase(&mut self, file: &File, id: &str, phase: &RawPhase, place: Place) -> u32 {
+        let mut messages = IndexMap::new();
+        for (occasion, name) in [("start", &phase.messages.start), ("success", &phase.messages.success), ("failure", &phase.messages.failure)] {
+            if let Some(name) = name {
+                self.loading.template(name, place);
+                messages.insert(occasion.to_owned(), name.clone());
+            }
+        }
+        let needs = match &phase.needs {
+            Some(needs) => needs.iter().filter_map(|need| file.raw.phases.get_index_of(need)).map(|ix| ix as u32).collect(),
+            None => self.phases.len().checked_sub(1).into_iter().map(|ix| ix as u32).collect(),
+        };
+        self.phases.push(Phase { id: id.to_owned(), title: phase.title.as_deref().map(text), needs, messages });
+        self.phases.len() as u32 - 1
+    }
+
+    fn step(&mut self, at: &At, raw: &RawStep, around: &Around) -> Option<Local> {
+        let path = format!("{}{}/{}", around.prefix, at.phase_id, at.name);
+        let items = match &raw.for_each {
+            None => None,
+            Some(each) => Some(self.items(at, each, around.scope)?),
+        };
+        let Some((items, max_parallel, max_failures)) = items else {
+            return self.copy(at, raw, around, &path, None, None);
+        };
+        let group = self.groups.len() as u32;
+        self.groups.push(Group { id: path.as_str().into(), max_parallel, max_failures });
+        let (entry, exit) = (self.graph.barrier(&path), self.graph.barrier(&path));
+        self.graph.need(exit, entry);
+        let mut all = Local { entry, exit, source: Source::Copies(IndexMap::new()), place: at.place, phase: at.number, steps: Vec::new(), kind: "run", nested: None };
+        for item in items {
+            let key = item.key.clone();
+            let one = self.copy(at, raw, around, &format!("{path}[{key}]"), Some(item), Some(group))?;
+            self.graph.need(one.entry, entry);
+            self.graph.need(exit, one.exit);
+            if let (Source::Copies(copies), Source::Step(ix)) = (&mut all.source, one.source) {
+                copies.insert(key, ix);
+            }
+            all.steps.extend(one.steps);
+            all.kind = one.kind;
+            all.nested = one.nested;
+        }
+        Some(all)
+    }
+
+    /// One step, or one copy of it.
+    fn copy(&mut self, at: &At, raw: &RawStep, around: &Around, path: &str, item: Option<Item>, group: Option<u32>) -> Option<Local> {
+        let mut when = around.when.clone();
+        if let Some(source) = &raw.when {
+            when.push(When { scope: around.scope, item: item.clone(), reads: Vec::new(), condition: Condition::compile(source).unwrap_or_default() });
+        }
+        match &raw.runbook {
+            Some(nested) => self.nested(at, raw, nested, around, path, item, group, when),
+            None => {
+                let mut problems = Vec::new();
+                let mut converter = Converter { mark: at.mark, place: at.place, secrets: at.file.raw.secrets.keys().map(String::as_str).collect(), problems: &mut problems };
+                let act = converter.act(&raw.act, &[], &IndexMap::new());
+                let undo = act.as_ref().map(|act| converter.undo(raw.undo.as_ref(), act)).unwrap_or_default();
+                let hold = match (&raw.hold, &act) {
+                    (Some(hold), Some(act)) => converter.act(&hold.release.act, &["hold", "release"], &act.env),
+                    _ => None,
+                };
+                self.loading.problems.extend(problems);
+                let act = act?;
+                for act in [Some(&act), hold.as_ref(), if let Undo::Act(act) = &undo { Some(&**act) } else { None }].into_iter().flatten() {
+                    if let Action::Notify(super::action::Notify { content: super::action::Content::Template(name), .. }) = &act.action {
+                        self.loading.template(name, at.place);
+                    }
+                }
+                let kind = act.action.kind();
+                let ix = self.steps.len();
+                let node = self.graph.step(ix);
+                // The point up to which it holds is a name, resolved in the second pass.
+                let hold = hold.map(|release| Hold { until: StepIx(ix as u32), release: Box::new(release) });
+                self.steps.push(Step { item, group, when, undo, hold, ..self.plain(at, raw, around.scope, path, act) });
+                Some(Local { entry: node, exit: node, source: Source::Step(StepIx(ix as u32)), place: at.place, phase: at.number, steps: vec![ix], kind, nested: None })
+            }
+        }
+    }
+
+    fn plain(&self, at: &At, raw: &RawStep, scope: u32, path: &str, act: Act) -> Step {
+        Step {
+            id: path.into(),
+            line: at.place.line,
+            file: at.file.name.clone(),
+            phase: at.top,
+            scope,
+            needs: Vec::new(),
+            reads: Vec::new(),
+            when: Vec::new(),
+            group: None,
+            item: None,
+            title: raw.title.as_deref().map(text),
+            description: raw.description.as_deref().map(text),
+            role: raw.role.clone(),
+            hints: raw.hints.iter().map(|hint| text(hint)).collect(),
+            estimate: span(raw.estimate.as_deref()),
+            on_failure: raw.on_failure,
+            downtime: raw.downtime,
+            point_of_no_return: raw.point_of_no_return,
+            act,
+            undo: Undo::Nothing,
+            hold: None,
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one call site; a struct would only rename them")]
+    fn nested(&mut self, at: &At, raw: &RawStep, nested: &RawNested, around: &Around, path: &str, item: Option<Item>, group: Option<u32>, when: Vec<When>) -> Option<Local> {
+        const ALLOWED: &[&str] = &["title", "description", "role", "needs", "when", "for_each", "estimate", "hints", "capture", "runbook"];
+        for (key, place, _) in at.mark.entries() {
+            if !ALLOWED.contains(&key.as_str()) {
+                let help = Some(format!("put it on the steps of that runbook; here go {}", ALLOWED.join(", ")));
+                self.report(*place, format!("a step that runs a runbook has no `{key}` of its own"), help);
+            }
+        }
+        let empty = IndexMap::new();
+        let (name, arguments) = match nested {
+            RawNested::File(name) => (name, &empty),
+            RawNested::Map(map) => (&map.file, &map.parameters),
+        };
+        let place = at.mark.key("runbook").unwrap_or(at.place);
+        let inner_path = self.loading.relative(at.file, name);
+        let inner = self.loading.file(&inner_path, Some(place))?;
+        let known = self.known(around.scope, item.as_ref());
+        let parameters = self.loading.arguments(&inner, place, arguments, &known);
+        let scope = self.scope(&inner, Some(around.scope), parameters, Vec::new(), item);
+        let entry = self.graph.barrier(path);
+        let (inner_exit, locals) =
+            self.file(&inner, place, Around { prefix: format!("{path}/"), scope, phase: Some(at.top), entry, when: when.clone() });
+        let ix = self.steps.len();
+        let node = self.graph.step(ix);
+        self.graph.need(node, entry);
+        self.graph.need(node, inner_exit);
+        let capture = raw.act.capture.iter().map(|(name, source)| (name.clone(), Condition::compile(source).unwrap_or_default())).collect();
+        let act = Act { action: Action::Join, env: IndexMap::new(), timeout: None, retry: None, idempotent: true, probe: None, expect: Vec::new(), capture };
+        let mut step = self.plain(at, raw, scope, path, act);
+        // Its title belongs to the scope outside, its outputs to the one inside: the title is rendered now.
+        step.title = step.title.and_then(|title| title.render(&known).ok()).map(|title| text(&title));
+        (step.description, step.hints) = (None, Vec::new());
+        step.when = when;
+        step.group = group;
+        self.steps.push(step);
+        Some(Local { entry, exit: node, source: Source::Step(StepIx(ix as u32)), place: at.place, phase: at.number, steps: vec![ix], kind: "runbook", nested: Some(locals) })
+    }
+
+    /// The names of a scope whose values are known before the run.
+    fn known(&self, scope: u32, item: Option<&Item>) -> Json {
+        let mut known = serde_json::Map::new();
+        for (name, parameter) in &self.scopes[scope as usize].parameters {
+            if let Argument::Plain(value) = &parameter.value {
+                known.insert(name.clone(), value.clone());
+            }
+        }
+        if let Some(item) = item {
+            known.insert("item".into(), item.value.clone());
+            known.insert("key".into(), item.key.clone().into());
+        }
+        Json::Object(known)
+    }
+
+    fn items(&mut self, at: &At, each: &RawForEach, scope: u32) -> Option<(Vec<Item>, Option<u32>, u32)> {
+        let known = self.known(scope, None);
+        let place = at.mark.place_at(&way(&["for_each"]));
+        let expression = |source: &str| {
+            let condition = Condition::compile(source).map_err(|error| error.0)?;
+            condition.evaluate(&known).map_err(|error| error.0)
+        };
+        let literal = |json: Json| Argument::from_json(&json).and_then(|argument| argument.value(&known)).map_err(|error| error.0);
+        let (value, max_parallel, max_failures) = match each {
+            RawForEach::Items(items) => (literal(Json::Array(items.clone())), None, 0),
+            RawForEach::Expression(source) => (expression(source), None, 0),
+            RawForEach::Limited(limited) => {
+                let value = match &limited.over {
+                    RawItems::List(items) => literal(Json::Array(items.clone())),
+                    RawItems::Map(map) => literal(Json::Object(map.clone().into_iter().collect())),
+                    RawItems::Expression(source) => expression(source),
+                };
+                (value, limited.max_parallel, limited.max_failures)
+            }
+        };
+        let items = match value {
+            Ok(Json::Array(items)) => list_items(items),
+            Ok(Json::Object(map)) => map.into_iter().map(|(key, value)| Item { key, value }).collect(),
+            Ok(other) => {
+                self.report(place, format!("for_each needs a list or a map, not {other}"), None);
+                return None;
+            }
+            Err(error) => {
+                let help = "what it repeats over must be known before the run: parameters and literals, no outputs of steps".to_owned();
+                self.report(place, format!("for_each: {error}"), Some(help));
+                return None;
+            }
+        };
+        Some((items, max_parallel, max_failures))
+    }
+
+    /// Second pass: who waits for whom.
+    fn link(&mut self, file: &File, around: &Around, locals: &Locals, bounds: &[(Node, Node)], exit: Node) {
+        let marks = file.mark.get("phases");
+        let mut has_follower = vec![false; locals.len()];
+        for (number, (id, phase)) in file.raw.phases.iter().enumerate() {
+            let (start, end) = bounds[number];
+            let mark = marks.and_then(|marks| marks.get(id));
+            self.graph.need(start, around.entry);
+            self.graph.need(end, start);
+            self.graph.need(exit, end);
+            match &phase.needs {
+                None if number > 0 => self.graph.need(start, bounds[number - 1].1),
+                None => {}
+                Some(needs) => {
+                    for (index, need) in needs.iter().enumerate() {
+                        match file.raw.phases.get_index_of(need) {
+                            Some(other) => self.graph.need(start, bounds[other].1),
+                            None => {
+                                let place = mark.and_then(|mark| mark.get("needs")).and_then(|list| list.items().get(index)).map_or(file.mark.place, |item| item.place);
+                                self.report(place, format!("there is no phase `{need}`"), suggest(need, file.raw.phases.keys().map(String::as_str)));
+                            }
+                        }
+                    }
+                }
+            }
+            let mut above: Option<usize> = None;
+            for (name, raw) in &phase.steps {
+                let Some((index, _, local)) = locals.get_full(name) else { continue };
+                let mut inside = false;
+                match &raw.needs {
+                    None => {
+                        if let Some(above) = above {
+                            self.graph.need(local.entry, locals[above].exit);
+                            has_follower[above] = true;
+                            inside = true;
+                        }
+                    }
+                    Some(needs) => {
+                        for (at, need) in needs.iter().enumerate() {
+                            match locals.get_full(need.strip_prefix(&format!("{id}/")).unwrap_or(need)) {
+                                Some((other, _, needed)) => {
+                                    self.graph.need(local.entry, needed.exit);
+                                    if needed.phase == number {
+                                        has_follower[other] = true;
+                                        inside = true;
+                                    }
+                                }
+                                None => {
+                                    let place = mark.and_then(|mark| mark.get("steps")).and_then(|mark| mark.get(name)).and_then(|mark| mark.get("needs")).and_then(|list| list.items().get(at)).map_or(local.place, |item| item.place);
+                                    self.report(place, format!("there is no step `{need}`"), suggest(need, locals.keys().map(String::as_str)));
+                                }
+                            }
+                        }
+                    }
+                }
+                if !inside {
+                    self.graph.need(local.entry, start);
+                }
+                above = Some(index);
+            }
+            for (index, (_, local)) in locals.iter().enumerate() {
+                if local.phase == number && !has_follower[index] {
+                    self.graph.need(end, local.exit);
+                }
+            }
+        }
+    }
+
+    /// Second pass: which outputs each step reads, and whether every name in its texts and conditions is known.
+    fn references(&mut self, file: &File, locals: &Locals, scope: u32) {
+        let parameters = self.parameter_shapes(scope);
+        let steps = Shape::Object(locals.keys().map(|name| (name.clone(), Shape::Any)).collect());
+        for (name, local) in locals {
+            let Some(hold) = file.raw.phases.get_index(local.phase).and_then(|(_, phase)| phase.steps.get(name)).and_then(|raw| raw.hold.as_ref()) else { continue };
+            match locals.get(&hold.until).map(|until| &until.source) {
+                Some(Source::Step(until)) => {
+                    for &ix in &local.steps {
+                        if let Some(hold) = &mut self.steps[ix].hold {
+                            hold.until = *until;
+                        }
+                        self.holds.push((ix, local.place));
+                    }
+                }
+                Some(Source::Copies(_)) => self.report(local.place, format!("`{}` is repeated by for_each: hold until a step that stands once", hold.until), None),
+                None => self.report(local.place, format!("hold: there is no step `{}`", hold.until), suggest(&hold.until, locals.keys().map(String::as_str))),
+            }
+        }
+        for expression in &file.expressions {
+            let [first, phase, third, name, rest @ ..] = expression.path.as_slice() else {
+                self.outside(expression, &parameters);
+                continue;
+            };
+            if first != "phases" || third != "steps" {
+                self.outside(expression, &parameters);
+                continue;
+            }
+            let Some(local) = locals.get(name) else { continue };
+            if file.raw.phases.get_index_of(phase) != Some(local.phase) || rest.first().is_some_and(|key| key == "for_each") {
+                continue; // for_each was evaluated, which says more than its names
+            }
+            let capture_of_nested = rest.first().is_some_and(|key| key == "capture") && local.nested.is_some();
+            let scope_shape = match (&local.nested, capture_of_nested) {
+                (Some(inner), true) => {
+                    let inner_steps = Shape::Object(inner.keys().map(|name| (name.clone(), Shape::Any)).collect());
+                    let inner_scope = self.steps[local.steps[0]].scope;
+                    step_scope(&self.parameter_shapes(inner_scope), inner_steps, rest, local.kind, false)
+                }
+                _ => step_scope(&parameters, steps.clone(), rest, local.kind, is_repeated(local)),
+            };
+            self.hold_against(expression, &scope_shape);
+            let names = if capture_of_nested { local.nested.as_ref().unwrap_or(locals) } else { locals };
+            let references = match &expression.code {
+                Code::Text(text) => text.references(),
+                Code::Condition(condition) => condition.references(),
+            };
+            for reference in references {
+                let [root, target, ..] = reference.as_slice() else {
+                    if reference.first().is_some_and(|root| root == "steps") {
+                        self.report(expression.place, "`steps` needs the name of a step behind it", None);
+                    }
+                    continue;
+                };
+                if root == "steps"
+                    && let Some(source) = names.get(target).map(|target| target.source.clone())
+                {
+                    self.read(local, rest, target, source, expression.place);
+                }
+            }
+        }
+    }
+
+    /// Notes that a step (or its condition, or its nested runbook's arguments) reads another step's outputs.
+    fn read(&mut self, local: &Local, rest: &[String], target: &str, source: Source, place: Place) {
+        let targets: Vec<StepIx> = match &source {
+            Source::Step(ix) => vec![*ix],
+            Source::Copies(copies) => copies.values().copied().collect(),
+        };
+        let add = |reads: &mut Vec<Read>| {
+            if !reads.iter().any(|read| read.name == target) {
+                reads.push(Read { name: target.to_owned(), of: source.clone() });
+            }
+        };
+        let key = rest.first().map(String::as_str);
+        for &ix in &local.steps {
+            let (scope, own) = (self.steps[ix].scope, StepIx(ix as u32));
+            match key {
+                Some("runbook") => add(&mut self.scopes[scope as usize].reads),
+                // A nested runbook's condition stands on all its steps.
+                Some("when") if local.nested.is_some() => {
+                    let outer = self.scopes[scope as usize].parent.unwrap_or(0);
+                    let id = self.steps[ix].id.clone();
+                    let inside = format!("{id}/");
+                    for step in self.steps.iter_mut().filter(|step| step.id == id || step.id.starts_with(&inside)) {
+                        step.when.iter_mut().filter(|when| when.scope == outer).for_each(|when| add(&mut when.reads));
+                    }
+                }
+                Some("when") => self.steps[ix].when.last_mut().into_iter().for_each(|when| add(&mut when.reads)),
+                _ => add(&mut self.steps[ix].reads),
+            }
+            if !targets.contains(&own) {
+                self.uses.push((ix, targets.clone(), target.to_owned(), place));
+            }
+        }
+    }
+
+    fn outside(&mut self, expression: &Expression, parameters: &BTreeMap<String, Shape>) {
+        // Defaults and environments were rendered, which says more than their names.
+        if matches!(expression.path.first().map(String::as_str), Some("parameters" | "environments")) {
+            return;
+        }
+        let mut scope = parameters.clone();
+        scope.insert("run".into(), run_shape());
+        self.hold_against(expression, &Shape::Object(scope));
+    }
+
+    fn hold_against(&mut self, expression: &Expression, scope: &Shape) {
+        let unknown = match &expression.code {
+            Code::Text(text) => text.check(scope),
+            Code::Condition(condition) => condition.check(scope),
+        };
+        for unknown in unknown {
+            self.report(expression.place, unknown.message, unknown.help);
+        }
+    }
+
+    fn parameter_shapes(&self, scope: u32) -> BTreeMap<String, Shape> {
+        let shape = |parameter: &Parameter| match parameter.kind.kind {
+            ParameterKind::List => Shape::List(Box::new(Shape::Any)),
+            ParameterKind::Map => Shape::Any,
+            _ => Shape::Leaf,
+        };
+        self.scopes[scope as usize].parameters.iter().map(|(name, parameter)| (name.clone(), shape(parameter))).collect()
+    }
+
+    fn check_names(&mut self, file: &File) {
+        if let Some(error) = id_error(&file.raw.runbook) {
+            self.report(file.mark.place_at(&way(&["runbook"])), error, None);
+        }
+    }
+
+    /// Orders the steps, resolves barriers, and makes the last checks that need the order.
+    fn finish(mut self, file: &File) -> Option<Runbook> {
+        let mut occasions = IndexMap::new();
+        let raw = &file.raw.messages;
+        for (occasion, name) in [
+            ("start", &raw.start),
+            ("downtime_starts", &raw.downtime_starts),
+            ("downtime_over", &raw.downtime_over),
+            ("waiting", &raw.waiting),
+            ("failure", &raw.failure),
+            ("rollback_began", &raw.rollback_began),
+            ("rolled_back", &raw.rolled_back),
+            ("success", &raw.success),
+            ("report", &raw.report),
+        ] {
+            if let Some(name) = name {
+                self.loading.template(name, file.mark.place_at(&way(&["messages", occasion])));
+                occasions.insert(occasion.to_owned(), name.clone());
+            }
+        }
+        let label = |ix: usize| self.steps[ix].id.to_string();
+        let order = match self.graph.order(label) {
+            Ok(order) => order,
+            Err(cycle) => {
+                let place = Place { line: self.steps.iter().find(|step| *step.id == *cycle[0]).map_or(1, |step| step.line), column: 1, ..file.mark.place };
+                self.loading.problems.push(Problem::new(place, format!("these steps wait for each other: {}", cycle.join(" → ")), Some("remove one of the `needs`".into())));
+                return None;
+            }
+        };
+        if self.steps.is_empty() {
+            self.report(file.mark.place, "the runbook has no steps", None);
+        }
+        if !self.loading.problems.is_empty() {
+            return None;
+        }
+        let mut place_of = vec![StepIx(0); self.steps.len()];
+        for (new, old) in order.steps.iter().enumerate() {
+            place_of[*old] = StepIx(new as u32);
+        }
+        let mut steps: Vec<Option<Step>> = self.steps.into_iter().map(Some).collect();
+        let renumber = |reads: &mut Vec<Read>| {
+            for read in reads {
+                match &mut read.of {
+                    Source::Step(ix) => *ix = place_of[ix.0 as usize],
+                    Source::Copies(copies) => copies.values_mut().for_each(|ix| *ix = place_of[ix.0 as usize]),
+                }
+            }
+        };
+        let mut ordered = Vec::with_capacity(steps.len());
+        for (old, needs) in order.steps.iter().zip(order.needs) {
+            let Some(mut step) = steps[*old].take() else { continue };
+            step.needs = needs.into_iter().map(|need| place_of[need]).collect();
+            renumber(&mut step.reads);
+            step.when.iter_mut().for_each(|when| renumber(&mut when.reads));
+            if let Some(hold) = &mut step.hold {
+                hold.until = place_of[hold.until.0 as usize];
+            }
+            ordered.push(step);
+        }
+        self.scopes.iter_mut().for_each(|scope| renumber(&mut scope.reads));
+        let raw = &file.raw;
+        let runbook = Runbook {
+            name: raw.runbook.clone(),
+            title: raw.title.as_deref().map(text),
+            description: raw.description.clone(),
+            owner: raw.owner.clone(),
+            file: file.name.to_string(),
+            environment: self.loading.input.environment.map(str::to_owned),
+            locks: raw.locks.clone(),
+            scopes: self.scopes,
+            occasions,
+            templates: std::mem::take(&mut self.loading.templates),
+            phases: self.phases,
+            groups: self.groups,
+            steps: ordered,
+            index: Index::default(),
+        }
+        .with_index();
+        check_order(&runbook, &place_of, &self.uses, &self.holds, &mut self.loading.problems);
+        Some(runbook)
+    }
+}
+
+/// Outputs are read only from steps that are certainly done; a hold ends after it begins; downtime ends.
+fn check_order(runbook: &Runbook, place_of: &[StepIx], uses: &[(usize, Vec<StepIx>, String, Place)], holds: &[(usize, Place)], problems: &mut Vec<Problem>) {
+    let mut below: HashMap<StepIx, Vec<bool>> = HashMap::new();
+    for (user, targets, name, place) in uses {
+        let user = place_of[*user];
+        for target in targets {
+            let target = place_of[target.0 as usize];
+            let reached = below.entry(target).or_insert_with(|| runbook.descendants(target));
+            // A nested runbook's arguments are read by the steps inside, which all stand before its end.
+            if !reached[user.0 as usize] {
+                let message = format!("`{}` reads the outputs of `{name}` but does not wait for it", runbook.step(user).id);
+                problems.push(Problem::new(*place, message, Some(format!("add `{name}` to its `needs`"))));
+                break;
+            }
+        }
+    }
+    for (ix, place) in holds {
+        let ix = place_of[*ix];
+        let step = runbook.step(ix);
+        if let Some(hold) = &step.hold
+            && !runbook.descendants(ix)[hold.until.0 as usize]
+        {
+            let message = format!("`{}` holds until `{}`, which does not come after it", step.id, runbook.step(hold.until).id);
+            problems.push(Problem::new(*place, message, None));
+        }
+    }
+    let marks = |mark: Downtime| runbook.steps.iter().find(|step| step.downtime == Some(mark));
+    if let (Some(begins), None) = (marks(Downtime::Begins), marks(Downtime::Ends)) {
+        let place = Place { file: 0, line: begins.line, column: 1, length: 0 };
+        problems.push(Problem::new(place, "downtime begins here and never ends", Some("mark the step after which production is back with `downtime: ends`".into())));
+    }
+}
+
+/// Where a step stands in its file.
+struct At<'a> {
+    file: &'a Rc<File>,
+    mark: &'a Mark,
+    place: Place,
+    phase_id: &'a str,
+    name: &'a str,
+    /// The number of its phase in its file.
+    number: usize,
+    /// The top-level phase it belongs to.
+    top: u32,
+}
+
+fn is_repeated(local: &Local) -> bool {
+    matches!(local.source, Source::Copies(_))
+}
+
+fn list_items(items: Vec<Json>) -> Vec<Item> {
+    let word = |value: &Json| match value {
+        Json::String(text) => Some(text.clone()),
+        Json::Number(number) => Some(number.to_string()),
+        _ => None,
+    };
+    let words: Vec<Option<String>> = items.iter().map(word).collect();
+    let distinct: std::collections::HashSet<_> = words.iter().flatten().collect();
+    let named = distinct.len() == items.len();
+    let key = |at: usize| if named { words[at].clone() } else { None }.unwrap_or_else(|| at.to_string());
+    items.iter().enumerate().map(|(at, value)| Item { key: key(at), value: value.clone() }).collect()
+}
+
+/// What is known of the run itself.
+pub fn run_shape() -> Shape {
+    Shape::object(["id", "name", "operator", "environment", "started"].map(|name| (name, Shape::Leaf)))
+}
+
+/// The names that one key of a step may use.
+fn step_scope(parameters: &BTreeMap<String, Shape>, steps: Shape, rest: &[String], kind: &str, repeated: bool) -> Shape {
+    let mut scope = parameters.clone();
+    scope.insert("steps".into(), steps);
+    scope.insert("run".into(), run_shape());
+    if repeated {
+        scope.insert("item".into(), Shape::Any);
+        scope.insert("key".into(), Shape::Leaf);
+    }
+    let keys: Vec<&str> = rest.iter().map(String::as_str).collect();
+    let result = match keys.as_slice() {
+        ["expect" | "capture", ..] => Some(kind),
+        ["probe", "done" | "not_done"] | ["wait", "until"] | ["undo" | "hold", .., "done" | "not_done" | "until"] => Some("probe"),
+        ["undo" | "hold", .., "expect" | "capture"] | ["undo" | "hold", .., "expect" | "capture", _] => Some("probe"),
+        _ => None,
+    };
+    if let Some(kind) = result {
+        scope.extend(result_shape(kind));
+    }
+    if matches!(keys.first(), Some(&("undo" | "hold" | "expect" | "capture" | "probe"))) {
+        scope.insert("outputs".into(), Shape::Any);
+    }
+    scope.insert("attempt".into(), Shape::Leaf);
+    Shape::Object(scope)
+}
+
+/// The names that a result has, by the kind of action. `probe` stands for any that only reads.
+fn result_shape(kind: &str) -> Vec<(String, Shape)> {
+    let leaves = |names: &[&str]| names.iter().map(|name| ((*name).to_owned(), Shape::Leaf)).collect::<Vec<_>>();
+    let run = leaves(&["exit_code", "stdout", "stderr"]);
+    let mut sql = leaves(&["changes"]);
+    sql.extend(["rows", "columns"].map(|name| (name.to_owned(), Shape::List(Box::new(Shape::Any)))));
+    let mut http = leaves(&["status", "body"]);
+    http.extend(["headers", "json"].map(|name| (name.to_owned(), Shape::Any)));
+    match kind {
+        "run" => run,
+        "sql" => sql,
+        "http" => http,
+        "probe" | "wait" => run.into_iter().chain(sql).chain(http).collect(),
+        _ => Vec::new(),
+    }
+}
+

@@ -1,0 +1,155 @@
+//! The graph while it is built: steps and barriers (a phase's start, all copies of a step) that need each other; then the
+//! order of execution with the barriers dissolved. Knows nothing of what a step does.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashSet};
+
+use super::Span;
+use super::model::{Runbook, StepIx};
+
+/// A step or a barrier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Node(usize);
+
+#[derive(Debug, Default)]
+pub struct Graph {
+    nodes: Vec<Kind>,
+    needs: Vec<Vec<Node>>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Step(usize),
+    Barrier(String),
+}
+
+/// The steps in order of execution, and what each needs, both by the numbers that [`Graph::step`] was given.
+pub struct Order {
+    pub steps: Vec<usize>,
+    pub needs: Vec<Vec<usize>>,
+}
+
+impl Graph {
+    pub fn step(&mut self, number: usize) -> Node {
+        self.add(Kind::Step(number))
+    }
+
+    pub fn barrier(&mut self, name: &str) -> Node {
+        self.add(Kind::Barrier(name.to_owned()))
+    }
+
+    fn add(&mut self, kind: Kind) -> Node {
+        self.nodes.push(kind);
+        self.needs.push(Vec::new());
+        Node(self.nodes.len() - 1)
+    }
+
+    pub fn need(&mut self, node: Node, needed: Node) {
+        self.needs[node.0].push(needed);
+    }
+
+    /// Kahn's algorithm; among steps that are free, the one written first comes first.
+    ///
+    /// # Errors
+    /// A cycle, as the names along it, the first one again at its end.
+    pub fn order(&self, label: impl Fn(usize) -> String) -> Result<Order, Vec<String>> {
+        let count = self.nodes.len();
+        let mut waits: Vec<usize> = self.needs.iter().map(Vec::len).collect();
+        let mut followers: Vec<Vec<usize>> = vec![Vec::new(); count];
+        for (node, needs) in self.needs.iter().enumerate() {
+            for need in needs {
+                followers[need.0].push(node);
+            }
+        }
+        // A barrier is passed at once, so that it does not push a step behind later ones.
+        let rank = |node: usize| match &self.nodes[node] {
+            Kind::Barrier(_) => (0, node),
+            Kind::Step(number) => (1, *number),
+        };
+        let mut free: BinaryHeap<Reverse<((u8, usize), usize)>> = (0..count).filter(|node| waits[*node] == 0).map(|node| Reverse((rank(node), node))).collect();
+        let mut order = Vec::with_capacity(count);
+        while let Some(Reverse((_, node))) = free.pop() {
+            order.push(node);
+            for &follower in &followers[node] {
+                waits[follower] -= 1;
+                if waits[follower] == 0 {
+                    free.push(Reverse((rank(follower), follower)));
+                }
+            }
+        }
+        if order.len() < count {
+            return Err(self.cycle(&waits, label));
+        }
+        Ok(self.dissolve(&order))
+    }
+
+    /// Replaces each barrier in a step's needs by the steps behind it.
+    fn dissolve(&self, order: &[usize]) -> Order {
+        let mut behind: Vec<Vec<usize>> = vec![Vec::new(); self.nodes.len()];
+        let mut result = Order { steps: Vec::new(), needs: Vec::new() };
+        for &node in order {
+            let mut steps = Vec::with_capacity(self.needs[node].len());
+            for need in &self.needs[node] {
+                match self.nodes[need.0] {
+                    Kind::Step(number) => steps.push(number),
+                    Kind::Barrier(_) => steps.extend_from_slice(&behind[need.0]),
+                }
+            }
+            steps.sort_unstable();
+            steps.dedup();
+            match self.nodes[node] {
+                Kind::Step(number) => {
+                    result.steps.push(number);
+                    result.needs.push(steps);
+                }
+                Kind::Barrier(_) => behind[node] = steps,
+            }
+        }
+        result
+    }
+
+    fn cycle(&self, waits: &[usize], label: impl Fn(usize) -> String) -> Vec<String> {
+        // Every node left over needs one that is left over too: walking along must come back to where it was.
+        let mut at = (0..self.nodes.len()).find(|node| waits[*node] > 0).unwrap_or_default();
+        let (mut path, mut seen) = (Vec::new(), HashSet::new());
+        while seen.insert(at) {
+            path.push(at);
+            match self.needs[at].iter().find(|need| waits[need.0] > 0) {
+                Some(next) => at = next.0,
+                None => break,
+            }
+        }
+        let from = path.iter().position(|node| *node == at).unwrap_or(0);
+        let name = |node: &usize| match &self.nodes[*node] {
+            Kind::Step(number) => Some(label(*number)),
+            Kind::Barrier(_) => None,
+        };
+        let mut names: Vec<String> = path[from..].iter().filter_map(name).collect();
+        if names.is_empty() {
+            names = path[from..].iter().map(|node| if let Kind::Barrier(name) = &self.nodes[*node] { format!("phase {name}") } else { String::new() }).collect();
+        }
+        names.dedup();
+        // From the one that waits to the one waited for, as people read `needs`.
+        names.extend(names.first().cloned());
+        names
+    }
+}
+
+/// The longest way through the graph by estimates, and how long it takes.
+pub fn critical_path(runbook: &Runbook) -> (Vec<StepIx>, Span) {
+    let mut finish: Vec<(Span, Option<StepIx>)> = Vec::with_capacity(runbook.steps.len());
+    for step in &runbook.steps {
+        let before = step.needs.iter().map(|need| (finish[need.0 as usize].0, Some(*need))).max().unwrap_or((Span::ZERO, None));
+        finish.push((before.0 + step.estimate.unwrap_or_default(), before.1));
+    }
+    let Some(last) = runbook.ixs().max_by_key(|ix| (finish[ix.0 as usize].0, Reverse(*ix))) else {
+        return (Vec::new(), Span::ZERO);
+    };
+    let total = finish[last.0 as usize].0;
+    let mut path = vec![last];
+    while let Some(before) = finish[path[path.len() - 1].0 as usize].1 {
+        path.push(before);
+    }
+    path.reverse();
+    (path, total)
+}

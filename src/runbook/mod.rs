@@ -1,0 +1,29 @@
+//! What the author wrote: YAML in, a checked [`Runbook`] out. Pure: it reads no file and no clock, and knows nothing of
+//! what has happened or how an action is carried out.
+
+pub mod action;
+mod condition;
+mod convert;
+mod expand;
+pub mod graph;
+mod load;
+mod model;
+pub mod names;
+pub mod parameter;
+pub mod problem;
+pub mod raw;
+mod schema;
+mod source;
+mod span;
+mod text;
+
+pub use action::{Action, Outputs};
+pub use condition::{Condition, ConditionError};
+pub use expand::run_shape;
+pub use load::{Given, Input, coerce, load};
+pub use model::*;
+pub use names::{Reference, Shape};
+pub use raw::{Downtime, OnFailure};
+pub use schema::schema;
+pub use span::Span;
+pub use text::{Text, TextError};
