@@ -4,4 +4,6 @@
 //! - [`runbook`]: what the author wrote, checked. Pure.
 //! - `run`: what happened and what is next. Pure.
 
+pub mod message;
+pub mod run;
 pub mod runbook;

@@ -6,7 +6,7 @@ use super::action::*;
 use super::model::{Act, Probe, Retry, Undo};
 use super::parameter::Kind;
 use super::raw::*;
-use super::source::{Mark, Segment};
+use super::source::Mark;
 use super::problem::{Place, Problem, suggest};
 use super::{Condition, Span, Text};
 
@@ -316,9 +316,4 @@ fn is_variable(name: &str) -> bool {
         && !name.starts_with(|c: char| c.is_ascii_digit())
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
         && !name.starts_with("SWITCHOVER_")
-}
-
-/// The way to a key of a step, for looking up its place.
-pub fn way(keys: &[&str]) -> Vec<Segment> {
-    keys.iter().map(|key| Segment::Key((*key).to_owned())).collect()
 }

@@ -9,7 +9,7 @@ use indexmap::IndexMap;
 use serde_json::Value as Json;
 
 use super::action::{Action, Argument};
-use super::convert::{Converter, span, text, way};
+use super::convert::{Converter, span, text};
 use super::graph::{Graph, Node};
 use super::load::{File, Loading};
 use super::model::*;
@@ -319,7 +319,7 @@ impl Builder<'_, '_, '_> {
 
     fn items(&mut self, at: &At, each: &RawForEach, scope: u32) -> Option<(Vec<Item>, Option<u32>, u32)> {
         let known = self.known(scope, None);
-        let place = at.mark.place_at(&way(&["for_each"]));
+        let place = at.mark.place_at(&["for_each"]);
         let expression = |source: &str| {
             let condition = Condition::compile(source).map_err(|error| error.0)?;
             condition.evaluate(&known).map_err(|error| error.0)
@@ -549,7 +549,7 @@ impl Builder<'_, '_, '_> {
 
     fn check_names(&mut self, file: &File) {
         if let Some(error) = id_error(&file.raw.runbook) {
-            self.report(file.mark.place_at(&way(&["runbook"])), error, None);
+            self.report(file.mark.place_at(&["runbook"]), error, None);
         }
     }
 
@@ -569,7 +569,7 @@ impl Builder<'_, '_, '_> {
             ("report", &raw.report),
         ] {
             if let Some(name) = name {
-                self.loading.template(name, file.mark.place_at(&way(&["messages", occasion])));
+                self.loading.template(name, file.mark.place_at(&["messages", occasion]));
                 occasions.insert(occasion.to_owned(), name.clone());
             }
         }

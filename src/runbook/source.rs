@@ -37,13 +37,6 @@ enum Children {
     Map(Box<Vec<(String, Place, Mark)>>),
 }
 
-/// A step on the way from the root of a file to one of its nodes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Segment {
-    Key(String),
-    Index(usize),
-}
-
 impl Mark {
     /// The child of a mapping under `key`.
     pub fn get(&self, key: &str) -> Option<&Mark> {
@@ -71,16 +64,12 @@ impl Mark {
         }
     }
 
-    /// The place of the node that `path` leads to, or of the last one on the way that has a place of its own
+    /// The place of the node that the keys of `path` lead to, or of the last one on the way that has a place of its own
     /// (nothing inside an alias has).
-    pub fn place_at(&self, path: &[Segment]) -> Place {
+    pub fn place_at(&self, path: &[&str]) -> Place {
         let mut mark = self;
-        for segment in path {
-            let next = match segment {
-                Segment::Key(key) => mark.get(key),
-                Segment::Index(index) => mark.items().get(*index),
-            };
-            match next {
+        for key in path {
+            match mark.get(key) {
                 Some(next) => mark = next,
                 None => break,
             }

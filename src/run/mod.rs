@@ -1,0 +1,12 @@
+//! What happened and what is next: events, the state as a fold of them, and the planner that decides. Pure: no clock (time
+//! is an argument), no I/O, no async. Knows nothing of journals, processes or screens.
+
+pub mod event;
+pub mod names;
+pub mod planner;
+pub mod retry;
+mod state;
+
+pub use event::*;
+pub use planner::{Decision, Limits, next};
+pub use state::{IllegalEvent, Mode, RunState, StepState, Track};

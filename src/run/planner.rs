@@ -1,0 +1,262 @@
+//! What is next. One pure function of the state and the time; resuming, rolling back and cancelling are only other states.
+
+use super::event::{Moment, Outcome, Probed, SkipReason, Stop};
+use super::state::{Mode, RunState, Track};
+use crate::runbook::{Direction, OnFailure, StepId, StepIx, Undo};
+
+/// The one next thing to do. After it is done and its event applied, ask again.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Decision {
+    /// Its turn has come: look at its condition, then begin an attempt.
+    Begin(StepIx, Direction),
+    Skip(StepIx, SkipReason),
+    /// There is nothing to undo.
+    Pass(StepIx),
+    /// Look whether an attempt in doubt had its effect.
+    Probe(StepIx, Direction),
+    /// A failed step asks for everything to be undone.
+    RollBack { because: String },
+    /// Something runs, or a retry is due at that moment.
+    Wait { until: Option<Moment> },
+    Stop(Stop),
+    End(Outcome),
+}
+
+/// What this session allows.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// How many actions may run at once.
+    pub parallel: usize,
+    /// The operator wants to stop: nothing new begins.
+    pub draining: Option<i32>,
+    /// Somebody is there to answer tasks and approvals.
+    pub attended: bool,
+}
+
+/// Decides what is next at `now`.
+pub fn next(state: &RunState, now: Moment, limits: Limits) -> Decision {
+    if let Some(outcome) = state.ended {
+        return Decision::End(outcome);
+    }
+    let idle = state.sets.running.is_empty();
+    if let Some(signal) = limits.draining {
+        return if idle { Decision::Stop(Stop::Interrupted { signal }) } else { Decision::Wait { until: None } };
+    }
+    match state.mode {
+        Mode::Forward => forward(state, now, limits, idle),
+        Mode::RollingBack => rolling_back(state, now, limits, idle),
+        Mode::Cancelling => cancelling(state, now, idle),
+    }
+}
+
+fn forward(state: &RunState, now: Moment, limits: Limits, idle: bool) -> Decision {
+    for &(ix, _) in state.sets.failed.iter().filter(|(_, direction)| *direction == Direction::Forward) {
+        let step = state.runbook.step(ix);
+        if is_tolerated(state, ix) {
+            return Decision::Skip(ix, SkipReason::Tolerated);
+        }
+        if step.on_failure == OnFailure::Rollback {
+            return Decision::RollBack { because: format!("{} failed", step.id) };
+        }
+    }
+    match settle_doubt(state) {
+        Doubt::Act(decision) => return decision,
+        Doubt::Blocked(steps) => return if idle { Decision::Stop(Stop::InDoubt { steps }) } else { Decision::Wait { until: None } },
+        Doubt::None => {}
+    }
+    if !state.sets.failed.is_empty() {
+        return after_failure(state, idle);
+    }
+    if let Some(&ix) = state.sets.held.iter().find(|ix| is_over(state, **ix) && can_release(state, **ix, now)) {
+        return Decision::Begin(ix, Direction::Release);
+    }
+    if let Some(until) = state.until.filter(|until| state.is_settled(*until)) {
+        let step = state.runbook.step(until).id.clone();
+        return if idle { Decision::Stop(Stop::Until { step }) } else { Decision::Wait { until: None } };
+    }
+    if let Some(ix) = due_retry(state, now) {
+        return Decision::Begin(ix.0, ix.1);
+    }
+    if let Some(ix) = startable(state, limits) {
+        return Decision::Begin(ix, Direction::Forward);
+    }
+    if !idle {
+        return Decision::Wait { until: next_retry(state) };
+    }
+    if let Some(due) = next_retry(state) {
+        return Decision::Wait { until: Some(due) };
+    }
+    if !state.sets.waiting.is_empty() {
+        return match limits.attended {
+            true => Decision::Wait { until: None },
+            false => Decision::Stop(Stop::Waiting { steps: ids(state, state.sets.waiting.iter().copied()) }),
+        };
+    }
+    Decision::End(Outcome::Finished)
+}
+
+/// What a failure leaves to do: let the rest finish, release what is held, stop.
+fn after_failure(state: &RunState, idle: bool) -> Decision {
+    if !idle {
+        return Decision::Wait { until: None };
+    }
+    let (forward, other): (Vec<(StepIx, Direction)>, Vec<_>) = state.sets.failed.iter().copied().partition(|(_, direction)| *direction == Direction::Forward);
+    if !forward.is_empty()
+        && let Some(&ix) = state.sets.held.iter().rev().find(|ix| *state.track(**ix, Direction::Release) == Track::Idle)
+    {
+        return Decision::Begin(ix, Direction::Release);
+    }
+    Decision::Stop(match forward.is_empty() {
+        false => Stop::Failed { steps: ids(state, forward.into_iter().map(|pair| pair.0)) },
+        true => Stop::Stuck { steps: ids(state, other.into_iter().map(|pair| pair.0)) },
+    })
+}
+
+fn rolling_back(state: &RunState, now: Moment, limits: Limits, idle: bool) -> Decision {
+    let Some(rollback) = &state.rollback else { return Decision::End(Outcome::RolledBack) };
+    // What was going forward is let finish first, so that nothing is undone under its feet.
+    if state.sets.running.iter().any(|(_, direction)| *direction == Direction::Forward) {
+        return Decision::Wait { until: None };
+    }
+    let doubt = settle_doubt(state);
+    if let Doubt::Act(decision) = doubt {
+        return decision;
+    }
+    if let Some((ix, direction)) = due_retry(state, now) {
+        return Decision::Begin(ix, direction);
+    }
+    let mut stuck = Vec::new();
+    for &ix in rollback.ready.iter().rev() {
+        let step = state.runbook.step(ix);
+        let direction = if state.sets.held.contains(&ix) { Direction::Release } else { Direction::Undo };
+        match state.track(ix, direction) {
+            Track::Idle => {}
+            Track::Failed { .. } => {
+                stuck.push(ix);
+                continue;
+            }
+            _ => continue,
+        }
+        match (&step.undo, direction) {
+            (_, Direction::Release) if !state.step(ix).touched => {}
+            (_, Direction::Release) => {}
+            _ if !state.step(ix).touched => return Decision::Pass(ix),
+            (Undo::Nothing, _) => return Decision::Pass(ix),
+            (Undo::Unknown, _) => {
+                stuck.push(ix);
+                continue;
+            }
+            (Undo::Act(_), _) => {}
+        }
+        if state.sets.running.len() < limits.parallel {
+            return Decision::Begin(ix, direction);
+        }
+    }
+    if rollback.left == 0 && idle {
+        return Decision::End(Outcome::RolledBack);
+    }
+    if !idle || next_retry(state).is_some() {
+        return Decision::Wait { until: next_retry(state) };
+    }
+    if !state.sets.waiting.is_empty() && limits.attended {
+        return Decision::Wait { until: None };
+    }
+    match doubt {
+        Doubt::Blocked(steps) => Decision::Stop(Stop::InDoubt { steps }),
+        _ if stuck.is_empty() && !state.sets.waiting.is_empty() => Decision::Stop(Stop::Waiting { steps: ids(state, state.sets.waiting.iter().copied()) }),
+        _ => Decision::Stop(Stop::Stuck { steps: ids(state, stuck) }),
+    }
+}
+
+fn cancelling(state: &RunState, now: Moment, idle: bool) -> Decision {
+    if !idle {
+        return Decision::Wait { until: None };
+    }
+    if let Some(due) = due_retry(state, now).filter(|due| due.1 == Direction::Release) {
+        return Decision::Begin(due.0, due.1);
+    }
+    if let Some(&ix) = state.sets.held.iter().rev().find(|ix| can_release(state, **ix, now)) {
+        return Decision::Begin(ix, Direction::Release);
+    }
+    if state.sets.held.is_empty() {
+        return Decision::End(Outcome::Cancelled);
+    }
+    Decision::Stop(Stop::Stuck { steps: ids(state, state.sets.held.iter().copied()) })
+}
+
+enum Doubt {
+    None,
+    Act(Decision),
+    Blocked(Vec<StepId>),
+}
+
+/// An attempt in doubt is begun again if that is safe, looked at if there is a way to look, or left to a person.
+fn settle_doubt(state: &RunState) -> Doubt {
+    let mut blocked = Vec::new();
+    for &(ix, direction) in &state.sets.doubt {
+        // While rolling back, an attempt forward in doubt is undone like any other.
+        if direction == Direction::Forward && state.mode != Mode::Forward {
+            continue;
+        }
+        let (Some(act), Track::InDoubt { probed, .. }) = (state.runbook.step(ix).act(direction), state.track(ix, direction)) else { continue };
+        if act.idempotent || *probed == Some(Probed::NotDone) {
+            return Doubt::Act(Decision::Begin(ix, direction));
+        }
+        if probed.is_none() && act.probe.is_some() {
+            return Doubt::Act(Decision::Probe(ix, direction));
+        }
+        blocked.push(ix);
+    }
+    if blocked.is_empty() { Doubt::None } else { Doubt::Blocked(ids(state, blocked)) }
+}
+
+fn startable(state: &RunState, limits: Limits) -> Option<StepIx> {
+    let full = state.sets.running.len() >= limits.parallel;
+    let candidates = if state.sets.retake.is_empty() { &state.sets.ready } else { &state.sets.retake };
+    candidates.iter().copied().find(|ix| {
+        let step = state.runbook.step(*ix);
+        let has_room = !full || step.act.action.is_for_a_person();
+        let group = step.group.map(|group| (&state.runbook.groups[group as usize], &state.groups[group as usize]));
+        let group_has_room = group.is_none_or(|(group, now)| group.max_parallel.is_none_or(|most| now.running < most));
+        has_room && group_has_room && state.is_wanted(*ix) && *state.track(*ix, Direction::Forward) == Track::Idle
+    })
+}
+
+fn is_tolerated(state: &RunState, ix: StepIx) -> bool {
+    let step = state.runbook.step(ix);
+    let within = step.group.is_some_and(|group| state.groups[group as usize].failed <= state.runbook.groups[group as usize].max_failures);
+    step.on_failure == OnFailure::Continue || within
+}
+
+fn is_over(state: &RunState, ix: StepIx) -> bool {
+    let until = state.runbook.step(ix).hold.as_ref().map(|hold| hold.until);
+    until.is_none_or(|until| state.is_settled(until)) && !matches!(state.track(ix, Direction::Forward), Track::Running { .. })
+}
+
+fn can_release(state: &RunState, ix: StepIx, now: Moment) -> bool {
+    match state.track(ix, Direction::Release) {
+        Track::Idle => true,
+        Track::Retrying { at, .. } => *at <= now,
+        _ => false,
+    }
+}
+
+fn due_retry(state: &RunState, now: Moment) -> Option<(StepIx, Direction)> {
+    let relevant = |direction: Direction| (direction == Direction::Forward) == (state.mode == Mode::Forward) || direction == Direction::Release;
+    state.sets.retrying.iter().copied().find(|(ix, direction)| {
+        relevant(*direction) && matches!(state.track(*ix, *direction), Track::Retrying { at, .. } if *at <= now)
+    })
+}
+
+fn next_retry(state: &RunState) -> Option<Moment> {
+    let relevant = |direction: Direction| direction != Direction::Forward || state.mode == Mode::Forward;
+    let due = |(ix, direction): &(StepIx, Direction)| match state.track(*ix, *direction) {
+        Track::Retrying { at, .. } if relevant(*direction) => Some(*at),
+        _ => None,
+    };
+    state.sets.retrying.iter().filter_map(due).min()
+}
+
+fn ids(state: &RunState, steps: impl IntoIterator<Item = StepIx>) -> Vec<StepId> {
+    steps.into_iter().map(|ix| state.runbook.step(ix).id.clone()).collect()
+}

@@ -1,0 +1,687 @@
+//! The state of a run as a fold of its events. One function, [`RunState::apply`], makes every change and refuses every
+//! event that is not a legal next one; the sets beside the steps are indexes that the planner reads, kept by the same function.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::event::*;
+use crate::runbook::{Direction, Downtime, Outputs, Runbook, Span, StepIx, Undo};
+
+/// An event that cannot follow the ones before it: the log was altered, or the program is wrong. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("event {number} ({kind}{}) cannot follow: {why}", .step.as_deref().map(|step| format!(" of {step}")).unwrap_or_default())]
+pub struct IllegalEvent {
+    pub number: u64,
+    pub kind: &'static str,
+    pub step: Option<String>,
+    pub why: String,
+}
+
+/// Which way the run goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    Forward,
+    RollingBack,
+    Cancelling,
+}
+
+/// Where an action of a step stands, in one direction.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum Track {
+    #[default]
+    Idle,
+    Running { attempt: u32, since: Moment, stopping: Option<StopReason> },
+    /// A person is asked.
+    Waiting { attempt: u32, since: Moment },
+    /// Nobody knows how the attempt ended.
+    InDoubt { attempt: u32, probed: Option<Probed> },
+    Retrying { attempt: u32, at: Moment, failure: Failure },
+    Failed { attempt: u32, failure: Failure },
+    Done,
+    Skipped { because: SkipReason },
+    /// There was nothing to undo.
+    Passed,
+}
+
+/// What is known of one step.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct StepState {
+    tracks: [Track; 3],
+    attempts: [u32; 3],
+    pub outputs: Outputs,
+    pub started: Option<Moment>,
+    pub finished: Option<Moment>,
+    /// The last cursor of each direction.
+    cursors: [Option<String>; 3],
+    /// Whether any attempt may have had an effect.
+    pub touched: bool,
+    /// Needs that are not settled yet.
+    unmet: u32,
+    /// Done or skipped at some time: what needs it may go.
+    settled: bool,
+}
+
+/// Everything that is known of a run.
+#[derive(Debug, Clone)]
+pub struct RunState {
+    pub runbook: Arc<Runbook>,
+    pub started: RunStarted,
+    pub began: Moment,
+    /// The number and moment of the last event.
+    pub head: u64,
+    pub last: Moment,
+    pub mode: Mode,
+    pub ended: Option<Outcome>,
+    pub stopped: Option<Stop>,
+    /// Where `--until` ends this session.
+    pub until: Option<StepIx>,
+    /// What `--until` leaves out: nothing, or the steps that it does not need.
+    wanted: Option<Vec<bool>>,
+    pub steps: Vec<StepState>,
+    pub sets: Sets,
+    pub rollback: Option<Rollback>,
+    pub groups: Vec<GroupState>,
+    pub down_since: Option<Moment>,
+    pub downtime: Span,
+    pub told: BTreeSet<String>,
+    unsettled: usize,
+    phase_left: Vec<usize>,
+}
+
+/// Steps by where they stand; derived, for the planner.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Sets {
+    /// All needs settled, and not begun.
+    pub ready: BTreeSet<StepIx>,
+    pub running: BTreeSet<(StepIx, Direction)>,
+    pub waiting: BTreeSet<StepIx>,
+    pub doubt: BTreeSet<(StepIx, Direction)>,
+    pub retrying: BTreeSet<(StepIx, Direction)>,
+    pub failed: BTreeSet<(StepIx, Direction)>,
+    /// Held changes that are not released.
+    pub held: BTreeSet<StepIx>,
+    /// Holds that were released by a failure and must be taken again before anything else.
+    pub retake: BTreeSet<StepIx>,
+}
+
+/// How far a rollback is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rollback {
+    pub to: Option<StepIx>,
+    pub because: String,
+    targets: Vec<bool>,
+    waits: Vec<u32>,
+    /// Steps whose dependents are all undone.
+    pub ready: BTreeSet<StepIx>,
+    pub left: usize,
+    /// How many steps are to be undone in all.
+    pub total: usize,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct GroupState {
+    pub running: u32,
+    pub failed: u32,
+}
+
+impl RunState {
+    /// The state after the first event.
+    ///
+    /// # Errors
+    /// If that is not `RunStarted` with the number 1.
+    pub fn new(runbook: Arc<Runbook>, first: &Event) -> Result<RunState, IllegalEvent> {
+        let Fact::RunStarted(started) = &first.fact else {
+            return Err(illegal(first, "a run begins with run_started"));
+        };
+        if first.number != 1 {
+            return Err(illegal(first, "the first event has the number 1"));
+        }
+        let steps: Vec<StepState> = runbook.steps.iter().map(|step| StepState { unmet: step.needs.len() as u32, ..StepState::default() }).collect();
+        let ready = runbook.ixs().filter(|ix| runbook.step(*ix).needs.is_empty()).collect();
+        let mut phase_left = vec![0; runbook.phases.len()];
+        for step in &runbook.steps {
+            phase_left[step.phase as usize] += 1;
+        }
+        let mut state = RunState {
+            started: started.clone(),
+            began: first.at,
+            head: 1,
+            last: first.at,
+            mode: Mode::Forward,
+            ended: None,
+            stopped: None,
+            until: None,
+            wanted: None,
+            unsettled: steps.len(),
+            steps,
+            sets: Sets { ready, ..Sets::default() },
+            rollback: None,
+            groups: vec![GroupState::default(); runbook.groups.len()],
+            down_since: None,
+            downtime: Span::ZERO,
+            told: BTreeSet::new(),
+            phase_left,
+            runbook,
+        };
+        state.set_until(started.until.as_deref());
+        Ok(state)
+    }
+
+    /// Makes the one change that `event` stands for.
+    ///
+    /// # Errors
+    /// If it is not a legal next event; the state is then unchanged.
+    pub fn apply(&mut self, event: &Event) -> Result<(), IllegalEvent> {
+        if event.number != self.head + 1 {
+            return Err(illegal(event, format!("the number after {} is {}", self.head, self.head + 1)));
+        }
+        self.change(event).map_err(|why| illegal(event, why))?;
+        self.head = event.number;
+        self.last = event.at;
+        Ok(())
+    }
+
+    fn change(&mut self, event: &Event) -> Result<(), String> {
+        let at = event.at;
+        let is_rollback = matches!(event.fact, Fact::RollbackBegan { .. });
+        if self.ended.is_some() && !matches!(event.fact, Fact::MessageSent(_)) && !(is_rollback && self.ended == Some(Outcome::Finished)) {
+            return Err("the run is over".into());
+        }
+        if self.stopped.is_some() && matches!(event.fact, Fact::StepStarted(_) | Fact::StepSucceeded(_) | Fact::StepFailed(_) | Fact::StepProbed { .. }) {
+            return Err("the executor had left and the run was not resumed".into());
+        }
+        match &event.fact {
+            Fact::RunStarted(_) => return Err("a run begins once".into()),
+            Fact::RunResumed { until, .. } => self.resume(until.as_deref()),
+            Fact::RunStopped { because } => {
+                need(self.sets.running.is_empty(), "actions are still running")?;
+                self.stopped = Some(because.clone());
+            }
+            Fact::RunEnded { outcome } => self.end(*outcome)?,
+            Fact::RollbackBegan { to, because, force, .. } => self.begin_rollback(to.as_deref(), because, *force)?,
+            Fact::CancelBegan { .. } => {
+                need(self.mode == Mode::Forward, "only a run that goes forward can be cancelled")?;
+                self.mode = Mode::Cancelling;
+            }
+            Fact::StepStarted(started) => self.start(started, at)?,
+            Fact::StepSucceeded(done) => self.succeed(done, at)?,
+            Fact::StepFailed(failed) => self.fail(failed, at)?,
+            Fact::StopRequested { step, direction, attempt, because } => {
+                let ix = self.ix(step)?;
+                match self.track(ix, *direction) {
+                    Track::Running { attempt: running, since, stopping: None } if running == attempt => {
+                        let since = *since;
+                        self.set(ix, *direction, Track::Running { attempt: *attempt, since, stopping: Some(*because) });
+                    }
+                    _ => return Err("that attempt is not running".into()),
+                }
+            }
+            Fact::StepSkipped { step, because } => self.skip(step, because, at)?,
+            Fact::UndoPassed { step } => {
+                let ix = self.ix(step)?;
+                self.may_undo(ix)?;
+                let nothing = matches!(self.runbook.step(ix).undo, Undo::Nothing) || !self.step(ix).touched;
+                need(nothing, "the step has something to undo")?;
+                self.set(ix, Direction::Undo, Track::Passed);
+                self.undone(ix, at);
+            }
+            Fact::StepProbed { step, direction, attempt, verdict, .. } => {
+                let ix = self.ix(step)?;
+                let in_doubt = matches!(self.track(ix, *direction), Track::InDoubt { attempt: doubted, .. } if doubted == attempt);
+                need(in_doubt, "that attempt is not in doubt")?;
+                match verdict {
+                    Probed::Done => self.done(ix, *direction, &Outputs::new(), at),
+                    other => self.set(ix, *direction, Track::InDoubt { attempt: *attempt, probed: Some(*other) }),
+                }
+            }
+            Fact::StepResolved(resolved) => self.resolve(resolved, at)?,
+            Fact::CursorSaved { step, direction, cursor, .. } => {
+                let ix = self.ix(step)?;
+                self.steps[ix.0 as usize].cursors[*direction as usize] = Some(cursor.clone());
+            }
+            Fact::MessageSent(message) => {
+                self.told.insert(told_key(&message.occasion, message.phase.as_deref()));
+            }
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, started: &StepStarted, at: Moment) -> Result<(), String> {
+        let (ix, direction) = (self.ix(&started.step)?, started.direction);
+        let step = self.runbook.step(ix);
+        let act = step.act(direction).ok_or("the step has no such action")?;
+        need(started.attempt == self.attempts(ix, direction) + 1, "attempts are counted from 1 without gaps")?;
+        match self.track(ix, direction) {
+            Track::Idle | Track::Retrying { .. } => {}
+            Track::InDoubt { probed, .. } if act.idempotent || *probed == Some(Probed::NotDone) => {}
+            other => return Err(format!("it is {}", other.word())),
+        }
+        match direction {
+            Direction::Forward => {
+                need(self.mode == Mode::Forward, "nothing goes forward any more")?;
+                need(self.step(ix).unmet == 0, "its needs are not met")?;
+            }
+            Direction::Undo => self.may_undo(ix)?,
+            Direction::Release => need(self.sets.held.contains(&ix), "it holds nothing")?,
+        }
+        let (group, downtime, holds) = (step.group, step.downtime, step.hold.is_some());
+        let track = match act.action.is_for_a_person() {
+            true => Track::Waiting { attempt: started.attempt, since: at },
+            false => Track::Running { attempt: started.attempt, since: at, stopping: None },
+        };
+        self.set(ix, direction, track);
+        let state = &mut self.steps[ix.0 as usize];
+        state.attempts[direction as usize] += 1;
+        if direction == Direction::Forward {
+            state.started.get_or_insert(at);
+            state.touched = true;
+            if holds {
+                self.sets.held.insert(ix);
+            }
+            if let Some(group) = group {
+                self.groups[group as usize].running += 1;
+            }
+        }
+        match (direction, downtime) {
+            (Direction::Forward, Some(Downtime::Begins)) | (Direction::Undo, Some(Downtime::Ends)) => {
+                self.down_since.get_or_insert(at);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn succeed(&mut self, done: &StepSucceeded, at: Moment) -> Result<(), String> {
+        let ix = self.ix(&done.step)?;
+        match self.track(ix, done.direction) {
+            Track::Running { attempt, stopping: None, .. } if *attempt == done.attempt => {}
+            Track::Running { stopping: Some(_), .. } => return Err("it was being stopped: a later success does not undo that".into()),
+            other => return Err(format!("it is {}", other.word())),
+        }
+        self.leave_group(ix, done.direction);
+        self.done(ix, done.direction, &done.outputs, at);
+        Ok(())
+    }
+
+    fn fail(&mut self, failed: &StepFailed, at: Moment) -> Result<(), String> {
+        let (ix, direction, attempt) = (self.ix(&failed.step)?, failed.direction, failed.attempt);
+        let (running, stopping) = match self.track(ix, direction) {
+            Track::Running { attempt, stopping, .. } => (*attempt, *stopping),
+            // Rendering can fail before anything has begun.
+            Track::Idle | Track::Retrying { .. } | Track::InDoubt { .. } if failed.failure.kind == FailureKind::BeforeEffect => (attempt, None),
+            other => return Err(format!("it is {}", other.word())),
+        };
+        need(running == attempt, "another attempt is running")?;
+        if self.attempts(ix, direction) == attempt {
+            self.leave_group(ix, direction);
+        } else {
+            self.steps[ix.0 as usize].attempts[direction as usize] = attempt;
+        }
+        if failed.failure.kind == FailureKind::BeforeEffect && direction == Direction::Forward && attempt == 1 {
+            self.steps[ix.0 as usize].touched = false;
+        }
+        let failure = failed.failure.clone();
+        let track = match (stopping, failed.retry_at) {
+            // Killed half-way by the operator: what it did is not known.
+            (Some(StopReason::Interrupt), _) => Track::InDoubt { attempt, probed: None },
+            (_, Some(due)) => Track::Retrying { attempt, at: due, failure },
+            (_, None) => Track::Failed { attempt, failure },
+        };
+        if direction == Direction::Forward && matches!(track, Track::Failed { .. }) {
+            self.steps[ix.0 as usize].finished = Some(at);
+            if let Some(group) = self.runbook.step(ix).group {
+                self.groups[group as usize].failed += 1;
+            }
+        }
+        self.set(ix, direction, track);
+        Ok(())
+    }
+
+    fn skip(&mut self, step: &str, because: &SkipReason, at: Moment) -> Result<(), String> {
+        let ix = self.ix(step)?;
+        need(self.mode == Mode::Forward, "nothing goes forward any more")?;
+        let track = self.track(ix, Direction::Forward);
+        let legal = match because {
+            SkipReason::Condition { .. } => *track == Track::Idle && self.step(ix).unmet == 0,
+            SkipReason::Tolerated => matches!(track, Track::Failed { .. }),
+            SkipReason::Operator { .. } => matches!(track, Track::Idle | Track::Failed { .. } | Track::InDoubt { .. } | Track::Waiting { .. } | Track::Retrying { .. }),
+        };
+        need(legal, &format!("it is {}", track.word()))?;
+        if matches!(track, Track::Waiting { .. }) {
+            self.leave_group(ix, Direction::Forward);
+        }
+        self.set(ix, Direction::Forward, Track::Skipped { because: because.clone() });
+        self.settle(ix, at);
+        Ok(())
+    }
+
+    fn resolve(&mut self, resolved: &StepResolved, at: Moment) -> Result<(), String> {
+        let (ix, direction) = (self.ix(&resolved.step)?, resolved.direction);
+        let good = matches!(resolved.verdict, Verdict::Done | Verdict::Go);
+        match (self.track(ix, direction).clone(), good) {
+            (Track::Waiting { .. }, true) => {
+                self.leave_group(ix, direction);
+                self.done(ix, direction, &resolved.outputs, at);
+            }
+            (Track::Waiting { attempt, .. }, false) => {
+                self.leave_group(ix, direction);
+                let failure = Failure { kind: FailureKind::Refused, message: format!("{}: {}", resolved.actor, resolved.reason) };
+                self.set(ix, direction, Track::Failed { attempt, failure });
+            }
+            (Track::InDoubt { .. } | Track::Failed { .. }, true) => self.done(ix, direction, &resolved.outputs, at),
+            (Track::InDoubt { .. } | Track::Failed { .. }, false) => self.set(ix, direction, Track::Idle),
+            (Track::Idle, true) if direction == Direction::Undo => {
+                self.may_undo(ix)?;
+                self.done(ix, direction, &resolved.outputs, at);
+            }
+            (other, _) => return Err(format!("it is {}: there is nothing to resolve", other.word())),
+        }
+        Ok(())
+    }
+
+    fn resume(&mut self, until: Option<&str>) {
+        self.stopped = None;
+        self.set_until(until);
+        for (ix, direction) in self.sets.running.clone() {
+            if let Track::Running { attempt, .. } = *self.track(ix, direction) {
+                self.leave_group(ix, direction);
+                self.set(ix, direction, Track::InDoubt { attempt, probed: None });
+            }
+        }
+        // A look at an attempt in doubt is as old as the session that took it.
+        for (ix, direction) in self.sets.doubt.clone() {
+            if let Track::InDoubt { attempt, .. } = *self.track(ix, direction) {
+                self.set(ix, direction, Track::InDoubt { attempt, probed: None });
+            }
+        }
+        for (ix, direction) in self.sets.failed.clone() {
+            if direction != Direction::Forward || self.mode == Mode::Forward {
+                if let (Direction::Forward, Some(group)) = (direction, self.runbook.step(ix).group) {
+                    self.groups[group as usize].failed -= 1;
+                }
+                self.set(ix, direction, Track::Idle);
+            }
+        }
+        if self.mode == Mode::Forward {
+            let runbook = Arc::clone(&self.runbook);
+            for ix in runbook.ixs().filter(|ix| runbook.step(*ix).hold.is_some()) {
+                let until = runbook.step(ix).hold.as_ref().map_or(ix, |hold| hold.until);
+                let released = *self.track(ix, Direction::Release) == Track::Done;
+                if released && *self.track(ix, Direction::Forward) == Track::Done && !self.step(until).settled {
+                    self.set(ix, Direction::Forward, Track::Idle);
+                    self.set(ix, Direction::Release, Track::Idle);
+                    self.sets.retake.insert(ix);
+                }
+            }
+        }
+    }
+
+    fn begin_rollback(&mut self, to: Option<&str>, because: &str, force: bool) -> Result<(), String> {
+        need(self.mode == Mode::Forward, "it is not going forward")?;
+        let runbook = Arc::clone(&self.runbook);
+        let to = to.map(|to| self.ix(to)).transpose()?;
+        let mut targets: Vec<bool> = self.steps.iter().map(|step| step.attempts[Direction::Forward as usize] > 0).collect();
+        if let Some(to) = to {
+            let after = runbook.descendants(to);
+            targets.iter_mut().zip(after).for_each(|(target, after)| *target &= after);
+        }
+        if !force {
+            for ix in runbook.ixs().filter(|ix| runbook.step(*ix).point_of_no_return && self.step(*ix).touched) {
+                targets[ix.0 as usize] = false;
+                targets.iter_mut().zip(runbook.ancestors(ix)).for_each(|(target, before)| *target &= !before);
+            }
+        }
+        let total = targets.iter().filter(|target| **target).count();
+        let waits = runbook.ixs().map(|ix| runbook.dependents(ix).len() as u32).collect();
+        self.rollback = Some(Rollback { to, because: because.to_owned(), targets, waits, ready: BTreeSet::new(), left: total, total });
+        self.mode = Mode::RollingBack;
+        self.ended = None;
+        self.stopped = None;
+        let leaves: Vec<StepIx> = runbook.ixs().filter(|ix| runbook.dependents(*ix).is_empty()).collect();
+        leaves.into_iter().for_each(|ix| self.clear_for_undo(ix));
+        Ok(())
+    }
+
+    /// All dependents of `ix` are out of the way: it can be undone, or, if it is not to be, what it needs can.
+    fn clear_for_undo(&mut self, ix: StepIx) {
+        let Some(rollback) = &mut self.rollback else { return };
+        let mut clear = vec![ix];
+        while let Some(at) = clear.pop() {
+            if rollback.targets[at.0 as usize] && !matches!(self.steps[at.0 as usize].tracks[Direction::Undo as usize], Track::Done | Track::Passed) {
+                rollback.ready.insert(at);
+                continue;
+            }
+            for need in &self.runbook.step(at).needs {
+                let waits = &mut rollback.waits[need.0 as usize];
+                *waits -= 1;
+                if *waits == 0 {
+                    clear.push(*need);
+                }
+            }
+        }
+    }
+
+    fn may_undo(&self, ix: StepIx) -> Result<(), String> {
+        let rollback = self.rollback.as_ref().ok_or("the run is not rolling back")?;
+        need(rollback.ready.contains(&ix), "a step that depends on it is not undone")?;
+        let running = matches!(self.track(ix, Direction::Forward), Track::Running { .. });
+        need(!running, "it is still running")?;
+        need(!self.sets.held.contains(&ix), "what it holds is not released")
+    }
+
+    fn undone(&mut self, ix: StepIx, at: Moment) {
+        if self.runbook.step(ix).downtime == Some(Downtime::Begins) {
+            self.production_is_back(at);
+        }
+        if let Some(rollback) = &mut self.rollback {
+            rollback.ready.remove(&ix);
+            rollback.left -= 1;
+        }
+        self.clear_for_undo(ix);
+    }
+
+    fn end(&mut self, outcome: Outcome) -> Result<(), String> {
+        need(self.sets.running.is_empty(), "actions are still running")?;
+        let done = match outcome {
+            Outcome::Finished => self.mode == Mode::Forward && self.unsettled == 0 && self.sets.held.is_empty(),
+            Outcome::RolledBack => self.rollback.as_ref().is_some_and(|rollback| rollback.left == 0),
+            Outcome::Cancelled => self.mode == Mode::Cancelling && self.sets.held.is_empty(),
+        };
+        need(done, "there is something left to do")?;
+        self.ended = Some(outcome);
+        Ok(())
+    }
+
+    fn done(&mut self, ix: StepIx, direction: Direction, outputs: &Outputs, at: Moment) {
+        self.set(ix, direction, Track::Done);
+        match direction {
+            Direction::Forward => {
+                self.steps[ix.0 as usize].outputs.extend(outputs.clone());
+                self.steps[ix.0 as usize].finished = Some(at);
+                self.sets.retake.remove(&ix);
+                if self.runbook.step(ix).downtime == Some(Downtime::Ends) {
+                    self.production_is_back(at);
+                }
+                self.settle(ix, at);
+            }
+            Direction::Undo => self.undone(ix, at),
+            Direction::Release => {
+                self.sets.held.remove(&ix);
+            }
+        }
+    }
+
+    fn settle(&mut self, ix: StepIx, at: Moment) {
+        let state = &mut self.steps[ix.0 as usize];
+        state.finished.get_or_insert(at);
+        if std::mem::replace(&mut state.settled, true) {
+            return;
+        }
+        self.unsettled -= 1;
+        self.phase_left[self.runbook.step(ix).phase as usize] -= 1;
+        let runbook = Arc::clone(&self.runbook);
+        for &dependent in runbook.dependents(ix) {
+            let state = &mut self.steps[dependent.0 as usize];
+            state.unmet -= 1;
+            if state.unmet == 0 && state.tracks[0] == Track::Idle {
+                self.sets.ready.insert(dependent);
+            }
+        }
+    }
+
+    /// The only place where a track changes; keeps the sets.
+    fn set(&mut self, ix: StepIx, direction: Direction, track: Track) {
+        let state = &mut self.steps[ix.0 as usize];
+        let (sets, pair) = (&mut self.sets, (ix, direction));
+        match &state.tracks[direction as usize] {
+            Track::Idle if direction == Direction::Forward => drop(sets.ready.remove(&ix)),
+            Track::Running { .. } => drop(sets.running.remove(&pair)),
+            Track::Waiting { .. } => drop(sets.waiting.remove(&ix)),
+            Track::InDoubt { .. } => drop(sets.doubt.remove(&pair)),
+            Track::Retrying { .. } => drop(sets.retrying.remove(&pair)),
+            Track::Failed { .. } => drop(sets.failed.remove(&pair)),
+            _ => {}
+        }
+        match &track {
+            Track::Idle if direction == Direction::Forward && state.unmet == 0 => drop(sets.ready.insert(ix)),
+            Track::Running { .. } => drop(sets.running.insert(pair)),
+            Track::Waiting { .. } => drop(sets.waiting.insert(ix)),
+            Track::InDoubt { .. } => drop(sets.doubt.insert(pair)),
+            Track::Retrying { .. } => drop(sets.retrying.insert(pair)),
+            Track::Failed { .. } => drop(sets.failed.insert(pair)),
+            _ => {}
+        }
+        state.tracks[direction as usize] = track;
+    }
+
+    fn leave_group(&mut self, ix: StepIx, direction: Direction) {
+        if let (Direction::Forward, Some(group)) = (direction, self.runbook.step(ix).group) {
+            self.groups[group as usize].running -= 1;
+        }
+    }
+
+    fn production_is_back(&mut self, at: Moment) {
+        if let Some(since) = self.down_since.take() {
+            self.downtime = self.downtime + at.since(since);
+        }
+    }
+
+    fn set_until(&mut self, until: Option<&str>) {
+        self.until = until.and_then(|until| self.runbook.find(until));
+        self.wanted = self.until.map(|until| {
+            let mut wanted = self.runbook.ancestors(until);
+            wanted[until.0 as usize] = true;
+            wanted
+        });
+    }
+
+    fn ix(&self, step: &str) -> Result<StepIx, String> {
+        self.runbook.find(step).ok_or_else(|| "the runbook has no such step".to_owned())
+    }
+
+    pub fn step(&self, ix: StepIx) -> &StepState {
+        &self.steps[ix.0 as usize]
+    }
+
+    pub fn track(&self, ix: StepIx, direction: Direction) -> &Track {
+        &self.steps[ix.0 as usize].tracks[direction as usize]
+    }
+
+    pub fn attempts(&self, ix: StepIx, direction: Direction) -> u32 {
+        self.steps[ix.0 as usize].attempts[direction as usize]
+    }
+
+    pub fn cursor(&self, ix: StepIx, direction: Direction) -> Option<&str> {
+        self.steps[ix.0 as usize].cursors[direction as usize].as_deref()
+    }
+
+    /// Done or skipped.
+    pub fn is_settled(&self, ix: StepIx) -> bool {
+        self.steps[ix.0 as usize].settled
+    }
+
+    /// How many steps are neither done nor skipped.
+    pub fn unsettled(&self) -> usize {
+        self.unsettled
+    }
+
+    /// How many steps of a phase are neither done nor skipped.
+    pub fn phase_left(&self, phase: u32) -> usize {
+        self.phase_left[phase as usize]
+    }
+
+    /// Whether `--until` lets this step go.
+    pub fn is_wanted(&self, ix: StepIx) -> bool {
+        self.wanted.as_ref().is_none_or(|wanted| wanted[ix.0 as usize])
+    }
+
+    /// Whether a rollback takes this step back.
+    pub fn is_target(&self, ix: StepIx) -> bool {
+        self.rollback.as_ref().is_some_and(|rollback| rollback.targets[ix.0 as usize])
+    }
+
+    /// How long production has been down in all.
+    pub fn downtime_until(&self, now: Moment) -> Span {
+        self.downtime + self.down_since.map_or(Span::ZERO, |since| now.since(since))
+    }
+
+    /// The same for all attempts of a step in one direction, and for nothing else.
+    pub fn idempotency_key(&self, ix: StepIx, direction: Direction) -> String {
+        format!("{}:{}:{}", self.started.run, self.runbook.step(ix).id, direction.word())
+    }
+
+    /// How many steps stand in each state of their forward track, for one phase or all.
+    pub fn tally(&self, phase: Option<u32>) -> BTreeMap<&'static str, usize> {
+        let mut tally = BTreeMap::new();
+        for (step, state) in self.runbook.steps.iter().zip(&self.steps) {
+            if phase.is_none_or(|phase| step.phase == phase) {
+                *tally.entry(state.word()).or_default() += 1;
+            }
+        }
+        tally
+    }
+}
+
+impl StepState {
+    /// The step's state in one word.
+    pub fn word(&self) -> &'static str {
+        let [forward, undo, release] = &self.tracks;
+        match (forward, undo, release) {
+            (_, Track::Done | Track::Passed, _) => "undone",
+            (_, Track::Running { .. } | Track::Waiting { .. }, _) => "undoing",
+            (_, Track::Failed { .. }, _) | (_, _, Track::Failed { .. }) => "stuck",
+            (_, Track::InDoubt { .. }, _) => "in doubt",
+            (Track::Idle, _, _) if self.unmet > 0 => "pending",
+            (forward, ..) => forward.word(),
+        }
+    }
+}
+
+impl Track {
+    pub fn word(&self) -> &'static str {
+        match self {
+            Track::Idle => "ready",
+            Track::Running { .. } => "running",
+            Track::Waiting { .. } => "waiting",
+            Track::InDoubt { .. } => "in doubt",
+            Track::Retrying { .. } => "retrying",
+            Track::Failed { .. } => "failed",
+            Track::Done => "done",
+            Track::Skipped { .. } => "skipped",
+            Track::Passed => "nothing to undo",
+        }
+    }
+}
+
+/// Under which key an occasion counts as told.
+pub fn told_key(occasion: &str, phase: Option<&str>) -> String {
+    phase.map_or_else(|| occasion.to_owned(), |phase| format!("{occasion}:{phase}"))
+}
+
+fn need(holds: bool, otherwise: &str) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(otherwise.to_owned()) }
+}
+
+fn illegal(event: &Event, why: impl Into<String>) -> IllegalEvent {
+    IllegalEvent { number: event.number, kind: kind(&event.fact), step: event.fact.step().map(ToString::to_string), why: why.into() }
+}
