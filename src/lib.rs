@@ -4,6 +4,9 @@
 //! - [`runbook`]: what the author wrote, checked. Pure.
 //! - `run`: what happened and what is next. Pure.
 
+pub mod effect;
+pub mod engine;
+pub mod journal;
 pub mod message;
 pub mod run;
 pub mod runbook;

@@ -129,6 +129,16 @@ pub fn one_line(text: &str) -> String {
     text.split(|c: char| c.is_control()).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
+/// Text from outside made safe to show: control characters, other than line breaks and tabs, become visible.
+pub fn printable(text: &str) -> String {
+    let show = |c: char| match c {
+        '\n' | '\t' => c.to_string(),
+        c if c.is_control() => c.escape_default().to_string(),
+        c => c.to_string(),
+    };
+    text.chars().map(show).collect()
+}
+
 fn view(state: &RunState, now: Moment, about: About) -> View {
     let runbook = &state.runbook;
     let names = crate::run::names::run(state);

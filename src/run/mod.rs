@@ -5,8 +5,10 @@ pub mod event;
 pub mod names;
 pub mod planner;
 pub mod retry;
+pub mod observer;
 mod state;
 
 pub use event::*;
+pub use observer::Observer;
 pub use planner::{Decision, Limits, next};
-pub use state::{IllegalEvent, Mode, RunState, StepState, Track};
+pub use state::{IllegalEvent, Mode, RunState, StepState, Track, told_key};

@@ -1,0 +1,145 @@
+//! Commands, in a process group of their own, output straight to files: a command never blocks on the executor, nor dies
+//! with it.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use serde_json::{Map, Value as Json};
+
+use super::{EffectError, Job, Reading, Stopper, resolve};
+use crate::runbook::action::{Command, Run};
+
+/// How much of an output a condition sees, from its end.
+const SEEN: u64 = 64 << 10;
+/// The largest `$SWITCHOVER_OUTPUT` that is read.
+const MAX_OUTPUT: u64 = 1 << 20;
+
+pub fn perform(job: &Job, run: &Run<String>, stopper: &Arc<Stopper>) -> Result<Reading, EffectError> {
+    let (out, err) = (create(job, "out")?, create(job, "err")?);
+    let (program, arguments) = match &run.command {
+        Command::Script { shell, script } => {
+            let (program, options) = shell.split_first().ok_or_else(|| EffectError::before("the shell is empty"))?;
+            (program, options.iter().chain([script]).collect::<Vec<_>>())
+        }
+        Command::Arguments(list) => {
+            let (program, arguments) = list.split_first().ok_or_else(|| EffectError::before("the command is empty"))?;
+            (program, arguments.iter().collect())
+        }
+    };
+    let mut expression = duct::cmd(program, arguments).stdout_file(out).stderr_file(err).unchecked();
+    for (name, value) in &job.env {
+        expression = expression.env(name, resolve(job, value)?);
+    }
+    for (name, value) in &job.context {
+        expression = expression.env(name, value);
+    }
+    for (name, ending) in [("SWITCHOVER_OUTPUT", "output"), ("SWITCHOVER_CHECKPOINT", "checkpoint"), ("SWITCHOVER_PROGRESS", "progress")] {
+        let path = path(job, ending);
+        expression = expression.env(name, std::path::absolute(&path).unwrap_or(path));
+    }
+    if let Some(folder) = &run.cwd {
+        if !Path::new(folder).is_dir() {
+            return Err(EffectError::before(format!("the folder {folder} does not exist")));
+        }
+        expression = expression.dir(folder);
+    }
+    expression = match &run.stdin {
+        Some(text) => expression.stdin_bytes(text.as_bytes()),
+        None => expression.stdin_null(),
+    };
+    // posix_spawn takes the process group; a pre_exec hook would force a fork, which is slow with a large heap.
+    let handle = expression.before_spawn(|command| {
+        command.process_group(0);
+        Ok(())
+    });
+    let handle = handle.start().map_err(|error| {
+        let message = match error.kind() {
+            ErrorKind::NotFound => format!("the program `{program}` was not found"),
+            ErrorKind::PermissionDenied => format!("the program `{program}` may not be executed"),
+            _ => format!("`{program}` could not be started: {error}"),
+        };
+        EffectError::before(message)
+    })?;
+    let group = handle.pids().first().and_then(|pid| Pid::from_raw(*pid as i32));
+    stopper.on_stop(move |force| {
+        if let Some(group) = group {
+            let _ = kill_process_group(group, if force { Signal::KILL } else { Signal::TERM });
+        }
+    });
+    let waited = handle.wait().map(|output| output.status);
+    stopper.clear();
+    let status = waited.map_err(|error| EffectError::during(format!("`{program}` could not be waited for: {error}")))?;
+    let mut names = Map::new();
+    names.insert("exit_code".into(), status.code().map_or(Json::Null, Json::from));
+    names.insert("stdout".into(), tail(&path(job, "out")).into());
+    names.insert("stderr".into(), tail(&path(job, "err")).into());
+    let outputs = read_outputs(&path(job, "output"))?;
+    let summary = match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit {code}"),
+        (None, Some(signal)) => format!("killed by signal {signal}"),
+        _ => "ended".to_owned(),
+    };
+    Ok(Reading { names, outputs, summary, is_good: status.success() })
+}
+
+fn path(job: &Job, ending: &str) -> PathBuf {
+    let mut path = job.stem.clone().into_os_string();
+    path.push(".");
+    path.push(ending);
+    path.into()
+}
+
+fn create(job: &Job, ending: &str) -> Result<File, EffectError> {
+    let path = path(job, ending);
+    let flags = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
+    // Appending, so that several writers, and an attempt looked at twice, do not overwrite each other.
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .custom_flags(flags)
+        .open(&path)
+        .map_err(|error| EffectError::before(format!("the log {} could not be made: {error}", path.display())))
+}
+
+/// The end of a file as text, without the line break at its end.
+fn tail(path: &Path) -> String {
+    let read = || -> std::io::Result<Vec<u8>> {
+        let mut file = File::open(path)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(SEEN)))?;
+        let mut bytes = Vec::new();
+        file.take(SEEN).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let bytes = read().unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    text.strip_suffix('\n').unwrap_or(&text).to_owned()
+}
+
+/// `key=value` lines, or one JSON object.
+fn read_outputs(path: &Path) -> Result<BTreeMap<String, Json>, EffectError> {
+    let Ok(file) = File::open(path) else { return Ok(BTreeMap::new()) };
+    let bad = |why: String| EffectError::during(format!("what the command wrote to $SWITCHOVER_OUTPUT {why}"));
+    let mut text = String::new();
+    file.take(MAX_OUTPUT + 1).read_to_string(&mut text).map_err(|error| bad(format!("cannot be read: {error}")))?;
+    if text.len() as u64 > MAX_OUTPUT {
+        return Err(bad(format!("is larger than {MAX_OUTPUT} bytes")));
+    }
+    if text.trim_start().starts_with('{') {
+        return serde_json::from_str(&text).map_err(|error| bad(format!("is not a JSON object: {error}")));
+    }
+    text.lines()
+        .filter(|line| !line.trim().is_empty())
+        .map(|line| {
+            let (key, value) = line.split_once('=').ok_or_else(|| bad(format!("has a line without `=`: {line}")))?;
+            Ok((key.trim().to_owned(), Json::String(value.to_owned())))
+        })
+        .collect()
+}

@@ -1,0 +1,100 @@
+//! HTTP requests over HTTP/1.1, with TLS. A status is a result, not an error; what kept the request from being sent is told apart
+//! from what came after.
+
+use std::io::ErrorKind;
+
+use serde_json::{Map, Value as Json};
+use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
+
+use super::{EffectError, Job, Reading, resolve};
+use crate::runbook::action::{Body, Http, Tls};
+use crate::runbook::raw::Method;
+
+/// The largest body that is read.
+const MAX_BODY: u64 = 8 << 20;
+
+pub fn perform(job: &Job, http: &Http<String>) -> Result<Reading, EffectError> {
+    let mut config = ureq::Agent::config_builder().http_status_as_error(false).user_agent(concat!("switchover/", env!("CARGO_PKG_VERSION")));
+    if let Some(tls) = &http.tls {
+        config = config.tls_config(tls_config(tls)?);
+    }
+    let agent: ureq::Agent = config.build().into();
+    let method = match http.method {
+        Method::Get => "GET",
+        Method::Head => "HEAD",
+        Method::Post => "POST",
+        Method::Put => "PUT",
+        Method::Patch => "PATCH",
+        Method::Delete => "DELETE",
+    };
+    let mut request = ureq::http::Request::builder().method(method).uri(&http.url);
+    let mut has_key = false;
+    for (name, value) in &http.headers {
+        has_key |= name.eq_ignore_ascii_case("idempotency-key");
+        request = request.header(name, resolve(job, value)?);
+    }
+    if !has_key {
+        request = request.header("Idempotency-Key", &job.key);
+    }
+    let body = match &http.body {
+        None => Vec::new(),
+        Some(Body::Text(text)) => text.clone().into_bytes(),
+        Some(Body::Json(argument)) => {
+            if !http.headers.keys().any(|name| name.eq_ignore_ascii_case("content-type")) {
+                request = request.header("Content-Type", "application/json");
+            }
+            argument.clone().into_json().to_string().into_bytes()
+        }
+    };
+    let request = request.body(body).map_err(|error| EffectError::before(format!("the request to {} is malformed: {error}", http.url)))?;
+    let mut response = agent.run(request).map_err(|error| failed(&http.url, &error))?;
+    let status = response.status();
+    let headers: Map<String, Json> =
+        response.headers().iter().map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into())).collect();
+    let body = response.body_mut().with_config().limit(MAX_BODY).read_to_vec().map_err(|error| EffectError::during(format!("{} answered {status}, but its body could not be read: {error}", http.url)))?;
+    let body = String::from_utf8_lossy(&body).into_owned();
+    let mut names = Map::new();
+    names.insert("status".into(), status.as_u16().into());
+    names.insert("headers".into(), Json::Object(headers));
+    names.insert("json".into(), serde_json::from_str(&body).unwrap_or(Json::Null));
+    names.insert("body".into(), body.into());
+    Ok(Reading { names, summary: status.to_string(), is_good: status.is_success(), ..Reading::default() })
+}
+
+fn failed(url: &str, error: &ureq::Error) -> EffectError {
+    let before = match error {
+        ureq::Error::HostNotFound | ureq::Error::ConnectionFailed | ureq::Error::BadUri(_) | ureq::Error::Tls(_) | ureq::Error::Rustls(_) => true,
+        ureq::Error::Io(error) => matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound | ErrorKind::AddrNotAvailable),
+        _ => false,
+    };
+    EffectError { before_effect: before, message: format!("{url}: {error}") }
+}
+
+fn tls_config(tls: &Tls<String>) -> Result<TlsConfig, EffectError> {
+    let read = |path: &str| std::fs::read(path).map_err(|error| EffectError::before(format!("the file {path} could not be read: {error}")));
+    let bad = |path: &str, error: &dyn std::fmt::Display| EffectError::before(format!("{path} does not hold what it should, in PEM: {error}"));
+    let certificates = |path: &str| -> Result<Vec<Certificate<'static>>, EffectError> {
+        let pem = read(path)?;
+        let found: Result<Vec<_>, _> = ureq::tls::parse_pem(&pem)
+            .filter_map(|item| match item {
+                Ok(ureq::tls::PemItem::Certificate(certificate)) => Some(Ok(certificate)),
+                Ok(_) => None,
+                Err(error) => Some(Err(error)),
+            })
+            .collect();
+        match found {
+            Ok(list) if !list.is_empty() => Ok(list),
+            Ok(_) => Err(bad(path, &"no certificate")),
+            Err(error) => Err(bad(path, &error)),
+        }
+    };
+    let mut config = TlsConfig::builder();
+    if let Some(path) = &tls.ca {
+        config = config.root_certs(RootCerts::new_with_certs(&certificates(path)?));
+    }
+    if let (Some(cert), Some(key)) = (&tls.cert, &tls.key) {
+        let private = PrivateKey::from_pem(&read(key)?).map_err(|error| bad(key, &error))?;
+        config = config.client_cert(Some(ClientCert::new_with_certs(&certificates(cert)?, private)));
+    }
+    Ok(config.build())
+}

@@ -1,0 +1,94 @@
+//! The outside world: one file per kind of action. Everything here blocks and runs on a thread of its own; a [`Stopper`]
+//! ends it from outside. Knows actions whose texts are rendered, not runs, journals or plans.
+
+mod command;
+mod http;
+mod secret;
+mod sql;
+mod stopper;
+mod wait;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use serde_json::{Map, Value as Json};
+
+use crate::runbook::Secret;
+use crate::runbook::action::{Action, Value};
+
+pub use stopper::Stopper;
+
+/// One attempt to be carried out.
+#[derive(Debug, Clone)]
+pub struct Job {
+    pub action: Action<String>,
+    /// Environment variables, secrets by name.
+    pub env: IndexMap<String, Value<String>>,
+    pub secrets: IndexMap<String, Secret>,
+    /// `SWITCHOVER_…` variables.
+    pub context: BTreeMap<&'static str, String>,
+    pub key: String,
+    /// The attempt's files are this path with `.out`, `.err`, `.output`, `.checkpoint` and `.progress` behind it.
+    pub stem: PathBuf,
+    /// The names that `until` of a wait sees.
+    pub names: Json,
+}
+
+/// What an action that came to its end gave.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Reading {
+    /// The names that `expect` and `capture` see.
+    pub names: Map<String, Json>,
+    /// Outputs that the action itself names.
+    pub outputs: BTreeMap<String, Json>,
+    /// For people: `exit 0`, `200 OK`, `3 rows`.
+    pub summary: String,
+    /// Whether it went well if nothing is expected of it.
+    pub is_good: bool,
+}
+
+/// An action that did not come to its end.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct EffectError {
+    /// Whether it provably changed nothing.
+    pub before_effect: bool,
+    pub message: String,
+}
+
+impl EffectError {
+    pub fn before(message: impl Into<String>) -> EffectError {
+        EffectError { before_effect: true, message: message.into() }
+    }
+
+    pub fn during(message: impl Into<String>) -> EffectError {
+        EffectError { before_effect: false, message: message.into() }
+    }
+}
+
+/// Carries out one attempt; returns when it is over or was stopped.
+pub fn perform(job: &Job, stopper: &Arc<Stopper>) -> Result<Reading, EffectError> {
+    match &job.action {
+        Action::Run(run) => command::perform(job, run, stopper),
+        Action::Sql(sql) => sql::perform(sql, stopper),
+        Action::Http(http) => http::perform(job, http),
+        Action::Wait(wait) => wait::perform(job, wait, stopper),
+        // Messages are delivered by the engine, people answer to it, and a join has nothing to do.
+        Action::Notify(_) | Action::Task(_) | Action::Approve(_) | Action::Join => {
+            Ok(Reading { is_good: true, summary: "done".to_owned(), ..Reading::default() })
+        }
+    }
+}
+
+/// The value of a text or a secret, at the moment of use.
+fn resolve(job: &Job, value: &Value<String>) -> Result<String, EffectError> {
+    match value {
+        Value::Text(text) => Ok(text.clone()),
+        Value::Secret { name, prefix } => {
+            let source = job.secrets.get(name).ok_or_else(|| EffectError::before(format!("the secret `{name}` is not declared")))?;
+            secret::read(name, source).map(|secret| format!("{prefix}{secret}"))
+        }
+    }
+}

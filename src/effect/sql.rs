@@ -1,0 +1,135 @@
+//! SQL on SQLite files: statements in one transaction, or one query that only reads. Values are bound, never pasted.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use indexmap::IndexMap;
+use rusqlite::types::{ToSqlOutput, Value as Cell, ValueRef};
+use rusqlite::fallible_iterator::FallibleIterator;
+use rusqlite::{Batch, Connection, OpenFlags};
+use serde_json::{Map, Value as Json};
+
+use super::{EffectError, Reading, Stopper};
+use crate::runbook::action::Sql;
+
+/// The most rows a query may have: they are for conditions, not for moving data.
+const MAX_ROWS: usize = 10_000;
+
+pub fn perform(sql: &Sql<String>, stopper: &Arc<Stopper>) -> Result<Reading, EffectError> {
+    let db = open(sql)?;
+    let interrupt = db.get_interrupt_handle();
+    stopper.on_stop(move |_| interrupt.interrupt());
+    let parameters: IndexMap<String, Cell> =
+        sql.parameters.iter().map(|(name, value)| Ok((name.clone(), cell(value.clone().into_json(), name)?))).collect::<Result<_, EffectError>>()?;
+    let result = if sql.reads { query(&db, sql, &parameters) } else { change(&db, sql, &parameters) };
+    stopper.clear();
+    result
+}
+
+fn open(sql: &Sql<String>) -> Result<Connection, EffectError> {
+    let path = Path::new(&sql.database);
+    let failed = |what: &str, error: &dyn std::fmt::Display| EffectError::before(format!("the database {what}: {error}"));
+    if sql.reads && !path.is_file() {
+        return Err(EffectError::before(format!("the database {} does not exist", sql.database)));
+    }
+    let flags = if sql.reads { OpenFlags::SQLITE_OPEN_READ_ONLY } else { OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE };
+    let db = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(|error| failed(&format!("{} could not be opened", sql.database), &error))?;
+    db.busy_timeout(Duration::from_secs(10)).map_err(|error| failed(&sql.database, &error))?;
+    for (name, file) in &sql.attach {
+        if !Path::new(file).is_file() {
+            return Err(EffectError::before(format!("the database {file}, to be attached as {name}, does not exist")));
+        }
+        let quoted = name.replace('"', "\"\"");
+        db.execute(&format!("ATTACH DATABASE ?1 AS \"{quoted}\""), [file]).map_err(|error| failed(&format!("{file} could not be attached"), &error))?;
+    }
+    Ok(db)
+}
+
+fn query(db: &Connection, sql: &Sql<String>, parameters: &IndexMap<String, Cell>) -> Result<Reading, EffectError> {
+    let failed = |error: rusqlite::Error| EffectError::before(format!("the query failed: {error}"));
+    let mut statement = db.prepare(&sql.text).map_err(failed)?;
+    if !statement.readonly() {
+        return Err(EffectError::before("a query must only read; write it as a `statement`"));
+    }
+    bind(&mut statement, parameters).map_err(EffectError::before)?;
+    let columns: Vec<Json> = statement.column_names().into_iter().map(Json::from).collect();
+    let (mut rows, mut cursor) = (Vec::new(), statement.raw_query());
+    while let Some(row) = cursor.next().map_err(failed)? {
+        if rows.len() == MAX_ROWS {
+            return Err(EffectError::before(format!("the query has more than {MAX_ROWS} rows; count them in SQL instead")));
+        }
+        rows.push(Json::Array((0..columns.len()).map(|at| row.get_ref(at).map(json)).collect::<Result<_, _>>().map_err(failed)?));
+    }
+    let summary = if rows.len() == 1 { "1 row".to_owned() } else { format!("{} rows", rows.len()) };
+    let mut names = Map::new();
+    names.insert("rows".into(), Json::Array(rows));
+    names.insert("columns".into(), Json::Array(columns));
+    names.insert("changes".into(), 0.into());
+    Ok(Reading { names, summary, is_good: true, ..Reading::default() })
+}
+
+fn change(db: &Connection, sql: &Sql<String>, parameters: &IndexMap<String, Cell>) -> Result<Reading, EffectError> {
+    // Inside a transaction, everything up to the commit is taken back with it; without one, each statement stays.
+    let undone = |number: usize, error: String| EffectError { before_effect: sql.transaction, message: format!("statement {number}: {error}") };
+    if sql.transaction {
+        db.execute_batch("BEGIN IMMEDIATE").map_err(|error| EffectError::before(format!("the transaction could not begin: {error}")))?;
+    }
+    let (mut batch, mut number) = (Batch::new(db, &sql.text), 0);
+    let before = db.total_changes();
+    loop {
+        number += 1;
+        match batch.next() {
+            Ok(None) => break,
+            Ok(Some(mut statement)) => {
+                bind(&mut statement, parameters).map_err(|error| undone(number, error))?;
+                let mut rows = statement.raw_query();
+                while rows.next().map_err(|error| undone(number, error.to_string()))?.is_some() {}
+            }
+            Err(error) => return Err(undone(number, error.to_string())),
+        }
+    }
+    if sql.transaction {
+        db.execute_batch("COMMIT").map_err(|error| EffectError::during(format!("the commit failed: {error}")))?;
+    }
+    let changes = db.total_changes() - before;
+    let mut names = Map::new();
+    names.insert("changes".into(), changes.into());
+    names.insert("rows".into(), Json::Array(Vec::new()));
+    names.insert("columns".into(), Json::Array(Vec::new()));
+    Ok(Reading { names, summary: format!("{changes} rows changed"), is_good: true, ..Reading::default() })
+}
+
+/// Binds the parameters that a statement names. One that it names and nobody gave is an error, not NULL.
+fn bind(statement: &mut rusqlite::Statement, parameters: &IndexMap<String, Cell>) -> Result<(), String> {
+    for at in 1..=statement.parameter_count() {
+        let name = statement.parameter_name(at).map(|name| name.trim_start_matches([':', '@', '$']).to_owned()).unwrap_or_default();
+        let value = parameters.get(&name).ok_or_else(|| format!("no value is given for `:{name}`"))?.clone();
+        statement.raw_bind_parameter(at, ToSqlOutput::Owned(value)).map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
+
+fn cell(value: Json, name: &str) -> Result<Cell, EffectError> {
+    Ok(match value {
+        Json::Null => Cell::Null,
+        Json::Bool(value) => Cell::Integer(value.into()),
+        Json::Number(number) => match number.as_i64() {
+            Some(integer) => Cell::Integer(integer),
+            None => Cell::Real(number.as_f64().ok_or_else(|| EffectError::before(format!("`{name}` is not a number that SQLite knows")))?),
+        },
+        Json::String(text) => Cell::Text(text),
+        list @ (Json::Array(_) | Json::Object(_)) => Cell::Text(list.to_string()),
+    })
+}
+
+fn json(cell: ValueRef) -> Json {
+    match cell {
+        ValueRef::Null => Json::Null,
+        ValueRef::Integer(value) => value.into(),
+        ValueRef::Real(value) => value.into(),
+        ValueRef::Text(bytes) => String::from_utf8_lossy(bytes).into(),
+        ValueRef::Blob(bytes) => bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into(),
+    }
+}
+

@@ -1,0 +1,375 @@
+//! The life of one attempt: its condition, its texts, its beginning, its result, its cursor.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value as Json;
+
+use super::messages::Due;
+use super::session::{Session, random};
+use super::{Question, QuestionKind};
+use crate::effect::{EffectError, Job, Reading};
+use crate::journal::{AttemptFiles, JournalError};
+use crate::message;
+use crate::run::*;
+use crate::runbook::action::{Action, Command, Content, Notify, Value, Wait};
+use crate::runbook::{Act, Condition, Direction, Outputs, Span, StepIx, Text, Undo};
+
+/// An action to be begun once its event is durable.
+pub(super) struct Launch {
+    pub ix: StepIx,
+    pub direction: Direction,
+    pub attempt: u32,
+    pub work: Work,
+    pub timeout: Option<Span>,
+}
+
+pub(super) enum Work {
+    Act(Box<Job>),
+    Probe(Box<Job>),
+}
+
+impl Launch {
+    /// Whether it may change anything, so that the anchor must vouch for its beginning.
+    pub fn acts_outside(&self) -> bool {
+        match &self.work {
+            Work::Act(job) => !matches!(job.action, Action::Wait(Wait::For(_))),
+            Work::Probe(_) => false,
+        }
+    }
+}
+
+/// The longest cursor that is kept, in bytes.
+const MAX_CURSOR: usize = 4096;
+
+impl Session<'_> {
+    /// A step's turn has come.
+    pub fn begin(&mut self, ix: StepIx, direction: Direction) -> Result<(), JournalError> {
+        let runbook = std::sync::Arc::clone(&self.state.runbook);
+        let step = runbook.step(ix);
+        let attempt = self.state.attempts(ix, direction) + 1;
+        if direction == Direction::Forward && attempt == 1 {
+            for when in &step.when {
+                match when.condition.holds(&names::of_when(&self.state, when)) {
+                    Ok(true) => {}
+                    Ok(false) => {
+                        let because = SkipReason::Condition { condition: when.condition.source().to_owned() };
+                        return self.record(Fact::StepSkipped { step: self.id(ix), because });
+                    }
+                    Err(error) => return self.fail_before(ix, direction, attempt, format!("its condition cannot be decided: {error}")),
+                }
+            }
+        }
+        let Some(act) = step.act(direction) else { return Ok(()) };
+        if attempt > 1 {
+            self.save_cursor(ix, direction)?;
+        }
+        let names = if needs_names(act) { names::of_step(&self.state, ix, direction) } else { Json::Null };
+        let rendered = act.action.render(&names).and_then(|action| Ok((action, render_env(&self.state, ix, act, &names)?)));
+        let (mut action, env) = match rendered {
+            Ok(rendered) => rendered,
+            Err(error) => return self.fail_before(ix, direction, attempt, error.0),
+        };
+        if let Action::Notify(Notify { content: Content::Template(name), to }) = &action {
+            let about = message::About { phase: Some(step.phase), step: Some(ix), reason: "" };
+            let template = runbook.templates.get(name).cloned().unwrap_or(crate::runbook::Template { subject: Text::default(), body: Text::default() });
+            match message::render(&template, &self.state, super::now(), about, to.clone()) {
+                Ok(message) => action = Action::Notify(Notify { content: Content::Words { subject: message.subject, body: message.body }, to: message.to }),
+                Err(error) => return self.fail_before(ix, direction, attempt, error.0),
+            }
+        }
+        let key = self.state.idempotency_key(ix, direction);
+        let shown = env.iter().map(|(name, value)| match value {
+            Value::Text(text) => (name.clone(), text.clone()),
+            Value::Secret { name: secret, .. } => (name.clone(), format!("(the secret {secret})")),
+        });
+        let started = StepStarted { step: self.id(ix), direction, attempt, key: key.clone(), action: Box::new(action.clone()), env: shown.collect() };
+        self.record(Fact::StepStarted(started))?;
+        match action {
+            Action::Task(_) | Action::Approve(_) => Ok(()),
+            Action::Join => {
+                let reading = Reading { is_good: true, summary: "done".into(), ..Reading::default() };
+                self.finish(ix, direction, attempt, Ok(reading))
+            }
+            Action::Notify(Notify { content: Content::Words { subject, body }, to }) => {
+                self.due.push(Due::Step { ix, direction, attempt, message: message::Message { subject, body, to } });
+                Ok(())
+            }
+            action => {
+                let scope = &runbook.scopes[step.scope as usize];
+                let job = Job {
+                    env,
+                    secrets: scope.secrets.clone(),
+                    context: self.context(ix, direction, attempt, &key),
+                    key,
+                    stem: self.files(ix, direction, attempt).path_stem(),
+                    names: if matches!(action, Action::Wait(Wait::Until { .. })) { names } else { Json::Null },
+                    action,
+                };
+                self.launches.push(Launch { ix, direction, attempt, work: Work::Act(Box::new(job)), timeout: act.timeout });
+                Ok(())
+            }
+        }
+    }
+
+    /// Looks at an attempt in doubt; false if that look is under way.
+    pub fn probe(&mut self, ix: StepIx, direction: Direction) -> Result<bool, JournalError> {
+        let runbook = std::sync::Arc::clone(&self.state.runbook);
+        let step = runbook.step(ix);
+        let attempt = self.state.attempts(ix, direction);
+        let Some((act, probe)) = step.act(direction).and_then(|act| Some((act, act.probe.as_ref()?))) else { return Ok(true) };
+        if self.launches.iter().any(|launch| launch.ix == ix) || self.is_running(ix, direction) {
+            return Ok(false);
+        }
+        let names = names::of_step(&self.state, ix, direction);
+        match probe.action.render(&names).and_then(|action| Ok((action, render_env(&self.state, ix, act, &names)?))) {
+            Ok((action, env)) => {
+                let key = self.state.idempotency_key(ix, direction);
+                let stem = self.files(ix, direction, attempt).path_stem().with_extension(format!("{}{attempt}-probe{}", direction.word(), self.state.head));
+                let job = Job { action, env, secrets: runbook.scopes[step.scope as usize].secrets.clone(), context: self.context(ix, direction, attempt, &key), key, stem, names: Json::Null };
+                let timeout = act.timeout.or(Some(Span::from_secs(60)));
+                self.launches.push(Launch { ix, direction, attempt, work: Work::Probe(Box::new(job)), timeout });
+                self.commit_probe()?;
+                Ok(false)
+            }
+            Err(error) => {
+                self.record(Fact::StepProbed { step: self.id(ix), direction, attempt, verdict: Probed::Unknown, reading: error.0 })?;
+                Ok(true)
+            }
+        }
+    }
+
+    pub fn probed(&mut self, ix: StepIx, direction: Direction, attempt: u32, result: Result<Reading, EffectError>) -> Result<(), JournalError> {
+        let runbook = std::sync::Arc::clone(&self.state.runbook);
+        let Some(probe) = runbook.step(ix).act(direction).and_then(|act| act.probe.as_ref()) else { return Ok(()) };
+        let (verdict, reading) = match result {
+            Err(error) => (Probed::Unknown, error.message),
+            Ok(reading) => {
+                let names = with_result(names::of_step(&self.state, ix, direction), &reading, &Outputs::new());
+                match (probe.done.holds(&names), probe.not_done.holds(&names)) {
+                    (Ok(true), Ok(false)) => (Probed::Done, reading.summary),
+                    (Ok(false), Ok(true)) => (Probed::NotDone, reading.summary),
+                    (Ok(_), Ok(_)) => (Probed::Unknown, format!("{}: it says both, or neither", reading.summary)),
+                    (Err(error), _) | (_, Err(error)) => (Probed::Unknown, error.0),
+                }
+            }
+        };
+        self.record(Fact::StepProbed { step: self.id(ix), direction, attempt, verdict, reading })
+    }
+
+    /// An action came to its end, or did not.
+    pub fn finish(&mut self, ix: StepIx, direction: Direction, attempt: u32, result: Result<Reading, EffectError>) -> Result<(), JournalError> {
+        self.save_cursor(ix, direction)?;
+        let runbook = std::sync::Arc::clone(&self.state.runbook);
+        let Some(act) = runbook.step(ix).act(direction) else { return Ok(()) };
+        let is_command = matches!(act.action, Action::Run(_) | Action::Wait(Wait::Until { .. }));
+        let files = self.files(ix, direction, attempt);
+        let logs: Vec<Log> = if is_command { ["out", "err"].iter().filter_map(|ending| files.log(ending)).collect() } else { Vec::new() };
+        let stopping = match self.state.track(ix, direction) {
+            Track::Running { stopping, .. } => *stopping,
+            _ => None,
+        };
+        let judged = match (stopping, result) {
+            (Some(reason), result) => {
+                let ended = result.map_or_else(|error| error.message, |reading| reading.summary);
+                Err(match reason {
+                    StopReason::Timeout => {
+                        let limit = act.timeout.unwrap_or_default();
+                        Failure { kind: FailureKind::TimedOut, message: format!("it took longer than {limit} and was stopped ({ended})") }
+                    }
+                    StopReason::Interrupt => Failure { kind: FailureKind::Failed, message: format!("it was interrupted ({ended})") },
+                })
+            }
+            (None, Err(error)) => Err(Failure { kind: if error.before_effect { FailureKind::BeforeEffect } else { FailureKind::Failed }, message: error.message }),
+            (None, Ok(reading)) => self.judge(ix, direction, act, &reading).map(|outputs| (outputs, reading.summary)),
+        };
+        let step = self.id(ix);
+        match judged {
+            Ok((outputs, result)) => self.record(Fact::StepSucceeded(StepSucceeded { step, direction, attempt, outputs, result, logs })),
+            Err(failure) => {
+                let chance = (random() >> 11) as f64 / (1u64 << 53) as f64;
+                let pause = if stopping == Some(StopReason::Interrupt) { None } else { retry::pause(act, attempt, &failure, chance) };
+                let retry_at = pause.map(|pause| Moment(super::now().0 + pause.as_millis() as i64));
+                self.record(Fact::StepFailed(StepFailed { step, direction, attempt, failure, retry_at, logs }))
+            }
+        }
+    }
+
+    /// Holds a result against what is expected of it, and takes the outputs from it.
+    fn judge(&self, ix: StepIx, direction: Direction, act: &Act, reading: &Reading) -> Result<Outputs, Failure> {
+        // An author who looks at the exit code or status decides alone what is good.
+        let decides = |condition: &Condition| condition.references().iter().any(|reference| reference == &["exit_code"] || reference == &["status"]);
+        if !reading.is_good && !act.expect.iter().any(decides) {
+            let words = ["stderr", "stdout", "body"].iter().find_map(|name| reading.names.get(*name).and_then(Json::as_str).filter(|text| !text.trim().is_empty()));
+            let last: Vec<&str> = words.unwrap_or_default().lines().filter(|line| !line.trim().is_empty()).collect();
+            let tail = last[last.len().saturating_sub(3)..].join("\n");
+            let message = if tail.is_empty() { reading.summary.clone() } else { format!("{}: {}", reading.summary, message::printable(&tail)) };
+            return Err(Failure { kind: FailureKind::Failed, message });
+        }
+        if act.expect.is_empty() && act.capture.is_empty() {
+            return Ok(reading.outputs.clone());
+        }
+        let mut outputs = reading.outputs.clone();
+        let names = with_result(names::of_step(&self.state, ix, direction), reading, &outputs);
+        for condition in &act.expect {
+            match condition.holds(&names) {
+                Ok(true) => {}
+                Ok(false) => {
+                    let message = format!("`{}` does not hold ({})", condition.source(), facts(condition, &names, reading));
+                    return Err(Failure { kind: FailureKind::Unexpected, message });
+                }
+                Err(error) => return Err(Failure { kind: FailureKind::Unexpected, message: error.0 }),
+            }
+        }
+        for (name, condition) in &act.capture {
+            match condition.evaluate(&names) {
+                Ok(value) => drop(outputs.insert(name.clone(), value)),
+                Err(error) => return Err(Failure { kind: FailureKind::Unexpected, message: format!("the output `{name}` cannot be taken: {error}") }),
+            }
+        }
+        Ok(outputs)
+    }
+
+    fn fail_before(&mut self, ix: StepIx, direction: Direction, attempt: u32, message: String) -> Result<(), JournalError> {
+        let failure = Failure { kind: FailureKind::BeforeEffect, message };
+        self.record(Fact::StepFailed(StepFailed { step: self.id(ix), direction, attempt, failure, retry_at: None, logs: Vec::new() }))
+    }
+
+    /// Journals the last cursor that the attempt wrote, if it is a new one.
+    pub fn save_cursor(&mut self, ix: StepIx, direction: Direction) -> Result<(), JournalError> {
+        let attempt = self.state.attempts(ix, direction);
+        let Some(cursor) = self.read_last_line(ix, direction, "checkpoint") else { return Ok(()) };
+        if self.state.cursor(ix, direction) == Some(&cursor) {
+            return Ok(());
+        }
+        self.record(Fact::CursorSaved { step: self.id(ix), direction, attempt, cursor })
+    }
+
+    /// The last whole line of a file that the running attempt writes.
+    pub fn read_last_line(&self, ix: StepIx, direction: Direction, ending: &str) -> Option<String> {
+        let attempt = self.state.attempts(ix, direction);
+        let bytes = std::fs::read(self.files(ix, direction, attempt).path(ending)).ok()?;
+        let whole = &bytes[..=bytes.iter().rposition(|byte| *byte == b'\n')?];
+        let text = String::from_utf8_lossy(whole);
+        let line = text.lines().rfind(|line| !line.trim().is_empty())?.trim();
+        (line.len() <= MAX_CURSOR).then(|| line.to_owned())
+    }
+
+    fn files(&self, ix: StepIx, direction: Direction, attempt: u32) -> AttemptFiles {
+        self.journal.attempt_files(&self.head.run, &self.state.runbook, ix, direction, attempt)
+    }
+
+    fn context(&self, ix: StepIx, direction: Direction, attempt: u32, key: &str) -> BTreeMap<&'static str, String> {
+        let mut context = BTreeMap::from([
+            ("SWITCHOVER_RUN", self.head.run.clone()),
+            ("SWITCHOVER_STEP", self.state.runbook.step(ix).id.to_string()),
+            ("SWITCHOVER_ATTEMPT", attempt.to_string()),
+            ("SWITCHOVER_DIRECTION", direction.word().to_owned()),
+            ("SWITCHOVER_IDEMPOTENCY_KEY", key.to_owned()),
+        ]);
+        context.insert("SWITCHOVER_RESUME_FROM", self.state.cursor(ix, direction).unwrap_or_default().to_owned());
+        context
+    }
+
+    pub fn question(&self, ix: StepIx) -> Question {
+        let step = self.state.runbook.step(ix);
+        let names = names::of_step(&self.state, ix, Direction::Forward);
+        let render = |text: &Text| text.render(&names).unwrap_or_else(|_| text.source().to_owned());
+        let waiting = matches!(self.state.track(ix, Direction::Forward), Track::Waiting { .. });
+        let (kind, action, fields) = match &step.act.action {
+            Action::Task(task) => (QuestionKind::Task, render(&task.instructions), task.fields.clone()),
+            Action::Approve(approve) => (QuestionKind::Approve, render(&approve.question), Default::default()),
+            action => (QuestionKind::Step, describe(action, &names), Default::default()),
+        };
+        Question {
+            kind: if waiting { kind } else { QuestionKind::Step },
+            step: std::sync::Arc::clone(&step.id),
+            title: step.title.as_ref().map(render).unwrap_or_default(),
+            description: step.description.as_ref().map(render).unwrap_or_default(),
+            role: step.role.clone().unwrap_or_default(),
+            estimate: step.estimate,
+            action,
+            undo: match &step.undo {
+                Undo::Nothing => "there is nothing to undo".to_owned(),
+                Undo::Unknown => "none: a rollback will stop here and ask".to_owned(),
+                Undo::Act(act) => describe(&act.action, &names),
+            },
+            fields,
+        }
+    }
+}
+
+/// An action in words, with its values where they are known.
+pub fn describe(action: &Action<Text>, names: &Json) -> String {
+    match action.render(names) {
+        Ok(rendered) => in_words(&rendered),
+        Err(_) => format!("{} (its values are not known yet)", action.kind()),
+    }
+}
+
+/// A rendered action in words.
+pub fn in_words(action: &Action<String>) -> String {
+    match action {
+        Action::Run(run) => match &run.command {
+            Command::Script { script, .. } => script.trim_end().to_owned(),
+            Command::Arguments(list) => list.join(" "),
+        },
+        Action::Sql(sql) => format!("on {}: {}", sql.database, sql.text.trim_end()),
+        Action::Http(http) => format!("{:?} {}", http.method, http.url).to_uppercase().replacen(&http.url.to_uppercase(), &http.url, 1),
+        Action::Wait(Wait::For(time)) => format!("wait for {time}"),
+        Action::Wait(Wait::Until { until, every, stable, .. }) => format!("wait until {} ({stable} times in a row, every {every})", until.source()),
+        Action::Notify(notify) => match &notify.content {
+            Content::Template(name) => format!("send the message {name}"),
+            Content::Words { subject, .. } => format!("send a message: {subject}"),
+        },
+        Action::Task(task) => task.instructions.clone(),
+        Action::Approve(approve) => approve.question.clone(),
+        Action::Join => "the end of the nested runbook".to_owned(),
+    }
+}
+
+fn needs_names(act: &Act) -> bool {
+    act.action.texts().iter().any(|text| text.is_dynamic())
+        || act.env.values().filter_map(Value::text).any(Text::is_dynamic)
+        || matches!(act.action, Action::Wait(Wait::Until { .. }))
+}
+
+/// The runbook's variables, then the act's own.
+fn render_env(state: &RunState, ix: StepIx, act: &Act, names: &Json) -> Result<indexmap::IndexMap<String, Value<String>>, crate::runbook::TextError> {
+    let scope = &state.runbook.scopes[state.runbook.step(ix).scope as usize];
+    if scope.env.is_empty() && act.env.is_empty() {
+        return Ok(Default::default());
+    }
+    let owned;
+    let names = if names.is_null() && scope.env.values().filter_map(Value::text).any(Text::is_dynamic) {
+        owned = names::of_step(state, ix, Direction::Forward);
+        &owned
+    } else {
+        names
+    };
+    scope.env.iter().chain(&act.env).map(|(name, value)| Ok((name.clone(), value.render(names)?))).collect()
+}
+
+fn with_result(mut names: Json, reading: &Reading, outputs: &Outputs) -> Json {
+    if let Some(names) = names.as_object_mut() {
+        names.extend(reading.names.clone());
+        let mut all = names.get("outputs").and_then(Json::as_object).cloned().unwrap_or_default();
+        all.extend(outputs.clone());
+        names.insert("outputs".into(), Json::Object(all));
+    }
+    names
+}
+
+/// The values that a condition looked at, for the person who reads that it does not hold.
+fn facts(condition: &Condition, names: &Json, reading: &Reading) -> String {
+    let mut shown: Vec<String> = condition
+        .references()
+        .iter()
+        .filter_map(|reference| {
+            let value = crate::runbook::action::look_up(names, reference)?.to_string();
+            let short: String = value.chars().take(200).collect();
+            Some(format!("{} is {}", reference.join("."), message::printable(&short)))
+        })
+        .collect();
+    shown.dedup();
+    if shown.is_empty() { reading.summary.clone() } else { shown.join(", ") }
+}

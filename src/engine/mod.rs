@@ -1,0 +1,163 @@
+//! The only place that waits: ask the planner, journal the intent, act, journal the result. Knows no terminal: it tells an
+//! observer what happened and asks a person through a closure.
+
+mod attempt;
+mod messages;
+mod session;
+
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+
+use crate::journal::{Head, Holder, Journal, JournalError, Loaded};
+use crate::run::{Digest, Event, Fact, Observer, Outcome, Person, RunStarted, RunState, Stop};
+use crate::runbook::parameter::Kind;
+use crate::runbook::{Outputs, Runbook, StepId};
+
+pub use session::now;
+
+/// How a session ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Exit {
+    Ended(Outcome),
+    Stopped(Stop),
+}
+
+impl Exit {
+    pub fn code(&self) -> i32 {
+        match self {
+            Exit::Ended(outcome) => outcome.exit_code(),
+            Exit::Stopped(stop) => stop.exit_code(),
+        }
+    }
+}
+
+/// How a session is to go.
+#[derive(Clone)]
+pub struct Config {
+    pub operator: Person,
+    /// How many actions may run at once.
+    pub parallel: usize,
+    /// Ask before every step.
+    pub guided: bool,
+    /// Who answers tasks, approvals and the questions of a guided run; `None` if nobody is there.
+    pub ask: Option<Ask>,
+}
+
+/// Puts a question to a person and waits for the answer. Called on a thread of its own.
+pub type Ask = Arc<dyn Fn(&Question) -> Answer + Send + Sync>;
+
+/// What a person is asked.
+#[derive(Debug, Clone)]
+pub struct Question {
+    pub kind: QuestionKind,
+    pub step: StepId,
+    pub title: String,
+    pub description: String,
+    pub role: String,
+    pub estimate: Option<crate::runbook::Span>,
+    /// What will be done, in words.
+    pub action: String,
+    /// How it is taken back, in words.
+    pub undo: String,
+    /// The fields of a task.
+    pub fields: IndexMap<String, Kind>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QuestionKind {
+    /// In a guided run, before a step.
+    Step,
+    Task,
+    Approve,
+}
+
+/// What a person answers.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer {
+    Go,
+    Done { outputs: Outputs },
+    No { reason: String },
+    Skip { reason: String },
+    RollBack { reason: String },
+    Stop,
+}
+
+/// What is to be known of a new run.
+pub struct NewRun {
+    pub runbook: Runbook,
+    pub name: Option<String>,
+    pub until: Option<StepId>,
+}
+
+/// Starts a run and carries it out.
+pub fn start(mut journal: Journal, new: NewRun, config: Config, observer: &mut dyn Observer) -> Result<(RunState, Exit), JournalError> {
+    let run = fresh_id(&journal)?;
+    let mut head = journal.create(&run, &new.runbook.locks, &holder(&run, &config))?;
+    let definition = journal.define(&new.runbook)?;
+    let parameters: Vec<_> = new.runbook.scopes[0].parameters.iter().map(|(name, parameter)| (name, &parameter.value)).collect();
+    let parameters = crate::journal::sha256(serde_json::to_string(&parameters).unwrap_or_default().as_bytes());
+    let started = RunStarted {
+        run: run.clone(),
+        name: new.name,
+        runbook: new.runbook.name.clone(),
+        definition,
+        parameters,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        operator: config.operator.clone(),
+        environment: new.runbook.environment.clone(),
+        until: new.until,
+    };
+    let first = Event { number: 1, at: now(), fact: Fact::RunStarted(started) };
+    let state = RunState::new(Arc::new(new.runbook), &first).map_err(|source| JournalError::Illegal { run, source })?;
+    journal.append(&mut head, std::slice::from_ref(&first))?;
+    observer.event(&state, &first);
+    session::carry_out(journal, head, state, Vec::new(), config, observer)
+}
+
+/// Takes a run up again, with further facts first (a rollback or a cancellation that begins), and carries it out.
+pub fn go_on(journal: Journal, taken: (Head, Loaded), facts: Vec<Fact>, config: Config, observer: &mut dyn Observer) -> Result<(RunState, Exit), JournalError> {
+    let (head, loaded) = taken;
+    session::carry_out(journal, head, loaded.state, facts, config, observer)
+}
+
+/// Appends facts to a run that nobody executes, such as a person's decision.
+pub fn record(journal: &mut Journal, taken: (Head, Loaded), facts: Vec<Fact>) -> Result<RunState, JournalError> {
+    let (mut head, Loaded { mut state, .. }) = taken;
+    let mut events = Vec::new();
+    for fact in facts {
+        let event = Event { number: state.head + 1, at: now(), fact };
+        state.apply(&event).map_err(|source| JournalError::Illegal { run: head.run.clone(), source })?;
+        events.push(event);
+    }
+    journal.append(&mut head, &events)?;
+    journal.anchor(&mut head)?;
+    Ok(state)
+}
+
+/// Who will hold a run's locks.
+pub fn holder(run: &str, config: &Config) -> Holder {
+    Holder { operator: config.operator.clone(), run: run.to_owned(), process: std::process::id(), since: now() }
+}
+
+/// A short id that no run of this journal has: easy to read out, without letters that look alike.
+fn fresh_id(journal: &Journal) -> Result<String, JournalError> {
+    const LETTERS: &[u8] = b"23456789abcdefghjkmnpqrstvwxyz";
+    let taken: Vec<String> = journal.run_ids()?;
+    for length in 4.. {
+        for _ in 0..100 {
+            let mut random = session::random();
+            let id: String = (0..length)
+                .map(|_| {
+                    let letter = LETTERS[(random % LETTERS.len() as u64) as usize] as char;
+                    random /= LETTERS.len() as u64;
+                    letter
+                })
+                .collect();
+            if !taken.contains(&id) && !journal.run_folder(&id).exists() {
+                return Ok(id);
+            }
+        }
+    }
+    Ok(Digest::default().0)
+}

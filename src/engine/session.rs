@@ -1,0 +1,384 @@
+//! One session of one run: a loop that owns the state, asks the planner until there is nothing to decide, commits what was
+//! decided, acts, and waits for what comes next.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+use super::attempt::{Launch, Work};
+use super::messages::Due;
+use super::{Answer, Config, Exit, Question};
+use crate::effect::{EffectError, Reading, Stopper};
+use crate::journal::{Head, Journal, JournalError};
+use crate::run::*;
+use crate::runbook::{Action, Direction, StepIx};
+
+/// How long a command may take to end after TERM, before KILL.
+const GRACE: Duration = Duration::from_secs(5);
+/// How often cursors and progress are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+pub(super) struct Session<'a> {
+    pub journal: Journal,
+    pub head: Head,
+    pub state: RunState,
+    pub config: Config,
+    pub observer: &'a mut dyn Observer,
+    /// Applied, not yet committed.
+    pub pending: Vec<Event>,
+    /// To be begun once their events are durable.
+    pub launches: Vec<Launch>,
+    /// Messages to be delivered after the next commit.
+    pub due: Vec<Due>,
+    running: HashMap<(StepIx, Direction), Running>,
+    send: mpsc::UnboundedSender<Input>,
+    draining: Option<i32>,
+    signals: u32,
+    /// The step that a person is being asked about.
+    asking: Option<StepIx>,
+    /// Steps of a guided run that got their go.
+    released: HashSet<StepIx>,
+}
+
+struct Running {
+    stopper: Arc<Stopper>,
+    deadline: Option<Instant>,
+    kill_at: Option<Instant>,
+}
+
+/// Everything that can come in.
+pub(super) enum Input {
+    Finished { ix: StepIx, direction: Direction, attempt: u32, result: Result<Reading, EffectError> },
+    Probed { ix: StepIx, direction: Direction, attempt: u32, result: Result<Reading, EffectError> },
+    Answered { ix: StepIx, question: Box<Question>, answer: Answer },
+    Signal(i32),
+}
+
+pub(super) fn carry_out(
+    journal: Journal,
+    head: Head,
+    state: RunState,
+    facts: Vec<Fact>,
+    config: Config,
+    observer: &mut dyn Observer,
+) -> Result<(RunState, Exit), JournalError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(JournalError::io(journal.folder(), "served"))?;
+    let (send, receive) = mpsc::unbounded_channel();
+    let mut session = Session {
+        journal,
+        head,
+        state,
+        config,
+        observer,
+        pending: Vec::new(),
+        launches: Vec::new(),
+        due: Vec::new(),
+        running: HashMap::new(),
+        send,
+        draining: None,
+        signals: 0,
+        asking: None,
+        released: HashSet::new(),
+    };
+    let exit = runtime.block_on(session.run(facts, receive))?;
+    // A thread may still wait for a person at the terminal; it must not keep the process.
+    runtime.shutdown_background();
+    Ok((session.state, exit))
+}
+
+impl Session<'_> {
+    async fn run(&mut self, facts: Vec<Fact>, mut receive: mpsc::UnboundedReceiver<Input>) -> Result<Exit, JournalError> {
+        self.listen();
+        for fact in facts {
+            self.record(fact)?;
+        }
+        self.catch_up_messages();
+        loop {
+            let wait = self.decide()?;
+            self.commit()?;
+            let wait = match wait {
+                Next::Over(exit) => {
+                    self.commit()?;
+                    self.journal.anchor(&mut self.head)?;
+                    return Ok(exit);
+                }
+                Next::Wait(wait) => wait,
+            };
+            if !self.pending.is_empty() {
+                continue; // delivered messages are facts too
+            }
+            let input = match wait.map(|until| until.saturating_duration_since(Instant::now())) {
+                None => receive.recv().await,
+                Some(time) => tokio::time::timeout(time, receive.recv()).await.unwrap_or_default(),
+            };
+            let mut next = input;
+            while let Some(input) = next {
+                self.handle(input)?;
+                next = receive.try_recv().ok();
+            }
+            self.look()?;
+        }
+    }
+
+    /// Asks the planner until it has nothing more to decide now.
+    fn decide(&mut self) -> Result<Next, JournalError> {
+        loop {
+            let now = now();
+            let limits = Limits { parallel: self.config.parallel, draining: self.draining, attended: self.config.ask.is_some() };
+            match next(&self.state, now, limits) {
+                Decision::Begin(ix, Direction::Forward) if self.config.guided && !self.released.contains(&ix) => {
+                    self.ask(ix);
+                    return Ok(Next::Wait(self.next_look(None)));
+                }
+                Decision::Begin(ix, direction) => self.begin(ix, direction)?,
+                Decision::Skip(ix, because) => self.record(Fact::StepSkipped { step: self.id(ix), because })?,
+                Decision::Pass(ix) => self.record(Fact::UndoPassed { step: self.id(ix) })?,
+                Decision::Probe(ix, direction) => {
+                    if !self.probe(ix, direction)? {
+                        return Ok(Next::Wait(self.next_look(None)));
+                    }
+                }
+                Decision::RollBack { because } => {
+                    let actor = self.config.operator.clone();
+                    self.record(Fact::RollbackBegan { to: None, because, actor, force: false })?;
+                }
+                Decision::Wait { until } => {
+                    if let Some(ix) = self.state.sets.waiting.iter().next().copied()
+                        && self.config.ask.is_some()
+                        && self.draining.is_none()
+                    {
+                        self.ask(ix);
+                    }
+                    let due = until.map(|until| Instant::now() + Duration::from_millis(until.since(now).as_millis()));
+                    return Ok(Next::Wait(self.next_look(due)));
+                }
+                Decision::Stop(because) => {
+                    self.record(Fact::RunStopped { because: because.clone() })?;
+                    return Ok(Next::Over(Exit::Stopped(because)));
+                }
+                Decision::End(outcome) => {
+                    if self.state.ended.is_none() {
+                        self.record(Fact::RunEnded { outcome })?;
+                    }
+                    return Ok(Next::Over(Exit::Ended(outcome)));
+                }
+            }
+            // The more is decided before a commit, the fewer commits; but what could run should not wait for the rest.
+            if self.launches.len() >= self.config.parallel {
+                self.commit()?;
+            }
+        }
+    }
+
+    /// Makes what was decided durable, then acts on it.
+    fn commit(&mut self) -> Result<(), JournalError> {
+        let events = std::mem::take(&mut self.pending);
+        self.journal.append(&mut self.head, &events)?;
+        if self.launches.iter().any(|launch| launch.acts_outside()) {
+            self.journal.anchor(&mut self.head)?;
+        }
+        for launch in std::mem::take(&mut self.launches) {
+            self.launch(launch);
+        }
+        for event in &events {
+            self.observer.event(&self.state, event);
+        }
+        self.deliver_due()
+    }
+
+    fn launch(&mut self, launch: Launch) {
+        let Launch { ix, direction, attempt, work, timeout } = launch;
+        let (send, stopper) = (self.send.clone(), Arc::new(Stopper::default()));
+        let (job, is_probe) = match work {
+            Work::Act(job) => (job, false),
+            Work::Probe(job) => (job, true),
+        };
+        let deadline = timeout.map(|span| Instant::now() + span.as_duration());
+        self.running.insert((ix, direction), Running { stopper: Arc::clone(&stopper), deadline, kill_at: None });
+        tokio::task::spawn_blocking(move || {
+            let result = crate::effect::perform(&job, &stopper);
+            // If nobody listens any more, the session is over; the journal knows that this attempt began.
+            let _ = send.send(match is_probe {
+                true => Input::Probed { ix, direction, attempt, result },
+                false => Input::Finished { ix, direction, attempt, result },
+            });
+        });
+    }
+
+    fn handle(&mut self, input: Input) -> Result<(), JournalError> {
+        match input {
+            Input::Finished { ix, direction, attempt, result } => {
+                self.running.remove(&(ix, direction));
+                self.finish(ix, direction, attempt, result)
+            }
+            Input::Probed { ix, direction, attempt, result } => {
+                self.running.remove(&(ix, direction));
+                self.probed(ix, direction, attempt, result)
+            }
+            Input::Answered { ix, question, answer } => {
+                self.asking = None;
+                self.answered(ix, &question, answer)
+            }
+            Input::Signal(number) => self.interrupt(number),
+        }
+    }
+
+    /// The first signal lets what runs finish; the second stops it; the third does not ask.
+    fn interrupt(&mut self, number: i32) -> Result<(), JournalError> {
+        self.signals += 1;
+        self.draining.get_or_insert(number);
+        if self.signals >= 2 {
+            let running: Vec<_> = self.running.keys().copied().collect();
+            for &(ix, direction) in &running {
+                self.request_stop(ix, direction, StopReason::Interrupt)?;
+            }
+            self.commit()?;
+            for pair in running {
+                self.end(pair, self.signals >= 3);
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at what no input tells: deadlines, cursors, progress.
+    fn look(&mut self) -> Result<(), JournalError> {
+        let now_instant = Instant::now();
+        let late: Vec<_> = self.running.iter().filter(|(_, running)| running.deadline.is_some_and(|due| due <= now_instant)).map(|(pair, _)| *pair).collect();
+        for &(ix, direction) in &late {
+            self.request_stop(ix, direction, StopReason::Timeout)?;
+        }
+        if !late.is_empty() {
+            self.commit()?;
+        }
+        for pair in late {
+            self.end(pair, false);
+        }
+        let to_kill: Vec<_> = self.running.iter().filter(|(_, running)| running.kill_at.is_some_and(|due| due <= now_instant)).map(|(pair, _)| *pair).collect();
+        for pair in to_kill {
+            self.end(pair, true);
+        }
+        let looked: Vec<_> = self.running.keys().copied().collect();
+        for (ix, direction) in looked {
+            if matches!(self.state.runbook.step(ix).act(direction).map(|act| &act.action), Some(Action::Run(_))) {
+                self.save_cursor(ix, direction)?;
+                if let Some(text) = self.read_last_line(ix, direction, "progress") {
+                    self.observer.progress(&self.state, ix, &text);
+                }
+            }
+        }
+        self.observer.tick(&self.state, now());
+        Ok(())
+    }
+
+    fn request_stop(&mut self, ix: StepIx, direction: Direction, because: StopReason) -> Result<(), JournalError> {
+        let Track::Running { attempt, stopping: None, .. } = *self.state.track(ix, direction) else { return Ok(()) };
+        self.record(Fact::StopRequested { step: self.id(ix), direction, attempt, because })
+    }
+
+    fn end(&mut self, pair: (StepIx, Direction), force: bool) {
+        if let Some(running) = self.running.get_mut(&pair) {
+            if force { running.stopper.kill() } else { running.stopper.stop() }
+            running.deadline = None;
+            running.kill_at = (!force).then(|| Instant::now() + GRACE);
+        }
+    }
+
+    /// When to wake at the latest.
+    fn next_look(&self, due: Option<Instant>) -> Option<Instant> {
+        let deadlines = self.running.values().flat_map(|running| [running.deadline, running.kill_at]).flatten();
+        let look = (!self.running.is_empty() || self.asking.is_some()).then(|| Instant::now() + LOOK);
+        deadlines.chain(due).chain(look).min()
+    }
+
+    fn ask(&mut self, ix: StepIx) {
+        let Some(ask) = self.config.ask.clone() else { return };
+        if self.asking.is_some() {
+            return;
+        }
+        self.asking = Some(ix);
+        let (question, send) = (Box::new(self.question(ix)), self.send.clone());
+        self.observer.pause();
+        std::thread::spawn(move || {
+            let answer = ask(&question);
+            let _ = send.send(Input::Answered { ix, question, answer });
+        });
+    }
+
+    fn answered(&mut self, ix: StepIx, question: &Question, answer: Answer) -> Result<(), JournalError> {
+        let (step, actor) = (self.id(ix), self.config.operator.clone());
+        let resolved = |verdict, reason: String, outputs| {
+            Fact::StepResolved(StepResolved { step: step.clone(), direction: Direction::Forward, verdict, actor: actor.clone(), reason, outputs })
+        };
+        match (question.kind, answer) {
+            (super::QuestionKind::Step, Answer::Go) => {
+                self.released.insert(ix);
+                Ok(())
+            }
+            (super::QuestionKind::Approve, Answer::Go) => self.record(resolved(Verdict::Go, "go".into(), Default::default())),
+            (super::QuestionKind::Approve, Answer::No { reason }) => self.record(resolved(Verdict::NoGo, reason, Default::default())),
+            (super::QuestionKind::Task, Answer::Done { outputs }) => self.record(resolved(Verdict::Done, "done".into(), outputs)),
+            (super::QuestionKind::Task, Answer::No { reason }) => self.record(resolved(Verdict::NotDone, reason, Default::default())),
+            (_, Answer::Skip { reason }) => self.record(Fact::StepSkipped { step, because: SkipReason::Operator { actor, reason } }),
+            (_, Answer::RollBack { reason }) => self.record(Fact::RollbackBegan { to: None, because: reason, actor, force: false }),
+            (_, Answer::Stop) => self.interrupt(2),
+            // An answer that does not fit its question is asked for again.
+            _ => Ok(()),
+        }
+    }
+
+    fn listen(&self) {
+        for (kind, number) in [(SignalKind::interrupt(), 2), (SignalKind::terminate(), 15), (SignalKind::hangup(), 1)] {
+            let Ok(mut signals) = signal(kind) else { continue };
+            let send = self.send.clone();
+            tokio::spawn(async move {
+                while signals.recv().await.is_some() {
+                    if send.send(Input::Signal(number)).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    }
+
+    /// Applies a fact; it becomes durable with the next commit, before anything acts on it.
+    pub fn record(&mut self, fact: Fact) -> Result<(), JournalError> {
+        let event = Event { number: self.state.head + 1, at: now(), fact };
+        let was_down = self.state.down_since.is_some();
+        self.state.apply(&event).map_err(|source| JournalError::Illegal { run: self.head.run.clone(), source })?;
+        self.note_occasions(&event, was_down);
+        self.pending.push(event);
+        Ok(())
+    }
+
+    pub fn is_running(&self, ix: StepIx, direction: Direction) -> bool {
+        self.running.contains_key(&(ix, direction))
+    }
+
+    /// Begins a look at an attempt in doubt at once: it changes nothing, so nothing need be durable before it.
+    pub fn commit_probe(&mut self) -> Result<(), JournalError> {
+        self.commit()
+    }
+
+    pub fn id(&self, ix: StepIx) -> crate::runbook::StepId {
+        Arc::clone(&self.state.runbook.step(ix).id)
+    }
+}
+
+enum Next {
+    Wait(Option<Instant>),
+    Over(Exit),
+}
+
+/// The time now. The only clock of a run besides the deadlines above.
+pub fn now() -> Moment {
+    Moment(chrono::Utc::now().timestamp_millis())
+}
+
+/// Some chance: for ids and for spreading retries, not for secrets.
+pub fn random() -> u64 {
+    std::hash::RandomState::new().build_hasher().finish()
+}

@@ -1,0 +1,74 @@
+//! The anchor: the number and hash of a run's last event that was durable before an action began, in a file of its own. A
+//! database that lost commits (a cut or missing WAL passes SQLite's own checks) is behind it, and is refused.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use super::error::JournalError;
+use super::files;
+
+/// Two slots, written in turn, so that a torn write leaves the other.
+const SLOT: u64 = 4096;
+const RECORD: usize = 20 + 1 + 64 + 1;
+
+#[derive(Debug)]
+pub struct Anchor {
+    file: File,
+    path: std::path::PathBuf,
+    turn: u64,
+}
+
+impl Anchor {
+    /// Makes the anchor of a new run, durable with its folder.
+    pub fn create(path: &Path) -> Result<Anchor, JournalError> {
+        let file = files::open_private(path)?;
+        let mut anchor = Anchor { file, path: path.to_owned(), turn: 0 };
+        anchor.file.set_len(SLOT * 2).map_err(JournalError::io(path, "written"))?;
+        anchor.set(0, &"0".repeat(64))?;
+        anchor.file.sync_all().map_err(JournalError::io(path, "made durable"))?;
+        if let Some(folder) = path.parent() {
+            File::open(folder).and_then(|folder| folder.sync_all()).map_err(JournalError::io(folder, "made durable"))?;
+        }
+        Ok(anchor)
+    }
+
+    /// Opens the anchor of a run for writing, and says what it holds.
+    pub fn open(path: &Path) -> Result<(Anchor, Option<(u64, String)>), JournalError> {
+        let held = Anchor::read(path)?;
+        let file = files::open_private(path)?;
+        let turn = held.as_ref().map_or(0, |(_, _, slot)| slot + 1);
+        Ok((Anchor { file, path: path.to_owned(), turn }, held.map(|(number, hash, _)| (number, hash))))
+    }
+
+    /// What the anchor holds: number, hash and slot of the newest whole record.
+    pub fn read(path: &Path) -> Result<Option<(u64, String, u64)>, JournalError> {
+        files::refuse_symlink(path)?;
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(JournalError::io(path, "read")(error)),
+        };
+        let slot = |slot: u64| {
+            let mut record = [0; RECORD];
+            file.read_exact_at(&mut record, slot * SLOT).ok()?;
+            let text = std::str::from_utf8(&record).ok()?.strip_suffix('\n')?;
+            let (number, hash) = text.split_once(' ')?;
+            let is_hash = hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+            (is_hash && number.len() == 20).then_some(())?;
+            Some((number.parse::<u64>().ok()?, hash.to_owned(), slot))
+        };
+        Ok([slot(0), slot(1)].into_iter().flatten().max())
+    }
+
+    /// Writes number and hash, durable when this returns.
+    pub fn set(&mut self, number: u64, hash: &str) -> Result<(), JournalError> {
+        let record = format!("{number:020} {hash}\n");
+        self.file
+            .write_all_at(record.as_bytes(), self.turn % 2 * SLOT)
+            .and_then(|()| self.file.sync_data())
+            .map_err(JournalError::io(&self.path, "made durable"))?;
+        self.turn += 1;
+        Ok(())
+    }
+}

@@ -1,0 +1,67 @@
+//! What can be wrong with a journal, in words that say what is untouched and what to do.
+
+use std::path::PathBuf;
+
+use crate::run::IllegalEvent;
+
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    #[error("the journal at {} could not be {what}: {source}", path.display())]
+    Io { path: PathBuf, what: &'static str, source: std::io::Error },
+    #[error("the journal's database could not be {what}: {source}")]
+    Sql { what: &'static str, source: rusqlite::Error },
+    #[error("there is no journal at {}", .0.display())]
+    Missing(PathBuf),
+    #[error("{} is a symbolic link, and the journal follows none", .0.display())]
+    Symlink(PathBuf),
+    #[error("SQLite {found} is linked, but {wanted} or newer is needed: older ones can lose commits")]
+    OldSqlite { found: String, wanted: &'static str },
+    #[error("the database does not keep the setting {name}: it says {found}")]
+    Setting { name: &'static str, found: String },
+    #[error("the journal was written by a newer version of switchover (schema {found}; this one knows {known})")]
+    Newer { found: i64, known: i64 },
+    #[error("there is no run {0} in this journal")]
+    NoRun(String),
+    #[error("there are no runs in this journal yet")]
+    Empty,
+    #[error("{prefix} could be any of {}", found.join(", "))]
+    Ambiguous { prefix: String, found: Vec<String> },
+    #[error("the run {run} is not as it was written: {why}")]
+    Altered { run: String, why: String },
+    #[error("the run {run} is not a legal one: {source}")]
+    Illegal { run: String, source: IllegalEvent },
+    #[error("{what} is held by {holder}")]
+    Locked { what: String, holder: String },
+}
+
+impl JournalError {
+    pub fn io(path: impl Into<PathBuf>, what: &'static str) -> impl FnOnce(std::io::Error) -> JournalError {
+        let path = path.into();
+        move |source| JournalError::Io { path, what, source }
+    }
+
+    pub fn sql(what: &'static str) -> impl FnOnce(rusqlite::Error) -> JournalError {
+        move |source| JournalError::Sql { what, source }
+    }
+
+    /// Whether it is a refusal (exit 6) and not a failing disk (exit 7).
+    pub fn is_refusal(&self) -> bool {
+        !matches!(self, JournalError::Io { .. } | JournalError::Sql { .. })
+    }
+
+    /// What to do next.
+    pub fn help(&self) -> Option<&'static str> {
+        Some(match self {
+            JournalError::Altered { .. } | JournalError::Illegal { .. } => {
+                "nothing was changed. Keep the whole journal folder as it is, restore it from a backup that is complete, \
+                 or start a new run after checking by hand what this one did; `switchover audit` still shows what can be read"
+            }
+            JournalError::Locked { .. } => "nothing was changed. Wait until it is done, or stop it there with Ctrl-C",
+            JournalError::Io { .. } | JournalError::Sql { .. } => "check that the disk has room and can be written, then `switchover resume`",
+            JournalError::Missing(_) => "name the folder with --journal or SWITCHOVER_JOURNAL",
+            JournalError::NoRun(_) | JournalError::Ambiguous { .. } | JournalError::Empty => "`switchover list` shows the runs",
+            JournalError::Symlink(_) => "name the real folder with --journal",
+            _ => return None,
+        })
+    }
+}

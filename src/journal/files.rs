@@ -1,0 +1,110 @@
+//! Files and folders of the journal, for nobody else to read, and never through a symbolic link.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+
+use super::error::JournalError;
+use crate::run::{Digest, Log};
+
+/// The files of one attempt, beside each other under one stem.
+#[derive(Debug, Clone)]
+pub struct AttemptFiles {
+    folder: PathBuf,
+    stem: String,
+}
+
+impl AttemptFiles {
+    /// `folder` is the journal's, `stem` the path below it without an ending.
+    pub fn new(folder: &Path, stem: String) -> AttemptFiles {
+        AttemptFiles { folder: folder.to_owned(), stem }
+    }
+
+    /// The file with this ending: `out`, `err`, `output`, `checkpoint`, `progress`.
+    pub fn path(&self, ending: &str) -> PathBuf {
+        self.folder.join(format!("{}.{ending}", self.stem))
+    }
+
+    /// The common part of all its files' paths.
+    pub fn path_stem(&self) -> PathBuf {
+        self.folder.join(&self.stem)
+    }
+
+    /// Size and digest of an output file. An empty one is removed: most commands write nothing to one of the two.
+    pub fn log(&self, ending: &str) -> Option<Log> {
+        let path = self.path(ending);
+        let bytes = std::fs::metadata(&path).ok()?.len();
+        if bytes == 0 {
+            let _ = std::fs::remove_file(&path);
+            return None;
+        }
+        let sha256 = digest_of(&path).ok()?;
+        Some(Log { file: format!("{}.{ending}", self.stem), bytes, sha256 })
+    }
+}
+
+const NOFOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
+
+/// The SHA-256 of some bytes.
+pub fn sha256(bytes: &[u8]) -> Digest {
+    Digest(hex(&Sha256::digest(bytes)))
+}
+
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+fn digest_of(path: &Path) -> std::io::Result<Digest> {
+    let (mut file, mut hasher, mut buffer) = (File::open(path)?, Sha256::new(), vec![0; 64 << 10]);
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(Digest(hex(&hasher.finalize()))),
+            count => hasher.update(&buffer[..count]),
+        }
+    }
+}
+
+/// Makes a folder of mode 0700 if it is not there; refuses a symbolic link in its place.
+pub fn folder(path: &Path) -> Result<(), JournalError> {
+    refuse_symlink(path)?;
+    if !path.is_dir() {
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(JournalError::io(path, "created"))?;
+    }
+    Ok(())
+}
+
+pub fn refuse_symlink(path: &Path) -> Result<(), JournalError> {
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if found.is_symlink() => Err(JournalError::Symlink(path.to_owned())),
+        _ => Ok(()),
+    }
+}
+
+/// Opens a file of mode 0600 for reading and writing, made if it is not there.
+pub fn open_private(path: &Path) -> Result<File, JournalError> {
+    refuse_symlink(path)?;
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(NOFOLLOW)
+        .open(path)
+        .map_err(JournalError::io(path, "opened"))
+}
+
+/// Writes a whole file of mode 0600 under its name at once: it is there complete or not at all.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let temporary = path.with_extension("partial");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).custom_flags(NOFOLLOW).open(&temporary)?;
+    file.write_all(bytes)?;
+    std::fs::rename(&temporary, path)
+}

@@ -1,0 +1,14 @@
+//! Where the facts are kept: one SQLite database for all runs, an anchor and a lock per run, and the files that commands
+//! write, all in one folder. Knows how to keep facts, not what they mean beyond their legal order.
+
+mod anchor;
+mod error;
+mod files;
+mod lock;
+mod store;
+
+pub use anchor::Anchor;
+pub use error::JournalError;
+pub use files::{AttemptFiles, sha256};
+pub use lock::{Held, Holder};
+pub use store::{Head, Journal, Loaded, Summary, outbox_file};

@@ -1,0 +1,378 @@
+//! The database: append facts in one durable commit, read a run back and hold it against its hashes, its anchor and the
+//! legal order of events.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use sha2::{Digest as _, Sha256};
+
+use super::anchor::Anchor;
+use super::error::JournalError;
+use super::files::{self, AttemptFiles};
+use super::lock::{Held, Holder};
+use crate::run::{Digest, Event, Fact, Moment, RunStarted, RunState, event};
+use crate::runbook::{Direction, Runbook, StepIx};
+
+const SCHEMA: &str = include_str!("../../journal/schema.sql");
+/// Each entry brings the schema from the version of its index to the next.
+const MIGRATIONS: &[&str] = &[SCHEMA];
+const WANTED_SQLITE: (i32, &str) = (3_051_003, "3.51.3");
+
+/// An open journal.
+#[derive(Debug)]
+pub struct Journal {
+    folder: PathBuf,
+    db: Connection,
+}
+
+/// Where a run's log ends, and its anchor.
+#[derive(Debug)]
+pub struct Head {
+    pub run: String,
+    pub number: u64,
+    hash: String,
+    anchor: Anchor,
+    anchored: u64,
+    _locks: Vec<Held>,
+}
+
+/// A run read back: its state, its events and the end of its log.
+pub struct Loaded {
+    pub state: RunState,
+    pub events: Vec<Event>,
+    pub hashes: Vec<String>,
+    /// The number up to which the anchor vouches.
+    pub anchored: u64,
+}
+
+/// A line about a run, without reading it whole.
+pub struct Summary {
+    pub run: String,
+    pub started: RunStarted,
+    pub began: Moment,
+    pub last: Event,
+    pub holder: Option<Holder>,
+}
+
+impl Journal {
+    /// Opens the journal in `folder` for writing; makes it if it is not there.
+    pub fn open(folder: &Path) -> Result<Journal, JournalError> {
+        let folder = &std::path::absolute(folder).map_err(JournalError::io(folder, "found"))?;
+        files::folder(folder)?;
+        for part in ["runs", "outbox", "locks"] {
+            files::folder(&folder.join(part))?;
+        }
+        let path = Journal::database(folder)?;
+        // Made before SQLite opens it: closing a descriptor of an open database would drop SQLite's locks.
+        drop(files::open_private(&path)?);
+        let db = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(JournalError::sql("opened"))?;
+        let mut journal = Journal { folder: folder.to_owned(), db };
+        journal.configure()?;
+        journal.migrate()?;
+        Ok(journal)
+    }
+
+    /// Opens an existing journal to read it.
+    pub fn open_to_read(folder: &Path) -> Result<Journal, JournalError> {
+        let path = Journal::database(folder)?;
+        if !path.is_file() {
+            return Err(JournalError::Missing(folder.to_owned()));
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let db = Connection::open_with_flags(&path, flags).map_err(JournalError::sql("opened"))?;
+        db.busy_timeout(Duration::from_secs(10)).map_err(JournalError::sql("opened"))?;
+        let journal = Journal { folder: folder.to_owned(), db };
+        journal.version()?;
+        Ok(journal)
+    }
+
+    fn database(folder: &Path) -> Result<PathBuf, JournalError> {
+        for name in ["switchover.db", "switchover.db-wal", "switchover.db-shm"] {
+            files::refuse_symlink(&folder.join(name))?;
+        }
+        Ok(folder.join("switchover.db"))
+    }
+
+    fn configure(&self) -> Result<(), JournalError> {
+        if rusqlite::version_number() < WANTED_SQLITE.0 {
+            return Err(JournalError::OldSqlite { found: rusqlite::version().to_owned(), wanted: WANTED_SQLITE.1 });
+        }
+        self.db.busy_timeout(Duration::from_secs(10)).map_err(JournalError::sql("opened"))?;
+        self.db
+            .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;")
+            .map_err(JournalError::sql("configured"))?;
+        for (name, wanted) in [("journal_mode", "wal"), ("synchronous", "2")] {
+            let found: rusqlite::types::Value = self.db.pragma_query_value(None, name, |row| row.get(0)).map_err(JournalError::sql("configured"))?;
+            let found = match found {
+                rusqlite::types::Value::Text(text) => text,
+                rusqlite::types::Value::Integer(number) => number.to_string(),
+                other => format!("{other:?}"),
+            };
+            if found != wanted {
+                return Err(JournalError::Setting { name, found });
+            }
+        }
+        Ok(())
+    }
+
+    fn version(&self) -> Result<i64, JournalError> {
+        let found = self.db.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(JournalError::sql("read"))?;
+        let known = MIGRATIONS.len() as i64;
+        if found > known { Err(JournalError::Newer { found, known }) } else { Ok(found) }
+    }
+
+    fn migrate(&mut self) -> Result<(), JournalError> {
+        if self.version()? == MIGRATIONS.len() as i64 {
+            return Ok(());
+        }
+        let transaction = self.db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(JournalError::sql("migrated"))?;
+        // Another process may have migrated it between the look and the lock.
+        let from: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(JournalError::sql("migrated"))?;
+        for migration in &MIGRATIONS[from as usize..] {
+            transaction.execute_batch(migration).map_err(JournalError::sql("migrated"))?;
+        }
+        transaction.pragma_update(None, "user_version", MIGRATIONS.len() as i64).map_err(JournalError::sql("migrated"))?;
+        transaction.commit().map_err(JournalError::sql("migrated"))
+    }
+
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Prepares a new run: its folder, lock and anchor. Nothing is in the database yet.
+    pub fn create(&self, run: &str, locks: &[String], holder: &Holder) -> Result<Head, JournalError> {
+        files::folder(&self.run_folder(run))?;
+        files::folder(&self.run_folder(run).join("logs"))?;
+        let held = self.locks(run, locks, holder)?;
+        let anchor = Anchor::create(&self.run_folder(run).join("anchor"))?;
+        Ok(Head { run: run.to_owned(), number: 0, hash: String::new(), anchor, anchored: 0, _locks: held })
+    }
+
+    /// Takes a run's locks and reads it back for continuing.
+    pub fn take(&self, run: &str, holder: &Holder) -> Result<(Head, Loaded), JournalError> {
+        // The run's own lock first: what is read under it cannot be overtaken.
+        let own = self.locks(run, &[], holder)?;
+        let loaded = self.load(run)?;
+        let mut held = self.named_locks(&loaded.state.runbook.locks, holder)?;
+        held.extend(own);
+        let (anchor, _) = Anchor::open(&self.run_folder(run).join("anchor"))?;
+        let head = Head {
+            run: run.to_owned(),
+            number: loaded.events.len() as u64,
+            hash: loaded.hashes.last().cloned().unwrap_or_default(),
+            anchor,
+            anchored: loaded.anchored,
+            _locks: held,
+        };
+        Ok((head, loaded))
+    }
+
+    fn locks(&self, run: &str, names: &[String], holder: &Holder) -> Result<Vec<Held>, JournalError> {
+        let mut held = vec![Held::take(&self.run_folder(run).join("lock"), &format!("the run {run}"), holder)?];
+        held.extend(self.named_locks(names, holder)?);
+        Ok(held)
+    }
+
+    fn named_locks(&self, names: &[String], holder: &Holder) -> Result<Vec<Held>, JournalError> {
+        // In one order for everybody, so that two runs cannot each wait for the other's.
+        let mut names: Vec<&String> = names.iter().collect();
+        names.sort();
+        names.dedup();
+        let path = |name: &str| self.folder.join("locks").join(files::sha256(name.as_bytes()).0);
+        names.into_iter().map(|name| Held::take(&path(name), &format!("the lock {name}"), holder)).collect()
+    }
+
+    /// Stores an expanded runbook; returns its digest.
+    pub fn define(&self, runbook: &Runbook) -> Result<Digest, JournalError> {
+        let body = serde_json::to_string(runbook).unwrap_or_default();
+        let digest = files::sha256(body.as_bytes());
+        self.db
+            .execute("INSERT INTO definitions (digest, body) VALUES (?1, ?2) ON CONFLICT DO NOTHING", params![digest.0, body])
+            .map_err(JournalError::sql("written"))?;
+        Ok(digest)
+    }
+
+    /// Appends events in one commit, durable when this returns.
+    pub fn append(&mut self, head: &mut Head, events: &[Event]) -> Result<(), JournalError> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let transaction = self.db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(JournalError::sql("written"))?;
+        let mut hash = head.hash.clone();
+        {
+            let mut insert = transaction
+                .prepare_cached("INSERT INTO events (run, number, at, event, step, body, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")
+                .map_err(JournalError::sql("written"))?;
+            for event in events {
+                let body = serde_json::to_string(event).unwrap_or_default();
+                hash = chain(&hash, &head.run, &body);
+                let step = event.fact.step().map(|step| &**step);
+                insert
+                    .execute(params![head.run, event.number as i64, event.at.to_string(), event::kind(&event.fact), step, body, hash])
+                    .map_err(JournalError::sql("written"))?;
+            }
+        }
+        transaction.commit().map_err(JournalError::sql("written"))?;
+        head.hash = hash;
+        head.number = events.last().map_or(head.number, |event| event.number);
+        Ok(())
+    }
+
+    /// Makes the anchor point at the head; to be done before an action begins, and when the executor leaves.
+    pub fn anchor(&self, head: &mut Head) -> Result<(), JournalError> {
+        if head.anchored < head.number {
+            head.anchor.set(head.number, &head.hash)?;
+            head.anchored = head.number;
+        }
+        Ok(())
+    }
+
+    /// Reads a run and holds it against its hashes, its anchor and the legal order.
+    pub fn load(&self, run: &str) -> Result<Loaded, JournalError> {
+        let altered = |why: String| JournalError::Altered { run: run.to_owned(), why };
+        let mut rows = self
+            .db
+            .prepare("SELECT number, at, event, step, body, hash FROM events WHERE run = ?1 ORDER BY number")
+            .map_err(JournalError::sql("read"))?;
+        let mut rows = rows.query([run]).map_err(JournalError::sql("read"))?;
+        let (mut events, mut hashes) = (Vec::<Event>::new(), Vec::<String>::new());
+        let mut state: Option<RunState> = None;
+        while let Some(row) = rows.next().map_err(JournalError::sql("read"))? {
+            let (number, at, kind, step, body, hash) = read_row(row).map_err(JournalError::sql("read"))?;
+            let expected = events.len() as u64 + 1;
+            if number != expected {
+                return Err(altered(format!("after event {} stands event {number}", events.len())));
+            }
+            let before = hashes.last().map_or("", String::as_str);
+            if chain(before, run, &body) != hash {
+                return Err(altered(format!("event {number} does not match its hash")));
+            }
+            let event: Event = serde_json::from_str(&body).map_err(|error| altered(format!("event {number} cannot be read: {error}")))?;
+            let agrees = event.number == number && event.at.to_string() == at && event::kind(&event.fact) == kind && event.fact.step().map(|step| &**step) == step.as_deref();
+            if !agrees {
+                return Err(altered(format!("the columns of event {number} differ from its body")));
+            }
+            match &mut state {
+                None => state = Some(RunState::new(self.definition(run, &event)?, &event).map_err(|source| JournalError::Illegal { run: run.to_owned(), source })?),
+                Some(state) => state.apply(&event).map_err(|source| JournalError::Illegal { run: run.to_owned(), source })?,
+            }
+            events.push(event);
+            hashes.push(hash);
+        }
+        let anchor = Anchor::read(&self.run_folder(run).join("anchor"))?;
+        let Some(state) = state else {
+            return Err(match anchor {
+                Some((number, ..)) if number > 0 => altered(format!("its anchor knows {number} events, and the database none")),
+                _ => JournalError::NoRun(run.to_owned()),
+            });
+        };
+        let anchored = match anchor {
+            None => return Err(altered("its anchor is missing".to_owned())),
+            Some((0, ..)) => 0,
+            Some((number, hash, _)) => match hashes.get(number as usize - 1) {
+                None => return Err(altered(format!("the anchor knows {number} events, but the database has only {}: commits were lost, or an older copy was restored", events.len()))),
+                Some(found) if *found != hash => return Err(altered(format!("event {number} is not the one that the anchor knows"))),
+                Some(_) => number,
+            },
+        };
+        Ok(Loaded { state, events, hashes, anchored })
+    }
+
+    fn definition(&self, run: &str, first: &Event) -> Result<Arc<Runbook>, JournalError> {
+        let altered = |why: String| JournalError::Altered { run: run.to_owned(), why };
+        let Fact::RunStarted(started) = &first.fact else { return Err(altered("it does not begin with run_started".to_owned())) };
+        let body: Option<String> = self
+            .db
+            .query_row("SELECT body FROM definitions WHERE digest = ?1", [&started.definition.0], |row| row.get(0))
+            .optional()
+            .map_err(JournalError::sql("read"))?;
+        let body = body.ok_or_else(|| altered("its definition is missing".to_owned()))?;
+        if files::sha256(body.as_bytes()) != started.definition {
+            return Err(altered("its definition does not match the digest".to_owned()));
+        }
+        let runbook: Runbook = serde_json::from_str(&body).map_err(|error| altered(format!("its definition cannot be read: {error}")))?;
+        Ok(Arc::new(runbook.with_index()))
+    }
+
+    /// The runs, newest first.
+    pub fn runs(&self) -> Result<Vec<Summary>, JournalError> {
+        let mut statement = self
+            .db
+            .prepare(
+                "SELECT first.run, first.body, last.body FROM events AS first JOIN events AS last ON last.run = first.run \
+                 WHERE first.number = 1 AND last.number = (SELECT max(number) FROM events WHERE run = first.run) ORDER BY first.at DESC, first.run",
+            )
+            .map_err(JournalError::sql("read"))?;
+        let rows = statement
+            .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?)))
+            .map_err(JournalError::sql("read"))?;
+        let mut summaries = Vec::new();
+        for row in rows {
+            let (run, first, last) = row.map_err(JournalError::sql("read"))?;
+            let altered = |error: serde_json::Error| JournalError::Altered { run: run.clone(), why: error.to_string() };
+            let first: Event = serde_json::from_str(&first).map_err(altered)?;
+            let last: Event = serde_json::from_str(&last).map_err(altered)?;
+            let Fact::RunStarted(started) = first.fact else { continue };
+            let holder = Held::holder(&self.run_folder(&run).join("lock"));
+            summaries.push(Summary { run, started, began: first.at, last, holder });
+        }
+        Ok(summaries)
+    }
+
+    /// The ids of all runs.
+    pub fn run_ids(&self) -> Result<Vec<String>, JournalError> {
+        let mut statement = self.db.prepare("SELECT run FROM events WHERE number = 1").map_err(JournalError::sql("read"))?;
+        let ids = statement.query_map([], |row| row.get(0)).and_then(Iterator::collect);
+        ids.map_err(JournalError::sql("read"))
+    }
+
+    /// The run that a person means: the latest, or the one whose id or name begins so.
+    pub fn find(&self, wanted: Option<&str>) -> Result<String, JournalError> {
+        let runs = self.runs()?;
+        let Some(prefix) = wanted else { return runs.into_iter().next().map(|summary| summary.run).ok_or(JournalError::Empty) };
+        if let Some(exact) = runs.iter().find(|summary| summary.run == prefix || summary.started.name.as_deref() == Some(prefix)) {
+            return Ok(exact.run.clone());
+        }
+        let mut found: Vec<String> = runs.into_iter().map(|summary| summary.run).filter(|run| run.starts_with(prefix)).collect();
+        match found.len() {
+            0 => Err(JournalError::NoRun(prefix.to_owned())),
+            1 => Ok(found.remove(0)),
+            _ => Err(JournalError::Ambiguous { prefix: prefix.to_owned(), found }),
+        }
+    }
+
+    /// The files of an attempt.
+    pub fn attempt_files(&self, run: &str, runbook: &Runbook, ix: StepIx, direction: Direction, attempt: u32) -> AttemptFiles {
+        let name: String = runbook.step(ix).name().chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).take(60).collect();
+        let letter = &direction.word()[..1];
+        AttemptFiles::new(&self.folder, format!("runs/{run}/logs/{:05}-{name}.{letter}{attempt}", ix.0))
+    }
+
+    pub fn run_folder(&self, run: &str) -> PathBuf {
+        self.folder.join("runs").join(run)
+    }
+}
+
+type Row = (u64, String, String, Option<String>, String, String);
+
+fn read_row(row: &rusqlite::Row) -> rusqlite::Result<Row> {
+    Ok((row.get::<_, i64>(0)? as u64, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
+}
+
+/// The hash of an event whose predecessor has the hash `before`.
+fn chain(before: &str, run: &str, body: &str) -> String {
+    let mut hasher = Sha256::new();
+    for part in ["switchover event 1\n", before, "\n", run, "\n", body] {
+        hasher.update(part);
+    }
+    files::hex(&hasher.finalize())
+}
+
+/// Writes a message into the outbox; returns its path below the journal's folder.
+pub fn outbox_file(folder: &Path, name: &str, bytes: &[u8]) -> std::io::Result<String> {
+    let file = format!("outbox/{name}");
+    files::write_whole(&folder.join(&file), bytes)?;
+    Ok(file)
+}

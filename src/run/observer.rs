@@ -1,0 +1,19 @@
+//! Who watches a run: told of every fact after it is durable, and of progress, which may be dropped.
+
+use super::{Event, Moment, RunState};
+use crate::runbook::StepIx;
+
+/// A display of a run. It never decides anything.
+pub trait Observer {
+    /// A fact, after its commit. `state` is the state after the whole commit.
+    fn event(&mut self, state: &RunState, event: &Event);
+
+    /// How far a running step says it is.
+    fn progress(&mut self, _state: &RunState, _step: StepIx, _text: &str) {}
+
+    /// Time has passed.
+    fn tick(&mut self, _state: &RunState, _now: Moment) {}
+
+    /// A question is about to be put to the person at the terminal: the display must get out of the way until the next event.
+    fn pause(&mut self) {}
+}
