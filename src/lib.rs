@@ -1,12 +1,23 @@
 //! Switchover executes migration runbooks: steps that know their own inverse, journaled before they act.
 //!
-//! The modules in reading order; arrows of imports only go up (a test holds the code to it):
-//! - [`runbook`]: what the author wrote, checked. Pure.
-//! - `run`: what happened and what is next. Pure.
+//! The modules in reading order. Imports go one way only, and a test holds the code to it:
+//!
+//! | module | what it is | may import |
+//! |---|---|---|
+//! | [`runbook`] | what the author wrote, checked. Pure | nothing of ours |
+//! | [`run`] | what happened and what is next. Pure | runbook |
+//! | [`message`] | templates over a typed view. Pure | runbook, run |
+//! | [`journal`] | SQLite, anchors, locks, files | runbook, run |
+//! | [`effect`] | the outside world, one file per kind of action | runbook |
+//! | [`engine`] | the only place that waits | runbook, run, message, journal, effect |
+//! | [`report`] | events to terminal and JSON | runbook, run, message |
+//! | [`cli`] | arguments to exit code, one file per verb | all |
 
+pub mod cli;
 pub mod effect;
 pub mod engine;
 pub mod journal;
 pub mod message;
+pub mod report;
 pub mod run;
 pub mod runbook;

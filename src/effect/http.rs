@@ -8,7 +8,6 @@ use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
 
 use super::{EffectError, Job, Reading, resolve};
 use crate::runbook::action::{Body, Http, Tls};
-use crate::runbook::raw::Method;
 
 /// The largest body that is read.
 const MAX_BODY: u64 = 8 << 20;
@@ -19,15 +18,7 @@ pub fn perform(job: &Job, http: &Http<String>) -> Result<Reading, EffectError> {
         config = config.tls_config(tls_config(tls)?);
     }
     let agent: ureq::Agent = config.build().into();
-    let method = match http.method {
-        Method::Get => "GET",
-        Method::Head => "HEAD",
-        Method::Post => "POST",
-        Method::Put => "PUT",
-        Method::Patch => "PATCH",
-        Method::Delete => "DELETE",
-    };
-    let mut request = ureq::http::Request::builder().method(method).uri(&http.url);
+    let mut request = ureq::http::Request::builder().method(http.method.word()).uri(&http.url);
     let mut has_key = false;
     for (name, value) in &http.headers {
         has_key |= name.eq_ignore_ascii_case("idempotency-key");

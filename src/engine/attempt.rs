@@ -11,7 +11,7 @@ use crate::effect::{EffectError, Job, Reading};
 use crate::journal::{AttemptFiles, JournalError};
 use crate::message;
 use crate::run::*;
-use crate::runbook::action::{Action, Command, Content, Notify, Value, Wait};
+use crate::runbook::action::{Action, Content, Notify, Value, Wait, in_words};
 use crate::runbook::{Act, Condition, Direction, Outputs, Span, StepIx, Text, Undo};
 
 /// An action to be begun once its event is durable.
@@ -278,7 +278,7 @@ impl Session<'_> {
         let (kind, action, fields) = match &step.act.action {
             Action::Task(task) => (QuestionKind::Task, render(&task.instructions), task.fields.clone()),
             Action::Approve(approve) => (QuestionKind::Approve, render(&approve.question), Default::default()),
-            action => (QuestionKind::Step, describe(action, &names), Default::default()),
+            action => (QuestionKind::Step, in_words(action, &names), Default::default()),
         };
         Question {
             kind: if waiting { kind } else { QuestionKind::Step },
@@ -291,39 +291,10 @@ impl Session<'_> {
             undo: match &step.undo {
                 Undo::Nothing => "there is nothing to undo".to_owned(),
                 Undo::Unknown => "none: a rollback will stop here and ask".to_owned(),
-                Undo::Act(act) => describe(&act.action, &names),
+                Undo::Act(act) => in_words(&act.action, &names),
             },
             fields,
         }
-    }
-}
-
-/// An action in words, with its values where they are known.
-pub fn describe(action: &Action<Text>, names: &Json) -> String {
-    match action.render(names) {
-        Ok(rendered) => in_words(&rendered),
-        Err(_) => format!("{} (its values are not known yet)", action.kind()),
-    }
-}
-
-/// A rendered action in words.
-pub fn in_words(action: &Action<String>) -> String {
-    match action {
-        Action::Run(run) => match &run.command {
-            Command::Script { script, .. } => script.trim_end().to_owned(),
-            Command::Arguments(list) => list.join(" "),
-        },
-        Action::Sql(sql) => format!("on {}: {}", sql.database, sql.text.trim_end()),
-        Action::Http(http) => format!("{:?} {}", http.method, http.url).to_uppercase().replacen(&http.url.to_uppercase(), &http.url, 1),
-        Action::Wait(Wait::For(time)) => format!("wait for {time}"),
-        Action::Wait(Wait::Until { until, every, stable, .. }) => format!("wait until {} ({stable} times in a row, every {every})", until.source()),
-        Action::Notify(notify) => match &notify.content {
-            Content::Template(name) => format!("send the message {name}"),
-            Content::Words { subject, .. } => format!("send a message: {subject}"),
-        },
-        Action::Task(task) => task.instructions.clone(),
-        Action::Approve(approve) => approve.question.clone(),
-        Action::Join => "the end of the nested runbook".to_owned(),
     }
 }
 

@@ -1,7 +1,6 @@
 //! Which message is due at which fact, and its delivery. A message is delivered after the fact is durable, under a name of its
 //! own, so that delivering it again after a crash replaces it.
 
-use super::attempt::in_words;
 use super::session::Session;
 use crate::effect::Reading;
 use crate::journal::{JournalError, outbox_file, sha256};
@@ -33,7 +32,7 @@ impl Session<'_> {
                     note("downtime_starts", phase, ix, "");
                 }
                 if ix.is_some_and(|ix| state.sets.waiting.contains(&ix)) {
-                    note("waiting", phase, ix, &in_words(&started.action));
+                    note("waiting", phase, ix, &started.action.in_words());
                 }
             }
             Fact::StepSucceeded(_) | Fact::StepSkipped { .. } | Fact::StepResolved(_) | Fact::StepProbed { .. } | Fact::UndoPassed { .. } => {

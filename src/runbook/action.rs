@@ -390,5 +390,39 @@ fn map<A, B>(entries: &IndexMap<String, A>, render: impl Fn(&A) -> Result<B, Tex
     entries.iter().map(|(name, value)| Ok((name.clone(), render(value)?))).collect()
 }
 
+/// An action in words, with its values where they are known.
+pub fn in_words(action: &Action<Text>, values: &Json) -> String {
+    match action.render(values) {
+        Ok(rendered) => rendered.in_words(),
+        Err(_) => match action {
+            Action::Run(Run { command: Command::Script { script, .. }, .. }) => script.trim_end().to_owned(),
+            _ => format!("{} (its values are known only later)", action.texts().iter().map(|text| text.source()).collect::<Vec<_>>().join(" ")),
+        },
+    }
+}
+
+impl Action<String> {
+    /// What it does, in words.
+    pub fn in_words(&self) -> String {
+        match self {
+            Action::Run(run) => match &run.command {
+                Command::Script { script, .. } => script.trim_end().to_owned(),
+                Command::Arguments(list) => list.join(" "),
+            },
+            Action::Sql(sql) => format!("on {}: {}", sql.database, sql.text.trim_end()),
+            Action::Http(http) => format!("{} {}", http.method.word(), http.url),
+            Action::Wait(Wait::For(time)) => format!("wait for {time}"),
+            Action::Wait(Wait::Until { until, every, stable, .. }) => format!("wait until {} ({stable} in a row, every {every})", until.source()),
+            Action::Notify(notify) => match &notify.content {
+                Content::Template(name) => format!("send the message {name}"),
+                Content::Words { subject, .. } => format!("send a message: {subject}"),
+            },
+            Action::Task(task) => task.instructions.clone(),
+            Action::Approve(approve) => approve.question.clone(),
+            Action::Join => "the end of the nested runbook".to_owned(),
+        }
+    }
+}
+
 /// Outputs of a step by name.
 pub type Outputs = BTreeMap<String, Json>;

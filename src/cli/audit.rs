@@ -1,0 +1,81 @@
+//! `audit`: who did what, when and why, and whether the record is whole.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use clap::Args;
+use serde_json::json;
+
+use super::{CliError, Format, print, print_json};
+use crate::journal::{Journal, Loaded};
+use crate::report;
+use crate::run::{Fact, RunState};
+use crate::runbook::{Direction, Span};
+
+/// Shows everything that happened in a run, from the journal alone, after holding it against its hashes and its anchor.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  switchover audit\n  switchover audit 7k2 --verify\n  switchover audit --format json > evidence.json")]
+pub struct Audit {
+    /// The run; by default the latest.
+    run: Option<String>,
+    /// Only say whether the record is whole.
+    #[arg(long)]
+    verify: bool,
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+pub fn audit(verb: Audit, folder: &Path) -> Result<i32, CliError> {
+    let journal = Journal::open_to_read(folder)?;
+    let run = journal.find(verb.run.as_deref())?;
+    let loaded = journal.load(&run)?;
+    let vouched = vouched(&loaded);
+    if verb.format == Format::Json {
+        let events: Vec<_> = if verb.verify { Vec::new() } else { loaded.events.iter().zip(&loaded.hashes).map(|(event, hash)| json!({"hash": hash, "event": event})).collect() };
+        return print_json(&json!({
+            "run": run, "whole": true, "events": loaded.events.len(), "anchored": loaded.anchored, "head": loaded.hashes.last(),
+            "definition": loaded.state.started.definition, "status": report::status_json(&loaded.state, loaded.state.last), "log": events,
+        }));
+    }
+    if verb.verify {
+        return print(&vouched);
+    }
+    let mut out = report::status_text(&loaded.state, loaded.state.last, None);
+    out.push('\n');
+    for event in &loaded.events {
+        let words = report::line(&loaded.state, event).unwrap_or_else(|| match &event.fact {
+            Fact::CursorSaved { step, cursor, .. } => format!("cursor   {step} at {}", crate::message::printable(cursor)),
+            _ => String::new(),
+        });
+        let _ = writeln!(out, "{:>6}  {}  {words}", event.number, event.at.to_utc().format("%Y-%m-%d %H:%M:%S%.3f"));
+    }
+    let planned = against_plan(&loaded.state);
+    if !planned.is_empty() {
+        let _ = write!(out, "\nplanned against actual\n{planned}");
+    }
+    let _ = write!(out, "\n{vouched}");
+    print(&out)
+}
+
+fn vouched(loaded: &Loaded) -> String {
+    let (count, anchored) = (loaded.events.len() as u64, loaded.anchored);
+    let head = loaded.hashes.last().map_or("", String::as_str);
+    let rest = if count > anchored { format!("; {} after it rest on the hash chain alone", count - anchored) } else { String::new() };
+    format!("whole: {count} events without a gap, each matching its hash; the anchor vouches for the first {anchored}{rest}\nhead {head}\n")
+}
+
+/// Steps that were estimated and are done, with how long they took.
+fn against_plan(state: &RunState) -> String {
+    let mut out = String::new();
+    for ix in state.runbook.ixs() {
+        let (step, now) = (state.runbook.step(ix), state.step(ix));
+        if let (Some(estimate), Some(from), Some(to)) = (step.estimate, now.started, now.finished)
+            && state.attempts(ix, Direction::Forward) > 0
+        {
+            let took = to.since(from);
+            let over = if took > estimate + Span::from_millis(estimate.as_millis() / 10) { "  over" } else { "" };
+            let _ = writeln!(out, "  {:<44} {:>9} {:>9}{over}", report::shorten(&step.id, 44), estimate.to_string(), took.to_string());
+        }
+    }
+    out
+}

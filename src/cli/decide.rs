@@ -1,0 +1,138 @@
+//! `skip` and `resolve`: a person's decision about a step, with a reason, for the record.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::CliError;
+use super::resume::find;
+use super::run::operator;
+use crate::engine::{self, Config};
+use crate::journal::{Head, Journal, Loaded};
+use crate::run::{Fact, SkipReason, StepResolved, Track, Verdict};
+use crate::runbook::{Action, Direction, Outputs};
+
+/// Passes over a step: what needs it goes on as if it were done.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  switchover skip warm-cache --reason 'the cache warms by itself' && switchover resume")]
+pub struct Skip {
+    /// The step.
+    step: String,
+    /// Why, for the record.
+    #[arg(long)]
+    reason: String,
+    /// The run; by default the latest.
+    #[arg(long, value_name = "RUN")]
+    run: Option<String>,
+}
+
+/// Says what a step's state is: a task that was done, a decision, an attempt whose outcome only a person can know.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  switchover resolve call-partner --as done --set ticket=OPS-12 --reason 'they confirmed'\n  switchover resolve go-live --as no-go --reason 'replica lags'")]
+pub struct Resolve {
+    /// The step.
+    step: String,
+    /// What it is.
+    #[arg(long = "as", value_enum)]
+    verdict: VerdictWord,
+    /// Why, or how you know, for the record.
+    #[arg(long)]
+    reason: String,
+    /// A field of the task, or an output of the step.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// The run; by default the latest.
+    #[arg(long, value_name = "RUN")]
+    run: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub enum VerdictWord {
+    Done,
+    NotDone,
+    Go,
+    NoGo,
+}
+
+pub fn skip(verb: Skip, folder: &Path) -> Result<i32, CliError> {
+    let (mut journal, taken) = take(verb.run.as_deref(), folder)?;
+    let step = find(&taken.1.state, &verb.step)?;
+    let mut facts = resumption(&taken.1);
+    facts.push(Fact::StepSkipped { step: Arc::clone(&step), because: SkipReason::Operator { actor: operator(), reason: verb.reason } });
+    let state = engine::record(&mut journal, taken, facts).map_err(as_refusal)?;
+    eprintln!("{step} is skipped; next: switchover resume {}", state.started.run);
+    Ok(0)
+}
+
+pub fn resolve(verb: Resolve, folder: &Path) -> Result<i32, CliError> {
+    let (mut journal, taken) = take(verb.run.as_deref(), folder)?;
+    let state = &taken.1.state;
+    let step = find(state, &verb.step)?;
+    let ix = state.runbook.find(&step).unwrap_or(crate::runbook::StepIx(0));
+    let unclear = |direction: &Direction| matches!(state.track(ix, *direction), Track::InDoubt { .. } | Track::Failed { .. } | Track::Running { .. } | Track::Waiting { .. });
+    let asked = |direction: &Direction| *direction == Direction::Undo && state.rollback.as_ref().is_some_and(|rollback| rollback.ready.contains(&ix));
+    let mode_is_back = state.rollback.is_some();
+    let order = if mode_is_back { [Direction::Undo, Direction::Release, Direction::Forward] } else { [Direction::Forward, Direction::Release, Direction::Undo] };
+    let Some(direction) = order.into_iter().find(|direction| unclear(direction) || asked(direction)) else {
+        return Err(CliError::refused(format!("{step} is {}: there is nothing to resolve", state.step(ix).word()), Some("`switchover status` shows what is open")));
+    };
+    let outputs = outputs(&verb.set, &state.runbook.step(ix).act.action, matches!(verb.verdict, VerdictWord::Done | VerdictWord::Go))?;
+    let verdict = match verb.verdict {
+        VerdictWord::Done => Verdict::Done,
+        VerdictWord::NotDone => Verdict::NotDone,
+        VerdictWord::Go => Verdict::Go,
+        VerdictWord::NoGo => Verdict::NoGo,
+    };
+    let mut facts = resumption(&taken.1);
+    facts.push(Fact::StepResolved(StepResolved { step: Arc::clone(&step), direction, verdict, actor: operator(), reason: verb.reason, outputs }));
+    let state = engine::record(&mut journal, taken, facts).map_err(as_refusal)?;
+    eprintln!("{step} is {}; next: switchover resume {}", state.step(ix).word(), state.started.run);
+    Ok(0)
+}
+
+/// Fields of a task by their kinds; other outputs as text.
+fn outputs(set: &[String], action: &Action<crate::runbook::Text>, complete: bool) -> Result<Outputs, CliError> {
+    let mut outputs = Outputs::new();
+    let fields = match action {
+        Action::Task(task) => Some(&task.fields),
+        _ => None,
+    };
+    for pair in set {
+        let (key, value) = pair.split_once('=').ok_or_else(|| CliError::invalid(format!("--set {pair} has no `=`"), None))?;
+        let value = match fields.and_then(|fields| fields.get(key)) {
+            Some(kind) => kind.parse(value).map_err(|error| CliError::invalid(format!("--set {key}: {error}"), None))?,
+            None if fields.is_some() => return Err(CliError::invalid(format!("the task has no field `{key}`"), None)),
+            None => value.into(),
+        };
+        outputs.insert(key.to_owned(), value);
+    }
+    let missing: Vec<&str> = fields.into_iter().flatten().filter(|(name, kind)| kind.required && !outputs.contains_key(*name)).map(|(name, _)| name.as_str()).collect();
+    if complete && !missing.is_empty() {
+        return Err(CliError::invalid(format!("the task asks for {}", missing.join(", ")), Some("give each with --set field=value")));
+    }
+    Ok(outputs)
+}
+
+/// A run that was killed is taken up first: what was running is then in doubt, and can be decided.
+fn resumption(loaded: &Loaded) -> Vec<Fact> {
+    let killed = !loaded.state.sets.running.is_empty();
+    killed.then(|| Fact::RunResumed { operator: operator(), until: None }).into_iter().collect()
+}
+
+fn take(run: Option<&str>, folder: &Path) -> Result<(Journal, (Head, Loaded)), CliError> {
+    drop(Journal::open_to_read(folder)?);
+    let journal = Journal::open(folder)?;
+    let run = journal.find(run)?;
+    let config = Config { operator: operator(), parallel: 1, guided: false, ask: None };
+    let taken = journal.take(&run, &engine::holder(&run, &config))?;
+    Ok((journal, taken))
+}
+
+/// A decision that does not fit the state is the person's slip, not a broken log.
+fn as_refusal(error: crate::journal::JournalError) -> CliError {
+    match error {
+        crate::journal::JournalError::Illegal { source, .. } => CliError::refused(format!("{}: {}", source.step.unwrap_or_default(), source.why), Some("`switchover status` shows where each step stands")),
+        other => other.into(),
+    }
+}

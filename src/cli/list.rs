@@ -1,0 +1,55 @@
+//! `list`: the runs of a journal.
+
+use std::path::Path;
+
+use clap::Args;
+use serde_json::json;
+
+use super::{CliError, Format, print, print_json};
+use crate::journal::{Journal, Summary};
+use crate::run::{Fact, Outcome, Stop};
+
+/// Lists the runs, newest first.
+#[derive(Debug, Args)]
+pub struct List {
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+pub fn list(verb: List, folder: &Path) -> Result<i32, CliError> {
+    let runs = Journal::open_to_read(folder)?.runs()?;
+    if verb.format == Format::Json {
+        let list: Vec<_> = runs.iter().map(|summary| json!({
+            "run": summary.run, "name": summary.started.name, "runbook": summary.started.runbook, "environment": summary.started.environment,
+            "operator": summary.started.operator, "began": summary.began, "last": summary.last.at, "events": summary.last.number, "state": state(summary),
+        })).collect();
+        return print_json(&json!(list));
+    }
+    let mut out = String::new();
+    for summary in &runs {
+        let name = summary.started.name.as_deref().map(|name| format!(" ({name})")).unwrap_or_default();
+        out.push_str(&format!("{:<6} {}  {:<12} {}{name}  {}\n", summary.run, summary.began.to_utc().format("%Y-%m-%d %H:%M"), state(summary), summary.started.runbook, summary.started.operator));
+    }
+    if runs.is_empty() {
+        eprintln!("there are no runs in this journal yet");
+    }
+    print(&out)
+}
+
+fn state(summary: &Summary) -> &'static str {
+    if summary.holder.is_some() {
+        return "running";
+    }
+    match &summary.last.fact {
+        Fact::RunEnded { outcome: Outcome::Finished } => "finished",
+        Fact::RunEnded { outcome: Outcome::RolledBack } => "rolled back",
+        Fact::RunEnded { outcome: Outcome::Cancelled } => "cancelled",
+        // Messages follow the end of a run.
+        Fact::MessageSent(message) if matches!(message.occasion.as_str(), "report" | "success") => "finished",
+        Fact::MessageSent(message) if message.occasion == "rolled_back" => "rolled back",
+        Fact::RunStopped { because: Stop::Waiting { .. } | Stop::InDoubt { .. } } => "waiting",
+        Fact::RunStopped { because: Stop::Stuck { .. } } => "stuck",
+        Fact::RunStopped { because: Stop::Failed { .. } } => "failed",
+        _ => "stopped",
+    }
+}

@@ -1,0 +1,114 @@
+//! The command line: arguments to exit code. One file per verb, its arguments beside it.
+
+mod audit;
+mod check;
+mod decide;
+mod error;
+mod list;
+mod load;
+mod logs;
+mod person;
+mod plan;
+mod resume;
+mod run;
+mod status;
+
+use std::path::PathBuf;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+pub use error::CliError;
+
+/// Executes migration runbooks: journaled before it acts, resumable after any crash, and back if it must.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    after_help = "Exit codes: 0 finished, 1 failed and stopped, 2 invalid command line or runbook, 3 waiting for a person, \
+    4 rolled back, 5 stuck: an undo failed, 6 refused, 7 the journal could not be written, 130/143 interrupted and resumable.\n\n\
+    Examples:\n  switchover check runbooks/quickstart.yaml\n  switchover run runbooks/quickstart.yaml\n  switchover resume\n  switchover rollback\n  switchover audit"
+)]
+struct Arguments {
+    /// The folder of the journal.
+    #[arg(long, global = true, env = "SWITCHOVER_JOURNAL", default_value = "journal", value_name = "DIR")]
+    journal: PathBuf,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Check(check::Check),
+    Plan(plan::Plan),
+    Run(run::Run),
+    Resume(resume::Resume),
+    Rollback(resume::Rollback),
+    Cancel(resume::Cancel),
+    Skip(decide::Skip),
+    Resolve(decide::Resolve),
+    List(list::List),
+    Status(status::Status),
+    Logs(logs::Logs),
+    Audit(audit::Audit),
+    /// Prints the JSON Schema of a runbook, for editors.
+    Schema,
+    /// Prints completions for a shell: switchover completions bash > /etc/bash_completion.d/switchover
+    Completions { shell: clap_complete::Shell },
+}
+
+/// How a reading verb prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    Text,
+    Json,
+}
+
+/// Carries out the command line; returns the exit code.
+pub fn main() -> i32 {
+    // Printing into a closed pipe ends the program quietly, as people expect of `switchover audit | head`.
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let code = error.exit_code();
+            let _ = error.print();
+            return code;
+        }
+    };
+    let journal = arguments.journal;
+    let done = match arguments.verb {
+        Verb::Check(verb) => check::check(verb),
+        Verb::Plan(verb) => plan::plan(verb),
+        Verb::Run(verb) => run::run(verb, &journal),
+        Verb::Resume(verb) => resume::resume(verb, &journal),
+        Verb::Rollback(verb) => resume::rollback(verb, &journal),
+        Verb::Cancel(verb) => resume::cancel(verb, &journal),
+        Verb::Skip(verb) => decide::skip(verb, &journal),
+        Verb::Resolve(verb) => decide::resolve(verb, &journal),
+        Verb::List(verb) => list::list(verb, &journal),
+        Verb::Status(verb) => status::status(verb, &journal),
+        Verb::Logs(verb) => logs::logs(verb, &journal),
+        Verb::Audit(verb) => audit::audit(verb, &journal),
+        Verb::Schema => print_json(&crate::runbook::schema()),
+        Verb::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "switchover", &mut script);
+            print(&String::from_utf8_lossy(&script))
+        }
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => error.show(),
+    }
+}
+
+/// Prints data on standard output. A reader that went away is no error.
+fn print(text: &str) -> Result<i32, CliError> {
+    use std::io::Write;
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(CliError::refused(format!("standard output cannot be written: {error}"), None)),
+        _ => Ok(0),
+    }
+}
+
+fn print_json(value: &serde_json::Value) -> Result<i32, CliError> {
+    print(&format!("{value:#}\n"))
+}

@@ -1,0 +1,95 @@
+//! Questions to the person at the terminal, in plain lines: they work over any connection and in 80 columns.
+
+use std::io::{BufRead, IsTerminal, Write};
+use std::sync::Arc;
+
+use crate::engine::{Answer, Ask, Question, QuestionKind};
+use crate::runbook::Outputs;
+
+/// Asks on the terminal, if there is one to ask on and to answer from.
+pub fn at_terminal() -> Option<Ask> {
+    let there = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+    there.then(|| Arc::new(|question: &Question| ask(question)) as Ask)
+}
+
+fn ask(question: &Question) -> Answer {
+    let mut out = String::from("\n");
+    let mut line = |name: &str, value: &str| {
+        for (number, part) in value.lines().enumerate() {
+            out.push_str(&format!("  {:<9} {part}\n", if number == 0 { name } else { "" }));
+        }
+    };
+    line("step", &question.step);
+    line("what", &question.title);
+    line("why", &question.description);
+    line("who", &question.role);
+    line("does", &crate::message::printable(&question.action));
+    if let Some(estimate) = question.estimate {
+        line("takes", &format!("about {estimate}"));
+    }
+    line("undo", &crate::message::printable(&question.undo));
+    eprint!("{out}");
+    loop {
+        let answer = match question.kind {
+            QuestionKind::Step => prompt("  [g]o, [s]kip, [r]oll back or s[t]op? "),
+            QuestionKind::Task => prompt("  [d]one, [n]ot done, [s]kip, [r]oll back or s[t]op? "),
+            QuestionKind::Approve => prompt("  [g]o, [n]o-go, [r]oll back or s[t]op? "),
+        };
+        let Some(answer) = answer else { return Answer::Stop };
+        match (answer.as_str(), question.kind) {
+            ("g" | "go", QuestionKind::Step | QuestionKind::Approve) => return Answer::Go,
+            ("d" | "done", QuestionKind::Task) => match fields(question) {
+                Some(outputs) => return Answer::Done { outputs },
+                None => return Answer::Stop,
+            },
+            ("n" | "no" | "no-go" | "not done", QuestionKind::Task | QuestionKind::Approve) => return with_reason(|reason| Answer::No { reason }),
+            ("s" | "skip", QuestionKind::Step | QuestionKind::Task) => return with_reason(|reason| Answer::Skip { reason }),
+            ("r" | "roll back" | "rollback", _) => return with_reason(|reason| Answer::RollBack { reason }),
+            ("t" | "stop", _) => return Answer::Stop,
+            _ => eprintln!("  please answer with one of the letters in brackets"),
+        }
+    }
+}
+
+fn with_reason(answer: impl Fn(String) -> Answer) -> Answer {
+    loop {
+        match prompt("  why? ") {
+            None => return Answer::Stop,
+            Some(reason) if reason.is_empty() => eprintln!("  a reason is needed: it goes into the journal"),
+            Some(reason) => return answer(reason),
+        }
+    }
+}
+
+fn fields(question: &Question) -> Option<Outputs> {
+    let mut outputs = Outputs::new();
+    for (name, kind) in &question.fields {
+        let about = kind.description.as_deref().map(|text| format!(" ({text})")).unwrap_or_default();
+        loop {
+            let answer = prompt(&format!("  {name}, {}{about}: ", kind.word()))?;
+            if answer.is_empty() && !kind.required {
+                break;
+            }
+            match kind.parse(&answer) {
+                Ok(value) if !answer.is_empty() => {
+                    outputs.insert(name.clone(), value);
+                    break;
+                }
+                Ok(_) => eprintln!("  it is needed"),
+                Err(error) => eprintln!("  {error}"),
+            }
+        }
+    }
+    Some(outputs)
+}
+
+/// One line, without the space around it; `None` at the end of input.
+fn prompt(text: &str) -> Option<String> {
+    eprint!("{text}");
+    let _ = std::io::stderr().flush();
+    let mut line = String::new();
+    match std::io::stdin().lock().read_line(&mut line) {
+        Ok(0) | Err(_) => None,
+        Ok(_) => Some(line.trim().to_owned()),
+    }
+}

@@ -1,0 +1,132 @@
+//! `resume`, `rollback` and `cancel`: the three ways on for a run that stands.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::CliError;
+use super::run::{Session, closing};
+use crate::engine::{self, Exit};
+use crate::journal::{Head, Journal, Loaded};
+use crate::run::{Fact, Mode, Outcome};
+
+/// Goes on with a run: after a failure, a kill, an answer.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  switchover resume\n  switchover resume 7k2 --until validate")]
+pub struct Resume {
+    /// The run; by default the latest.
+    run: Option<String>,
+    /// Stop once this step is done.
+    #[arg(long, value_name = "STEP")]
+    until: Option<String>,
+    #[command(flatten)]
+    session: Session,
+}
+
+/// Undoes everything that a run has begun, in reverse order.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  switchover rollback\n  switchover rollback 7k2 --to deploy/release --reason 'error rate too high'")]
+pub struct Rollback {
+    /// The run; by default the latest.
+    run: Option<String>,
+    /// Undo only what came after this step.
+    #[arg(long, value_name = "STEP")]
+    to: Option<String>,
+    /// Why, for the record.
+    #[arg(long, default_value = "asked for by the operator")]
+    reason: String,
+    /// Go back also past a point of no return.
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    session: Session,
+}
+
+/// Gives a run up where it is: nothing is undone, what it holds is released.
+#[derive(Debug, Args)]
+pub struct Cancel {
+    /// The run; by default the latest.
+    run: Option<String>,
+    /// Why, for the record.
+    #[arg(long)]
+    reason: String,
+    #[command(flatten)]
+    session: Session,
+}
+
+pub fn resume(verb: Resume, folder: &Path) -> Result<i32, CliError> {
+    let (journal, taken, config) = take(verb.run.as_deref(), folder, &verb.session)?;
+    let state = &taken.1.state;
+    if let Some(outcome) = state.ended {
+        return Ok(closing(state, &Exit::Ended(outcome)));
+    }
+    let until = verb.until.map(|step| find(state, &step)).transpose()?;
+    let facts = vec![Fact::RunResumed { operator: config.operator.clone(), until }];
+    let mut display = verb.session.display();
+    let (state, exit) = engine::go_on(journal, taken, facts, config, &mut *display)?;
+    drop(display);
+    Ok(closing(&state, &exit))
+}
+
+pub fn rollback(verb: Rollback, folder: &Path) -> Result<i32, CliError> {
+    let (journal, taken, config) = take(verb.run.as_deref(), folder, &verb.session)?;
+    let state = &taken.1.state;
+    if matches!(state.ended, Some(Outcome::RolledBack | Outcome::Cancelled)) {
+        return Err(CliError::refused(format!("the run {} is over and cannot go back", state.started.run), None));
+    }
+    let mut facts = Vec::new();
+    if state.ended.is_none() {
+        facts.push(Fact::RunResumed { operator: config.operator.clone(), until: None });
+    }
+    match state.mode {
+        Mode::Forward => {
+            let to = verb.to.map(|step| find(state, &step)).transpose()?;
+            facts.push(Fact::RollbackBegan { to, because: verb.reason, actor: config.operator.clone(), force: verb.force });
+        }
+        Mode::RollingBack if verb.to.is_some() => return Err(CliError::invalid("the run is rolling back already", Some("leave --to out to go on with it"))),
+        Mode::RollingBack => {}
+        Mode::Cancelling => return Err(CliError::refused("the run was cancelled: it goes neither forward nor back", None)),
+    }
+    let mut display = verb.session.display();
+    let (state, exit) = engine::go_on(journal, taken, facts, config, &mut *display)?;
+    drop(display);
+    Ok(closing(&state, &exit))
+}
+
+pub fn cancel(verb: Cancel, folder: &Path) -> Result<i32, CliError> {
+    let (journal, taken, config) = take(verb.run.as_deref(), folder, &verb.session)?;
+    let state = &taken.1.state;
+    if state.ended.is_some() {
+        return Err(CliError::refused(format!("the run {} is over already", state.started.run), None));
+    }
+    let mut facts = vec![Fact::RunResumed { operator: config.operator.clone(), until: None }];
+    if state.mode == Mode::RollingBack {
+        return Err(CliError::refused("the run is rolling back; cancelling would leave it half undone", Some("`switchover rollback` goes on with it")));
+    }
+    if state.mode == Mode::Forward {
+        facts.push(Fact::CancelBegan { because: verb.reason, actor: config.operator.clone() });
+    }
+    let mut display = verb.session.display();
+    let (state, exit) = engine::go_on(journal, taken, facts, config, &mut *display)?;
+    drop(display);
+    closing(&state, &exit);
+    Ok(if exit == Exit::Ended(Outcome::Cancelled) { 0 } else { exit.code() })
+}
+
+type Taken = (Journal, (Head, Loaded), engine::Config);
+
+fn take(run: Option<&str>, folder: &Path, session: &Session) -> Result<Taken, CliError> {
+    drop(Journal::open_to_read(folder)?);
+    let journal = Journal::open(folder)?;
+    let run = journal.find(run)?;
+    let config = session.config()?;
+    let taken = journal.take(&run, &engine::holder(&run, &config))?;
+    Ok((journal, taken, config))
+}
+
+/// The full id of the step that a person named.
+pub fn find(state: &crate::run::RunState, step: &str) -> Result<crate::runbook::StepId, CliError> {
+    let ix = state.runbook.find_by_suffix(step).map_err(|error| CliError::invalid(error, None))?;
+    Ok(Arc::clone(&state.runbook.step(ix).id))
+}

@@ -1,0 +1,102 @@
+//! `run`: a new run of a runbook.
+
+use std::io::IsTerminal;
+use std::path::Path;
+
+use clap::Args;
+
+use super::load::{Source, load};
+use super::{CliError, Format, person};
+use crate::engine::{self, Config, Exit, NewRun};
+use crate::journal::Journal;
+use crate::report::{self, Live};
+use crate::run::{Observer, Person, RunState};
+
+/// Starts a run and carries it out.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  switchover run runbooks/quickstart.yaml\n  switchover run move.yaml --env production --set domain=shop.example.test --guided")]
+pub struct Run {
+    #[command(flatten)]
+    source: Source,
+    /// Stop once this step is done; `resume` goes on.
+    #[arg(long, value_name = "STEP")]
+    until: Option<String>,
+    /// A name for the run, besides its id.
+    #[arg(long)]
+    name: Option<String>,
+    #[command(flatten)]
+    session: Session,
+}
+
+/// How a session is to go, for every verb that executes.
+#[derive(Debug, Args)]
+pub struct Session {
+    /// How many actions may run at once; by default as many as there are cores.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    parallel: Option<u16>,
+    /// Stop before every step, show what it will do, and ask.
+    #[arg(long)]
+    guided: bool,
+    /// Do not ask whether to begin.
+    #[arg(long, short)]
+    pub yes: bool,
+    /// What is shown: a display for people, or the events as JSON Lines as they are committed.
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+pub fn run(verb: Run, folder: &Path) -> Result<i32, CliError> {
+    let runbook = load(&verb.source, true)?;
+    let until = verb
+        .until
+        .map(|step| runbook.find_by_suffix(&step).map(|ix| std::sync::Arc::clone(&runbook.step(ix).id)))
+        .transpose()
+        .map_err(|error| CliError::invalid(error, None))?;
+    let journal = Journal::open(folder)?;
+    let config = verb.session.config()?;
+    let without: Vec<&str> = runbook.without_undo().map(|ix| &*runbook.step(ix).id).collect();
+    if !without.is_empty() {
+        eprintln!("no undo is given for {}: a rollback will stop there and ask", report::shorten(&without.join(", "), 300));
+    }
+    let new = NewRun { runbook, name: verb.name, until };
+    let mut display = verb.session.display();
+    let (state, exit) = engine::start(journal, new, config, &mut *display)?;
+    drop(display);
+    Ok(closing(&state, &exit))
+}
+
+impl Session {
+    pub fn config(&self) -> Result<Config, CliError> {
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        let ask = person::at_terminal();
+        if self.guided && ask.is_none() {
+            return Err(CliError::invalid("--guided needs a terminal to ask on", Some("leave it out, or run it in a terminal")));
+        }
+        Ok(Config { operator: operator(), parallel: self.parallel.map_or(cores, usize::from), guided: self.guided, ask })
+    }
+
+    pub fn display(&self) -> Box<dyn Observer> {
+        match self.format {
+            Format::Json => Box::new(report::JsonLines),
+            Format::Text if std::io::stderr().is_terminal() => Box::new(Live::new()),
+            Format::Text => Box::new(report::Plain::default()),
+        }
+    }
+}
+
+/// Who acts: from SWITCHOVER_OPERATOR, or the login name and the machine.
+pub fn operator() -> Person {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let host = hostname::get().map_or_else(|_| "unknown".to_owned(), |name| name.to_string_lossy().into_owned());
+    let user = || variable("SUDO_USER").or_else(|| variable("USER")).or_else(|| variable("LOGNAME")).unwrap_or_else(|| "unknown".to_owned());
+    Person(variable("SWITCHOVER_OPERATOR").unwrap_or_else(|| format!("{}@{host}", user())))
+}
+
+/// The last words of a session, and its exit code.
+pub fn closing(state: &RunState, exit: &Exit) -> i32 {
+    eprint!("{}", report::closing(state, engine::now(), match exit {
+        Exit::Ended(_) => None,
+        Exit::Stopped(stop) => Some(stop),
+    }));
+    exit.code()
+}

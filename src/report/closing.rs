@@ -1,0 +1,122 @@
+//! The last words of a session: how it ended, what stands, what to do next. Read by somebody tired.
+
+use std::fmt::Write;
+
+use super::line::{shorten, stop_words};
+use crate::message::printable;
+use crate::run::*;
+use crate::runbook::{Direction, Span, StepIx};
+
+/// How a session ended at `now`; `stop` says why it stopped, if the run is not over.
+pub fn closing(state: &RunState, now: Moment, stop: Option<&Stop>) -> String {
+    let run = &state.started.run;
+    let mut out = String::new();
+    let total = state.runbook.steps.len();
+    let elapsed = state.last.since(state.began);
+    let downtime = state.downtime_until(now);
+    let down = if downtime > Span::ZERO { format!(", downtime {downtime}") } else { String::new() };
+    match (stop, state.ended) {
+        (None, Some(Outcome::Finished)) => {
+            let _ = writeln!(out, "finished: run {run}, {total} steps in {elapsed}{down}");
+            let _ = writeln!(out, "  review     switchover audit {run}\n  go back    switchover rollback {run}");
+        }
+        (None, Some(Outcome::RolledBack)) => {
+            let undone = state.rollback.as_ref().map_or(0, |rollback| rollback.total);
+            let _ = writeln!(out, "rolled back: run {run}, {undone} steps undone{down}");
+            let _ = writeln!(out, "  review     switchover audit {run}");
+        }
+        (None, _) => {
+            let _ = writeln!(out, "cancelled: run {run}; what was done stays, what was held is released");
+        }
+        (Some(stop), _) => {
+            let _ = writeln!(out, "{}", stop_words(stop));
+            let done = total - state.unsettled();
+            let _ = writeln!(out, "  run        {run}, {done} of {total} steps done{down}");
+            let steps: Vec<StepIx> = steps_of(stop).iter().filter_map(|step| state.runbook.find(step)).collect();
+            for ix in &steps {
+                step_block(&mut out, state, *ix, now);
+            }
+            next_block(&mut out, state, stop, steps.first().copied());
+        }
+    }
+    out
+}
+
+fn steps_of(stop: &Stop) -> &[crate::runbook::StepId] {
+    match stop {
+        Stop::Failed { steps } | Stop::Waiting { steps } | Stop::InDoubt { steps } | Stop::Stuck { steps } => steps,
+        Stop::Until { .. } | Stop::Interrupted { .. } => &[],
+    }
+}
+
+fn step_block(out: &mut String, state: &RunState, ix: StepIx, now: Moment) {
+    let step = state.runbook.step(ix);
+    let _ = writeln!(out, "  step       {} ({}:{})", step.id, step.file, step.line);
+    let names = names::of_step(state, ix, Direction::Forward);
+    for direction in Direction::ALL {
+        match state.track(ix, direction) {
+            Track::Failed { attempt, failure } => {
+                let _ = writeln!(out, "  {:<10} attempt {attempt}: {}", direction.word(), indent(&failure.message));
+            }
+            Track::InDoubt { attempt, .. } => {
+                let began = state.step(ix).started.map(|at| format!(", begun {} ago", now.since(at))).unwrap_or_default();
+                let _ = writeln!(out, "  {:<10} attempt {attempt} is in doubt{began}: it was running when the executor died", direction.word());
+                if let Some(cursor) = state.cursor(ix, direction) {
+                    let _ = writeln!(out, "  cursor     {}", printable(cursor));
+                }
+            }
+            Track::Waiting { .. } => {
+                let text = match &step.act.action {
+                    crate::runbook::Action::Task(task) => task.instructions.render(&names),
+                    crate::runbook::Action::Approve(approve) => approve.question.render(&names),
+                    _ => continue,
+                };
+                let _ = writeln!(out, "  asked      {}", indent(&text.unwrap_or_default()));
+            }
+            _ => {}
+        }
+    }
+    for hint in &step.hints {
+        let _ = writeln!(out, "  hint       {}", indent(&hint.render(&names).unwrap_or_else(|_| hint.source().to_owned())));
+    }
+}
+
+fn next_block(out: &mut String, state: &RunState, stop: &Stop, first: Option<StepIx>) {
+    let run = &state.started.run;
+    let name = first.map_or("", |ix| state.runbook.step(ix).name());
+    let is_task = first.is_some_and(|ix| matches!(state.runbook.step(ix).act.action, crate::runbook::Action::Task(_)));
+    let lines: Vec<(&str, String)> = match stop {
+        Stop::Failed { .. } => vec![
+            ("next", format!("mend it, then  switchover resume {run}")),
+            ("or", format!("switchover skip {name} --run {run} --reason '…'")),
+            ("or", format!("switchover rollback {run}")),
+            ("output", format!("switchover logs {name} --run {run}")),
+        ],
+        Stop::Waiting { .. } => {
+            let (yes, no) = if is_task { ("done", "not-done") } else { ("go", "no-go") };
+            vec![
+                ("next", format!("switchover resolve {name} --run {run} --as {yes} --reason '…'   (or {no})")),
+                ("then", format!("switchover resume {run}")),
+            ]
+        }
+        Stop::InDoubt { .. } => vec![
+            ("next", "find out whether it had its effect, then".to_owned()),
+            ("", format!("switchover resolve {name} --run {run} --as done|not-done --reason '…'")),
+            ("then", format!("switchover resume {run}   or   switchover rollback {run}")),
+            ("output", format!("switchover logs {name} --run {run}")),
+        ],
+        Stop::Stuck { .. } => vec![
+            ("next", "mend it and try again, or undo it by hand and say so:".to_owned()),
+            ("", format!("switchover rollback {run}")),
+            ("", format!("switchover resolve {name} --run {run} --as done --reason '…'")),
+        ],
+        Stop::Until { .. } | Stop::Interrupted { .. } => vec![("next", format!("switchover resume {run}   or   switchover rollback {run}"))],
+    };
+    for (word, text) in lines {
+        let _ = writeln!(out, "  {word:<10} {text}");
+    }
+}
+
+fn indent(text: &str) -> String {
+    shorten(&printable(text), 2000).trim_end().replace('\n', "\n             ")
+}

@@ -1,0 +1,108 @@
+//! One plain line per fact.
+
+use crate::message::printable;
+use crate::run::*;
+use crate::runbook::Direction;
+
+/// Writes each fact as a line on standard error: for pipes, logs and people who scroll.
+#[derive(Debug, Default)]
+pub struct Plain;
+
+impl Observer for Plain {
+    fn event(&mut self, state: &RunState, event: &Event) {
+        if let Some(line) = line(state, event) {
+            eprintln!("{} {line}", event.at.to_utc().format("%H:%M:%S"));
+        }
+    }
+}
+
+/// A fact in words; `None` for one that only a program cares for.
+pub fn line(state: &RunState, event: &Event) -> Option<String> {
+    let took = |step: &str| {
+        let step = state.step(state.runbook.find(step)?);
+        Some(format!(" after {}", event.at.since(step.started?)))
+    };
+    let way = |direction: &Direction| match direction {
+        Direction::Forward => "",
+        Direction::Undo => "undo of ",
+        Direction::Release => "release of ",
+    };
+    Some(match &event.fact {
+        Fact::RunStarted(started) => {
+            let environment = started.environment.as_ref().map(|name| format!(" in {name}")).unwrap_or_default();
+            format!("run {} of {}{environment} began, by {}", started.run, started.runbook, started.operator)
+        }
+        Fact::RunResumed { operator, .. } => format!("resumed by {operator}"),
+        Fact::RunStopped { because } => stop_words(because),
+        Fact::RunEnded { outcome } => match outcome {
+            Outcome::Finished => "finished".to_owned(),
+            Outcome::RolledBack => "rolled back".to_owned(),
+            Outcome::Cancelled => "cancelled".to_owned(),
+        },
+        Fact::RollbackBegan { because, actor, to, .. } => {
+            let to = to.as_ref().map(|to| format!(" to {to}")).unwrap_or_default();
+            format!("rolling back{to}: {} ({actor})", printable(because))
+        }
+        Fact::CancelBegan { because, actor } => format!("cancelling: {} ({actor})", printable(because)),
+        Fact::StepStarted(started) => {
+            let attempt = if started.attempt > 1 { format!(", attempt {}", started.attempt) } else { String::new() };
+            format!("begin    {}{}{attempt}", way(&started.direction), started.step)
+        }
+        Fact::StepSucceeded(done) => {
+            let took = if done.direction == Direction::Forward { took(&done.step).unwrap_or_default() } else { String::new() };
+            format!("done     {}{}{took}: {}", way(&done.direction), done.step, printable(&done.result))
+        }
+        Fact::StepFailed(failed) => {
+            let retry = failed.retry_at.map(|at| format!("; next attempt in {}", at.since(event.at))).unwrap_or_default();
+            format!("FAILED   {}{}: {}{retry}", way(&failed.direction), failed.step, printable(&failed.failure.message))
+        }
+        Fact::StopRequested { step, direction, because, .. } => {
+            let why = match because {
+                StopReason::Timeout => "it took too long",
+                StopReason::Interrupt => "interrupted",
+            };
+            format!("stopping {}{step}: {why}", way(direction))
+        }
+        Fact::StepSkipped { step, because } => format!("skipped  {step}: {}", printable(&because.to_string())),
+        Fact::UndoPassed { step } => format!("passed   {step}: nothing to undo"),
+        Fact::StepProbed { step, verdict, reading, .. } => {
+            let verdict = match verdict {
+                Probed::Done => "done",
+                Probed::NotDone => "not done",
+                Probed::Unknown => "unknown",
+            };
+            format!("probed   {step}: {verdict} ({})", printable(reading))
+        }
+        Fact::StepResolved(resolved) => {
+            let verdict = match resolved.verdict {
+                Verdict::Done => "done",
+                Verdict::NotDone => "not done",
+                Verdict::Go => "go",
+                Verdict::NoGo => "no-go",
+            };
+            format!("resolved {}{} as {verdict} by {}: {}", way(&resolved.direction), resolved.step, resolved.actor, printable(&resolved.reason))
+        }
+        Fact::CursorSaved { .. } => return None,
+        Fact::MessageSent(message) => format!("message  {}", printable(&message.subject)),
+    })
+}
+
+/// Why the executor left, in words.
+pub fn stop_words(because: &Stop) -> String {
+    match because {
+        Stop::Failed { steps } => format!("stopped: {} failed", steps.join(", ")),
+        Stop::Waiting { steps } => format!("waiting for a person: {}", steps.join(", ")),
+        Stop::InDoubt { steps } => format!("stopped: nobody knows how {} ended", steps.join(", ")),
+        Stop::Stuck { steps } => format!("stuck: {} could not be undone", steps.join(", ")),
+        Stop::Until { step } => format!("stopped after {step}, as asked"),
+        Stop::Interrupted { .. } => "interrupted".to_owned(),
+    }
+}
+
+/// At most so many characters of a text.
+pub fn shorten(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text.to_owned(),
+    }
+}

@@ -1,0 +1,16 @@
+//! Events and state to something a person or a program reads: lines, a live display, JSON, tables. Knows no journal: the
+//! same reports show a run live and replayed.
+
+mod closing;
+mod json;
+mod line;
+mod live;
+mod plan;
+mod table;
+
+pub use closing::closing;
+pub use json::{JsonLines, status_json};
+pub use line::{Plain, line, shorten};
+pub use live::Live;
+pub use plan::{plan_dot, plan_json, plan_mermaid, plan_text};
+pub use table::status_text;

@@ -1,0 +1,147 @@
+//! A runbook before its run: steps in order of execution with their values, estimates, critical path, and what has no undo.
+
+use std::collections::HashSet;
+use std::fmt::Write;
+
+use serde_json::{Value as Json, json};
+
+use super::line::shorten;
+use crate::message::printable;
+use crate::runbook::graph::critical_path;
+use crate::runbook::{Runbook, Span, Step, StepIx, Text, Undo};
+
+/// For people. `names` gives the values a step sees, as far as they are known before the run.
+pub fn plan_text(runbook: &Runbook, names: &dyn Fn(StepIx) -> Json) -> String {
+    let mut out = String::new();
+    let top = names(StepIx(0));
+    let title = runbook.title.as_ref().map(|title| format!(": {}", render(title, &top))).unwrap_or_default();
+    let _ = writeln!(out, "{}{title}", runbook.name);
+    if let Some(owner) = &runbook.owner {
+        let _ = writeln!(out, "owner       {owner}");
+    }
+    for (name, parameter) in &runbook.scopes[0].parameters {
+        let value = parameter.value.value(&Json::Null).unwrap_or_default();
+        let _ = writeln!(out, "parameter   {name} = {}", shorten(&printable(&plain(&value)), 100));
+    }
+    let (path, longest) = critical_path(runbook);
+    let critical: HashSet<StepIx> = path.iter().copied().collect();
+    let total: Span = runbook.steps.iter().filter_map(|step| step.estimate).sum();
+    let unknown = runbook.steps.iter().filter(|step| step.estimate.is_none()).count();
+    let _ = writeln!(out, "estimate    {longest} along the critical path (*), {total} of work, {unknown} of {} steps without an estimate", runbook.steps.len());
+    let mut phase = u32::MAX;
+    for ix in runbook.ixs() {
+        let step = runbook.step(ix);
+        if step.phase != phase {
+            phase = step.phase;
+            let _ = writeln!(out, "\n{}", runbook.phases[phase as usize].id);
+        }
+        step_lines(&mut out, step, &names(ix), critical.contains(&ix));
+    }
+    let without: Vec<&str> = runbook.without_undo().map(|ix| &*runbook.step(ix).id).collect();
+    if !without.is_empty() {
+        let _ = writeln!(out, "\nwithout undo: a rollback stops and asks at\n  {}", without.join("\n  "));
+    }
+    out
+}
+
+fn step_lines(out: &mut String, step: &Step, names: &Json, is_critical: bool) {
+    let inside = step.id.split_once('/').map_or(&*step.id, |(_, name)| name);
+    let marks = [
+        step.role.as_deref().map(|role| format!("by {role}")),
+        step.estimate.map(|span| format!("about {span}")),
+        step.downtime.map(|downtime| format!("downtime {}", if downtime == crate::runbook::Downtime::Begins { "begins" } else { "ends" })),
+        step.point_of_no_return.then(|| "point of no return".to_owned()),
+        step.hold.as_ref().map(|_| "holds".to_owned()),
+        (!step.when.is_empty()).then(|| format!("when {}", step.when.iter().map(|when| when.condition.source()).collect::<Vec<_>>().join(" and "))),
+    ];
+    let marks: Vec<String> = marks.into_iter().flatten().collect();
+    let title = step.title.as_ref().map(|title| render(title, names)).unwrap_or_default();
+    let star = if is_critical { '*' } else { ' ' };
+    let _ = writeln!(out, " {star} {inside}  {title}{}", if marks.is_empty() { String::new() } else { format!("  [{}]", marks.join(", ")) });
+    let _ = writeln!(out, "     {:<7} {}", step.act.action.kind(), action(step, names));
+    let undo = match &step.undo {
+        Undo::Nothing => return,
+        Undo::Unknown => "NONE GIVEN".to_owned(),
+        Undo::Act(act) => crate::runbook::action::in_words(&act.action, names),
+    };
+    let _ = writeln!(out, "     undo    {}", first_line(&undo));
+}
+
+fn action(step: &Step, names: &Json) -> String {
+    first_line(&crate::runbook::action::in_words(&step.act.action, names))
+}
+
+fn first_line(text: &str) -> String {
+    let mut lines = text.lines().filter(|line| !line.trim().is_empty());
+    let first = lines.next().unwrap_or_default().trim();
+    let more = lines.count();
+    let first = shorten(&printable(first), 100);
+    if more > 0 { format!("{first}  (+{more} lines)") } else { first }
+}
+
+/// For programs.
+pub fn plan_json(runbook: &Runbook, names: &dyn Fn(StepIx) -> Json) -> Json {
+    let (path, longest) = critical_path(runbook);
+    let steps: Vec<Json> = runbook
+        .ixs()
+        .map(|ix| {
+            let (step, names) = (runbook.step(ix), names(ix));
+            json!({
+                "id": step.id, "phase": runbook.phases[step.phase as usize].id, "title": step.title.as_ref().map(|title| render(title, &names)),
+                "role": step.role, "action": step.act.action.kind(), "does": crate::runbook::action::in_words(&step.act.action, &names),
+                "undo": match &step.undo { Undo::Nothing => json!("nothing"), Undo::Unknown => Json::Null, Undo::Act(act) => json!(crate::runbook::action::in_words(&act.action, &names)) },
+                "needs": step.needs.iter().map(|need| &runbook.step(*need).id).collect::<Vec<_>>(),
+                "estimate_ms": step.estimate.map(Span::as_millis), "when": step.when.iter().map(|when| when.condition.source()).collect::<Vec<_>>(),
+                "file": step.file, "line": step.line,
+            })
+        })
+        .collect();
+    let id = |ix: &StepIx| runbook.step(*ix).id.clone();
+    json!({
+        "runbook": runbook.name, "environment": runbook.environment, "owner": runbook.owner, "critical_path": path.iter().map(id).collect::<Vec<_>>(),
+        "estimate_ms": longest.as_millis(), "without_undo": runbook.without_undo().map(|ix| id(&ix)).collect::<Vec<_>>(), "steps": steps,
+    })
+}
+
+/// As a Mermaid flowchart.
+pub fn plan_mermaid(runbook: &Runbook) -> String {
+    let mut out = String::from("flowchart TD\n");
+    for (number, phase) in runbook.phases.iter().enumerate() {
+        let _ = writeln!(out, "  subgraph {}", phase.id);
+        for ix in runbook.ixs().filter(|ix| runbook.step(*ix).phase as usize == number) {
+            let _ = writeln!(out, "    s{}[\"{}\"]", ix.0, quoted(runbook.step(ix)));
+        }
+        out.push_str("  end\n");
+    }
+    for ix in runbook.ixs() {
+        for need in &runbook.step(ix).needs {
+            let _ = writeln!(out, "  s{} --> s{}", need.0, ix.0);
+        }
+    }
+    out
+}
+
+/// As a Graphviz graph.
+pub fn plan_dot(runbook: &Runbook) -> String {
+    let mut out = String::from("digraph runbook {\n  rankdir=TB; node [shape=box];\n");
+    for ix in runbook.ixs() {
+        let _ = writeln!(out, "  s{} [label=\"{}\"];", ix.0, quoted(runbook.step(ix)));
+        for need in &runbook.step(ix).needs {
+            let _ = writeln!(out, "  s{} -> s{};", need.0, ix.0);
+        }
+    }
+    out.push_str("}\n");
+    out
+}
+
+fn quoted(step: &Step) -> String {
+    step.id.replace(['"', '\\'], "'")
+}
+
+fn render(text: &Text, names: &Json) -> String {
+    text.render(names).unwrap_or_else(|_| text.source().to_owned())
+}
+
+fn plain(value: &Json) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}

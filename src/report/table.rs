@@ -1,0 +1,83 @@
+//! Where a run stands, as a table that fits 80 columns.
+
+use std::fmt::Write;
+
+use super::line::{shorten, stop_words};
+use crate::message::printable;
+use crate::run::*;
+use crate::runbook::{Direction, Span};
+
+/// A run as it stands at `now`. `holder` says who executes it, if anybody does.
+pub fn status_text(state: &RunState, now: Moment, holder: Option<&str>) -> String {
+    let runbook = &state.runbook;
+    let mut out = String::new();
+    let environment = state.started.environment.as_deref().map(|name| format!("  {name}")).unwrap_or_default();
+    let name = state.started.name.as_deref().map(|name| format!(" ({name})")).unwrap_or_default();
+    let _ = writeln!(out, "{}  run {}{name}{environment}  {}", runbook.name, state.started.run, state.started.operator);
+    let stands = match (state.ended, &state.stopped, holder) {
+        (Some(Outcome::Finished), ..) => "finished".to_owned(),
+        (Some(Outcome::RolledBack), ..) => "rolled back".to_owned(),
+        (Some(Outcome::Cancelled), ..) => "cancelled".to_owned(),
+        (_, _, Some(holder)) => format!("executed by {holder}"),
+        (_, Some(stop), _) => stop_words(stop),
+        (None, None, None) => "its executor died; `switchover resume` goes on".to_owned(),
+    };
+    let _ = writeln!(out, "  {stands}; began {}, {} ago", state.began.to_utc().format("%Y-%m-%d %H:%M:%S UTC"), now.since(state.began));
+    for (ix, phase) in runbook.phases.iter().enumerate() {
+        let ix = ix as u32;
+        let tally = state.tally(Some(ix));
+        let total: usize = tally.values().sum();
+        let done = total - state.phase_left(ix);
+        let word = phase_word(&tally, done, total);
+        let times: (Option<Moment>, Option<Moment>) = runbook.steps.iter().zip(&state.steps).filter(|(step, _)| step.phase == ix).fold((None, None), |(from, to), (_, step)| {
+            (step.started.into_iter().chain(from).min(), step.finished.into_iter().chain(to).max())
+        });
+        let took = times.0.map(|from| if done == total { times.1.unwrap_or(from).since(from) } else { now.since(from) });
+        let planned: Span = runbook.steps.iter().filter(|step| step.phase == ix).filter_map(|step| step.estimate).sum();
+        let took = took.map(|took| took.to_string()).unwrap_or_default();
+        let planned = if planned == Span::ZERO { String::new() } else { format!("estimates {planned}") };
+        let _ = writeln!(out, "  {:<16} {word:<11} {done:>4} of {total:<4} {took:>9}  {planned}", shorten(&phase.id, 16));
+        for at in runbook.ixs().filter(|at| runbook.step(*at).phase == ix) {
+            let step_state = state.step(at);
+            let open = matches!(step_state.word(), "running" | "waiting" | "failed" | "in doubt" | "retrying" | "stuck" | "undoing");
+            if open {
+                let error = Direction::ALL.iter().find_map(|direction| match state.track(at, *direction) {
+                    Track::Failed { failure, .. } | Track::Retrying { failure, .. } => Some(format!(": {}", failure.message.lines().next().unwrap_or_default())),
+                    Track::Running { since, .. } => Some(format!(" for {}", now.since(*since))),
+                    _ => None,
+                });
+                let text = format!("{} {}{}", runbook.step(at).id, step_state.word(), printable(&error.unwrap_or_default()));
+                let _ = writeln!(out, "      {}", shorten(&text, 74));
+            }
+        }
+    }
+    if let Some(rollback) = &state.rollback {
+        let _ = writeln!(out, "  undone {} of {}: {}", rollback.total - rollback.left, rollback.total, printable(&rollback.because));
+    }
+    let downtime = state.downtime_until(now);
+    if downtime > Span::ZERO {
+        let _ = writeln!(out, "  downtime {downtime}{}", if state.down_since.is_some() { ", and production is still down" } else { "" });
+    }
+    out
+}
+
+fn phase_word(tally: &std::collections::BTreeMap<&'static str, usize>, done: usize, total: usize) -> &'static str {
+    let has = |word: &str| tally.contains_key(word);
+    if has("stuck") {
+        "stuck"
+    } else if has("failed") {
+        "failed"
+    } else if has("in doubt") {
+        "in doubt"
+    } else if has("undone") || has("undoing") {
+        "undone"
+    } else if done == total {
+        "done"
+    } else if has("waiting") {
+        "waiting"
+    } else if has("running") || done > 0 {
+        "running"
+    } else {
+        "pending"
+    }
+}
