@@ -87,7 +87,7 @@ impl Diagnostic for Shown<'_> {
 fn show_problems(problems: &Problems) {
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let theme = if colours { GraphicalTheme::unicode() } else { GraphicalTheme::none() };
-    let handler = GraphicalReportHandler::new_themed(theme).with_width(100).with_context_lines(0);
+    let handler = GraphicalReportHandler::new_themed(theme).with_width(100).with_context_lines(1);
     for problem in &problems.list {
         let place = problem.place;
         let (name, text) = problems.names.get(place.file as usize).cloned().unwrap_or_default();

@@ -16,7 +16,7 @@ use super::parameter::Kind;
 use super::problem::{Place, Problem, Problems, suggest};
 use super::raw::RawRunbook;
 use super::schema::{self, Expression};
-use super::source::{self, Mark, Source};
+use super::source::{Mark, Source};
 use super::text::Text;
 
 /// A value given on the command line, in a values file or by an environment.
@@ -89,8 +89,9 @@ pub fn load(mut input: Input) -> Result<Runbook, Problems> {
     match runbook {
         Some(runbook) if problems.is_empty() => Ok(runbook.with_index()),
         _ => {
+            // One problem a place: the first that was found there is the cause of the others, such as a name that stands twice.
             problems.sort_by_key(|problem| problem.place);
-            problems.dedup();
+            problems.dedup_by_key(|problem| problem.place);
             Err(Problems { names, list: problems })
         }
     }
@@ -133,18 +134,16 @@ impl Loading<'_, '_> {
                 return None;
             }
         };
-        let Source { name, text, root } = source;
+        let Source { name, text, root, duplicates: twice } = source;
         self.names.push((name, text));
-        let twice = source::duplicates(&root);
         let checked = schema::check(&self.schema, &value, &root);
         let sound = twice.is_empty() && checked.problems.is_empty();
         self.problems.extend(twice);
         self.problems.extend(checked.problems);
-        if !sound {
-            return None;
-        }
         match serde_yaml::from_value::<RawRunbook>(value) {
             Ok(raw) => Some(File { name: path.display().to_string().into(), path: path.to_owned(), raw, mark: root, expressions: checked.expressions }),
+            // A wrong type was told already, with its place; other problems do not keep the rest from being checked too.
+            Err(_) if !sound => None,
             Err(error) => {
                 self.report(root.place, format!("this does not fit a runbook: {error}"), None);
                 None

@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 
 /// A migration runbook: phases of steps, executed in the order of what they need.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub struct RawRunbook {
     /// The runbook's name: letters, digits and dashes.
     #[schemars(extend("format" = "id"))]
@@ -44,7 +44,7 @@ pub struct RawRunbook {
 
 /// One parameter.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub struct RawParameter {
     /// What kind of value it takes.
     #[serde(rename = "type", default)]
@@ -79,7 +79,7 @@ pub enum ParameterKind {
 
 /// Where a secret is read from: exactly one of the three.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 #[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
 pub struct RawSecret {
     /// An environment variable of the operator.
@@ -92,7 +92,8 @@ pub struct RawSecret {
 
 /// The occasions of a whole run, each with the name of a template.
 #[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
+#[schemars(deny_unknown_fields)]
 pub struct RawOccasions {
     /// The run begins.
     pub start: Option<String>,
@@ -116,7 +117,7 @@ pub struct RawOccasions {
 
 /// A phase of the migration.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub struct RawPhase {
     /// One line that people read.
     #[schemars(extend("format" = "template"))]
@@ -132,7 +133,7 @@ pub struct RawPhase {
 
 /// The occasions of a phase, each with the name of a template.
 #[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub struct RawPhaseMessages {
     /// Its first step begins.
     pub start: Option<String>,
@@ -282,7 +283,7 @@ pub struct RawRead {
 
 /// Up to where a held change lasts, and how it is released.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub struct RawHold {
     /// The step with whose end the hold is released.
     pub until: String,
@@ -301,7 +302,7 @@ pub enum RawForEach {
 
 /// What a step is repeated over, with limits.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub struct RawForEachIn {
     /// A list, a map, or an expression over parameters that gives one.
     #[serde(rename = "in")]
@@ -325,7 +326,7 @@ pub enum RawItems {
 
 /// When and how often to try again.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub struct RawRetry {
     /// How many attempts in all.
     #[schemars(range(min = 1, max = 100))]
@@ -353,7 +354,7 @@ pub enum RawValue {
 
 /// The use of a secret.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub struct RawSecretUse {
     /// Its name under `secrets`.
     pub secret: String,
@@ -373,7 +374,7 @@ pub enum RawRun {
 
 /// A command with its surroundings: `script` or `command`.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub struct RawRunMap {
     /// A script for the shell. Never templated: values reach it as environment variables.
     #[schemars(extend("format" = "script"))]
@@ -404,7 +405,7 @@ pub enum RawScalar {
 
 /// A statement or a query, on SQLite. The text is never templated: values are bound by `:name`.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub struct RawSql {
     /// The database file.
     #[schemars(extend("format" = "template"))]
@@ -428,7 +429,7 @@ pub struct RawSql {
 
 /// An HTTP request.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub struct RawHttp {
     /// The method. Default GET.
     #[serde(default)]
@@ -476,7 +477,7 @@ impl Method {
 
 /// Certificates for https.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub struct RawTls {
     /// A file of certificates to trust, in PEM, instead of the public ones.
     #[schemars(extend("format" = "template"))]
@@ -499,7 +500,7 @@ pub enum RawWait {
 
 /// A condition on a repeated reading.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub struct RawWaitUntil {
     /// The condition over the reading.
     #[schemars(extend("format" = "cel"))]
@@ -527,7 +528,7 @@ pub struct RawReading {
 
 /// A message: a template by name, or a subject and a body.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub struct RawNotify {
     /// The name of a template.
     pub template: Option<String>,
@@ -553,7 +554,7 @@ pub enum RawTask {
 
 /// Something that a person does, and what they tell about it.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub struct RawTaskMap {
     /// What to do.
     #[schemars(extend("format" = "template"))]
@@ -565,7 +566,7 @@ pub struct RawTaskMap {
 
 /// One thing that a person fills in.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub struct RawField {
     /// What kind of value it takes.
     #[serde(rename = "type", default)]
@@ -592,7 +593,7 @@ pub enum RawApprove {
 
 /// A decision with its question.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub struct RawApproveMap {
     /// What is decided.
     #[schemars(extend("format" = "template"))]
@@ -609,7 +610,7 @@ pub enum RawNested {
 
 /// Another runbook in this place, with its parameters.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[schemars(deny_unknown_fields)]
 pub struct RawNestedMap {
     /// Its file, relative to this one.
     pub file: String,

@@ -17,6 +17,8 @@ pub struct Source {
     pub name: String,
     pub text: String,
     pub root: Mark,
+    /// Keys that stand twice in one mapping.
+    pub duplicates: Vec<Problem>,
 }
 
 /// Where a node stands, and its children. Lines and columns count from 1, columns in characters.
@@ -113,8 +115,12 @@ impl Source {
         if !reader.list.is_empty() {
             return Err(Problems { names: vec![(name.to_owned(), text)], list: reader.list });
         }
-        match serde_yaml::from_str(&text) {
-            Ok(value) => Ok((Source { name: name.to_owned(), text, root }, value)),
+        let twice = duplicates(&root);
+        // A key that stands twice would end the parse: it is told here, and renamed for what follows, whose places come from
+        // the marks and so stay right.
+        let renamed = if twice.is_empty() { None } else { Some(rename(&text, &twice)) };
+        match serde_yaml::from_str(renamed.as_deref().unwrap_or(&text)) {
+            Ok(value) => Ok((Source { name: name.to_owned(), text, root, duplicates: twice }, value)),
             Err(error) => {
                 let place = error.location().map_or(nowhere, |at| Place {
                     file: file as u32,
@@ -126,6 +132,22 @@ impl Source {
             }
         }
     }
+}
+
+/// Puts a mark into each of these keys.
+fn rename(text: &str, keys: &[Problem]) -> String {
+    let mut lines: Vec<String> = text.split('\n').map(str::to_owned).collect();
+    let mut places: Vec<Place> = keys.iter().map(|problem| problem.place).collect();
+    places.sort();
+    for (number, place) in places.iter().enumerate().rev() {
+        let Some(line) = lines.get_mut(place.line as usize - 1) else { continue };
+        if let Some((at, _)) = line.char_indices().nth(place.column as usize) {
+            line.insert_str(at, &format!("~{number}"));
+        } else {
+            line.push_str(&format!("~{number}"));
+        }
+    }
+    lines.join("\n")
 }
 
 /// Builds the tree of marks from parser events, without recursion, so that depth is bounded by a check and not by the stack.
@@ -259,7 +281,7 @@ impl Reader {
 }
 
 /// Every key that stands twice in one mapping, wherever it is. A typed reader would silently keep the last one.
-pub fn duplicates(root: &Mark) -> Vec<Problem> {
+fn duplicates(root: &Mark) -> Vec<Problem> {
     let mut found = Vec::new();
     let mut waiting = vec![root];
     while let Some(mark) = waiting.pop() {
