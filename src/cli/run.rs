@@ -79,7 +79,7 @@ impl Session {
         match self.format {
             Format::Json => Box::new(report::JsonLines),
             Format::Text if std::io::stderr().is_terminal() => Box::new(Live::new()),
-            Format::Text => Box::new(report::Plain::default()),
+            Format::Text => Box::new(report::Plain),
         }
     }
 }

@@ -53,7 +53,7 @@ fn query(db: &Connection, sql: &Sql<String>, parameters: &IndexMap<String, Cell>
         return Err(EffectError::before("a query must only read; write it as a `statement`"));
     }
     bind(&mut statement, parameters).map_err(EffectError::before)?;
-    let columns: Vec<Json> = statement.column_names().into_iter().map(Json::from).collect();
+    let columns: Vec<Json> = statement.column_names().map(Json::from).collect();
     let (mut rows, mut cursor) = (Vec::new(), statement.raw_query());
     while let Some(row) = cursor.next().map_err(failed)? {
         if rows.len() == MAX_ROWS {

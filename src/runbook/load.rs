@@ -89,9 +89,9 @@ pub fn load(mut input: Input) -> Result<Runbook, Problems> {
     match runbook {
         Some(runbook) if problems.is_empty() => Ok(runbook.with_index()),
         _ => {
-            // One problem a place: the first that was found there is the cause of the others, such as a name that stands twice.
             problems.sort_by_key(|problem| problem.place);
-            problems.dedup_by_key(|problem| problem.place);
+            // That a key stands twice is the cause of whatever else is wrong at its place.
+            problems.dedup_by(|later, first| later.place == first.place && (later.message == first.message || first.is_duplicate));
             Err(Problems { names, list: problems })
         }
     }

@@ -17,6 +17,8 @@ pub struct Problem {
     pub place: Place,
     pub message: String,
     pub help: Option<String>,
+    /// Whether it is a key that stands twice: the cause of whatever else is wrong at its place.
+    pub is_duplicate: bool,
 }
 
 /// Everything that is wrong with a runbook and the files it includes, in the order of the files and lines.
@@ -30,7 +32,7 @@ pub struct Problems {
 
 impl Problem {
     pub fn new(place: Place, message: impl Into<String>, help: Option<String>) -> Problem {
-        Problem { place, message: message.into(), help }
+        Problem { place, message: message.into(), help, is_duplicate: false }
     }
 }
 

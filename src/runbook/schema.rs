@@ -308,7 +308,7 @@ fn fits(schema: &Json, value: &Yaml) -> bool {
         })
 }
 
-fn name_of<'a>(kind: &'a str) -> &'a str {
+fn name_of(kind: &str) -> &str {
     match kind {
         "string" => "a text",
         "boolean" => "true or false",

@@ -289,7 +289,8 @@ fn duplicates(root: &Mark) -> Vec<Problem> {
         for (key, place, value) in mark.entries() {
             if let Some(first) = seen.insert(key.as_str(), *place) {
                 let message = format!("`{key}` stands here a second time; the first is on line {}", first.line);
-                found.push(Problem::new(*place, message, Some("rename or remove one of the two".into())));
+                let help = Some("rename or remove one of the two".into());
+                found.push(Problem { is_duplicate: true, ..Problem::new(*place, message, help) });
             }
             waiting.push(value);
         }

@@ -1,0 +1,149 @@
+//! What a step costs, as a ratio to a floor measured in the same run: two SQLite commits (WAL, FULL), one fdatasync of 4 KiB
+//! and one spawn of `/bin/true` per step. `cargo bench --bench steps`; with `-- --short`, a check that it works.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::os::unix::fs::FileExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_switchover");
+
+fn main() {
+    let short = std::env::args().any(|argument| argument == "--short");
+    let folder = std::env::temp_dir().join(format!("switchover-bench-{}", std::process::id()));
+    fs::create_dir_all(&folder).expect("a folder for the benchmark");
+    let rounds = if short { 1 } else { 5 };
+    let (few, many) = if short { (100, 1000) } else { (1000, 100_000) };
+    let chain = runbook(&folder, "chain", (0..few).map(|at| step(&format!("s{at}"), None)));
+    let independent = runbook(&folder, "independent", (0..few).map(|at| step(&format!("s{at}"), Some(vec![]))));
+    let layered = runbook(&folder, "layered", layers(10, few / 10));
+    let one = runbook(&folder, "one", [step("s", None)].into_iter());
+    let mut table = Table { rows: Vec::new() };
+
+    let (mut floors, mut chains, mut independents, mut layereds) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    // In turn, so that a machine whose speed drifts drifts for all of them.
+    for _ in 0..rounds {
+        floors.push(floor(&folder, few));
+        chains.push(run(&folder, &chain, &[]).0 / few as f64);
+        independents.push(run(&folder, &independent, &["--parallel", "2"]).0 / few as f64);
+        layereds.push(run(&folder, &layered, &["--parallel", "2"]).0 / few as f64);
+    }
+    let (floor, chain_step, independent_step, layered_step) = (median(&mut floors), median(&mut chains), median(&mut independents), median(&mut layereds));
+    println!("floor: {:.3} ms per step (two commits, one fdatasync, one spawn)", floor * 1e3);
+    table.ratio(&format!("chain of {few}, per step"), chain_step / floor, 1.25, "x floor");
+    table.ratio(&format!("{few} independent steps, --parallel 2"), independent_step / floor, 0.7, "x floor");
+    table.ratio("10 layers, each needing all of the one before", layered_step / independent_step, 1.1, "x independent");
+
+    let (_, memory) = run(&folder, &chain, &[]);
+    table.ratio(&format!("peak memory, chain of {few}"), memory / 1024.0, 32.0, "MiB");
+
+    let mut extra: Vec<f64> = (0..rounds * 4).map(|_| run(&folder, &one, &[]).0 - command()).collect();
+    table.ratio("one-step run, more than the command itself", median(&mut extra) * 1e3, 15.0, "ms");
+
+    let dense = runbook(&folder, "dense", layers(if short { 10 } else { 100 }, 100));
+    let (seconds, memory) = timed(Command::new(PROGRAM).arg("plan").arg(&dense).stdout(Stdio::null()));
+    table.ratio("plan of dense layers of 100", seconds, 3.0, "s");
+    table.ratio("plan of dense layers of 100, memory", memory / 1024.0, 400.0, "MiB");
+
+    let long = runbook(&folder, "long", (0..many).map(|at| step(&format!("s{at}"), None)));
+    let long_step = run(&folder, &long, &[]).0 / many as f64;
+    let again = run(&folder, &chain, &[]).0 / few as f64;
+    table.ratio(&format!("chain of {many}, per step"), long_step / median(&mut [chain_step, again]), 1.1, "x chain of 1,000");
+    let _ = fs::remove_dir_all(&folder);
+    table.print();
+}
+
+/// Runs a runbook in a journal of the benchmark; seconds and peak memory in KiB.
+fn run(folder: &Path, runbook: &Path, options: &[&str]) -> (f64, f64) {
+    let mut command = Command::new(PROGRAM);
+    command.arg("--journal").arg(folder.join("journal")).arg("run").arg(runbook).args(options).stderr(Stdio::null()).stdin(Stdio::null());
+    timed(&mut command)
+}
+
+fn timed(command: &mut Command) -> (f64, f64) {
+    // GNU time reports the peak memory of exactly this process.
+    let report = std::env::temp_dir().join(format!("switchover-bench-{}.time", std::process::id()));
+    let mut timed = Command::new("/usr/bin/time");
+    timed.args(["-f", "%e %M", "-o"]).arg(&report).arg(command.get_program()).args(command.get_args()).stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null());
+    let begun = Instant::now();
+    let status = timed.status().expect("/usr/bin/time, of the package `time`");
+    let seconds = begun.elapsed().as_secs_f64();
+    assert!(status.success(), "{command:?} ended with {status}");
+    let text = fs::read_to_string(&report).unwrap_or_default();
+    let memory = text.split_whitespace().nth(1).and_then(|word| word.parse().ok()).unwrap_or(0.0);
+    let _ = fs::remove_file(&report);
+    (seconds, memory)
+}
+
+fn command() -> f64 {
+    let begun = Instant::now();
+    let _ = Command::new("/usr/bin/time").args(["-f", "%e", "-o", "/dev/null", "/bin/true"]).status();
+    begun.elapsed().as_secs_f64()
+}
+
+/// The floor, in seconds per step.
+fn floor(folder: &Path, steps: usize) -> f64 {
+    let path = folder.join("floor.db");
+    let _ = fs::remove_file(&path);
+    let db = rusqlite::Connection::open(&path).expect("a database");
+    db.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; CREATE TABLE IF NOT EXISTS t (a INTEGER PRIMARY KEY, b TEXT)").expect("a table");
+    let file = File::create(folder.join("floor.anchor")).expect("a file");
+    let block = [7u8; 4096];
+    let text = "x".repeat(300);
+    let begun = Instant::now();
+    for _ in 0..steps {
+        db.execute("INSERT INTO t (b) VALUES (?1)", [&text]).expect("a commit");
+        file.write_all_at(&block, 0).and_then(|()| file.sync_data()).expect("a write");
+        let mut child = Command::new("/bin/true").process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("a spawn");
+        child.wait().expect("an end");
+        db.execute("INSERT INTO t (b) VALUES (?1)", [&text]).expect("a commit");
+    }
+    begun.elapsed().as_secs_f64() / steps as f64
+}
+
+fn step(id: &str, needs: Option<Vec<String>>) -> String {
+    let needs = needs.map(|needs| format!(", needs: [{}]", needs.join(", "))).unwrap_or_default();
+    format!("      {id}: {{ run: [/bin/true], undo: none{needs} }}\n")
+}
+
+fn layers(layers: usize, width: usize) -> impl Iterator<Item = String> {
+    (0..layers).flat_map(move |layer| {
+        (0..width).map(move |at| {
+            let needs = if layer == 0 { Vec::new() } else { (0..width).map(|below| format!("l{}s{below}", layer - 1)).collect() };
+            step(&format!("l{layer}s{at}"), Some(needs))
+        })
+    })
+}
+
+fn runbook(folder: &Path, name: &str, steps: impl Iterator<Item = String>) -> std::path::PathBuf {
+    let path = folder.join(format!("{name}.yaml"));
+    let mut file = std::io::BufWriter::new(File::create(&path).expect("a file"));
+    write!(file, "runbook: {name}\nphases:\n  p:\n    steps:\n").expect("a write");
+    steps.for_each(|step| file.write_all(step.as_bytes()).expect("a write"));
+    path
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+struct Table {
+    rows: Vec<(String, f64, f64, &'static str)>,
+}
+
+impl Table {
+    fn ratio(&mut self, what: &str, seen: f64, most: f64, unit: &'static str) {
+        self.rows.push((what.to_owned(), seen, most, unit));
+    }
+
+    fn print(&self) {
+        for (what, seen, most, unit) in &self.rows {
+            let verdict = if seen <= most { "kept" } else { "MISSED" };
+            println!("{what:<50} {seen:>9.2}  at most {most:>7.2} {unit:<16} {verdict}");
+        }
+    }
+}
