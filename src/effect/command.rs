@@ -2,7 +2,7 @@
 //! with it.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -22,6 +22,8 @@ const MAX_OUTPUT: u64 = 1 << 20;
 
 pub fn perform(job: &Job, run: &Run<String>, stopper: &Arc<Stopper>) -> Result<Reading, EffectError> {
     let (out, err) = (create(job, "out")?, create(job, "err")?);
+    // The command inherits this lock with its standard output and holds it exactly as long as it, or a child of it, lives.
+    out.try_lock().map_err(|_| EffectError::before("an earlier attempt still runs"))?;
     let (program, arguments) = match &run.command {
         Command::Script { shell, script } => {
             let (program, options) = shell.split_first().ok_or_else(|| EffectError::before("the shell is empty"))?;
@@ -88,8 +90,19 @@ pub fn perform(job: &Job, run: &Run<String>, stopper: &Arc<Stopper>) -> Result<R
     Ok(Reading { names, outputs, summary, is_good: status.success() })
 }
 
+/// Whether the command of an attempt with these files still runs, whoever started it.
+pub fn is_alive(stem: &Path) -> bool {
+    // Opened to append, as for writing: some file systems grant an exclusive lock only then.
+    let Ok(file) = OpenOptions::new().append(true).open(with_ending(stem, "out")) else { return false };
+    matches!(file.try_lock(), Err(TryLockError::WouldBlock))
+}
+
 fn path(job: &Job, ending: &str) -> PathBuf {
-    let mut path = job.stem.clone().into_os_string();
+    with_ending(&job.stem, ending)
+}
+
+fn with_ending(stem: &Path, ending: &str) -> PathBuf {
+    let mut path = stem.as_os_str().to_owned();
     path.push(".");
     path.push(ending);
     path.into()

@@ -14,7 +14,7 @@ use crate::run::{Digest, Event, Fact, Observer, Outcome, Person, RunStarted, Run
 use crate::runbook::parameter::Kind;
 use crate::runbook::{Outputs, Runbook, StepId};
 
-pub use session::now;
+pub use session::{now, orphan};
 
 /// How a session ended.
 #[derive(Debug, Clone, PartialEq, Eq)]

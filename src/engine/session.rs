@@ -93,6 +93,9 @@ pub(super) fn carry_out(
 impl Session<'_> {
     async fn run(&mut self, facts: Vec<Fact>, mut receive: mpsc::UnboundedReceiver<Input>) -> Result<Exit, JournalError> {
         self.listen();
+        if let Some(signal) = self.outlive_orphans(&mut receive).await {
+            return Ok(Exit::Stopped(Stop::Interrupted { signal }));
+        }
         for fact in facts {
             self.record(fact)?;
         }
@@ -122,6 +125,20 @@ impl Session<'_> {
             }
             self.look()?;
         }
+    }
+
+    /// Commands outlive a killed executor. As long as one runs, nothing is decided about it: two attempts must never overlap.
+    async fn outlive_orphans(&mut self, receive: &mut mpsc::UnboundedReceiver<Input>) -> Option<i32> {
+        let mut told = false;
+        while let Some(step) = orphan(&self.journal, &self.state) {
+            if !std::mem::replace(&mut told, true) {
+                self.observer.note(&format!("waiting: the command of {step} still runs, left by an executor that died"));
+            }
+            if let Ok(Some(Input::Signal(number))) = tokio::time::timeout(Duration::from_millis(200), receive.recv()).await {
+                return Some(number);
+            }
+        }
+        None
     }
 
     /// Asks the planner until it has nothing more to decide now.
@@ -366,6 +383,15 @@ impl Session<'_> {
     pub fn id(&self, ix: StepIx) -> crate::runbook::StepId {
         Arc::clone(&self.state.runbook.step(ix).id)
     }
+}
+
+/// A step whose command still runs although no executor watches it.
+pub fn orphan(journal: &Journal, state: &RunState) -> Option<crate::runbook::StepId> {
+    let lives = |(ix, direction): &&(StepIx, Direction)| {
+        let attempt = state.attempts(*ix, *direction);
+        crate::effect::is_alive(&journal.attempt_files(&state.started.run, &state.runbook, *ix, *direction, attempt).path_stem())
+    };
+    state.sets.running.iter().find(lives).map(|(ix, _)| Arc::clone(&state.runbook.step(*ix).id))
 }
 
 enum Next {

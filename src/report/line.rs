@@ -14,6 +14,10 @@ impl Observer for Plain {
             eprintln!("{} {line}", event.at.to_utc().format("%H:%M:%S"));
         }
     }
+
+    fn note(&mut self, text: &str) {
+        eprintln!("{text}");
+    }
 }
 
 /// A fact in words; `None` for one that only a program cares for.

@@ -94,6 +94,10 @@ impl Observer for Live {
         }
     }
 
+    fn note(&mut self, text: &str) {
+        self.say(text);
+    }
+
     fn tick(&mut self, state: &RunState, now: Moment) {
         let down = state.down_since.map(|_| format!("downtime {}", state.downtime_until(now))).unwrap_or_default();
         self.overall.set_message(down);

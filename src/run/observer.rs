@@ -11,6 +11,9 @@ pub trait Observer {
     /// How far a running step says it is.
     fn progress(&mut self, _state: &RunState, _step: StepIx, _text: &str) {}
 
+    /// Something that is no fact of the run, but that a person should know while they wait.
+    fn note(&mut self, _text: &str) {}
+
     /// Time has passed.
     fn tick(&mut self, _state: &RunState, _now: Moment) {}
 
