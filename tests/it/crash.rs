@@ -1,0 +1,161 @@
+//! Kills, interrupts, altered journals and two executors at once, for real.
+
+use std::process::Command;
+
+use super::sandbox::{Sandbox, kill};
+
+const COUNTING: &str = r#"runbook: count
+phases:
+  p:
+    steps:
+      a: { run: 'echo a >> "$W"', undo: none }
+      b: { run: 'echo begin-b >> "$W"; sleep 0.5; echo end-b >> "$W"', undo: none }
+      c: { run: 'echo c >> "$W"', undo: none }
+"#;
+
+#[test]
+fn a_killed_run_asks_about_what_it_cannot_know() {
+    let sandbox = Sandbox::with(COUNTING);
+    let child = sandbox.start("run book.yaml");
+    sandbox.wait_for("begin-b");
+    kill(child);
+    insta::assert_snapshot!(sandbox.run("resolve b --as done --reason x"), @"");
+    insta::assert_snapshot!(sandbox.run("resume"), @"");
+    assert_eq!(sandbox.witness(), ["a", "begin-b", "end-b"], "its command outlived the executor, and nothing began a second time");
+    assert_eq!(sandbox.code("resolve b --as done --reason the-file-is-there"), 0);
+    assert_eq!(sandbox.code("resume"), 0);
+    assert_eq!(sandbox.witness(), ["a", "begin-b", "end-b", "c"]);
+}
+
+#[test]
+fn a_probe_decides_what_happened() {
+    for (effect, expected) in [("touch done.txt", vec!["try", "after"]), ("true", vec!["try", "try", "after"])] {
+        let sandbox = Sandbox::with(&format!(
+            "runbook: probe\nphases:\n  p:\n    steps:\n      b:\n        run: '{effect}; echo try >> \"$W\"; if [ ! -e quick ]; then sleep 0.5; fi; touch done.txt'\n        probe: {{ run: 'test -e done.txt && test -e quick && echo yes || {{ [ \"$(wc -l < \"$W\")\" = 1 ] && echo no; }}', done: stdout == \"yes\", not_done: stdout == \"no\" }}\n        undo: none\n      after: {{ run: 'echo after >> \"$W\"', undo: none }}\n"
+        ));
+        let child = sandbox.start("run book.yaml");
+        sandbox.wait_for("try");
+        kill(child);
+        // What the probe sees is the world at the time of resuming.
+        std::thread::sleep(std::time::Duration::from_millis(700));
+        sandbox.write("quick", "");
+        if expected.len() == 3 {
+            std::fs::remove_file(sandbox.path("done.txt")).unwrap();
+        }
+        assert_eq!(sandbox.code("resume"), 0, "{}", sandbox.run("status"));
+        assert_eq!(sandbox.witness(), expected);
+    }
+}
+
+#[test]
+fn kills_at_random_moments_never_do_a_step_twice() {
+    let steps: String = (0..12).map(|at| format!("      s{at}: {{ run: 'echo {at} >> \"$W\"; sleep 0.02', undo: none }}\n")).collect();
+    let sandbox = Sandbox::with(&format!("runbook: many\nphases:\n  p:\n    steps:\n{steps}"));
+    let mut child = sandbox.start("run book.yaml");
+    for round in 0..12u64 {
+        std::thread::sleep(std::time::Duration::from_millis(20 + round * 37 % 90));
+        if child.try_wait().unwrap().is_some() {
+            break;
+        }
+        kill(child);
+        if sandbox.path("journal/switchover.db").exists() && sandbox.code("status") == 0 {
+            // A person looks at the world and says truthfully what happened.
+            for _ in 0..3 {
+                if sandbox.code("resume --until s0") != 3 {
+                    break;
+                }
+                let state = sandbox.json("status --format json");
+                for step in state["steps"].as_array().unwrap().iter().filter(|step| step["state"] == "in doubt") {
+                    let name = step["id"].as_str().unwrap().trim_start_matches("p/s").to_owned();
+                    let verdict = if sandbox.witness().contains(&name) { "done" } else { "not-done" };
+                    assert_eq!(sandbox.code(&format!("resolve s{name} --as {verdict} --reason looked")), 0);
+                }
+            }
+        }
+        child = sandbox.start(if sandbox.code("status") == 0 { "resume" } else { "run book.yaml" });
+    }
+    let _ = child.wait();
+    assert_eq!(sandbox.code("resume"), 0, "{}", sandbox.run("status"));
+    let mut expected: Vec<String> = (0..12).map(|at| at.to_string()).collect();
+    let mut seen = sandbox.witness();
+    seen.sort();
+    expected.sort();
+    assert_eq!(seen, expected);
+    assert!(sandbox.run("audit --verify").contains("whole:"));
+}
+
+#[test]
+fn the_first_interrupt_drains_and_the_second_stops() {
+    let sandbox = Sandbox::with(COUNTING);
+    let mut child = sandbox.start("run book.yaml");
+    sandbox.wait_for("begin-b");
+    signal("INT", child.id());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(sandbox.witness(), ["a", "begin-b", "end-b"]);
+    assert_eq!(sandbox.code("resume"), 0);
+
+    let sandbox = Sandbox::with(&COUNTING.replace("sleep 0.5", "sleep 30"));
+    let mut child = sandbox.start("run book.yaml");
+    sandbox.wait_for("begin-b");
+    signal("TERM", child.id());
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    signal("TERM", child.id());
+    assert_eq!(child.wait().unwrap().code(), Some(143));
+    assert_eq!(sandbox.witness(), ["a", "begin-b"]);
+    assert_eq!(sandbox.code("resume"), 3, "what was killed half-way is in doubt");
+}
+
+#[test]
+fn of_two_executors_one_is_refused() {
+    let sandbox = Sandbox::with(COUNTING);
+    let mut child = sandbox.start("run book.yaml");
+    sandbox.wait_for("begin-b");
+    insta::assert_snapshot!(sandbox.run("resume"), @"");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn an_altered_journal_is_refused_and_says_why() {
+    let alterations: [(&str, &str); 4] = [
+        ("DROP TRIGGER events_are_never_updated; UPDATE events SET body = replace(body, 'oncall', 'nobody') WHERE number = 1", "does not match its hash"),
+        ("DROP TRIGGER events_are_never_deleted; DELETE FROM events WHERE number = 3", "stands event"),
+        ("DROP TRIGGER events_are_never_deleted; DELETE FROM events WHERE number > 4", "the anchor knows"),
+        ("DROP TRIGGER definitions_are_never_updated; UPDATE definitions SET body = replace(body, 'echo c', 'echo d')", "does not match the digest"),
+    ];
+    for (alteration, why) in alterations {
+        let sandbox = Sandbox::with(COUNTING);
+        assert_eq!(sandbox.code("run book.yaml"), 0);
+        let db = rusqlite::Connection::open(sandbox.path("journal/switchover.db")).unwrap();
+        db.execute_batch(alteration).unwrap();
+        drop(db);
+        for verb in ["resume", "rollback", "audit", "status"] {
+            let shown = sandbox.run(verb);
+            assert!(shown.contains(why) && shown.ends_with("exit 6"), "{verb} after {alteration}: {shown}");
+        }
+        assert_eq!(sandbox.witness().len(), 4);
+    }
+}
+
+#[test]
+fn events_cannot_be_changed_and_files_are_private() {
+    use std::os::unix::fs::PermissionsExt;
+    let sandbox = Sandbox::with(COUNTING);
+    sandbox.code("run book.yaml");
+    let db = rusqlite::Connection::open(sandbox.path("journal/switchover.db")).unwrap();
+    assert!(db.execute("UPDATE events SET body = ''", []).is_err());
+    assert!(db.execute("DELETE FROM events", []).is_err());
+    let mode = |name: &str| std::fs::metadata(sandbox.path(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode("journal"), mode("journal/runs"), mode("journal/switchover.db"), mode("journal/switchover.db-wal")), (0o700, 0o700, 0o600, 0o600));
+}
+
+#[test]
+fn a_symbolic_link_in_the_journals_place_is_refused() {
+    let sandbox = Sandbox::with(COUNTING);
+    std::fs::create_dir(sandbox.path("elsewhere")).unwrap();
+    std::os::unix::fs::symlink("elsewhere", sandbox.path("journal")).unwrap();
+    insta::assert_snapshot!(sandbox.run("run book.yaml"), @"");
+}
+
+fn signal(name: &str, process: u32) {
+    assert!(Command::new("kill").args([format!("-{name}"), process.to_string()]).status().unwrap().success());
+}

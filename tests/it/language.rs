@@ -1,0 +1,154 @@
+//! What the language promises, run for real.
+
+use super::sandbox::Sandbox;
+
+#[test]
+fn outputs_captures_conditions_and_repetition() {
+    let sandbox = Sandbox::with(
+        r#"runbook: flow
+parameters: { regions: { type: list, default: [eu, us] } }
+phases:
+  one:
+    steps:
+      size: { run: 'echo "bytes=42" >> "$SWITCHOVER_OUTPUT"; echo hello', capture: { word: stdout }, undo: none }
+      each:
+        for_each: regions
+        run: [echo, "{{ item }}-{{ steps.size.bytes }}-{{ steps.size.word }}"]
+        capture: { line: stdout }
+        undo: none
+      never: { when: 'steps.size.word == "bye"', run: [/bin/false], undo: none }
+  two:
+    steps:
+      all: { run: [echo, "{{ steps.each.eu.line }} {{ steps.each.us.line }}"], expect: 'stdout == "eu-42-hello us-42-hello"', undo: none }
+"#,
+    );
+    insta::assert_snapshot!(sandbox.run("run book.yaml --parallel 1"), @"");
+}
+
+#[test]
+fn hostile_values_are_data() {
+    let hostile = "$(touch pwned) `touch pwned` '; touch pwned; \" {{x}} -rf \\n %s";
+    let sandbox = Sandbox::with(
+        r#"runbook: hostile
+parameters: { evil: { type: string } }
+phases:
+  one:
+    steps:
+      shell: { run: 'printf %s "$EVIL"', env: { EVIL: "{{ evil }}" }, capture: { out: stdout }, expect: stdout == evil, undo: none }
+      args: { run: [printf, "%s", "{{ steps.shell.out }}"], expect: stdout == evil, undo: none }
+      insert:
+        sql: { database: x.db, statement: "CREATE TABLE t (a); INSERT INTO t VALUES (:evil)", parameters: { evil: "{{ evil }}" } }
+        undo: none
+      select: { sql: { database: x.db, query: SELECT a FROM t }, expect: "rows[0][0] == evil" }
+"#,
+    );
+    sandbox.write("values.yaml", format!("evil: {}\n", serde_json::to_string(hostile).unwrap()));
+    assert_eq!(sandbox.code("run book.yaml --values values.yaml"), 0, "{}", sandbox.run("status"));
+    assert!(!sandbox.path("pwned").exists());
+}
+
+#[test]
+fn nested_runbooks_get_parameters_and_give_outputs() {
+    let sandbox = Sandbox::with(
+        r#"runbook: outer
+phases:
+  one:
+    steps:
+      name: { run: 'echo shop', capture: { name: stdout }, undo: none }
+      move: { runbook: { file: inner.yaml, parameters: { database: "{{ steps.name.name }}", copies: 2 } }, capture: { made: steps.make.made } }
+      use: { run: [echo, "{{ steps.move.made }}"], expect: 'stdout == "shop-2"', undo: none }
+"#,
+    );
+    sandbox.write(
+        "inner.yaml",
+        "runbook: inner\nparameters: { database: { type: string }, copies: { type: integer } }\nphases:\n  inside:\n    steps:\n      make: { run: [echo, \"{{ database }}-{{ copies }}\"], capture: { made: stdout }, undo: none }\n",
+    );
+    insta::assert_snapshot!(sandbox.run("run book.yaml"), @"");
+}
+
+#[test]
+fn retries_timeouts_and_waiting() {
+    let sandbox = Sandbox::with(
+        r#"runbook: patience
+phases:
+  one:
+    steps:
+      third: { run: 'echo x >> "$W"; [ "$(wc -l < "$W")" -ge 3 ]', retry: { attempts: 5, backoff: 10ms }, idempotent: true, undo: none }
+      until: { wait: { until: 'int(stdout) >= 3', probe: { run: 'wc -l < "$W"' }, every: 10ms, stable: 3 }, timeout: 20s }
+      slow: { run: sleep 60, timeout: 200ms, undo: none }
+"#,
+    );
+    insta::assert_snapshot!(sandbox.run("run book.yaml"), @"");
+    assert_eq!(sandbox.witness().len(), 3);
+}
+
+#[test]
+fn failures_can_be_tolerated_up_to_a_limit() {
+    let book = |most| {
+        format!("runbook: many\nphases:\n  p:\n    steps:\n      each: {{ for_each: {{ in: [a, b, c], max_failures: {most} }}, run: ['test', '{{{{ item }}}}', '=', 'a'], undo: none }}\n      after: {{ run: [/bin/true], undo: none }}\n")
+    };
+    assert_eq!(Sandbox::with(&book(2)).code("run book.yaml"), 0);
+    assert_eq!(Sandbox::with(&book(1)).code("run book.yaml"), 1);
+    let go_on = Sandbox::with("runbook: c\nphases:\n  p:\n    steps:\n      a: { run: [/bin/false], undo: none, on_failure: continue }\n      b: { run: [/bin/true], undo: none }\n");
+    insta::assert_snapshot!(go_on.run("run book.yaml"), @"");
+}
+
+#[test]
+fn a_hold_is_released_at_its_point_and_on_failure_and_taken_again() {
+    let sandbox = Sandbox::with(
+        r#"runbook: hold
+phases:
+  one:
+    steps:
+      silence: { run: 'echo hold >> "$W"', undo: none, hold: { until: b, release: { run: 'echo release >> "$W"' } } }
+      a: { run: 'test -e ok', undo: none }
+      b: { run: 'echo b >> "$W"', undo: none }
+      c: { run: 'sleep 0.3; echo c >> "$W"', undo: none }
+"#,
+    );
+    assert_eq!(sandbox.code("run book.yaml"), 1);
+    assert_eq!(sandbox.witness(), ["hold", "release"]);
+    sandbox.write("ok", "");
+    assert_eq!(sandbox.code("resume"), 0);
+    assert_eq!(sandbox.witness(), ["hold", "release", "hold", "b", "release", "c"]);
+}
+
+#[test]
+fn secrets_reach_the_command_and_no_file() {
+    let sandbox = Sandbox::with(
+        r#"runbook: secret
+secrets: { token: { file: token.txt } }
+phases: { p: { steps: { use: { run: 'test "$TOKEN" = "s3cr3t-t0k3n"', env: { TOKEN: { secret: token } }, undo: none } } } }
+"#,
+    );
+    sandbox.write("token.txt", "s3cr3t-t0k3n\n");
+    assert_eq!(sandbox.code("run book.yaml"), 0);
+    for name in ["journal/switchover.db", "journal/switchover.db-wal"] {
+        let bytes = std::fs::read(sandbox.path(name)).unwrap_or_default();
+        assert!(!bytes.windows(12).any(|window| window == b"s3cr3t-t0k3n"), "{name} holds the secret");
+    }
+}
+
+#[test]
+fn until_stops_and_resume_goes_on_and_a_finished_run_adds_nothing() {
+    let sandbox = Sandbox::with("runbook: u\nphases:\n  p:\n    steps:\n      a: { run: 'echo a >> \"$W\"', undo: none }\n      b: { run: 'echo b >> \"$W\"', undo: none }\n");
+    insta::assert_snapshot!(sandbox.run("run book.yaml --until a"), @"");
+    assert_eq!(sandbox.witness(), ["a"]);
+    assert_eq!(sandbox.code("resume"), 0);
+    insta::assert_snapshot!(sandbox.run("resume"), @"");
+    assert_eq!(sandbox.witness(), ["a", "b"]);
+}
+
+#[test]
+fn events_stream_as_json_lines_and_reading_verbs_speak_json() {
+    let sandbox = Sandbox::with("runbook: j\nphases: { p: { steps: { a: { run: [echo, hi], undo: none } } } }\n");
+    let lines = sandbox.run("run book.yaml --format json");
+    let kinds: Vec<String> = lines.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()).map(|event| event["event"].as_str().unwrap_or_default().to_owned()).collect();
+    assert_eq!(kinds, ["run_started", "step_started", "step_succeeded", "run_ended"]);
+    assert_eq!(sandbox.json("status --format json")["ended"], "finished");
+    assert_eq!(sandbox.json("list --format json")[0]["state"], "finished");
+    assert_eq!(sandbox.json("audit --format json")["whole"], true);
+    assert_eq!(sandbox.json("logs a --format json")[0]["text"], "hi\n");
+    assert_eq!(sandbox.json("plan book.yaml --format json")["steps"][0]["id"], "p/a");
+    assert_eq!(sandbox.json("schema")["type"], "object");
+}

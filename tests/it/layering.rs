@@ -1,0 +1,71 @@
+//! The architecture's arrows: each module imports only what it may.
+
+use std::path::Path;
+
+use super::sandbox::repository;
+
+const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("runbook", &[]),
+    ("run", &["runbook"]),
+    ("message", &["runbook", "run"]),
+    ("report", &["runbook", "run", "message"]),
+    ("journal", &["runbook", "run"]),
+    ("effect", &["runbook"]),
+    ("engine", &["runbook", "run", "message", "journal", "effect"]),
+    ("cli", &["runbook", "run", "message", "journal", "effect", "engine", "report"]),
+];
+
+#[test]
+fn modules_import_only_what_they_may() {
+    let mut wrong = Vec::new();
+    let pattern = regex::Regex::new(r"\bcrate::([a-z_]+)").unwrap();
+    for (module, allowed) in MAY_IMPORT {
+        for file in files(&repository().join("src").join(module)) {
+            let text = std::fs::read_to_string(&file).unwrap();
+            for found in pattern.captures_iter(&text) {
+                let imported = &found[1];
+                if imported != *module && !allowed.contains(&imported) {
+                    wrong.push(format!("{} imports {imported}", file.display()));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn every_module_has_its_rule_and_says_what_it_is() {
+    for entry in std::fs::read_dir(repository().join("src")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        assert!(name.ends_with(".rs") || MAY_IMPORT.iter().any(|(module, _)| *module == name), "{name} has no rule");
+    }
+    for file in files(&repository().join("src")) {
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(text.starts_with("//! "), "{} does not say what it is", file.display());
+    }
+}
+
+#[test]
+fn pure_modules_touch_no_file_clock_or_process() {
+    for module in ["runbook", "run", "message"] {
+        for file in files(&repository().join("src").join(module)) {
+            let text = std::fs::read_to_string(&file).unwrap();
+            for word in ["std::fs", "std::net", "std::process", "Utc::now", "Instant::now", "SystemTime", "tokio", "async "] {
+                assert!(!text.contains(word), "{} uses {word}", file.display());
+            }
+        }
+    }
+}
+
+fn files(folder: &Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}

@@ -1,0 +1,47 @@
+//! Tasks and approvals without a terminal: the run waits, a person answers by `resolve`, the run goes on.
+
+use super::sandbox::Sandbox;
+
+const BOOK: &str = r#"runbook: people
+phases:
+  p:
+    steps:
+      call: { task: { instructions: Call the partner, fields: { ticket: { pattern: "OPS-[0-9]+" } } }, role: coordinator, undo: none }
+      go: { approve: "Go live with {{ steps.call.ticket }}?" }
+      live: { run: 'echo "$T" >> "$W"', env: { T: "{{ steps.call.ticket }}" }, undo: none }
+"#;
+
+#[test]
+fn a_task_and_an_approval_wait_for_an_answer() {
+    let sandbox = Sandbox::with(BOOK);
+    insta::assert_snapshot!(sandbox.run("run book.yaml"), @"");
+    insta::assert_snapshot!(sandbox.run("resolve call --as done --reason called --set ticket=12"), @"");
+    insta::assert_snapshot!(sandbox.run("resolve call --as done --reason called"), @"");
+    assert_eq!(sandbox.code("resolve call --as done --reason called --set ticket=OPS-12"), 0);
+    assert_eq!(sandbox.code("resume"), 3);
+    assert_eq!(sandbox.code("resolve go --as go --reason ready"), 0);
+    assert_eq!(sandbox.code("resume"), 0);
+    assert_eq!(sandbox.witness(), ["OPS-12"]);
+}
+
+#[test]
+fn a_no_go_stops_the_run() {
+    let sandbox = Sandbox::with(BOOK);
+    sandbox.code("run book.yaml");
+    sandbox.code("resolve call --as done --reason called --set ticket=OPS-1");
+    sandbox.code("resume");
+    assert_eq!(sandbox.code("resolve go --as no-go --reason lagging"), 0);
+    // Resuming is another attempt to get a go: the gate asks again.
+    assert_eq!(sandbox.code("resume"), 3);
+    assert!(sandbox.witness().is_empty());
+}
+
+#[test]
+fn skipping_needs_a_reason_and_lets_the_rest_go() {
+    let sandbox = Sandbox::with("runbook: s\nphases: { p: { steps: { a: { run: [/bin/false], undo: none }, b: { run: 'echo b >> \"$W\"', undo: none } } } }\n");
+    insta::assert_snapshot!(sandbox.run("run book.yaml"), @"");
+    assert_eq!(sandbox.code("skip a"), 2);
+    assert_eq!(sandbox.code("skip a --reason known"), 0);
+    assert_eq!(sandbox.code("resume"), 0);
+    assert_eq!(sandbox.witness(), ["b"]);
+}

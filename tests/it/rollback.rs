@@ -1,0 +1,77 @@
+//! The way back: reverse order, only what began, stuck where an undo fails, never past what has no undo.
+
+use super::sandbox::Sandbox;
+
+fn step(name: &str, needs: &str) -> String {
+    format!("      {name}: {{ run: 'echo {name} >> \"$W\"', undo: {{ run: 'echo undo-{name} >> \"$W\"' }}, needs: [{needs}] }}\n")
+}
+
+#[test]
+fn everything_that_began_is_undone_in_reverse() {
+    let book = format!(
+        "runbook: r\nphases:\n  p:\n    steps:\n{}{}{}{}      e: {{ run: [/bin/false], needs: [d], on_failure: rollback, undo: {{ run: 'echo undo-e >> \"$W\"' }} }}\n      f: {{ run: [/bin/true], undo: none }}\n",
+        step("a", ""),
+        step("b", "a"),
+        step("c", "a"),
+        step("d", "b, c")
+    );
+    let sandbox = Sandbox::with(&book);
+    assert_eq!(sandbox.code("run book.yaml --parallel 1"), 4);
+    assert_eq!(sandbox.witness(), ["a", "b", "c", "d", "undo-e", "undo-d", "undo-c", "undo-b", "undo-a"]);
+    assert_eq!(sandbox.code("resume"), 4, "a run that went back is over");
+    assert_eq!(sandbox.witness().len(), 9);
+}
+
+#[test]
+fn back_to_a_step_and_back_from_a_finished_run() {
+    let book = format!("runbook: r\nphases:\n  p:\n    steps:\n{}{}{}", step("a", ""), step("b", "a"), step("c", "b"));
+    let sandbox = Sandbox::with(&book);
+    assert_eq!(sandbox.code("run book.yaml"), 0);
+    assert_eq!(sandbox.code("rollback --to a --reason slow"), 4);
+    assert_eq!(sandbox.witness(), ["a", "b", "c", "undo-c", "undo-b"]);
+    assert_eq!(sandbox.code("rollback"), 6);
+}
+
+#[test]
+fn a_failed_undo_is_stuck_until_mended_or_resolved() {
+    let sandbox = Sandbox::with(
+        "runbook: s\nphases:\n  p:\n    steps:\n      a: { run: 'echo a >> \"$W\"', undo: { run: 'echo undo-a >> \"$W\"' } }\n      b: { run: 'echo b >> \"$W\"', undo: { run: 'test -e ok' } }\n",
+    );
+    sandbox.code("run book.yaml");
+    insta::assert_snapshot!(sandbox.run("rollback"), @"");
+    assert_eq!(sandbox.witness(), ["a", "b"], "what it needs is not undone");
+    assert_eq!(sandbox.code("rollback"), 5);
+    sandbox.write("ok", "");
+    assert_eq!(sandbox.code("rollback"), 4);
+    assert_eq!(sandbox.witness(), ["a", "b", "undo-a"]);
+}
+
+#[test]
+fn a_step_without_undo_stops_the_way_back_and_asks() {
+    let sandbox = Sandbox::with("runbook: s\nphases:\n  p:\n    steps:\n      a: { run: 'echo a >> \"$W\"', undo: { run: 'echo undo-a >> \"$W\"' } }\n      b: { run: 'echo b >> \"$W\"' }\n");
+    insta::assert_snapshot!(sandbox.run("run book.yaml"), @"");
+    assert_eq!(sandbox.code("rollback"), 5);
+    assert_eq!(sandbox.code("resolve b --as done --reason undone-by-hand"), 0);
+    assert_eq!(sandbox.code("rollback"), 4);
+    assert_eq!(sandbox.witness(), ["a", "b", "undo-a"]);
+}
+
+#[test]
+fn a_point_of_no_return_holds_unless_forced() {
+    let book = format!("runbook: p\nphases:\n  p:\n    steps:\n{}      b: {{ run: 'echo b >> \"$W\"', undo: none, point_of_no_return: true, needs: [a] }}\n{}", step("a", ""), step("c", "b"));
+    let sandbox = Sandbox::with(&book);
+    sandbox.code("run book.yaml");
+    assert_eq!(sandbox.code("rollback"), 4);
+    assert_eq!(sandbox.witness(), ["a", "b", "c", "undo-c"]);
+}
+
+#[test]
+fn cancelling_releases_and_undoes_nothing() {
+    let sandbox = Sandbox::with(
+        "runbook: c\nphases:\n  p:\n    steps:\n      lock: { run: 'echo lock >> \"$W\"', undo: none, hold: { until: end, release: { run: 'echo free >> \"$W\"' } } }\n      gate: { approve: Go? }\n      end: { wait: 1ms }\n",
+    );
+    assert_eq!(sandbox.code("run book.yaml"), 3);
+    assert_eq!(sandbox.code("cancel --reason later"), 0);
+    assert_eq!(sandbox.witness(), ["lock", "free"]);
+    assert_eq!(sandbox.code("rollback"), 6);
+}

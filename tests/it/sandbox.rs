@@ -1,0 +1,110 @@
+//! A folder with runbooks and a journal, and the program run in it. Ids, times and paths that differ from run to run are
+//! replaced, so that snapshots can show the rest to the letter.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+pub struct Sandbox {
+    folder: tempfile::TempDir,
+}
+
+impl Sandbox {
+    pub fn new() -> Sandbox {
+        Sandbox { folder: tempfile::tempdir().expect("a folder for the test") }
+    }
+
+    /// A sandbox with one runbook, `book.yaml`.
+    pub fn with(runbook: &str) -> Sandbox {
+        let sandbox = Sandbox::new();
+        sandbox.write("book.yaml", runbook);
+        sandbox
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        std::fs::write(path, bytes).expect("a file");
+    }
+
+    pub fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(name)).unwrap_or_default()
+    }
+
+    fn command(&self, line: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_switchover"));
+        command.args(line.split_whitespace()).current_dir(self.folder.path()).stdin(Stdio::null());
+        command.env_remove("SWITCHOVER_JOURNAL").env("SWITCHOVER_OPERATOR", "oncall@test").env("NO_COLOR", "1").env("W", self.path("witness"));
+        command
+    }
+
+    /// Runs the program with these words as arguments (`~` stands for a space inside a word); what it printed, and its exit code.
+    pub fn run(&self, line: &str) -> String {
+        let output = self.command("").args(line.split_whitespace().map(|word| word.replace('~', " "))).output().expect("the program");
+        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let code = output.status.code().map_or_else(|| "killed".to_owned(), |code| code.to_string());
+        format!("{}exit {code}", self.without_accidents(&text))
+    }
+
+    /// Only the exit code.
+    pub fn code(&self, line: &str) -> i32 {
+        let output = self.command("").args(line.split_whitespace().map(|word| word.replace('~', " "))).output().expect("the program");
+        output.status.code().unwrap_or(-1)
+    }
+
+    /// Standard output as JSON.
+    pub fn json(&self, line: &str) -> serde_json::Value {
+        let output = self.command(line).output().expect("the program");
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{line}: {error}: {}", String::from_utf8_lossy(&output.stderr)))
+    }
+
+    pub fn start(&self, line: &str) -> Child {
+        self.command(line).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the program")
+    }
+
+    /// What the steps' commands wrote outside the program, line by line.
+    pub fn witness(&self) -> Vec<String> {
+        self.read("witness").lines().map(str::to_owned).collect()
+    }
+
+    /// Waits until the witness has this line.
+    pub fn wait_for(&self, line: &str) {
+        let begun = Instant::now();
+        while !self.witness().iter().any(|seen| seen == line) {
+            assert!(begun.elapsed() < Duration::from_secs(30), "the witness never saw {line}: {:?}", self.witness());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn without_accidents(&self, text: &str) -> String {
+        let mut text = text.replace(&self.folder.path().display().to_string(), "<folder>");
+        for (pattern, replacement) in [
+            (r"\brun [2-9a-z]{4}\b", "run <run>"),
+            (r"(resume|rollback|audit|--run|status) [2-9a-z]{4}\b", "$1 <run>"),
+            (r"(?m)^\d\d:\d\d:\d\d ", ""),
+            (r"after \d[\dhms. ]*(:|\n)", "after <time>$1"),
+            (r"in \d+(\.\d+)?m?s", "in <time>"),
+            (r"begun \d[\dhms. ]* ago", "begun <time> ago"),
+            (r"downtime \d+(\.\d+)?m?s", "downtime <time>"),
+            (r"process \d+", "process <pid>"),
+            (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", "<moment>"),
+        ] {
+            text = regex::Regex::new(pattern).expect("a pattern").replace_all(&text, replacement).into_owned();
+        }
+        text
+    }
+}
+
+/// Kills an executor as the kernel would: nothing of it runs on.
+pub fn kill(mut child: Child) {
+    child.kill().expect("a process to kill");
+    child.wait().expect("its end");
+}
+
+pub fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}

@@ -1,0 +1,89 @@
+//! What ships: every runbook is checked, the quickstart really runs, dies, goes on and goes back, every example in the docs loads.
+
+use std::process::Command;
+
+use super::sandbox::{Sandbox, kill, repository};
+
+#[test]
+fn every_shipped_runbook_has_no_problems_and_fits_the_schema() {
+    let schema = jsonschema::validator_for(&switchover::runbook::schema()).unwrap();
+    let mut count = 0;
+    for entry in std::fs::read_dir(repository().join("runbooks")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|ending| ending == "yaml") {
+            let output = Command::new(env!("CARGO_BIN_EXE_switchover")).arg("check").arg(&path).output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            let json: serde_json::Value = serde_yaml::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+            let errors: Vec<String> = schema.iter_errors(&json).map(|error| format!("{}: {error}", error.instance_path())).collect();
+            assert!(errors.is_empty(), "{}: {errors:#?}", path.display());
+            count += 1;
+        }
+    }
+    assert!(count > 0);
+}
+
+#[test]
+fn the_schema_beside_the_runbooks_is_the_one_that_is_printed() {
+    let stored: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(repository().join("runbooks/runbook.schema.json")).unwrap()).unwrap();
+    assert!(stored == switchover::runbook::schema(), "print it anew: switchover schema > runbooks/runbook.schema.json");
+}
+
+#[test]
+fn the_quickstart_runs_is_killed_goes_on_and_goes_back() {
+    let sandbox = Sandbox::new();
+    let book = repository().join("runbooks/quickstart.yaml");
+    let child = sandbox.start(&format!("run {} --set orders=2000", book.display()));
+    let begun = std::time::Instant::now();
+    while !sandbox.path("journal/quickstart/new/receipts/5.txt").exists() {
+        assert!(begun.elapsed().as_secs() < 60, "{}", sandbox.run("status"));
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    kill(child);
+    let shown = sandbox.run("resume");
+    assert!(shown.ends_with("exit 0"), "{shown}");
+    assert!(sandbox.read("journal/quickstart/dns/shop.example.test.zone").contains("@    60 IN A 192.0.2.20"));
+    let logs = sandbox.run("logs copy-receipts");
+    assert!(logs.contains("beginning after receipt 0") && !logs.ends_with("beginning after receipt 0\nexit 0"), "the second attempt began at the cursor: {logs}");
+    assert!(sandbox.run("rollback").ends_with("exit 4"));
+    assert!(!sandbox.path("journal/quickstart").exists(), "nothing is left of it");
+    assert!(sandbox.run("audit --verify").ends_with("exit 0"));
+}
+
+#[test]
+fn every_example_in_the_reference_loads_and_every_key_is_in_it() {
+    let reference = std::fs::read_to_string(repository().join("docs/runbook.md")).unwrap();
+    let sandbox = Sandbox::new();
+    sandbox.write("inner.yaml", "runbook: inner\nparameters: { database: { type: string } }\nphases: { inside: { steps: { make: { run: [echo, \"{{ database }}\"], capture: { rows: stdout }, undo: none } } } }\n");
+    let mut count = 0;
+    for block in reference.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()) {
+        sandbox.write("book.yaml", block);
+        let shown = sandbox.run("check book.yaml");
+        assert!(shown.ends_with("exit 0"), "{block}\n{shown}");
+        count += 1;
+    }
+    assert!(count >= 10, "the reference has {count} examples");
+    let mut missing = Vec::new();
+    keys(&switchover::runbook::schema(), &mut |key| {
+        if !reference.contains(&format!("`{key}`")) {
+            missing.push(key.to_owned());
+        }
+    });
+    missing.sort();
+    missing.dedup();
+    assert!(missing.is_empty(), "the reference does not mention {missing:?}");
+}
+
+fn keys(schema: &serde_json::Value, seen: &mut impl FnMut(&str)) {
+    match schema {
+        serde_json::Value::Object(fields) => {
+            for (name, value) in fields {
+                if name == "properties" {
+                    value.as_object().unwrap().keys().for_each(|key| seen(key));
+                }
+                keys(value, seen);
+            }
+        }
+        serde_json::Value::Array(items) => items.iter().for_each(|item| keys(item, seen)),
+        _ => {}
+    }
+}
