@@ -1,6 +1,8 @@
 //! What a step costs, as a ratio to a floor measured in the same run: two SQLite commits (WAL, FULL), one fdatasync of 4 KiB
 //! and one spawn of `/bin/true` per step. `cargo bench --bench steps`; with `-- --short`, a check that it works.
 
+#![expect(clippy::expect_used, reason = "a benchmark that cannot go on should say so and stop")]
+
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::unix::fs::FileExt;
@@ -31,7 +33,8 @@ fn main() {
         independents.push(run(&folder, &independent, &["--parallel", "2"]).0 / few as f64);
         layereds.push(run(&folder, &layered, &["--parallel", "2"]).0 / few as f64);
     }
-    let (floor, chain_step, independent_step, layered_step) = (median(&mut floors), median(&mut chains), median(&mut independents), median(&mut layereds));
+    let (floor, chain_step, independent_step, layered_step) =
+        (median(&mut floors), median(&mut chains), median(&mut independents), median(&mut layereds));
     println!("floor: {:.3} ms per step (two commits, one fdatasync, one spawn)", floor * 1e3);
     table.ratio(&format!("chain of {few}, per step"), chain_step / floor, 1.25, "x floor");
     table.ratio(&format!("{few} independent steps, --parallel 2"), independent_step / floor, 0.7, "x floor");
@@ -67,7 +70,14 @@ fn timed(command: &mut Command) -> (f64, f64) {
     // GNU time reports the peak memory of exactly this process.
     let report = std::env::temp_dir().join(format!("switchover-bench-{}.time", std::process::id()));
     let mut timed = Command::new("/usr/bin/time");
-    timed.args(["-f", "%e %M", "-o"]).arg(&report).arg(command.get_program()).args(command.get_args()).stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null());
+    timed
+        .args(["-f", "%e %M", "-o"])
+        .arg(&report)
+        .arg(command.get_program())
+        .args(command.get_args())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .stdin(Stdio::null());
     let begun = Instant::now();
     let status = timed.status().expect("/usr/bin/time, of the package `time`");
     let seconds = begun.elapsed().as_secs_f64();
@@ -89,7 +99,8 @@ fn floor(folder: &Path, steps: usize) -> f64 {
     let path = folder.join("floor.db");
     let _ = fs::remove_file(&path);
     let db = rusqlite::Connection::open(&path).expect("a database");
-    db.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; CREATE TABLE IF NOT EXISTS t (a INTEGER PRIMARY KEY, b TEXT)").expect("a table");
+    db.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; CREATE TABLE IF NOT EXISTS t (a INTEGER PRIMARY KEY, b TEXT)")
+        .expect("a table");
     let file = File::create(folder.join("floor.anchor")).expect("a file");
     let block = [7u8; 4096];
     let text = "x".repeat(300);

@@ -31,7 +31,11 @@ pub fn audit(verb: Audit, folder: &Path) -> Result<i32, CliError> {
     let loaded = journal.load(&run)?;
     let vouched = vouched(&loaded);
     if verb.format == Format::Json {
-        let events: Vec<_> = if verb.verify { Vec::new() } else { loaded.events.iter().zip(&loaded.hashes).map(|(event, hash)| json!({"hash": hash, "event": event})).collect() };
+        let events: Vec<_> = if verb.verify {
+            Vec::new()
+        } else {
+            loaded.events.iter().zip(&loaded.hashes).map(|(event, hash)| json!({"hash": hash, "event": event})).collect()
+        };
         return print_json(&json!({
             "run": run, "whole": true, "events": loaded.events.len(), "anchored": loaded.anchored, "head": loaded.hashes.last(),
             "definition": loaded.state.started.definition, "status": report::status_json(&loaded.state, loaded.state.last), "log": events,

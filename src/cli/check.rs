@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::load::{Source, load};
 use super::CliError;
+use super::load::{Source, load};
 
 /// Checks runbooks: every problem in one go, with its place and a suggestion.
 #[derive(Debug, Args)]
@@ -25,7 +25,10 @@ pub fn check(verb: Check) -> Result<i32, CliError> {
                 let without: Vec<&str> = runbook.without_undo().map(|ix| &*runbook.step(ix).id).collect();
                 eprintln!("{}: no problems in {} steps", source.file.display(), runbook.steps.len());
                 if !without.is_empty() {
-                    eprintln!("  a rollback will stop and ask at {}: no undo is given; if there is nothing to undo, say `undo: none`", without.join(", "));
+                    eprintln!(
+                        "  a rollback will stop and ask at {}: no undo is given; if there is nothing to undo, say `undo: none`",
+                        without.join(", ")
+                    );
                 }
             }
             Err(error) => code = error.show().max(code),

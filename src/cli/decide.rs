@@ -29,7 +29,9 @@ pub struct Skip {
 
 /// Says what a step's state is: a task that was done, a decision, an attempt whose outcome only a person can know.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  switchover resolve call-partner --as done --set ticket=OPS-12 --reason 'they confirmed'\n  switchover resolve go-live --as no-go --reason 'replica lags'")]
+#[command(
+    after_help = "Examples:\n  switchover resolve call-partner --as done --set ticket=OPS-12 --reason 'they confirmed'\n  switchover resolve go-live --as no-go --reason 'replica lags'"
+)]
 pub struct Resolve {
     /// The step.
     step: String,
@@ -70,12 +72,23 @@ pub fn resolve(verb: Resolve, folder: &Path) -> Result<i32, CliError> {
     let state = &taken.1.state;
     let step = find(state, &verb.step)?;
     let ix = state.runbook.find(&step).unwrap_or(crate::runbook::StepIx(0));
-    let unclear = |direction: &Direction| matches!(state.track(ix, *direction), Track::InDoubt { .. } | Track::Failed { .. } | Track::Running { .. } | Track::Waiting { .. });
-    let asked = |direction: &Direction| *direction == Direction::Undo && state.rollback.as_ref().is_some_and(|rollback| rollback.ready.contains(&ix));
+    let unclear = |direction: &Direction| {
+        matches!(state.track(ix, *direction), Track::InDoubt { .. } | Track::Failed { .. } | Track::Running { .. } | Track::Waiting { .. })
+    };
+    let asked = |direction: &Direction| {
+        *direction == Direction::Undo && state.rollback.as_ref().is_some_and(|rollback| rollback.ready.contains(&ix))
+    };
     let mode_is_back = state.rollback.is_some();
-    let order = if mode_is_back { [Direction::Undo, Direction::Release, Direction::Forward] } else { [Direction::Forward, Direction::Release, Direction::Undo] };
+    let order = if mode_is_back {
+        [Direction::Undo, Direction::Release, Direction::Forward]
+    } else {
+        [Direction::Forward, Direction::Release, Direction::Undo]
+    };
     let Some(direction) = order.into_iter().find(|direction| unclear(direction) || asked(direction)) else {
-        return Err(CliError::refused(format!("{step} is {}: there is nothing to resolve", state.step(ix).word()), Some("`switchover status` shows what is open")));
+        return Err(CliError::refused(
+            format!("{step} is {}: there is nothing to resolve", state.step(ix).word()),
+            Some("`switchover status` shows what is open"),
+        ));
     };
     let outputs = outputs(&verb.set, &state.runbook.step(ix).act.action, matches!(verb.verdict, VerdictWord::Done | VerdictWord::Go))?;
     let verdict = match verb.verdict {
@@ -85,7 +98,14 @@ pub fn resolve(verb: Resolve, folder: &Path) -> Result<i32, CliError> {
         VerdictWord::NoGo => Verdict::NoGo,
     };
     let mut facts = resumption(&taken.1);
-    facts.push(Fact::StepResolved(StepResolved { step: Arc::clone(&step), direction, verdict, actor: operator(), reason: verb.reason, outputs }));
+    facts.push(Fact::StepResolved(StepResolved {
+        step: Arc::clone(&step),
+        direction,
+        verdict,
+        actor: operator(),
+        reason: verb.reason,
+        outputs,
+    }));
     let state = engine::record(&mut journal, taken, facts).map_err(as_refusal)?;
     eprintln!("{step} is {}; next: switchover resume {}", state.step(ix).word(), state.started.run);
     Ok(0)
@@ -107,7 +127,12 @@ fn outputs(set: &[String], action: &Action<crate::runbook::Text>, complete: bool
         };
         outputs.insert(key.to_owned(), value);
     }
-    let missing: Vec<&str> = fields.into_iter().flatten().filter(|(name, kind)| kind.required && !outputs.contains_key(*name)).map(|(name, _)| name.as_str()).collect();
+    let missing: Vec<&str> = fields
+        .into_iter()
+        .flatten()
+        .filter(|(name, kind)| kind.required && !outputs.contains_key(*name))
+        .map(|(name, _)| name.as_str())
+        .collect();
     if complete && !missing.is_empty() {
         return Err(CliError::invalid(format!("the task asks for {}", missing.join(", ")), Some("give each with --set field=value")));
     }
@@ -127,7 +152,10 @@ fn take(run: Option<&str>, folder: &Path) -> Result<(Journal, (Head, Loaded)), C
     let config = Config { operator: operator(), parallel: 1, guided: false, ask: None };
     let taken = journal.take(&run, &engine::holder(&run, &config))?;
     if let Some(step) = engine::orphan(&journal, &taken.1.state) {
-        return Err(CliError::refused(format!("the command of {step} still runs, left by an executor that died"), Some("wait until it has ended, or end it, and try again")));
+        return Err(CliError::refused(
+            format!("the command of {step} still runs, left by an executor that died"),
+            Some("wait until it has ended, or end it, and try again"),
+        ));
     }
     Ok((journal, taken))
 }
@@ -135,7 +163,10 @@ fn take(run: Option<&str>, folder: &Path) -> Result<(Journal, (Head, Loaded)), C
 /// A decision that does not fit the state is the person's slip, not a broken log.
 fn as_refusal(error: crate::journal::JournalError) -> CliError {
     match error {
-        crate::journal::JournalError::Illegal { source, .. } => CliError::refused(format!("{}: {}", source.step.unwrap_or_default(), source.why), Some("`switchover status` shows where each step stands")),
+        crate::journal::JournalError::Illegal { source, .. } => CliError::refused(
+            format!("{}: {}", source.step.unwrap_or_default(), source.why),
+            Some("`switchover status` shows where each step stands"),
+        ),
         other => other.into(),
     }
 }

@@ -12,9 +12,15 @@ use crate::runbook::problem::{Place, Problem, Problems};
 pub enum CliError {
     /// The runbook, or the command line, is invalid. Exit 2.
     Problems(Problems),
-    Invalid { message: String, help: Option<String> },
+    Invalid {
+        message: String,
+        help: Option<String>,
+    },
     /// Refused. Exit 6.
-    Refused { message: String, help: Option<String> },
+    Refused {
+        message: String,
+        help: Option<String>,
+    },
     Journal(JournalError),
 }
 
@@ -80,7 +86,8 @@ impl Diagnostic for Shown<'_> {
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        self.span.map(|(at, length)| Box::new(std::iter::once(LabeledSpan::underline((at, length)))) as Box<dyn Iterator<Item = LabeledSpan>>)
+        self.span
+            .map(|(at, length)| Box::new(std::iter::once(LabeledSpan::underline((at, length)))) as Box<dyn Iterator<Item = LabeledSpan>>)
     }
 }
 

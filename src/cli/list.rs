@@ -28,7 +28,14 @@ pub fn list(verb: List, folder: &Path) -> Result<i32, CliError> {
     let mut out = String::new();
     for summary in &runs {
         let name = summary.started.name.as_deref().map(|name| format!(" ({name})")).unwrap_or_default();
-        out.push_str(&format!("{:<6} {}  {:<12} {}{name}  {}\n", summary.run, summary.began.to_utc().format("%Y-%m-%d %H:%M"), state(summary), summary.started.runbook, summary.started.operator));
+        out.push_str(&format!(
+            "{:<6} {}  {:<12} {}{name}  {}\n",
+            summary.run,
+            summary.began.to_utc().format("%Y-%m-%d %H:%M"),
+            state(summary),
+            summary.started.runbook,
+            summary.started.operator
+        ));
     }
     if runs.is_empty() {
         eprintln!("there are no runs in this journal yet");

@@ -46,9 +46,10 @@ const TEMPLATES: &[(&str, &str)] = &[
 pub fn load(source: &Source, complete: bool) -> Result<Runbook, CliError> {
     let mut given = Vec::new();
     for path in &source.values {
-        let text = std::fs::read(path).map_err(|error| CliError::invalid(format!("the values file {} cannot be read: {error}", path.display()), None))?;
-        let values: indexmap::IndexMap<String, serde_json::Value> =
-            serde_yaml::from_slice(&text).map_err(|error| CliError::invalid(format!("{}: {error}", path.display()), Some("it holds `parameter: value` lines")))?;
+        let text = std::fs::read(path)
+            .map_err(|error| CliError::invalid(format!("the values file {} cannot be read: {error}", path.display()), None))?;
+        let values: indexmap::IndexMap<String, serde_json::Value> = serde_yaml::from_slice(&text)
+            .map_err(|error| CliError::invalid(format!("{}: {error}", path.display()), Some("it holds `parameter: value` lines")))?;
         given.extend(values.into_iter().map(|(key, value)| (key, Given::Json(value), path.display().to_string())));
     }
     for pair in &source.set {
@@ -63,7 +64,15 @@ pub fn load(source: &Source, complete: bool) -> Result<Runbook, CliError> {
     let beside: Vec<PathBuf> = [path.parent().unwrap_or(Path::new("")).join("templates"), root.join("templates")].to_vec();
     let mut template = |name: &str| find_template(name, &beside);
     let scope = message::shape();
-    let input = Input { path, environment: source.env.as_deref(), given, complete, read: &mut read, template: &mut template, message_scope: &scope };
+    let input = Input {
+        path,
+        environment: source.env.as_deref(),
+        given,
+        complete,
+        read: &mut read,
+        template: &mut template,
+        message_scope: &scope,
+    };
     Ok(runbook::load(input)?)
 }
 

@@ -52,7 +52,9 @@ enum Verb {
     /// Prints the JSON Schema of a runbook, for editors.
     Schema,
     /// Prints completions for a shell: switchover completions bash > /etc/bash_completion.d/switchover
-    Completions { shell: clap_complete::Shell },
+    Completions {
+        shell: clap_complete::Shell,
+    },
 }
 
 /// How a reading verb prints.
@@ -104,7 +106,9 @@ pub fn main() -> i32 {
 fn print(text: &str) -> Result<i32, CliError> {
     use std::io::Write;
     match std::io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(CliError::refused(format!("standard output cannot be written: {error}"), None)),
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(CliError::refused(format!("standard output cannot be written: {error}"), None))
+        }
         _ => Ok(0),
     }
 }

@@ -42,7 +42,9 @@ fn ask(question: &Question) -> Answer {
                 Some(outputs) => return Answer::Done { outputs },
                 None => return Answer::Stop,
             },
-            ("n" | "no" | "no-go" | "not done", QuestionKind::Task | QuestionKind::Approve) => return with_reason(|reason| Answer::No { reason }),
+            ("n" | "no" | "no-go" | "not done", QuestionKind::Task | QuestionKind::Approve) => {
+                return with_reason(|reason| Answer::No { reason });
+            }
             ("s" | "skip", QuestionKind::Step | QuestionKind::Task) => return with_reason(|reason| Answer::Skip { reason }),
             ("r" | "roll back" | "rollback", _) => return with_reason(|reason| Answer::RollBack { reason }),
             ("t" | "stop", _) => return Answer::Stop,

@@ -11,7 +11,9 @@ use crate::runbook::Direction;
 
 /// Shows what a run would do: the steps in order with their values, estimates, the critical path, what has no undo.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  switchover plan move.yaml --env staging\n  switchover plan move.yaml --format dot | dot -Tsvg > plan.svg")]
+#[command(
+    after_help = "Examples:\n  switchover plan move.yaml --env staging\n  switchover plan move.yaml --format dot | dot -Tsvg > plan.svg"
+)]
 pub struct Plan {
     #[command(flatten)]
     source: Source,

@@ -84,7 +84,9 @@ pub fn rollback(verb: Rollback, folder: &Path) -> Result<i32, CliError> {
             let to = verb.to.map(|step| find(state, &step)).transpose()?;
             facts.push(Fact::RollbackBegan { to, because: verb.reason, actor: config.operator.clone(), force: verb.force });
         }
-        Mode::RollingBack if verb.to.is_some() => return Err(CliError::invalid("the run is rolling back already", Some("leave --to out to go on with it"))),
+        Mode::RollingBack if verb.to.is_some() => {
+            return Err(CliError::invalid("the run is rolling back already", Some("leave --to out to go on with it")));
+        }
         Mode::RollingBack => {}
         Mode::Cancelling => return Err(CliError::refused("the run was cancelled: it goes neither forward nor back", None)),
     }
@@ -102,7 +104,10 @@ pub fn cancel(verb: Cancel, folder: &Path) -> Result<i32, CliError> {
     }
     let mut facts = vec![Fact::RunResumed { operator: config.operator.clone(), until: None }];
     if state.mode == Mode::RollingBack {
-        return Err(CliError::refused("the run is rolling back; cancelling would leave it half undone", Some("`switchover rollback` goes on with it")));
+        return Err(CliError::refused(
+            "the run is rolling back; cancelling would leave it half undone",
+            Some("`switchover rollback` goes on with it"),
+        ));
     }
     if state.mode == Mode::Forward {
         facts.push(Fact::CancelBegan { because: verb.reason, actor: config.operator.clone() });

@@ -14,7 +14,9 @@ use crate::run::{Observer, Person, RunState};
 
 /// Starts a run and carries it out.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  switchover run runbooks/quickstart.yaml\n  switchover run move.yaml --env production --set domain=shop.example.test --guided")]
+#[command(
+    after_help = "Examples:\n  switchover run runbooks/quickstart.yaml\n  switchover run move.yaml --env production --set domain=shop.example.test --guided"
+)]
 pub struct Run {
     #[command(flatten)]
     source: Source,
@@ -88,15 +90,23 @@ impl Session {
 pub fn operator() -> Person {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let host = hostname::get().map_or_else(|_| "unknown".to_owned(), |name| name.to_string_lossy().into_owned());
-    let user = || variable("SUDO_USER").or_else(|| variable("USER")).or_else(|| variable("LOGNAME")).unwrap_or_else(|| "unknown".to_owned());
+    let user =
+        || variable("SUDO_USER").or_else(|| variable("USER")).or_else(|| variable("LOGNAME")).unwrap_or_else(|| "unknown".to_owned());
     Person(variable("SWITCHOVER_OPERATOR").unwrap_or_else(|| format!("{}@{host}", user())))
 }
 
 /// The last words of a session, and its exit code.
 pub fn closing(state: &RunState, exit: &Exit) -> i32 {
-    eprint!("{}", report::closing(state, engine::now(), match exit {
-        Exit::Ended(_) => None,
-        Exit::Stopped(stop) => Some(stop),
-    }));
+    eprint!(
+        "{}",
+        report::closing(
+            state,
+            engine::now(),
+            match exit {
+                Exit::Ended(_) => None,
+                Exit::Stopped(stop) => Some(stop),
+            }
+        )
+    );
     exit.code()
 }

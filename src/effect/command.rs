@@ -24,6 +24,8 @@ pub fn perform(job: &Job, run: &Run<String>, stopper: &Arc<Stopper>) -> Result<R
     let (out, err) = (create(job, "out")?, create(job, "err")?);
     // The command inherits this lock with its standard output and holds it exactly as long as it, or a child of it, lives.
     out.try_lock().map_err(|_| EffectError::before("an earlier attempt still runs"))?;
+    // A wait reads again and again into the same files: only the last reading counts.
+    out.set_len(0).and_then(|()| err.set_len(0)).map_err(|error| EffectError::before(format!("the log could not be emptied: {error}")))?;
     let (program, arguments) = match &run.command {
         Command::Script { shell, script } => {
             let (program, options) = shell.split_first().ok_or_else(|| EffectError::before("the shell is empty"))?;

@@ -13,7 +13,8 @@ use crate::runbook::action::{Body, Http, Tls};
 const MAX_BODY: u64 = 8 << 20;
 
 pub fn perform(job: &Job, http: &Http<String>) -> Result<Reading, EffectError> {
-    let mut config = ureq::Agent::config_builder().http_status_as_error(false).user_agent(concat!("switchover/", env!("CARGO_PKG_VERSION")));
+    let mut config =
+        ureq::Agent::config_builder().http_status_as_error(false).user_agent(concat!("switchover/", env!("CARGO_PKG_VERSION")));
     if let Some(tls) = &http.tls {
         config = config.tls_config(tls_config(tls)?);
     }
@@ -42,7 +43,12 @@ pub fn perform(job: &Job, http: &Http<String>) -> Result<Reading, EffectError> {
     let status = response.status();
     let headers: Map<String, Json> =
         response.headers().iter().map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into())).collect();
-    let body = response.body_mut().with_config().limit(MAX_BODY).read_to_vec().map_err(|error| EffectError::during(format!("{} answered {status}, but its body could not be read: {error}", http.url)))?;
+    let body = response
+        .body_mut()
+        .with_config()
+        .limit(MAX_BODY)
+        .read_to_vec()
+        .map_err(|error| EffectError::during(format!("{} answered {status}, but its body could not be read: {error}", http.url)))?;
     let body = String::from_utf8_lossy(&body).into_owned();
     let mut names = Map::new();
     names.insert("status".into(), status.as_u16().into());
@@ -54,7 +60,11 @@ pub fn perform(job: &Job, http: &Http<String>) -> Result<Reading, EffectError> {
 
 fn failed(url: &str, error: &ureq::Error) -> EffectError {
     let before = match error {
-        ureq::Error::HostNotFound | ureq::Error::ConnectionFailed | ureq::Error::BadUri(_) | ureq::Error::Tls(_) | ureq::Error::Rustls(_) => true,
+        ureq::Error::HostNotFound
+        | ureq::Error::ConnectionFailed
+        | ureq::Error::BadUri(_)
+        | ureq::Error::Tls(_)
+        | ureq::Error::Rustls(_) => true,
         ureq::Error::Io(error) => matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound | ErrorKind::AddrNotAvailable),
         _ => false,
     };
@@ -63,7 +73,8 @@ fn failed(url: &str, error: &ureq::Error) -> EffectError {
 
 fn tls_config(tls: &Tls<String>) -> Result<TlsConfig, EffectError> {
     let read = |path: &str| std::fs::read(path).map_err(|error| EffectError::before(format!("the file {path} could not be read: {error}")));
-    let bad = |path: &str, error: &dyn std::fmt::Display| EffectError::before(format!("{path} does not hold what it should, in PEM: {error}"));
+    let bad =
+        |path: &str, error: &dyn std::fmt::Display| EffectError::before(format!("{path} does not hold what it should, in PEM: {error}"));
     let certificates = |path: &str| -> Result<Vec<Certificate<'static>>, EffectError> {
         let pem = read(path)?;
         let found: Result<Vec<_>, _> = ureq::tls::parse_pem(&pem)

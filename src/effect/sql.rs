@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use indexmap::IndexMap;
-use rusqlite::types::{ToSqlOutput, Value as Cell, ValueRef};
 use rusqlite::fallible_iterator::FallibleIterator;
+use rusqlite::types::{ToSqlOutput, Value as Cell, ValueRef};
 use rusqlite::{Batch, Connection, OpenFlags};
 use serde_json::{Map, Value as Json};
 
@@ -20,8 +20,11 @@ pub fn perform(sql: &Sql<String>, stopper: &Arc<Stopper>) -> Result<Reading, Eff
     let db = open(sql)?;
     let interrupt = db.get_interrupt_handle();
     stopper.on_stop(move |_| interrupt.interrupt());
-    let parameters: IndexMap<String, Cell> =
-        sql.parameters.iter().map(|(name, value)| Ok((name.clone(), cell(value.clone().into_json(), name)?))).collect::<Result<_, EffectError>>()?;
+    let parameters: IndexMap<String, Cell> = sql
+        .parameters
+        .iter()
+        .map(|(name, value)| Ok((name.clone(), cell(value.clone().into_json(), name)?)))
+        .collect::<Result<_, EffectError>>()?;
     let result = if sql.reads { query(&db, sql, &parameters) } else { change(&db, sql, &parameters) };
     stopper.clear();
     result
@@ -33,15 +36,18 @@ fn open(sql: &Sql<String>) -> Result<Connection, EffectError> {
     if sql.reads && !path.is_file() {
         return Err(EffectError::before(format!("the database {} does not exist", sql.database)));
     }
-    let flags = if sql.reads { OpenFlags::SQLITE_OPEN_READ_ONLY } else { OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE };
-    let db = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(|error| failed(&format!("{} could not be opened", sql.database), &error))?;
+    let flags =
+        if sql.reads { OpenFlags::SQLITE_OPEN_READ_ONLY } else { OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE };
+    let db = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+        .map_err(|error| failed(&format!("{} could not be opened", sql.database), &error))?;
     db.busy_timeout(Duration::from_secs(10)).map_err(|error| failed(&sql.database, &error))?;
     for (name, file) in &sql.attach {
         if !Path::new(file).is_file() {
             return Err(EffectError::before(format!("the database {file}, to be attached as {name}, does not exist")));
         }
         let quoted = name.replace('"', "\"\"");
-        db.execute(&format!("ATTACH DATABASE ?1 AS \"{quoted}\""), [file]).map_err(|error| failed(&format!("{file} could not be attached"), &error))?;
+        db.execute(&format!("ATTACH DATABASE ?1 AS \"{quoted}\""), [file])
+            .map_err(|error| failed(&format!("{file} could not be attached"), &error))?;
     }
     Ok(db)
 }
@@ -71,7 +77,8 @@ fn query(db: &Connection, sql: &Sql<String>, parameters: &IndexMap<String, Cell>
 
 fn change(db: &Connection, sql: &Sql<String>, parameters: &IndexMap<String, Cell>) -> Result<Reading, EffectError> {
     // Inside a transaction, everything up to the commit is taken back with it; without one, each statement stays.
-    let undone = |number: usize, error: String| EffectError { before_effect: sql.transaction, message: format!("statement {number}: {error}") };
+    let undone =
+        |number: usize, error: String| EffectError { before_effect: sql.transaction, message: format!("statement {number}: {error}") };
     if sql.transaction {
         db.execute_batch("BEGIN IMMEDIATE").map_err(|error| EffectError::before(format!("the transaction could not begin: {error}")))?;
     }
@@ -132,4 +139,3 @@ fn json(cell: ValueRef) -> Json {
         ValueRef::Blob(bytes) => bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into(),
     }
 }
-

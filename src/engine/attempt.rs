@@ -71,9 +71,16 @@ impl Session<'_> {
         };
         if let Action::Notify(Notify { content: Content::Template(name), to }) = &action {
             let about = message::About { phase: Some(step.phase), step: Some(ix), reason: "" };
-            let template = runbook.templates.get(name).cloned().unwrap_or(crate::runbook::Template { subject: Text::default(), body: Text::default() });
+            let template = runbook
+                .templates
+                .get(name)
+                .cloned()
+                .unwrap_or(crate::runbook::Template { subject: Text::default(), body: Text::default() });
             match message::render(&template, &self.state, super::now(), about, to.clone()) {
-                Ok(message) => action = Action::Notify(Notify { content: Content::Words { subject: message.subject, body: message.body }, to: message.to }),
+                Ok(message) => {
+                    action =
+                        Action::Notify(Notify { content: Content::Words { subject: message.subject, body: message.body }, to: message.to })
+                }
                 Err(error) => return self.fail_before(ix, direction, attempt, error.0),
             }
         }
@@ -82,7 +89,8 @@ impl Session<'_> {
             Value::Text(text) => (name.clone(), text.clone()),
             Value::Secret { name: secret, .. } => (name.clone(), format!("(the secret {secret})")),
         });
-        let started = StepStarted { step: self.id(ix), direction, attempt, key: key.clone(), action: Box::new(action.clone()), env: shown.collect() };
+        let started =
+            StepStarted { step: self.id(ix), direction, attempt, key: key.clone(), action: Box::new(action.clone()), env: shown.collect() };
         self.record(Fact::StepStarted(started))?;
         match action {
             Action::Task(_) | Action::Approve(_) => Ok(()),
@@ -124,8 +132,20 @@ impl Session<'_> {
         match probe.action.render(&names).and_then(|action| Ok((action, render_env(&self.state, ix, act, &names)?))) {
             Ok((action, env)) => {
                 let key = self.state.idempotency_key(ix, direction);
-                let stem = self.files(ix, direction, attempt).path_stem().with_extension(format!("{}{attempt}-probe{}", direction.word(), self.state.head));
-                let job = Job { action, env, secrets: runbook.scopes[step.scope as usize].secrets.clone(), context: self.context(ix, direction, attempt, &key), key, stem, names: Json::Null };
+                let stem = self.files(ix, direction, attempt).path_stem().with_extension(format!(
+                    "{}{attempt}-probe{}",
+                    direction.word(),
+                    self.state.head
+                ));
+                let job = Job {
+                    action,
+                    env,
+                    secrets: runbook.scopes[step.scope as usize].secrets.clone(),
+                    context: self.context(ix, direction, attempt, &key),
+                    key,
+                    stem,
+                    names: Json::Null,
+                };
                 let timeout = act.timeout.or(Some(Span::from_secs(60)));
                 self.launches.push(Launch { ix, direction, attempt, work: Work::Probe(Box::new(job)), timeout });
                 self.commit_probe()?;
@@ -138,7 +158,13 @@ impl Session<'_> {
         }
     }
 
-    pub fn probed(&mut self, ix: StepIx, direction: Direction, attempt: u32, result: Result<Reading, EffectError>) -> Result<(), JournalError> {
+    pub fn probed(
+        &mut self,
+        ix: StepIx,
+        direction: Direction,
+        attempt: u32,
+        result: Result<Reading, EffectError>,
+    ) -> Result<(), JournalError> {
         let runbook = std::sync::Arc::clone(&self.state.runbook);
         let Some(probe) = runbook.step(ix).act(direction).and_then(|act| act.probe.as_ref()) else { return Ok(()) };
         let (verdict, reading) = match result {
@@ -157,7 +183,13 @@ impl Session<'_> {
     }
 
     /// An action came to its end, or did not.
-    pub fn finish(&mut self, ix: StepIx, direction: Direction, attempt: u32, result: Result<Reading, EffectError>) -> Result<(), JournalError> {
+    pub fn finish(
+        &mut self,
+        ix: StepIx,
+        direction: Direction,
+        attempt: u32,
+        result: Result<Reading, EffectError>,
+    ) -> Result<(), JournalError> {
         self.save_cursor(ix, direction)?;
         let runbook = std::sync::Arc::clone(&self.state.runbook);
         let Some(act) = runbook.step(ix).act(direction) else { return Ok(()) };
@@ -179,7 +211,10 @@ impl Session<'_> {
                     StopReason::Interrupt => Failure { kind: FailureKind::Failed, message: format!("it was interrupted ({ended})") },
                 })
             }
-            (None, Err(error)) => Err(Failure { kind: if error.before_effect { FailureKind::BeforeEffect } else { FailureKind::Failed }, message: error.message }),
+            (None, Err(error)) => Err(Failure {
+                kind: if error.before_effect { FailureKind::BeforeEffect } else { FailureKind::Failed },
+                message: error.message,
+            }),
             (None, Ok(reading)) => self.judge(ix, direction, act, &reading).map(|outputs| (outputs, reading.summary)),
         };
         let step = self.id(ix);
@@ -197,12 +232,16 @@ impl Session<'_> {
     /// Holds a result against what is expected of it, and takes the outputs from it.
     fn judge(&self, ix: StepIx, direction: Direction, act: &Act, reading: &Reading) -> Result<Outputs, Failure> {
         // An author who looks at the exit code or status decides alone what is good.
-        let decides = |condition: &Condition| condition.references().iter().any(|reference| reference == &["exit_code"] || reference == &["status"]);
+        let decides =
+            |condition: &Condition| condition.references().iter().any(|reference| reference == &["exit_code"] || reference == &["status"]);
         if !reading.is_good && !act.expect.iter().any(decides) {
-            let words = ["stderr", "stdout", "body"].iter().find_map(|name| reading.names.get(*name).and_then(Json::as_str).filter(|text| !text.trim().is_empty()));
+            let words = ["stderr", "stdout", "body"]
+                .iter()
+                .find_map(|name| reading.names.get(*name).and_then(Json::as_str).filter(|text| !text.trim().is_empty()));
             let last: Vec<&str> = words.unwrap_or_default().lines().filter(|line| !line.trim().is_empty()).collect();
             let tail = last[last.len().saturating_sub(3)..].join("\n");
-            let message = if tail.is_empty() { reading.summary.clone() } else { format!("{}: {}", reading.summary, message::printable(&tail)) };
+            let message =
+                if tail.is_empty() { reading.summary.clone() } else { format!("{}: {}", reading.summary, message::printable(&tail)) };
             return Err(Failure { kind: FailureKind::Failed, message });
         }
         if act.expect.is_empty() && act.capture.is_empty() {
@@ -223,7 +262,12 @@ impl Session<'_> {
         for (name, condition) in &act.capture {
             match condition.evaluate(&names) {
                 Ok(value) => drop(outputs.insert(name.clone(), value)),
-                Err(error) => return Err(Failure { kind: FailureKind::Unexpected, message: format!("the output `{name}` cannot be taken: {error}") }),
+                Err(error) => {
+                    return Err(Failure {
+                        kind: FailureKind::Unexpected,
+                        message: format!("the output `{name}` cannot be taken: {error}"),
+                    });
+                }
             }
         }
         Ok(outputs)
@@ -305,7 +349,12 @@ fn needs_names(act: &Act) -> bool {
 }
 
 /// The runbook's variables, then the act's own.
-fn render_env(state: &RunState, ix: StepIx, act: &Act, names: &Json) -> Result<indexmap::IndexMap<String, Value<String>>, crate::runbook::TextError> {
+fn render_env(
+    state: &RunState,
+    ix: StepIx,
+    act: &Act,
+    names: &Json,
+) -> Result<indexmap::IndexMap<String, Value<String>>, crate::runbook::TextError> {
     let scope = &state.runbook.scopes[state.runbook.step(ix).scope as usize];
     if scope.env.is_empty() && act.env.is_empty() {
         return Ok(Default::default());

@@ -19,7 +19,8 @@ pub(super) enum Due {
 impl Session<'_> {
     /// Notes what people are to be told of a fact that was just applied.
     pub fn note_occasions(&mut self, event: &Event, was_down: bool) {
-        let mut note = |occasion, phase, step, reason: &str| self.due.push(Due::Occasion { occasion, phase, step, reason: reason.to_owned() });
+        let mut note =
+            |occasion, phase, step, reason: &str| self.due.push(Due::Occasion { occasion, phase, step, reason: reason.to_owned() });
         let state = &self.state;
         let ix = event.fact.step().and_then(|step| state.runbook.find(step));
         let phase = ix.map(|ix| state.runbook.step(ix).phase);
@@ -35,7 +36,11 @@ impl Session<'_> {
                     note("waiting", phase, ix, &started.action.in_words());
                 }
             }
-            Fact::StepSucceeded(_) | Fact::StepSkipped { .. } | Fact::StepResolved(_) | Fact::StepProbed { .. } | Fact::UndoPassed { .. } => {
+            Fact::StepSucceeded(_)
+            | Fact::StepSkipped { .. }
+            | Fact::StepResolved(_)
+            | Fact::StepProbed { .. }
+            | Fact::UndoPassed { .. } => {
                 if was_down && state.down_since.is_none() {
                     note("downtime_over", phase, ix, "");
                 }
@@ -50,7 +55,12 @@ impl Session<'_> {
                     note("phase_failure", phase, first, &steps.join(", "));
                     note("failure", phase, first, &steps.join(", "));
                 }
-                Stop::InDoubt { steps } => note("waiting", None, steps.first().and_then(|step| state.runbook.find(step)), &format!("in doubt: {}", steps.join(", "))),
+                Stop::InDoubt { steps } => note(
+                    "waiting",
+                    None,
+                    steps.first().and_then(|step| state.runbook.find(step)),
+                    &format!("in doubt: {}", steps.join(", ")),
+                ),
                 _ => {}
             },
             Fact::RollbackBegan { because, .. } => note("rollback_began", None, None, because),
@@ -93,14 +103,24 @@ impl Session<'_> {
         let result = match self.deliver(&name, "notify", Some(self.state.runbook.step(ix).phase), Some(ix), &message) {
             Ok(sent) => {
                 self.record(sent)?;
-                Ok(Reading { is_good: true, summary: format!("sent to {}", if message.to.is_empty() { "the outbox".to_owned() } else { message.to.join(", ") }), ..Reading::default() })
+                Ok(Reading {
+                    is_good: true,
+                    summary: format!("sent to {}", if message.to.is_empty() { "the outbox".to_owned() } else { message.to.join(", ") }),
+                    ..Reading::default()
+                })
             }
             Err(error) => Err(crate::effect::EffectError::before(format!("the message could not be written: {error}"))),
         };
         self.finish(ix, direction, attempt, result)
     }
 
-    fn deliver_occasion(&mut self, occasion: &'static str, phase: Option<u32>, step: Option<StepIx>, reason: &str) -> Result<(), JournalError> {
+    fn deliver_occasion(
+        &mut self,
+        occasion: &'static str,
+        phase: Option<u32>,
+        step: Option<StepIx>,
+        reason: &str,
+    ) -> Result<(), JournalError> {
         let runbook = std::sync::Arc::clone(&self.state.runbook);
         let is_of_phase = occasion.starts_with("phase_");
         let in_phase = phase.and_then(|phase| runbook.phases.get(phase as usize));
@@ -119,7 +139,11 @@ impl Session<'_> {
         let about = About { phase, step, reason };
         let message = match message::render(template, &self.state, super::now(), about, Vec::new()) {
             Ok(message) => message,
-            Err(error) => Message { subject: format!("{}: {occasion}", runbook.name), body: format!("(the template cannot be rendered: {error})\n{reason}\n"), to: Vec::new() },
+            Err(error) => Message {
+                subject: format!("{}: {occasion}", runbook.name),
+                body: format!("(the template cannot be rendered: {error})\n{reason}\n"),
+                to: Vec::new(),
+            },
         };
         let place = phase_id.map(|id| format!("-{id}")).unwrap_or_default();
         let name = format!("{}-{:05}-{occasion}{place}", self.head.run, if once { 0 } else { self.state.head });

@@ -116,7 +116,13 @@ pub fn start(mut journal: Journal, new: NewRun, config: Config, observer: &mut d
 }
 
 /// Takes a run up again, with further facts first (a rollback or a cancellation that begins), and carries it out.
-pub fn go_on(journal: Journal, taken: (Head, Loaded), facts: Vec<Fact>, config: Config, observer: &mut dyn Observer) -> Result<(RunState, Exit), JournalError> {
+pub fn go_on(
+    journal: Journal,
+    taken: (Head, Loaded),
+    facts: Vec<Fact>,
+    config: Config,
+    observer: &mut dyn Observer,
+) -> Result<(RunState, Exit), JournalError> {
     let (head, loaded) = taken;
     session::carry_out(journal, head, loaded.state, facts, config, observer)
 }

@@ -66,7 +66,8 @@ pub(super) fn carry_out(
     config: Config,
     observer: &mut dyn Observer,
 ) -> Result<(RunState, Exit), JournalError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(JournalError::io(journal.folder(), "served"))?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(JournalError::io(journal.folder(), "served"))?;
     let (send, receive) = mpsc::unbounded_channel();
     let mut session = Session {
         journal,
@@ -109,7 +110,8 @@ impl Session<'_> {
                     self.journal.anchor(&mut self.head)?;
                     return Ok(exit);
                 }
-                Next::Wait(wait) => wait,
+                // Only now is it known what runs, and until when.
+                Next::Wait(due) => self.next_look(due),
             };
             if !self.pending.is_empty() {
                 continue; // delivered messages are facts too
@@ -149,14 +151,14 @@ impl Session<'_> {
             match next(&self.state, now, limits) {
                 Decision::Begin(ix, Direction::Forward) if self.config.guided && !self.released.contains(&ix) => {
                     self.ask(ix);
-                    return Ok(Next::Wait(self.next_look(None)));
+                    return Ok(Next::Wait(None));
                 }
                 Decision::Begin(ix, direction) => self.begin(ix, direction)?,
                 Decision::Skip(ix, because) => self.record(Fact::StepSkipped { step: self.id(ix), because })?,
                 Decision::Pass(ix) => self.record(Fact::UndoPassed { step: self.id(ix) })?,
                 Decision::Probe(ix, direction) => {
                     if !self.probe(ix, direction)? {
-                        return Ok(Next::Wait(self.next_look(None)));
+                        return Ok(Next::Wait(None));
                     }
                 }
                 Decision::RollBack { because } => {
@@ -171,7 +173,7 @@ impl Session<'_> {
                         self.ask(ix);
                     }
                     let due = until.map(|until| Instant::now() + Duration::from_millis(until.since(now).as_millis()));
-                    return Ok(Next::Wait(self.next_look(due)));
+                    return Ok(Next::Wait(due));
                 }
                 Decision::Stop(because) => {
                     self.record(Fact::RunStopped { because: because.clone() })?;
@@ -264,7 +266,12 @@ impl Session<'_> {
     /// Looks at what no input tells: deadlines, cursors, progress.
     fn look(&mut self) -> Result<(), JournalError> {
         let now_instant = Instant::now();
-        let late: Vec<_> = self.running.iter().filter(|(_, running)| running.deadline.is_some_and(|due| due <= now_instant)).map(|(pair, _)| *pair).collect();
+        let late: Vec<_> = self
+            .running
+            .iter()
+            .filter(|(_, running)| running.deadline.is_some_and(|due| due <= now_instant))
+            .map(|(pair, _)| *pair)
+            .collect();
         for &(ix, direction) in &late {
             self.request_stop(ix, direction, StopReason::Timeout)?;
         }
@@ -274,7 +281,12 @@ impl Session<'_> {
         for pair in late {
             self.end(pair, false);
         }
-        let to_kill: Vec<_> = self.running.iter().filter(|(_, running)| running.kill_at.is_some_and(|due| due <= now_instant)).map(|(pair, _)| *pair).collect();
+        let to_kill: Vec<_> = self
+            .running
+            .iter()
+            .filter(|(_, running)| running.kill_at.is_some_and(|due| due <= now_instant))
+            .map(|(pair, _)| *pair)
+            .collect();
         for pair in to_kill {
             self.end(pair, true);
         }
@@ -298,7 +310,11 @@ impl Session<'_> {
 
     fn end(&mut self, pair: (StepIx, Direction), force: bool) {
         if let Some(running) = self.running.get_mut(&pair) {
-            if force { running.stopper.kill() } else { running.stopper.stop() }
+            if force {
+                running.stopper.kill()
+            } else {
+                running.stopper.stop()
+            }
             running.deadline = None;
             running.kill_at = (!force).then(|| Instant::now() + GRACE);
         }
@@ -328,7 +344,14 @@ impl Session<'_> {
     fn answered(&mut self, ix: StepIx, question: &Question, answer: Answer) -> Result<(), JournalError> {
         let (step, actor) = (self.id(ix), self.config.operator.clone());
         let resolved = |verdict, reason: String, outputs| {
-            Fact::StepResolved(StepResolved { step: step.clone(), direction: Direction::Forward, verdict, actor: actor.clone(), reason, outputs })
+            Fact::StepResolved(StepResolved {
+                step: step.clone(),
+                direction: Direction::Forward,
+                verdict,
+                actor: actor.clone(),
+                reason,
+                outputs,
+            })
         };
         match (question.kind, answer) {
             (super::QuestionKind::Step, Answer::Go) => {

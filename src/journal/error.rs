@@ -57,7 +57,9 @@ impl JournalError {
                  or start a new run after checking by hand what this one did; `switchover audit` still shows what can be read"
             }
             JournalError::Locked { .. } => "nothing was changed. Wait until it is done, or stop it there with Ctrl-C",
-            JournalError::Io { .. } | JournalError::Sql { .. } => "check that the disk has room and can be written, then `switchover resume`",
+            JournalError::Io { .. } | JournalError::Sql { .. } => {
+                "check that the disk has room and can be written, then `switchover resume`"
+            }
             JournalError::Missing(_) => "name the folder with --journal or SWITCHOVER_JOURNAL",
             JournalError::NoRun(_) | JournalError::Ambiguous { .. } | JournalError::Empty => "`switchover list` shows the runs",
             JournalError::Symlink(_) => "name the real folder with --journal",

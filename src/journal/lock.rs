@@ -35,9 +35,10 @@ impl Held {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let holder = holder_of(&mut file).map_or_else(|| "another process".to_owned(), |holder| {
-                    format!("{} with the run {} (process {}) since {}", holder.operator, holder.run, holder.process, holder.since)
-                });
+                let holder = holder_of(&mut file).map_or_else(
+                    || "another process".to_owned(),
+                    |holder| format!("{} with the run {} (process {}) since {}", holder.operator, holder.run, holder.process, holder.since),
+                );
                 return Err(JournalError::Locked { what: what.to_owned(), holder });
             }
             Err(TryLockError::Error(error)) => return Err(JournalError::io(path, "locked")(error)),

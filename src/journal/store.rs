@@ -67,7 +67,8 @@ impl Journal {
         let path = Journal::database(folder)?;
         // Made before SQLite opens it: closing a descriptor of an open database would drop SQLite's locks.
         drop(files::open_private(&path)?);
-        let db = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(JournalError::sql("opened"))?;
+        let db = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+            .map_err(JournalError::sql("opened"))?;
         let mut journal = Journal { folder: folder.to_owned(), db };
         journal.configure()?;
         journal.migrate()?;
@@ -104,7 +105,8 @@ impl Journal {
             .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;")
             .map_err(JournalError::sql("configured"))?;
         for (name, wanted) in [("journal_mode", "wal"), ("synchronous", "2")] {
-            let found: rusqlite::types::Value = self.db.pragma_query_value(None, name, |row| row.get(0)).map_err(JournalError::sql("configured"))?;
+            let found: rusqlite::types::Value =
+                self.db.pragma_query_value(None, name, |row| row.get(0)).map_err(JournalError::sql("configured"))?;
             let found = match found {
                 rusqlite::types::Value::Text(text) => text,
                 rusqlite::types::Value::Integer(number) => number.to_string(),
@@ -127,7 +129,8 @@ impl Journal {
         if self.version()? == MIGRATIONS.len() as i64 {
             return Ok(());
         }
-        let transaction = self.db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(JournalError::sql("migrated"))?;
+        let transaction =
+            self.db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(JournalError::sql("migrated"))?;
         // Another process may have migrated it between the look and the lock.
         let from: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(JournalError::sql("migrated"))?;
         for migration in &MIGRATIONS[from as usize..] {
@@ -199,7 +202,8 @@ impl Journal {
         if events.is_empty() {
             return Ok(());
         }
-        let transaction = self.db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(JournalError::sql("written"))?;
+        let transaction =
+            self.db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(JournalError::sql("written"))?;
         let mut hash = head.hash.clone();
         {
             let mut insert = transaction
@@ -250,12 +254,20 @@ impl Journal {
                 return Err(altered(format!("event {number} does not match its hash")));
             }
             let event: Event = serde_json::from_str(&body).map_err(|error| altered(format!("event {number} cannot be read: {error}")))?;
-            let agrees = event.number == number && event.at.to_string() == at && event::kind(&event.fact) == kind && event.fact.step().map(|step| &**step) == step.as_deref();
+            let agrees = event.number == number
+                && event.at.to_string() == at
+                && event::kind(&event.fact) == kind
+                && event.fact.step().map(|step| &**step) == step.as_deref();
             if !agrees {
                 return Err(altered(format!("the columns of event {number} differ from its body")));
             }
             match &mut state {
-                None => state = Some(RunState::new(self.definition(run, &event)?, &event).map_err(|source| JournalError::Illegal { run: run.to_owned(), source })?),
+                None => {
+                    state = Some(
+                        RunState::new(self.definition(run, &event)?, &event)
+                            .map_err(|source| JournalError::Illegal { run: run.to_owned(), source })?,
+                    )
+                }
                 Some(state) => state.apply(&event).map_err(|source| JournalError::Illegal { run: run.to_owned(), source })?,
             }
             events.push(event);
@@ -272,7 +284,12 @@ impl Journal {
             None => return Err(altered("its anchor is missing".to_owned())),
             Some((0, ..)) => 0,
             Some((number, hash, _)) => match hashes.get(number as usize - 1) {
-                None => return Err(altered(format!("the anchor knows {number} events, but the database has only {}: commits were lost, or an older copy was restored", events.len()))),
+                None => {
+                    return Err(altered(format!(
+                        "the anchor knows {number} events, but the database has only {}: commits were lost, or an older copy was restored",
+                        events.len()
+                    )));
+                }
                 Some(found) if *found != hash => return Err(altered(format!("event {number} is not the one that the anchor knows"))),
                 Some(_) => number,
             },
@@ -345,7 +362,8 @@ impl Journal {
 
     /// The files of an attempt.
     pub fn attempt_files(&self, run: &str, runbook: &Runbook, ix: StepIx, direction: Direction, attempt: u32) -> AttemptFiles {
-        let name: String = runbook.step(ix).name().chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).take(60).collect();
+        let name: String =
+            runbook.step(ix).name().chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).take(60).collect();
         let letter = &direction.word()[..1];
         AttemptFiles::new(&self.folder, format!("runs/{run}/logs/{:05}-{name}.{letter}{attempt}", ix.0))
     }

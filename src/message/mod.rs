@@ -148,7 +148,12 @@ fn view(state: &RunState, now: Moment, about: About) -> View {
         .enumerate()
         .map(|(ix, phase)| {
             let total = runbook.steps.iter().filter(|step| step.phase as usize == ix).count();
-            PhaseView { id: phase.id.clone(), title: phase.title.as_ref().map_or_else(|| phase.id.clone(), |text| title(text, state)), done: total - state.phase_left(ix as u32), total }
+            PhaseView {
+                id: phase.id.clone(),
+                title: phase.title.as_ref().map_or_else(|| phase.id.clone(), |text| title(text, state)),
+                done: total - state.phase_left(ix as u32),
+                total,
+            }
         })
         .collect();
     let total = runbook.steps.len();
@@ -205,7 +210,10 @@ fn step_view(state: &RunState, ix: StepIx) -> StepView {
     };
     StepView {
         id: step.id.to_string(),
-        title: step.title.as_ref().map_or_else(|| step.id.to_string(), |text| text.render(&names).unwrap_or_else(|_| text.source().to_owned())),
+        title: step
+            .title
+            .as_ref()
+            .map_or_else(|| step.id.to_string(), |text| text.render(&names).unwrap_or_else(|_| text.source().to_owned())),
         role: step.role.clone().unwrap_or_default(),
         error: failure.map_or_else(String::new, |failure| match failure.kind {
             FailureKind::TimedOut => format!("timed out: {}", failure.message),

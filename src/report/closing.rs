@@ -60,7 +60,8 @@ fn step_block(out: &mut String, state: &RunState, ix: StepIx, now: Moment) {
             }
             Track::InDoubt { attempt, .. } => {
                 let began = state.step(ix).started.map(|at| format!(", begun {} ago", now.since(at))).unwrap_or_default();
-                let _ = writeln!(out, "  {:<10} attempt {attempt} is in doubt{began}: it was running when the executor died", direction.word());
+                let _ =
+                    writeln!(out, "  {:<10} attempt {attempt} is in doubt{began}: it was running when the executor died", direction.word());
                 if let Some(cursor) = state.cursor(ix, direction) {
                     let _ = writeln!(out, "  cursor     {}", printable(cursor));
                 }
@@ -110,7 +111,9 @@ fn next_block(out: &mut String, state: &RunState, stop: &Stop, first: Option<Ste
             ("", format!("switchover rollback {run}")),
             ("", format!("switchover resolve {name} --run {run} --as done --reason '…'")),
         ],
-        Stop::Until { .. } | Stop::Interrupted { .. } => vec![("next", format!("switchover resume {run}   or   switchover rollback {run}"))],
+        Stop::Until { .. } | Stop::Interrupted { .. } => {
+            vec![("next", format!("switchover resume {run}   or   switchover rollback {run}"))]
+        }
     };
     for (word, text) in lines {
         let _ = writeln!(out, "  {word:<10} {text}");

@@ -10,7 +10,7 @@ pub struct Plain;
 
 impl Observer for Plain {
     fn event(&mut self, state: &RunState, event: &Event) {
-        if let Some(line) = line(state, event) {
+        if let Some(line) = line(state, event).filter(|_| !is_end(&event.fact)) {
             eprintln!("{} {line}", event.at.to_utc().format("%H:%M:%S"));
         }
     }
@@ -18,6 +18,11 @@ impl Observer for Plain {
     fn note(&mut self, text: &str) {
         eprintln!("{text}");
     }
+}
+
+/// How a session ends is told by its last words, with what to do next.
+pub fn is_end(fact: &Fact) -> bool {
+    matches!(fact, Fact::RunStopped { .. } | Fact::RunEnded { .. })
 }
 
 /// A fact in words; `None` for one that only a program cares for.
@@ -84,7 +89,13 @@ pub fn line(state: &RunState, event: &Event) -> Option<String> {
                 Verdict::Go => "go",
                 Verdict::NoGo => "no-go",
             };
-            format!("resolved {}{} as {verdict} by {}: {}", way(&resolved.direction), resolved.step, resolved.actor, printable(&resolved.reason))
+            format!(
+                "resolved {}{} as {verdict} by {}: {}",
+                way(&resolved.direction),
+                resolved.step,
+                resolved.actor,
+                printable(&resolved.reason)
+            )
         }
         Fact::CursorSaved { .. } => return None,
         Fact::MessageSent(message) => format!("message  {}", printable(&message.subject)),

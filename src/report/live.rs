@@ -6,7 +6,7 @@ use std::time::Duration;
 use console::style;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use super::line::{line, shorten};
+use super::line::{is_end, line, shorten};
 use crate::message::printable;
 use crate::run::*;
 use crate::runbook::{Direction, StepIx};
@@ -30,7 +30,8 @@ impl Live {
         let step = state.runbook.step(ix);
         let names = names::of_step(state, ix, Direction::Forward);
         let title = step.title.as_ref().and_then(|title| title.render(&names).ok()).unwrap_or_default();
-        let estimate = step.estimate.filter(|_| direction == Direction::Forward).map(|span| format!(" of about {span}")).unwrap_or_default();
+        let estimate =
+            step.estimate.filter(|_| direction == Direction::Forward).map(|span| format!(" of about {span}")).unwrap_or_default();
         let undo = if direction == Direction::Forward { "" } else { "undo " };
         let bar = self.bars.insert_before(&self.overall, ProgressBar::new_spinner());
         bar.set_style(spinner_style());
@@ -64,7 +65,8 @@ impl Observer for Live {
         self.overall.set_length(state.runbook.steps.len() as u64);
         self.overall.set_position((state.runbook.steps.len() - state.unsettled()) as u64);
         let ix = event.fact.step().and_then(|step| state.runbook.find(step));
-        if let (Some(ix), Fact::StepSucceeded(_) | Fact::StepFailed(_) | Fact::StepSkipped { .. } | Fact::StepResolved(_)) = (ix, &event.fact)
+        if let (Some(ix), Fact::StepSucceeded(_) | Fact::StepFailed(_) | Fact::StepSkipped { .. } | Fact::StepResolved(_)) =
+            (ix, &event.fact)
             && let Some(bar) = self.running.remove(&ix)
         {
             bar.finish_and_clear();
@@ -76,7 +78,7 @@ impl Observer for Live {
             }
             return;
         }
-        if let Some(text) = line(state, event) {
+        if let Some(text) = line(state, event).filter(|_| !is_end(&event.fact)) {
             let shown = match &event.fact {
                 Fact::StepFailed(_) => style(text).for_stderr().red(),
                 Fact::StepSucceeded(_) => style(text).for_stderr().green(),

@@ -27,7 +27,11 @@ pub fn plan_text(runbook: &Runbook, names: &dyn Fn(StepIx) -> Json) -> String {
     let critical: HashSet<StepIx> = path.iter().copied().collect();
     let total: Span = runbook.steps.iter().filter_map(|step| step.estimate).sum();
     let unknown = runbook.steps.iter().filter(|step| step.estimate.is_none()).count();
-    let _ = writeln!(out, "estimate    {longest} along the critical path (*), {total} of work, {unknown} of {} steps without an estimate", runbook.steps.len());
+    let _ = writeln!(
+        out,
+        "estimate    {longest} along the critical path (*), {total} of work, {unknown} of {} steps without an estimate",
+        runbook.steps.len()
+    );
     let mut phase = u32::MAX;
     for ix in runbook.ixs() {
         let step = runbook.step(ix);
@@ -52,12 +56,14 @@ fn step_lines(out: &mut String, step: &Step, names: &Json, is_critical: bool) {
         step.downtime.map(|downtime| format!("downtime {}", if downtime == crate::runbook::Downtime::Begins { "begins" } else { "ends" })),
         step.point_of_no_return.then(|| "point of no return".to_owned()),
         step.hold.as_ref().map(|_| "holds".to_owned()),
-        (!step.when.is_empty()).then(|| format!("when {}", step.when.iter().map(|when| when.condition.source()).collect::<Vec<_>>().join(" and "))),
+        (!step.when.is_empty())
+            .then(|| format!("when {}", step.when.iter().map(|when| when.condition.source()).collect::<Vec<_>>().join(" and "))),
     ];
     let marks: Vec<String> = marks.into_iter().flatten().collect();
     let title = step.title.as_ref().map(|title| render(title, names)).unwrap_or_default();
     let star = if is_critical { '*' } else { ' ' };
-    let _ = writeln!(out, " {star} {inside}  {title}{}", if marks.is_empty() { String::new() } else { format!("  [{}]", marks.join(", ")) });
+    let _ =
+        writeln!(out, " {star} {inside}  {title}{}", if marks.is_empty() { String::new() } else { format!("  [{}]", marks.join(", ")) });
     let _ = writeln!(out, "     {:<7} {}", step.act.action.kind(), action(step, names));
     let undo = match &step.undo {
         Undo::Nothing => return,

@@ -29,9 +29,10 @@ pub fn status_text(state: &RunState, now: Moment, holder: Option<&str>) -> Strin
         let total: usize = tally.values().sum();
         let done = total - state.phase_left(ix);
         let word = phase_word(&tally, done, total);
-        let times: (Option<Moment>, Option<Moment>) = runbook.steps.iter().zip(&state.steps).filter(|(step, _)| step.phase == ix).fold((None, None), |(from, to), (_, step)| {
-            (step.started.into_iter().chain(from).min(), step.finished.into_iter().chain(to).max())
-        });
+        let times: (Option<Moment>, Option<Moment>) =
+            runbook.steps.iter().zip(&state.steps).filter(|(step, _)| step.phase == ix).fold((None, None), |(from, to), (_, step)| {
+                (step.started.into_iter().chain(from).min(), step.finished.into_iter().chain(to).max())
+            });
         let took = times.0.map(|from| if done == total { times.1.unwrap_or(from).since(from) } else { now.since(from) });
         let planned: Span = runbook.steps.iter().filter(|step| step.phase == ix).filter_map(|step| step.estimate).sum();
         let took = took.map(|took| took.to_string()).unwrap_or_default();
@@ -42,7 +43,9 @@ pub fn status_text(state: &RunState, now: Moment, holder: Option<&str>) -> Strin
             let open = matches!(step_state.word(), "running" | "waiting" | "failed" | "in doubt" | "retrying" | "stuck" | "undoing");
             if open {
                 let error = Direction::ALL.iter().find_map(|direction| match state.track(at, *direction) {
-                    Track::Failed { failure, .. } | Track::Retrying { failure, .. } => Some(format!(": {}", failure.message.lines().next().unwrap_or_default())),
+                    Track::Failed { failure, .. } | Track::Retrying { failure, .. } => {
+                        Some(format!(": {}", failure.message.lines().next().unwrap_or_default()))
+                    }
                     Track::Running { since, .. } => Some(format!(" for {}", now.since(*since))),
                     _ => None,
                 });

@@ -35,13 +35,24 @@ pub enum Fact {
     /// Always the first: binds the run to its definition, parameters and program.
     RunStarted(RunStarted),
     /// An executor takes the run up again. What was running is in doubt from here; what had failed may begin anew.
-    RunResumed { operator: Person, #[serde(default, skip_serializing_if = "Option::is_none")] until: Option<StepId> },
+    RunResumed {
+        operator: Person,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<StepId>,
+    },
     /// The executor leaves; the run can be resumed.
     RunStopped { because: Stop },
     /// The run is over.
     RunEnded { outcome: Outcome },
     /// From here everything is taken back; nothing goes forward any more.
-    RollbackBegan { #[serde(default, skip_serializing_if = "Option::is_none")] to: Option<StepId>, because: String, actor: Person, #[serde(default, skip_serializing_if = "is_false")] force: bool },
+    RollbackBegan {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<StepId>,
+        because: String,
+        actor: Person,
+        #[serde(default, skip_serializing_if = "is_false")]
+        force: bool,
+    },
     /// The run is given up where it is; only what is held is released.
     CancelBegan { because: String, actor: Person },
     /// An attempt begins. Durable before anything happens outside.
@@ -201,17 +212,29 @@ pub enum StopReason {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "stop", rename_all = "snake_case")]
 pub enum Stop {
-    Failed { steps: Vec<StepId> },
+    Failed {
+        steps: Vec<StepId>,
+    },
     /// Tasks and approvals that nobody has answered.
-    Waiting { steps: Vec<StepId> },
+    Waiting {
+        steps: Vec<StepId>,
+    },
     /// Attempts whose outcome nobody knows.
-    InDoubt { steps: Vec<StepId> },
+    InDoubt {
+        steps: Vec<StepId>,
+    },
     /// An undo or a release failed.
-    Stuck { steps: Vec<StepId> },
+    Stuck {
+        steps: Vec<StepId>,
+    },
     /// The step named with `--until` is done.
-    Until { step: StepId },
+    Until {
+        step: StepId,
+    },
     /// The operator stopped it.
-    Interrupted { signal: i32 },
+    Interrupted {
+        signal: i32,
+    },
 }
 
 /// How a run is over.
@@ -227,10 +250,15 @@ pub enum Outcome {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "why", rename_all = "snake_case")]
 pub enum SkipReason {
-    Condition { condition: String },
+    Condition {
+        condition: String,
+    },
     /// It failed and its `on_failure` is `continue`, or its `for_each` tolerates this many failures.
     Tolerated,
-    Operator { actor: Person, reason: String },
+    Operator {
+        actor: Person,
+        reason: String,
+    },
 }
 
 /// What a probe found.

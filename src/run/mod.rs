@@ -3,9 +3,9 @@
 
 pub mod event;
 pub mod names;
+pub mod observer;
 pub mod planner;
 pub mod retry;
-pub mod observer;
 mod state;
 
 pub use event::*;

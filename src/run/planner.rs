@@ -15,9 +15,13 @@ pub enum Decision {
     /// Look whether an attempt in doubt had its effect.
     Probe(StepIx, Direction),
     /// A failed step asks for everything to be undone.
-    RollBack { because: String },
+    RollBack {
+        because: String,
+    },
     /// Something runs, or a retry is due at that moment.
-    Wait { until: Option<Moment> },
+    Wait {
+        until: Option<Moment>,
+    },
     Stop(Stop),
     End(Outcome),
 }
@@ -100,7 +104,8 @@ fn after_failure(state: &RunState, idle: bool) -> Decision {
     if !idle {
         return Decision::Wait { until: None };
     }
-    let (forward, other): (Vec<(StepIx, Direction)>, Vec<_>) = state.sets.failed.iter().copied().partition(|(_, direction)| *direction == Direction::Forward);
+    let (forward, other): (Vec<(StepIx, Direction)>, Vec<_>) =
+        state.sets.failed.iter().copied().partition(|(_, direction)| *direction == Direction::Forward);
     if !forward.is_empty()
         && let Some(&ix) = state.sets.held.iter().rev().find(|ix| *state.track(**ix, Direction::Release) == Track::Idle)
     {
@@ -163,7 +168,9 @@ fn rolling_back(state: &RunState, now: Moment, limits: Limits, idle: bool) -> De
     }
     match doubt {
         Doubt::Blocked(steps) => Decision::Stop(Stop::InDoubt { steps }),
-        _ if stuck.is_empty() && !state.sets.waiting.is_empty() => Decision::Stop(Stop::Waiting { steps: ids(state, state.sets.waiting.iter().copied()) }),
+        _ if stuck.is_empty() && !state.sets.waiting.is_empty() => {
+            Decision::Stop(Stop::Waiting { steps: ids(state, state.sets.waiting.iter().copied()) })
+        }
         _ => Decision::Stop(Stop::Stuck { steps: ids(state, stuck) }),
     }
 }
@@ -198,7 +205,9 @@ fn settle_doubt(state: &RunState) -> Doubt {
         if direction == Direction::Forward && state.mode != Mode::Forward {
             continue;
         }
-        let (Some(act), Track::InDoubt { probed, .. }) = (state.runbook.step(ix).act(direction), state.track(ix, direction)) else { continue };
+        let (Some(act), Track::InDoubt { probed, .. }) = (state.runbook.step(ix).act(direction), state.track(ix, direction)) else {
+            continue;
+        };
         if act.idempotent || *probed == Some(Probed::NotDone) {
             return Doubt::Act(Decision::Begin(ix, direction));
         }
@@ -242,10 +251,14 @@ fn can_release(state: &RunState, ix: StepIx, now: Moment) -> bool {
 }
 
 fn due_retry(state: &RunState, now: Moment) -> Option<(StepIx, Direction)> {
-    let relevant = |direction: Direction| (direction == Direction::Forward) == (state.mode == Mode::Forward) || direction == Direction::Release;
-    state.sets.retrying.iter().copied().find(|(ix, direction)| {
-        relevant(*direction) && matches!(state.track(*ix, *direction), Track::Retrying { at, .. } if *at <= now)
-    })
+    let relevant =
+        |direction: Direction| (direction == Direction::Forward) == (state.mode == Mode::Forward) || direction == Direction::Release;
+    state
+        .sets
+        .retrying
+        .iter()
+        .copied()
+        .find(|(ix, direction)| relevant(*direction) && matches!(state.track(*ix, *direction), Track::Retrying { at, .. } if *at <= now))
 }
 
 fn next_retry(state: &RunState) -> Option<Moment> {

@@ -26,7 +26,16 @@ mod tests {
 
     fn act(idempotent: bool) -> Act {
         let retry = Retry { attempts: 4, backoff: Span::from_secs(1), max_backoff: Span::from_secs(3), jitter: 0.5 };
-        Act { action: Action::Join, env: Default::default(), timeout: None, retry: Some(retry), idempotent, probe: None, expect: vec![], capture: Default::default() }
+        Act {
+            action: Action::Join,
+            env: Default::default(),
+            timeout: None,
+            retry: Some(retry),
+            idempotent,
+            probe: None,
+            expect: vec![],
+            capture: Default::default(),
+        }
     }
 
     fn failure(kind: FailureKind) -> Failure {
@@ -35,7 +44,8 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_a_limit_and_end() {
-        let pauses: Vec<_> = (1..=4).map(|attempt| pause(&act(true), attempt, &failure(FailureKind::Failed), 1.0).map(Span::as_millis)).collect();
+        let pauses: Vec<_> =
+            (1..=4).map(|attempt| pause(&act(true), attempt, &failure(FailureKind::Failed), 1.0).map(Span::as_millis)).collect();
         assert_eq!(pauses, [Some(1000), Some(2000), Some(3000), None]);
         assert_eq!(pause(&act(true), 1, &failure(FailureKind::Failed), 0.0), Some(Span::from_millis(500)));
     }

@@ -30,15 +30,34 @@ pub enum Mode {
 pub enum Track {
     #[default]
     Idle,
-    Running { attempt: u32, since: Moment, stopping: Option<StopReason> },
+    Running {
+        attempt: u32,
+        since: Moment,
+        stopping: Option<StopReason>,
+    },
     /// A person is asked.
-    Waiting { attempt: u32, since: Moment },
+    Waiting {
+        attempt: u32,
+        since: Moment,
+    },
     /// Nobody knows how the attempt ended.
-    InDoubt { attempt: u32, probed: Option<Probed> },
-    Retrying { attempt: u32, at: Moment, failure: Failure },
-    Failed { attempt: u32, failure: Failure },
+    InDoubt {
+        attempt: u32,
+        probed: Option<Probed>,
+    },
+    Retrying {
+        attempt: u32,
+        at: Moment,
+        failure: Failure,
+    },
+    Failed {
+        attempt: u32,
+        failure: Failure,
+    },
     Done,
-    Skipped { because: SkipReason },
+    Skipped {
+        because: SkipReason,
+    },
     /// There was nothing to undo.
     Passed,
 }
@@ -136,7 +155,8 @@ impl RunState {
         if first.number != 1 {
             return Err(illegal(first, "the first event has the number 1"));
         }
-        let steps: Vec<StepState> = runbook.steps.iter().map(|step| StepState { unmet: step.needs.len() as u32, ..StepState::default() }).collect();
+        let steps: Vec<StepState> =
+            runbook.steps.iter().map(|step| StepState { unmet: step.needs.len() as u32, ..StepState::default() }).collect();
         let ready = runbook.ixs().filter(|ix| runbook.step(*ix).needs.is_empty()).collect();
         let mut phase_left = vec![0; runbook.phases.len()];
         for step in &runbook.steps {
@@ -187,7 +207,9 @@ impl RunState {
         if self.ended.is_some() && !matches!(event.fact, Fact::MessageSent(_)) && !(is_rollback && self.ended == Some(Outcome::Finished)) {
             return Err("the run is over".into());
         }
-        if self.stopped.is_some() && matches!(event.fact, Fact::StepStarted(_) | Fact::StepSucceeded(_) | Fact::StepFailed(_) | Fact::StepProbed { .. }) {
+        if self.stopped.is_some()
+            && matches!(event.fact, Fact::StepStarted(_) | Fact::StepSucceeded(_) | Fact::StepFailed(_) | Fact::StepProbed { .. })
+        {
             return Err("the executor had left and the run was not resumed".into());
         }
         match &event.fact {
@@ -308,7 +330,9 @@ impl RunState {
         let (running, stopping) = match self.track(ix, direction) {
             Track::Running { attempt, stopping, .. } => (*attempt, *stopping),
             // Rendering can fail before anything has begun.
-            Track::Idle | Track::Retrying { .. } | Track::InDoubt { .. } if failed.failure.kind == FailureKind::BeforeEffect => (attempt, None),
+            Track::Idle | Track::Retrying { .. } | Track::InDoubt { .. } if failed.failure.kind == FailureKind::BeforeEffect => {
+                (attempt, None)
+            }
             other => return Err(format!("it is {}", other.word())),
         };
         need(running == attempt, "another attempt is running")?;
@@ -344,7 +368,9 @@ impl RunState {
         let legal = match because {
             SkipReason::Condition { .. } => *track == Track::Idle && self.step(ix).unmet == 0,
             SkipReason::Tolerated => matches!(track, Track::Failed { .. }),
-            SkipReason::Operator { .. } => matches!(track, Track::Idle | Track::Failed { .. } | Track::InDoubt { .. } | Track::Waiting { .. } | Track::Retrying { .. }),
+            SkipReason::Operator { .. } => {
+                matches!(track, Track::Idle | Track::Failed { .. } | Track::InDoubt { .. } | Track::Waiting { .. } | Track::Retrying { .. })
+            }
         };
         need(legal, &format!("it is {}", track.word()))?;
         if matches!(track, Track::Waiting { .. }) {
@@ -447,7 +473,9 @@ impl RunState {
         let Some(rollback) = &mut self.rollback else { return };
         let mut clear = vec![ix];
         while let Some(at) = clear.pop() {
-            if rollback.targets[at.0 as usize] && !matches!(self.steps[at.0 as usize].tracks[Direction::Undo as usize], Track::Done | Track::Passed) {
+            if rollback.targets[at.0 as usize]
+                && !matches!(self.steps[at.0 as usize].tracks[Direction::Undo as usize], Track::Done | Track::Passed)
+            {
                 rollback.ready.insert(at);
                 continue;
             }

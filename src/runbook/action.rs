@@ -42,7 +42,10 @@ pub struct Run<T> {
 #[serde(rename_all = "snake_case")]
 pub enum Command<T> {
     /// The shell and its options, and the script as the last argument. Never templated.
-    Script { shell: Vec<String>, script: String },
+    Script {
+        shell: Vec<String>,
+        script: String,
+    },
     Arguments(Vec<T>),
 }
 
@@ -238,7 +241,9 @@ impl Action<Text> {
                     None => None,
                 },
                 tls: match &http.tls {
-                    Some(tls) => Some(Tls { ca: optional(&tls.ca, values)?, cert: optional(&tls.cert, values)?, key: optional(&tls.key, values)? }),
+                    Some(tls) => {
+                        Some(Tls { ca: optional(&tls.ca, values)?, cert: optional(&tls.cert, values)?, key: optional(&tls.key, values)? })
+                    }
                     None => None,
                 },
             }),
@@ -336,7 +341,9 @@ impl Argument<Text> {
         Ok(match self {
             Argument::Plain(json) => json.clone(),
             Argument::Text(text) => match text.single_reference() {
-                Some(path) => look_up(values, &path).ok_or_else(|| TextError(format!("`{}` has no value at this point", path.join("."))))?.clone(),
+                Some(path) => {
+                    look_up(values, &path).ok_or_else(|| TextError(format!("`{}` has no value at this point", path.join("."))))?.clone()
+                }
                 None => Json::String(text.render(values)?),
             },
             Argument::List(items) => Json::Array(items.iter().map(|item| item.value(values)).collect::<Result<_, _>>()?),
@@ -396,7 +403,10 @@ pub fn in_words(action: &Action<Text>, values: &Json) -> String {
         Ok(rendered) => rendered.in_words(),
         Err(_) => match action {
             Action::Run(Run { command: Command::Script { script, .. }, .. }) => script.trim_end().to_owned(),
-            _ => format!("{} (its values are known only later)", action.texts().iter().map(|text| text.source()).collect::<Vec<_>>().join(" ")),
+            _ => format!(
+                "{} (its values are known only later)",
+                action.texts().iter().map(|text| text.source()).collect::<Vec<_>>().join(" ")
+            ),
         },
     }
 }
@@ -412,7 +422,9 @@ impl Action<String> {
             Action::Sql(sql) => format!("on {}: {}", sql.database, sql.text.trim_end()),
             Action::Http(http) => format!("{} {}", http.method.word(), http.url),
             Action::Wait(Wait::For(time)) => format!("wait for {time}"),
-            Action::Wait(Wait::Until { until, every, stable, .. }) => format!("wait until {} ({stable} in a row, every {every})", until.source()),
+            Action::Wait(Wait::Until { until, every, stable, .. }) => {
+                format!("wait until {} ({stable} in a row, every {every})", until.source())
+            }
             Action::Notify(notify) => match &notify.content {
                 Content::Template(name) => format!("send the message {name}"),
                 Content::Words { subject, .. } => format!("send a message: {subject}"),

@@ -30,7 +30,9 @@ impl Condition {
         if let Some(depth) = comprehension_depth(program.expression())
             && depth > 1
         {
-            return Err(ConditionError("a macro such as all, exists, map or filter inside another one is not allowed: its cost has no bound".into()));
+            return Err(ConditionError(
+                "a macro such as all, exists, map or filter inside another one is not allowed: its cost has no bound".into(),
+            ));
         }
         Ok(Condition(source.to_owned()))
     }
@@ -115,7 +117,9 @@ fn to_cel(value: &Json) -> cel::Value {
         },
         Json::String(value) => value.as_str().into(),
         Json::Array(items) => items.iter().map(to_cel).collect::<Vec<_>>().into(),
-        Json::Object(fields) => fields.iter().map(|(name, value)| (name.clone(), to_cel(value))).collect::<std::collections::HashMap<_, _>>().into(),
+        Json::Object(fields) => {
+            fields.iter().map(|(name, value)| (name.clone(), to_cel(value))).collect::<std::collections::HashMap<_, _>>().into()
+        }
     }
 }
 
@@ -207,7 +211,9 @@ mod tests {
     #[test]
     fn values_keep_their_types() {
         let values = json!({"rows": [["on", 3]], "n": 2, "x": 1.5, "m": {"a-b": "c"}});
-        for source in ["rows[0][0] == \"on\"", "rows[0][1] == 3", "n + 1 == 3", "x > 1.0", "m[\"a-b\"] == 'c'", "rows.all(r, r[1] > 2)", "!has(m.zz)"] {
+        for source in
+            ["rows[0][0] == \"on\"", "rows[0][1] == 3", "n + 1 == 3", "x > 1.0", "m[\"a-b\"] == 'c'", "rows.all(r, r[1] > 2)", "!has(m.zz)"]
+        {
             assert!(Condition::compile(source).unwrap().holds(&values).unwrap(), "{source}");
         }
         assert!(Condition::compile("\"prod\" > 3").unwrap().holds(&values).is_err());
@@ -227,7 +233,7 @@ mod tests {
         assert!(Condition::compile(&vec!["1"; 2000].join("+")).is_err());
         assert!(Condition::compile(&"(".repeat(600)).is_err());
         assert!(Condition::compile(&"!".repeat(600)).is_err());
-        assert!(Condition::compile(&format!("[1{}", ",1].map(a,[1].map(b,b))".repeat(1))).is_err());
+        assert!(Condition::compile("[1].map(a, [1].map(b, b))").is_err());
         assert!(Condition::compile(&["1"; 500].join("+")).is_ok());
         assert!(Condition::compile("1 +").unwrap_err().0.starts_with("bad condition"));
     }

@@ -5,9 +5,9 @@ use indexmap::IndexMap;
 use super::action::*;
 use super::model::{Act, Probe, Retry, Undo};
 use super::parameter::Kind;
+use super::problem::{Place, Problem, suggest};
 use super::raw::*;
 use super::source::Mark;
-use super::problem::{Place, Problem, suggest};
 use super::{Condition, Span, Text};
 
 const ACTIONS: &str = "run, sql, http, wait, notify, task, approve or runbook";
@@ -142,11 +142,15 @@ impl Converter<'_> {
     fn run(&mut self, raw: &RawRun, below: &[&str]) -> Option<Run<Text>> {
         let default_shell = || vec!["/bin/sh".to_owned(), "-euc".to_owned()];
         Some(match raw {
-            RawRun::Script(script) => Run { command: Command::Script { shell: default_shell(), script: script.clone() }, cwd: None, stdin: None },
+            RawRun::Script(script) => {
+                Run { command: Command::Script { shell: default_shell(), script: script.clone() }, cwd: None, stdin: None }
+            }
             RawRun::Arguments(list) => Run { command: self.arguments(list, below)?, cwd: None, stdin: None },
             RawRun::Map(map) => {
                 let command = match (&map.script, &map.command) {
-                    (Some(script), None) => Command::Script { shell: map.shell.clone().unwrap_or_else(default_shell), script: script.clone() },
+                    (Some(script), None) => {
+                        Command::Script { shell: map.shell.clone().unwrap_or_else(default_shell), script: script.clone() }
+                    }
                     (None, Some(list)) => self.arguments(list, below)?,
                     _ => {
                         self.report(below, "run", "exactly one of script and command belongs here".into(), None);
@@ -196,7 +200,11 @@ impl Converter<'_> {
                 return None;
             }
         };
-        let tls = raw.tls.as_ref().map(|tls| Tls { ca: tls.ca.as_deref().map(text), cert: tls.cert.as_deref().map(text), key: tls.key.as_deref().map(text) });
+        let tls = raw.tls.as_ref().map(|tls| Tls {
+            ca: tls.ca.as_deref().map(text),
+            cert: tls.cert.as_deref().map(text),
+            key: tls.key.as_deref().map(text),
+        });
         Some(Http { method: raw.method, url: text(&raw.url), headers: self.values(&raw.headers, below, "http"), body, tls })
     }
 
@@ -251,7 +259,8 @@ impl Converter<'_> {
                 RawValue::Number(value) => Value::Text(text(&value.to_string())),
                 RawValue::Secret(used) => {
                     if !self.secrets.contains(&used.secret.as_str()) {
-                        let help = suggest(&used.secret, self.secrets.iter().copied()).or_else(|| Some("declare it under `secrets`".into()));
+                        let help =
+                            suggest(&used.secret, self.secrets.iter().copied()).or_else(|| Some("declare it under `secrets`".into()));
                         self.report(below, key, format!("the secret `{}` is not declared", used.secret), help);
                     }
                     Value::Secret { name: used.secret.clone(), prefix: used.prefix.clone() }

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use indexmap::IndexMap;
 use serde_json::Value as Json;
 
+use super::Condition;
 use super::action::{Action, Argument};
 use super::convert::{Converter, span, text};
 use super::graph::{Graph, Node};
@@ -18,7 +19,6 @@ use super::problem::{Place, Problem, suggest};
 use super::raw::*;
 use super::schema::{Code, Expression, id_error};
 use super::source::Mark;
-use super::Condition;
 
 /// Names in scope that are not parameters.
 pub const RESERVED: &[&str] = &["steps", "run", "item", "key", "outputs", "attempt", "true", "false", "null", "in"];
@@ -27,7 +27,17 @@ const MAX_STEPS: usize = 250_000;
 
 /// Expands the top file. `None` if a problem made it impossible; the problems are in `loading`.
 pub fn expand(loading: &mut Loading, file: &Rc<File>, parameters: IndexMap<String, Parameter>) -> Option<Runbook> {
-    let mut builder = Builder { loading, graph: Graph::default(), steps: Vec::new(), scopes: Vec::new(), groups: Vec::new(), phases: Vec::new(), uses: Vec::new(), holds: Vec::new(), stack: Vec::new() };
+    let mut builder = Builder {
+        loading,
+        graph: Graph::default(),
+        steps: Vec::new(),
+        scopes: Vec::new(),
+        groups: Vec::new(),
+        phases: Vec::new(),
+        uses: Vec::new(),
+        holds: Vec::new(),
+        stack: Vec::new(),
+    };
     let scope = builder.scope(file, None, parameters, Vec::new(), None);
     let entry = builder.graph.barrier("the start");
     builder.file(file, Place::default(), Around { prefix: String::new(), scope, phase: None, entry, when: Vec::new() });
@@ -78,7 +88,14 @@ impl Builder<'_, '_, '_> {
         self.loading.report(place, message, help);
     }
 
-    fn scope(&mut self, file: &File, parent: Option<u32>, parameters: IndexMap<String, Parameter>, reads: Vec<Read>, item: Option<Item>) -> u32 {
+    fn scope(
+        &mut self,
+        file: &File,
+        parent: Option<u32>,
+        parameters: IndexMap<String, Parameter>,
+        reads: Vec<Read>,
+        item: Option<Item>,
+    ) -> u32 {
         let secrets = self.secrets(file);
         let mut problems = Vec::new();
         let names = file.raw.secrets.keys().map(String::as_str).collect();
@@ -159,7 +176,9 @@ impl Builder<'_, '_, '_> {
 
     fn top_phase(&mut self, file: &File, id: &str, phase: &RawPhase, place: Place) -> u32 {
         let mut messages = IndexMap::new();
-        for (occasion, name) in [("start", &phase.messages.start), ("success", &phase.messages.success), ("failure", &phase.messages.failure)] {
+        for (occasion, name) in
+            [("start", &phase.messages.start), ("success", &phase.messages.success), ("failure", &phase.messages.failure)]
+        {
             if let Some(name) = name {
                 self.loading.template(name, place);
                 messages.insert(occasion.to_owned(), name.clone());
@@ -186,7 +205,16 @@ impl Builder<'_, '_, '_> {
         self.groups.push(Group { id: path.as_str().into(), max_parallel, max_failures });
         let (entry, exit) = (self.graph.barrier(&path), self.graph.barrier(&path));
         self.graph.need(exit, entry);
-        let mut all = Local { entry, exit, source: Source::Copies(IndexMap::new()), place: at.place, phase: at.number, steps: Vec::new(), kind: "run", nested: None };
+        let mut all = Local {
+            entry,
+            exit,
+            source: Source::Copies(IndexMap::new()),
+            place: at.place,
+            phase: at.number,
+            steps: Vec::new(),
+            kind: "run",
+            nested: None,
+        };
         for item in items {
             let key = item.key.clone();
             let one = self.copy(at, raw, around, &format!("{path}[{key}]"), Some(item), Some(group))?;
@@ -206,13 +234,23 @@ impl Builder<'_, '_, '_> {
     fn copy(&mut self, at: &At, raw: &RawStep, around: &Around, path: &str, item: Option<Item>, group: Option<u32>) -> Option<Local> {
         let mut when = around.when.clone();
         if let Some(source) = &raw.when {
-            when.push(When { scope: around.scope, item: item.clone(), reads: Vec::new(), condition: Condition::compile(source).unwrap_or_default() });
+            when.push(When {
+                scope: around.scope,
+                item: item.clone(),
+                reads: Vec::new(),
+                condition: Condition::compile(source).unwrap_or_default(),
+            });
         }
         match &raw.runbook {
             Some(nested) => self.nested(at, raw, nested, around, path, item, group, when),
             None => {
                 let mut problems = Vec::new();
-                let mut converter = Converter { mark: at.mark, place: at.place, secrets: at.file.raw.secrets.keys().map(String::as_str).collect(), problems: &mut problems };
+                let mut converter = Converter {
+                    mark: at.mark,
+                    place: at.place,
+                    secrets: at.file.raw.secrets.keys().map(String::as_str).collect(),
+                    problems: &mut problems,
+                };
                 let act = converter.act(&raw.act, &[], &IndexMap::new());
                 let undo = act.as_ref().map(|act| converter.undo(raw.undo.as_ref(), act)).unwrap_or_default();
                 let hold = match (&raw.hold, &act) {
@@ -232,7 +270,16 @@ impl Builder<'_, '_, '_> {
                 // The point up to which it holds is a name, resolved in the second pass.
                 let hold = hold.map(|release| Hold { until: StepIx(ix as u32), release: Box::new(release) });
                 self.steps.push(Step { item, group, when, undo, hold, ..self.plain(at, raw, around.scope, path, act) });
-                Some(Local { entry: node, exit: node, source: Source::Step(StepIx(ix as u32)), place: at.place, phase: at.number, steps: vec![ix], kind, nested: None })
+                Some(Local {
+                    entry: node,
+                    exit: node,
+                    source: Source::Step(StepIx(ix as u32)),
+                    place: at.place,
+                    phase: at.number,
+                    steps: vec![ix],
+                    kind,
+                    nested: None,
+                })
             }
         }
     }
@@ -264,7 +311,17 @@ impl Builder<'_, '_, '_> {
     }
 
     #[expect(clippy::too_many_arguments, reason = "one call site; a struct would only rename them")]
-    fn nested(&mut self, at: &At, raw: &RawStep, nested: &RawNested, around: &Around, path: &str, item: Option<Item>, group: Option<u32>, when: Vec<When>) -> Option<Local> {
+    fn nested(
+        &mut self,
+        at: &At,
+        raw: &RawStep,
+        nested: &RawNested,
+        around: &Around,
+        path: &str,
+        item: Option<Item>,
+        group: Option<u32>,
+        when: Vec<When>,
+    ) -> Option<Local> {
         const ALLOWED: &[&str] = &["title", "description", "role", "needs", "when", "for_each", "estimate", "hints", "capture", "runbook"];
         for (key, place, _) in at.mark.entries() {
             if !ALLOWED.contains(&key.as_str()) {
@@ -291,7 +348,16 @@ impl Builder<'_, '_, '_> {
         self.graph.need(node, entry);
         self.graph.need(node, inner_exit);
         let capture = raw.act.capture.iter().map(|(name, source)| (name.clone(), Condition::compile(source).unwrap_or_default())).collect();
-        let act = Act { action: Action::Join, env: IndexMap::new(), timeout: None, retry: None, idempotent: true, probe: None, expect: Vec::new(), capture };
+        let act = Act {
+            action: Action::Join,
+            env: IndexMap::new(),
+            timeout: None,
+            retry: None,
+            idempotent: true,
+            probe: None,
+            expect: Vec::new(),
+            capture,
+        };
         let mut step = self.plain(at, raw, scope, path, act);
         // Its title belongs to the scope outside, its outputs to the one inside: the title is rendered now.
         step.title = step.title.and_then(|title| title.render(&known).ok()).map(|title| text(&title));
@@ -299,7 +365,16 @@ impl Builder<'_, '_, '_> {
         step.when = when;
         step.group = group;
         self.steps.push(step);
-        Some(Local { entry, exit: node, source: Source::Step(StepIx(ix as u32)), place: at.place, phase: at.number, steps: vec![ix], kind: "runbook", nested: Some(locals) })
+        Some(Local {
+            entry,
+            exit: node,
+            source: Source::Step(StepIx(ix as u32)),
+            place: at.place,
+            phase: at.number,
+            steps: vec![ix],
+            kind: "runbook",
+            nested: Some(locals),
+        })
     }
 
     /// The names of a scope whose values are known before the run.
@@ -371,8 +446,15 @@ impl Builder<'_, '_, '_> {
                         match file.raw.phases.get_index_of(need) {
                             Some(other) => self.graph.need(start, bounds[other].1),
                             None => {
-                                let place = mark.and_then(|mark| mark.get("needs")).and_then(|list| list.items().get(index)).map_or(file.mark.place, |item| item.place);
-                                self.report(place, format!("there is no phase `{need}`"), suggest(need, file.raw.phases.keys().map(String::as_str)));
+                                let place = mark
+                                    .and_then(|mark| mark.get("needs"))
+                                    .and_then(|list| list.items().get(index))
+                                    .map_or(file.mark.place, |item| item.place);
+                                self.report(
+                                    place,
+                                    format!("there is no phase `{need}`"),
+                                    suggest(need, file.raw.phases.keys().map(String::as_str)),
+                                );
                             }
                         }
                     }
@@ -401,8 +483,17 @@ impl Builder<'_, '_, '_> {
                                     }
                                 }
                                 None => {
-                                    let place = mark.and_then(|mark| mark.get("steps")).and_then(|mark| mark.get(name)).and_then(|mark| mark.get("needs")).and_then(|list| list.items().get(at)).map_or(local.place, |item| item.place);
-                                    self.report(place, format!("there is no step `{need}`"), suggest(need, locals.keys().map(String::as_str)));
+                                    let place = mark
+                                        .and_then(|mark| mark.get("steps"))
+                                        .and_then(|mark| mark.get(name))
+                                        .and_then(|mark| mark.get("needs"))
+                                        .and_then(|list| list.items().get(at))
+                                        .map_or(local.place, |item| item.place);
+                                    self.report(
+                                        place,
+                                        format!("there is no step `{need}`"),
+                                        suggest(need, locals.keys().map(String::as_str)),
+                                    );
                                 }
                             }
                         }
@@ -426,7 +517,11 @@ impl Builder<'_, '_, '_> {
         let parameters = self.parameter_shapes(scope);
         let steps = Shape::Object(locals.keys().map(|name| (name.clone(), Shape::Any)).collect());
         for (name, local) in locals {
-            let Some(hold) = file.raw.phases.get_index(local.phase).and_then(|(_, phase)| phase.steps.get(name)).and_then(|raw| raw.hold.as_ref()) else { continue };
+            let Some(hold) =
+                file.raw.phases.get_index(local.phase).and_then(|(_, phase)| phase.steps.get(name)).and_then(|raw| raw.hold.as_ref())
+            else {
+                continue;
+            };
             match locals.get(&hold.until).map(|until| &until.source) {
                 Some(Source::Step(until)) => {
                     for &ix in &local.steps {
@@ -436,8 +531,14 @@ impl Builder<'_, '_, '_> {
                         self.holds.push((ix, local.place));
                     }
                 }
-                Some(Source::Copies(_)) => self.report(local.place, format!("`{}` is repeated by for_each: hold until a step that stands once", hold.until), None),
-                None => self.report(local.place, format!("hold: there is no step `{}`", hold.until), suggest(&hold.until, locals.keys().map(String::as_str))),
+                Some(Source::Copies(_)) => {
+                    self.report(local.place, format!("`{}` is repeated by for_each: hold until a step that stands once", hold.until), None)
+                }
+                None => self.report(
+                    local.place,
+                    format!("hold: there is no step `{}`", hold.until),
+                    suggest(&hold.until, locals.keys().map(String::as_str)),
+                ),
             }
         }
         for expression in &file.expressions {
@@ -577,8 +678,16 @@ impl Builder<'_, '_, '_> {
         let order = match self.graph.order(label) {
             Ok(order) => order,
             Err(cycle) => {
-                let place = Place { line: self.steps.iter().find(|step| *step.id == *cycle[0]).map_or(1, |step| step.line), column: 1, ..file.mark.place };
-                self.loading.problems.push(Problem::new(place, format!("these steps wait for each other: {}", cycle.join(" → ")), Some("remove one of the `needs`".into())));
+                let place = Place {
+                    line: self.steps.iter().find(|step| *step.id == *cycle[0]).map_or(1, |step| step.line),
+                    column: 1,
+                    ..file.mark.place
+                };
+                self.loading.problems.push(Problem::new(
+                    place,
+                    format!("these steps wait for each other: {}", cycle.join(" → ")),
+                    Some("remove one of the `needs`".into()),
+                ));
                 return None;
             }
         };
@@ -637,7 +746,13 @@ impl Builder<'_, '_, '_> {
 }
 
 /// Outputs are read only from steps that are certainly done; a hold ends after it begins; downtime ends.
-fn check_order(runbook: &Runbook, place_of: &[StepIx], uses: &[(usize, Vec<StepIx>, String, Place)], holds: &[(usize, Place)], problems: &mut Vec<Problem>) {
+fn check_order(
+    runbook: &Runbook,
+    place_of: &[StepIx],
+    uses: &[(usize, Vec<StepIx>, String, Place)],
+    holds: &[(usize, Place)],
+    problems: &mut Vec<Problem>,
+) {
     let mut below: HashMap<StepIx, Vec<bool>> = HashMap::new();
     for (user, targets, name, place) in uses {
         let user = place_of[*user];
@@ -665,7 +780,11 @@ fn check_order(runbook: &Runbook, place_of: &[StepIx], uses: &[(usize, Vec<StepI
     let marks = |mark: Downtime| runbook.steps.iter().find(|step| step.downtime == Some(mark));
     if let (Some(begins), None) = (marks(Downtime::Begins), marks(Downtime::Ends)) {
         let place = Place { file: 0, line: begins.line, column: 1, length: 0 };
-        problems.push(Problem::new(place, "downtime begins here and never ends", Some("mark the step after which production is back with `downtime: ends`".into())));
+        problems.push(Problem::new(
+            place,
+            "downtime begins here and never ends",
+            Some("mark the step after which production is back with `downtime: ends`".into()),
+        ));
     }
 }
 
@@ -746,4 +865,3 @@ fn result_shape(kind: &str) -> Vec<(String, Shape)> {
         _ => Vec::new(),
     }
 }
-

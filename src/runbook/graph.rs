@@ -66,7 +66,8 @@ impl Graph {
             Kind::Barrier(_) => (0, node),
             Kind::Step(number) => (1, *number),
         };
-        let mut free: BinaryHeap<Reverse<((u8, usize), usize)>> = (0..count).filter(|node| waits[*node] == 0).map(|node| Reverse((rank(node), node))).collect();
+        let mut free: BinaryHeap<Reverse<((u8, usize), usize)>> =
+            (0..count).filter(|node| waits[*node] == 0).map(|node| Reverse((rank(node), node))).collect();
         let mut order = Vec::with_capacity(count);
         while let Some(Reverse((_, node))) = free.pop() {
             order.push(node);
@@ -126,7 +127,10 @@ impl Graph {
         };
         let mut names: Vec<String> = path[from..].iter().filter_map(name).collect();
         if names.is_empty() {
-            names = path[from..].iter().map(|node| if let Kind::Barrier(name) = &self.nodes[*node] { format!("phase {name}") } else { String::new() }).collect();
+            names = path[from..]
+                .iter()
+                .map(|node| if let Kind::Barrier(name) = &self.nodes[*node] { format!("phase {name}") } else { String::new() })
+                .collect();
         }
         names.dedup();
         // From the one that waits to the one waited for, as people read `needs`.

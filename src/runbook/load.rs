@@ -141,7 +141,13 @@ impl Loading<'_, '_> {
         self.problems.extend(twice);
         self.problems.extend(checked.problems);
         match serde_yaml::from_value::<RawRunbook>(value) {
-            Ok(raw) => Some(File { name: path.display().to_string().into(), path: path.to_owned(), raw, mark: root, expressions: checked.expressions }),
+            Ok(raw) => Some(File {
+                name: path.display().to_string().into(),
+                path: path.to_owned(),
+                raw,
+                mark: root,
+                expressions: checked.expressions,
+            }),
             // A wrong type was told already, with its place; other problems do not keep the rest from being checked too.
             Err(_) if !sound => None,
             Err(error) => {
@@ -167,12 +173,13 @@ impl Loading<'_, '_> {
     /// The parameters of the top runbook: defaults, then the environment, then what was given.
     fn top_parameters(&mut self, file: &File) -> IndexMap<String, Parameter> {
         let whole = file.mark.key("parameters").unwrap_or(file.mark.place);
+        // A value from an environment is the author's and may be a template; one from the operator is data, whatever stands in it.
+        let mut authored: IndexMap<String, Json> = IndexMap::new();
         let mut given: IndexMap<String, (Given, String)> = IndexMap::new();
         if let Some(name) = self.input.environment {
             match file.raw.environments.get(name) {
                 Some(values) => {
-                    let origin = format!("environment {name}");
-                    given.extend(values.iter().map(|(key, value)| (key.clone(), (Given::Json(value.clone()), origin.clone()))));
+                    authored.extend(values.clone());
                 }
                 None => {
                     let help = suggest(name, file.raw.environments.keys().map(String::as_str));
@@ -196,8 +203,8 @@ impl Loading<'_, '_> {
         }
         self.parameters(file, |kind, name, known| match given.get(name) {
             Some((Given::Text(text), origin)) => Some(kind.parse(text).map_err(|error| format!("{origin}: {error}"))),
-            Some((Given::Json(json), origin)) => Some(static_value(kind, json, known).map_err(|error| format!("{origin}: {error}"))),
-            None => None,
+            Some((Given::Json(json), origin)) => Some(kind.check(json).map_err(|error| format!("{origin}: {error}"))),
+            None => authored.get(name).map(|value| static_value(kind, value, known).map_err(|error| format!("environment: {error}"))),
         })
     }
 
@@ -235,7 +242,13 @@ impl Loading<'_, '_> {
     }
 
     /// The parameters of a nested runbook: its arguments, rendered now if they are known now.
-    pub fn arguments(&mut self, file: &File, place: Place, arguments: &IndexMap<String, Json>, known_outside: &Json) -> IndexMap<String, Parameter> {
+    pub fn arguments(
+        &mut self,
+        file: &File,
+        place: Place,
+        arguments: &IndexMap<String, Json>,
+        known_outside: &Json,
+    ) -> IndexMap<String, Parameter> {
         for key in arguments.keys().filter(|key| !file.raw.parameters.contains_key(*key)) {
             let help = suggest(key, file.raw.parameters.keys().map(String::as_str));
             self.report(place, format!("`{}` has no parameter `{key}`", file.raw.runbook), help);
@@ -264,7 +277,8 @@ impl Loading<'_, '_> {
     }
 
     fn check_parameter_name(&mut self, name: &str, place: Place) {
-        let identifier = name.starts_with(|c: char| c.is_ascii_lowercase()) && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+        let identifier = name.starts_with(|c: char| c.is_ascii_lowercase())
+            && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
         if !identifier {
             let help = Some(format!("write `{}`", name.to_lowercase().replace(|c: char| !c.is_ascii_alphanumeric(), "_")));
             self.report(place, format!("`{name}` cannot be a parameter's name: use lower-case letters, digits and `_`"), help);
@@ -279,7 +293,11 @@ impl Loading<'_, '_> {
             return;
         }
         let Some(source) = (self.input.template)(name) else {
-            self.report(place, format!("there is no template `{name}`"), Some(format!("write templates/{name}.txt beside the runbook, its first line `Subject: …`")));
+            self.report(
+                place,
+                format!("there is no template `{name}`"),
+                Some(format!("write templates/{name}.txt beside the runbook, its first line `Subject: …`")),
+            );
             return;
         };
         let Some((subject, body)) = source.strip_prefix("Subject:").and_then(|rest| rest.split_once('\n')) else {
@@ -313,7 +331,9 @@ fn static_value(kind: &Kind, json: &Json, known: &Json) -> Result<Json, String> 
 /// A rendered text for a parameter of another kind is read as that kind.
 pub fn coerce(kind: &Kind, value: Json) -> Result<Json, String> {
     match (&value, kind.kind) {
-        (Json::String(text), super::raw::ParameterKind::String | super::raw::ParameterKind::Duration) => kind.check(&Json::String(text.clone())),
+        (Json::String(text), super::raw::ParameterKind::String | super::raw::ParameterKind::Duration) => {
+            kind.check(&Json::String(text.clone()))
+        }
         (Json::String(text), _) => kind.parse(text),
         _ => kind.check(&value),
     }

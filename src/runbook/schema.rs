@@ -222,7 +222,10 @@ impl<'a> Walk<'a> {
     }
 
     fn range(&mut self, schema: &Json, number: f64, place: Place) {
-        for (key, ok, word) in [("minimum", number >= bound(schema, "minimum", f64::MIN), "least"), ("maximum", number <= bound(schema, "maximum", f64::MAX), "most")] {
+        for (key, ok, word) in [
+            ("minimum", number >= bound(schema, "minimum", f64::MIN), "least"),
+            ("maximum", number <= bound(schema, "maximum", f64::MAX), "most"),
+        ] {
             if !ok {
                 self.found.push(Problem::new(place, format!("{number} is out of range: at {word} {}", bound(schema, key, 0.0)), None));
             }
@@ -302,7 +305,11 @@ fn fits(schema: &Json, value: &Yaml) -> bool {
     let kinds = kinds(schema);
     kinds.is_empty()
         || kinds.iter().any(|kind| match (*kind, value) {
-            ("string", Yaml::String(_)) | ("boolean", Yaml::Bool(_)) | ("array", Yaml::Sequence(_)) | ("object", Yaml::Mapping(_)) | ("number", Yaml::Number(_)) => true,
+            ("string", Yaml::String(_))
+            | ("boolean", Yaml::Bool(_))
+            | ("array", Yaml::Sequence(_))
+            | ("object", Yaml::Mapping(_))
+            | ("number", Yaml::Number(_)) => true,
             ("integer", Yaml::Number(number)) => number.is_i64() || number.is_u64(),
             _ => false,
         })

@@ -85,8 +85,9 @@ impl Source {
     /// UTF-8, duplicate keys, tags, several documents, and whatever goes over the limits above.
     pub fn read(file: usize, name: &str, bytes: Vec<u8>) -> Result<(Source, serde_yaml::Value), Problems> {
         let nowhere = Place { file: file as u32, line: 1, column: 1, length: 0 };
-        let refuse = |place: Place, text: &str, message: String, help: Option<String>| {
-            Problems { names: vec![(name.to_owned(), text.to_owned())], list: vec![Problem::new(place, message, help)] }
+        let refuse = |place: Place, text: &str, message: String, help: Option<String>| Problems {
+            names: vec![(name.to_owned(), text.to_owned())],
+            list: vec![Problem::new(place, message, help)],
         };
         if bytes.len() > MAX_BYTES {
             return Err(refuse(nowhere, "", format!("the file has {} bytes, more than the {MAX_BYTES} that are read", bytes.len()), None));
@@ -180,7 +181,11 @@ impl Reader {
             let place = self.place(&span);
             match event {
                 Event::DocumentStart(_) if root.is_some() => {
-                    return Err(Problem::new(place, "a second document begins here", Some("a file holds one runbook; remove the `---`".into())));
+                    return Err(Problem::new(
+                        place,
+                        "a second document begins here",
+                        Some("a file holds one runbook; remove the `---`".into()),
+                    ));
                 }
                 Event::SequenceStart(anchor, ref tag) | Event::MappingStart(anchor, ref tag) => {
                     self.refuse_tag(tag.is_some(), place);

@@ -111,7 +111,8 @@ mod tests {
 
     #[test]
     fn reads_what_people_write() {
-        for (text, millis) in [("30s", 30_000), ("1h30m", 5_400_000), ("1h 30m", 5_400_000), ("250ms", 250), ("2d", 172_800_000), ("0s", 0)] {
+        for (text, millis) in [("30s", 30_000), ("1h30m", 5_400_000), ("1h 30m", 5_400_000), ("250ms", 250), ("2d", 172_800_000), ("0s", 0)]
+        {
             assert_eq!(text.parse::<Span>(), Ok(Span(millis)), "{text}");
         }
         for text in ["", "5", "s", "5 m", "-5m", "1.5h", "5m2h", "5m5m", "4000d", "99999999999999999999s", "5M"] {
@@ -122,6 +123,9 @@ mod tests {
     #[test]
     fn shows_two_units_that_matter() {
         let shown = |millis| Span(millis).to_string();
-        assert_eq!([shown(999), shown(1200), shown(61_000), shown(3_600_000), shown(90_000_000)], ["999ms", "1.2s", "1m 1s", "1h", "1d 1h"]);
+        assert_eq!(
+            [shown(999), shown(1200), shown(61_000), shown(3_600_000), shown(90_000_000)],
+            ["999ms", "1.2s", "1m 1s", "1h", "1d 1h"]
+        );
     }
 }

@@ -114,7 +114,8 @@ impl From<&str> for Text {
 }
 
 const HELPERS: &[&str] = &[
-    "if", "unless", "each", "with", "lookup", "eq", "ne", "gt", "gte", "lt", "lte", "and", "or", "not", "len", "duration", "percent", "join",
+    "if", "unless", "each", "with", "lookup", "eq", "ne", "gt", "gte", "lt", "lte", "and", "or", "not", "len", "duration", "percent",
+    "join",
 ];
 
 fn with_registry<T>(work: impl FnOnce(&Handlebars<'static>) -> T) -> T {
@@ -183,7 +184,10 @@ fn expression(helper: &HelperTemplate, stack: &mut Vec<Shape>, unknown: &mut Vec
 fn call(helper: &HelperTemplate, stack: &mut Vec<Shape>, unknown: &mut Vec<Unknown>, seen: &mut impl FnMut(Reference)) {
     let name = helper.name.as_name().unwrap_or_default();
     if !HELPERS.contains(&name) {
-        unknown.push(Unknown { message: format!("there is no helper `{name}`"), help: super::problem::suggest(name, HELPERS.iter().copied()) });
+        unknown.push(Unknown {
+            message: format!("there is no helper `{name}`"),
+            help: super::problem::suggest(name, HELPERS.iter().copied()),
+        });
     }
     for value in helper.params.iter().chain(helper.hash.values()) {
         parameter(value, stack, unknown, seen);
@@ -284,7 +288,10 @@ mod tests {
     fn names_are_checked_where_the_renderer_is_lenient() {
         assert_eq!(messages("{{#if doman}}x{{/if}}"), ["the name `doman` is not defined here"]);
         assert_eq!(messages("{{#each phases}}{{titel}} {{../domain}}{{@index}}{{/each}}"), ["the name `titel` is not defined here"]);
-        assert_eq!(messages("{{#if (eq domain \"x\")}}{{steps.back-up.anything.below}}{{else}}{{nope}}{{/if}}"), ["the name `nope` is not defined here"]);
+        assert_eq!(
+            messages("{{#if (eq domain \"x\")}}{{steps.back-up.anything.below}}{{else}}{{nope}}{{/if}}"),
+            ["the name `nope` is not defined here"]
+        );
         assert_eq!(messages("{{domain.x}} {{shout domain}}"), ["`domain` is a plain value and has no `x`", "there is no helper `shout`"]);
     }
 

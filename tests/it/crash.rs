@@ -19,8 +19,24 @@ fn a_killed_run_asks_about_what_it_cannot_know() {
     let child = sandbox.start("run book.yaml");
     sandbox.wait_for("begin-b");
     kill(child);
-    insta::assert_snapshot!(sandbox.run("resolve b --as done --reason x"), @"");
-    insta::assert_snapshot!(sandbox.run("resume"), @"");
+    insta::assert_snapshot!(sandbox.run("resolve b --as done --reason x"), @"
+    error: the command of p/b still runs, left by an executor that died
+      next: wait until it has ended, or end it, and try again
+    exit 6
+    ");
+    insta::assert_snapshot!(sandbox.run("resume"), @"
+    waiting: the command of p/b still runs, left by an executor that died
+    resumed by oncall@test
+    stopped: nobody knows how p/b ended
+      run        <run>, 1 of 3 steps done
+      step       p/b (book.yaml:6)
+      forward    attempt 1 is in doubt, begun <time> ago: it was running when the executor died
+      next       find out whether it had its effect, then
+                 switchover resolve b --run <run> --as done|not-done --reason '…'
+      then       switchover resume <run>   or   switchover rollback <run>
+      output     switchover logs b --run <run>
+    exit 3
+    ");
     assert_eq!(sandbox.witness(), ["a", "begin-b", "end-b"], "its command outlived the executor, and nothing began a second time");
     assert_eq!(sandbox.code("resolve b --as done --reason the-file-is-there"), 0);
     assert_eq!(sandbox.code("resume"), 0);
@@ -110,17 +126,27 @@ fn of_two_executors_one_is_refused() {
     let sandbox = Sandbox::with(COUNTING);
     let mut child = sandbox.start("run book.yaml");
     sandbox.wait_for("begin-b");
-    insta::assert_snapshot!(sandbox.run("resume"), @"");
+    insta::assert_snapshot!(sandbox.run("resume"), @"
+    error: the run <run> is held by oncall@test with the run <run> (process <pid>) since <moment>
+      next: nothing was changed. Wait until it is done, or stop it there with Ctrl-C
+    exit 6
+    ");
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
 #[test]
 fn an_altered_journal_is_refused_and_says_why() {
     let alterations: [(&str, &str); 4] = [
-        ("DROP TRIGGER events_are_never_updated; UPDATE events SET body = replace(body, 'oncall', 'nobody') WHERE number = 1", "does not match its hash"),
+        (
+            "DROP TRIGGER events_are_never_updated; UPDATE events SET body = replace(body, 'oncall', 'nobody') WHERE number = 1",
+            "does not match its hash",
+        ),
         ("DROP TRIGGER events_are_never_deleted; DELETE FROM events WHERE number = 3", "stands event"),
         ("DROP TRIGGER events_are_never_deleted; DELETE FROM events WHERE number > 4", "the anchor knows"),
-        ("DROP TRIGGER definitions_are_never_updated; UPDATE definitions SET body = replace(body, 'echo c', 'echo d')", "does not match the digest"),
+        (
+            "DROP TRIGGER definitions_are_never_updated; UPDATE definitions SET body = replace(body, 'echo c', 'echo d')",
+            "does not match the digest",
+        ),
     ];
     for (alteration, why) in alterations {
         let sandbox = Sandbox::with(COUNTING);
@@ -145,7 +171,10 @@ fn events_cannot_be_changed_and_files_are_private() {
     assert!(db.execute("UPDATE events SET body = ''", []).is_err());
     assert!(db.execute("DELETE FROM events", []).is_err());
     let mode = |name: &str| std::fs::metadata(sandbox.path(name)).unwrap().permissions().mode() & 0o777;
-    assert_eq!((mode("journal"), mode("journal/runs"), mode("journal/switchover.db"), mode("journal/switchover.db-wal")), (0o700, 0o700, 0o600, 0o600));
+    assert_eq!(
+        (mode("journal"), mode("journal/runs"), mode("journal/switchover.db"), mode("journal/switchover.db-wal")),
+        (0o700, 0o700, 0o600, 0o600)
+    );
 }
 
 #[test]
@@ -153,7 +182,11 @@ fn a_symbolic_link_in_the_journals_place_is_refused() {
     let sandbox = Sandbox::with(COUNTING);
     std::fs::create_dir(sandbox.path("elsewhere")).unwrap();
     std::os::unix::fs::symlink("elsewhere", sandbox.path("journal")).unwrap();
-    insta::assert_snapshot!(sandbox.run("run book.yaml"), @"");
+    insta::assert_snapshot!(sandbox.run("run book.yaml"), @"
+    error: <folder>/journal is a symbolic link, and the journal follows none
+      next: name the real folder with --journal
+    exit 6
+    ");
 }
 
 fn signal(name: &str, process: u32) {

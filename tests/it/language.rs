@@ -22,7 +22,22 @@ phases:
       all: { run: [echo, "{{ steps.each.eu.line }} {{ steps.each.us.line }}"], expect: 'stdout == "eu-42-hello us-42-hello"', undo: none }
 "#,
     );
-    insta::assert_snapshot!(sandbox.run("run book.yaml --parallel 1"), @"");
+    insta::assert_snapshot!(sandbox.run("run book.yaml --parallel 1"), @r#"
+    run <run> of flow began, by oncall@test
+    begin    one/size
+    done     one/size after <time>: exit 0
+    begin    one/each[eu]
+    done     one/each[eu] after <time>: exit 0
+    begin    one/each[us]
+    done     one/each[us] after <time>: exit 0
+    skipped  one/never: its condition does not hold: steps.size.word == "bye"
+    begin    two/all
+    done     two/all after <time>: exit 0
+    finished: run <run>, 5 steps in <time>
+      review     switchover audit <run>
+      go back    switchover rollback <run>
+    exit 0
+    "#);
 }
 
 #[test]
@@ -63,7 +78,21 @@ phases:
         "inner.yaml",
         "runbook: inner\nparameters: { database: { type: string }, copies: { type: integer } }\nphases:\n  inside:\n    steps:\n      make: { run: [echo, \"{{ database }}-{{ copies }}\"], capture: { made: stdout }, undo: none }\n",
     );
-    insta::assert_snapshot!(sandbox.run("run book.yaml"), @"");
+    insta::assert_snapshot!(sandbox.run("run book.yaml"), @"
+    run <run> of outer began, by oncall@test
+    begin    one/name
+    done     one/name after <time>: exit 0
+    begin    one/move/inside/make
+    done     one/move/inside/make after <time>: exit 0
+    begin    one/move
+    done     one/move after <time>: done
+    begin    one/use
+    done     one/use after <time>: exit 0
+    finished: run <run>, 4 steps in <time>
+      review     switchover audit <run>
+      go back    switchover rollback <run>
+    exit 0
+    ");
 }
 
 #[test]
@@ -78,19 +107,56 @@ phases:
       slow: { run: sleep 60, timeout: 200ms, undo: none }
 "#,
     );
-    insta::assert_snapshot!(sandbox.run("run book.yaml"), @"");
+    insta::assert_snapshot!(sandbox.run("run book.yaml"), @"
+    run <run> of patience began, by oncall@test
+    begin    one/third
+    FAILED   one/third: exit 1; next attempt in <time>
+    begin    one/third, attempt 2
+    FAILED   one/third: exit 1; next attempt in <time>
+    begin    one/third, attempt 3
+    done     one/third after <time>: exit 0
+    begin    one/until
+    done     one/until after <time>: held after 3 readings
+    begin    one/slow
+    stopping one/slow: it took too long
+    FAILED   one/slow: it took longer than 200ms and was stopped (killed by signal 15)
+    stopped: one/slow failed
+      run        <run>, 2 of 3 steps done
+      step       one/slow (book.yaml:7)
+      forward    attempt 1: it took longer than 200ms and was stopped (killed by signal 15)
+      next       mend it, then  switchover resume <run>
+      or         switchover skip slow --run <run> --reason '…'
+      or         switchover rollback <run>
+      output     switchover logs slow --run <run>
+    exit 1
+    ");
     assert_eq!(sandbox.witness().len(), 3);
 }
 
 #[test]
 fn failures_can_be_tolerated_up_to_a_limit() {
     let book = |most| {
-        format!("runbook: many\nphases:\n  p:\n    steps:\n      each: {{ for_each: {{ in: [a, b, c], max_failures: {most} }}, run: ['test', '{{{{ item }}}}', '=', 'a'], undo: none }}\n      after: {{ run: [/bin/true], undo: none }}\n")
+        format!(
+            "runbook: many\nphases:\n  p:\n    steps:\n      each: {{ for_each: {{ in: [a, b, c], max_failures: {most} }}, run: ['test', '{{{{ item }}}}', '=', 'a'], undo: none }}\n      after: {{ run: [/bin/true], undo: none }}\n"
+        )
     };
     assert_eq!(Sandbox::with(&book(2)).code("run book.yaml"), 0);
     assert_eq!(Sandbox::with(&book(1)).code("run book.yaml"), 1);
-    let go_on = Sandbox::with("runbook: c\nphases:\n  p:\n    steps:\n      a: { run: [/bin/false], undo: none, on_failure: continue }\n      b: { run: [/bin/true], undo: none }\n");
-    insta::assert_snapshot!(go_on.run("run book.yaml"), @"");
+    let go_on = Sandbox::with(
+        "runbook: c\nphases:\n  p:\n    steps:\n      a: { run: [/bin/false], undo: none, on_failure: continue }\n      b: { run: [/bin/true], undo: none }\n",
+    );
+    insta::assert_snapshot!(go_on.run("run book.yaml"), @"
+    run <run> of c began, by oncall@test
+    begin    p/a
+    FAILED   p/a: exit 1
+    skipped  p/a: it failed, and the runbook goes on without it
+    begin    p/b
+    done     p/b after <time>: exit 0
+    finished: run <run>, 2 steps in <time>
+      review     switchover audit <run>
+      go back    switchover rollback <run>
+    exit 0
+    ");
 }
 
 #[test]
@@ -118,7 +184,7 @@ fn secrets_reach_the_command_and_no_file() {
     let sandbox = Sandbox::with(
         r#"runbook: secret
 secrets: { token: { file: token.txt } }
-phases: { p: { steps: { use: { run: 'test "$TOKEN" = "s3cr3t-t0k3n"', env: { TOKEN: { secret: token } }, undo: none } } } }
+phases: { p: { steps: { use: { run: 'test "${#TOKEN}" = 12', env: { TOKEN: { secret: token } }, undo: none } } } }
 "#,
     );
     sandbox.write("token.txt", "s3cr3t-t0k3n\n");
@@ -131,11 +197,26 @@ phases: { p: { steps: { use: { run: 'test "$TOKEN" = "s3cr3t-t0k3n"', env: { TOK
 
 #[test]
 fn until_stops_and_resume_goes_on_and_a_finished_run_adds_nothing() {
-    let sandbox = Sandbox::with("runbook: u\nphases:\n  p:\n    steps:\n      a: { run: 'echo a >> \"$W\"', undo: none }\n      b: { run: 'echo b >> \"$W\"', undo: none }\n");
-    insta::assert_snapshot!(sandbox.run("run book.yaml --until a"), @"");
+    let sandbox = Sandbox::with(
+        "runbook: u\nphases:\n  p:\n    steps:\n      a: { run: 'echo a >> \"$W\"', undo: none }\n      b: { run: 'echo b >> \"$W\"', undo: none }\n",
+    );
+    insta::assert_snapshot!(sandbox.run("run book.yaml --until a"), @"
+    run <run> of u began, by oncall@test
+    begin    p/a
+    done     p/a after <time>: exit 0
+    stopped after p/a, as asked
+      run        <run>, 1 of 2 steps done
+      next       switchover resume <run>   or   switchover rollback <run>
+    exit 0
+    ");
     assert_eq!(sandbox.witness(), ["a"]);
     assert_eq!(sandbox.code("resume"), 0);
-    insta::assert_snapshot!(sandbox.run("resume"), @"");
+    insta::assert_snapshot!(sandbox.run("resume"), @"
+    finished: run <run>, 2 steps in <time>
+      review     switchover audit <run>
+      go back    switchover rollback <run>
+    exit 0
+    ");
     assert_eq!(sandbox.witness(), ["a", "b"]);
 }
 
@@ -143,7 +224,11 @@ fn until_stops_and_resume_goes_on_and_a_finished_run_adds_nothing() {
 fn events_stream_as_json_lines_and_reading_verbs_speak_json() {
     let sandbox = Sandbox::with("runbook: j\nphases: { p: { steps: { a: { run: [echo, hi], undo: none } } } }\n");
     let lines = sandbox.run("run book.yaml --format json");
-    let kinds: Vec<String> = lines.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()).map(|event| event["event"].as_str().unwrap_or_default().to_owned()).collect();
+    let kinds: Vec<String> = lines
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .map(|event| event["event"].as_str().unwrap_or_default().to_owned())
+        .collect();
     assert_eq!(kinds, ["run_started", "step_started", "step_succeeded", "run_ended"]);
     assert_eq!(sandbox.json("status --format json")["ended"], "finished");
     assert_eq!(sandbox.json("list --format json")[0]["state"], "finished");

@@ -14,9 +14,26 @@ phases:
 #[test]
 fn a_task_and_an_approval_wait_for_an_answer() {
     let sandbox = Sandbox::with(BOOK);
-    insta::assert_snapshot!(sandbox.run("run book.yaml"), @"");
-    insta::assert_snapshot!(sandbox.run("resolve call --as done --reason called --set ticket=12"), @"");
-    insta::assert_snapshot!(sandbox.run("resolve call --as done --reason called"), @"");
+    insta::assert_snapshot!(sandbox.run("run book.yaml"), @"
+    run <run> of people began, by oncall@test
+    begin    p/call
+    waiting for a person: p/call
+      run        <run>, 0 of 3 steps done
+      step       p/call (book.yaml:5)
+      asked      Call the partner
+      next       switchover resolve call --run <run> --as done --reason '…'   (or not-done)
+      then       switchover resume <run>
+    exit 3
+    ");
+    insta::assert_snapshot!(sandbox.run("resolve call --as done --reason called --set ticket=12"), @"
+    error: --set ticket: `12` does not match the pattern OPS-[0-9]+
+    exit 2
+    ");
+    insta::assert_snapshot!(sandbox.run("resolve call --as done --reason called"), @"
+    error: the task asks for ticket
+      next: give each with --set field=value
+    exit 2
+    ");
     assert_eq!(sandbox.code("resolve call --as done --reason called --set ticket=OPS-12"), 0);
     assert_eq!(sandbox.code("resume"), 3);
     assert_eq!(sandbox.code("resolve go --as go --reason ready"), 0);
@@ -38,8 +55,23 @@ fn a_no_go_stops_the_run() {
 
 #[test]
 fn skipping_needs_a_reason_and_lets_the_rest_go() {
-    let sandbox = Sandbox::with("runbook: s\nphases: { p: { steps: { a: { run: [/bin/false], undo: none }, b: { run: 'echo b >> \"$W\"', undo: none } } } }\n");
-    insta::assert_snapshot!(sandbox.run("run book.yaml"), @"");
+    let sandbox = Sandbox::with(
+        "runbook: s\nphases: { p: { steps: { a: { run: [/bin/false], undo: none }, b: { run: 'echo b >> \"$W\"', undo: none } } } }\n",
+    );
+    insta::assert_snapshot!(sandbox.run("run book.yaml"), @"
+    run <run> of s began, by oncall@test
+    begin    p/a
+    FAILED   p/a: exit 1
+    stopped: p/a failed
+      run        <run>, 0 of 2 steps done
+      step       p/a (book.yaml:2)
+      forward    attempt 1: exit 1
+      next       mend it, then  switchover resume <run>
+      or         switchover skip a --run <run> --reason '…'
+      or         switchover rollback <run>
+      output     switchover logs a --run <run>
+    exit 1
+    ");
     assert_eq!(sandbox.code("skip a"), 2);
     assert_eq!(sandbox.code("skip a --reason known"), 0);
     assert_eq!(sandbox.code("resume"), 0);

@@ -38,7 +38,19 @@ fn a_failed_undo_is_stuck_until_mended_or_resolved() {
         "runbook: s\nphases:\n  p:\n    steps:\n      a: { run: 'echo a >> \"$W\"', undo: { run: 'echo undo-a >> \"$W\"' } }\n      b: { run: 'echo b >> \"$W\"', undo: { run: 'test -e ok' } }\n",
     );
     sandbox.code("run book.yaml");
-    insta::assert_snapshot!(sandbox.run("rollback"), @"");
+    insta::assert_snapshot!(sandbox.run("rollback"), @"
+    rolling back: asked for by the operator (oncall@test)
+    begin    undo of p/b
+    FAILED   undo of p/b: exit 1
+    stuck: p/b could not be undone
+      run        <run>, 2 of 2 steps done
+      step       p/b (book.yaml:6)
+      undo       attempt 1: exit 1
+      next       mend it and try again, or undo it by hand and say so:
+                 switchover rollback <run>
+                 switchover resolve b --run <run> --as done --reason '…'
+    exit 5
+    ");
     assert_eq!(sandbox.witness(), ["a", "b"], "what it needs is not undone");
     assert_eq!(sandbox.code("rollback"), 5);
     sandbox.write("ok", "");
@@ -48,8 +60,21 @@ fn a_failed_undo_is_stuck_until_mended_or_resolved() {
 
 #[test]
 fn a_step_without_undo_stops_the_way_back_and_asks() {
-    let sandbox = Sandbox::with("runbook: s\nphases:\n  p:\n    steps:\n      a: { run: 'echo a >> \"$W\"', undo: { run: 'echo undo-a >> \"$W\"' } }\n      b: { run: 'echo b >> \"$W\"' }\n");
-    insta::assert_snapshot!(sandbox.run("run book.yaml"), @"");
+    let sandbox = Sandbox::with(
+        "runbook: s\nphases:\n  p:\n    steps:\n      a: { run: 'echo a >> \"$W\"', undo: { run: 'echo undo-a >> \"$W\"' } }\n      b: { run: 'echo b >> \"$W\"' }\n",
+    );
+    insta::assert_snapshot!(sandbox.run("run book.yaml"), @"
+    no undo is given for p/b: a rollback <run> stop there and ask
+    run <run> of s began, by oncall@test
+    begin    p/a
+    done     p/a after <time>: exit 0
+    begin    p/b
+    done     p/b after <time>: exit 0
+    finished: run <run>, 2 steps in <time>
+      review     switchover audit <run>
+      go back    switchover rollback <run>
+    exit 0
+    ");
     assert_eq!(sandbox.code("rollback"), 5);
     assert_eq!(sandbox.code("resolve b --as done --reason undone-by-hand"), 0);
     assert_eq!(sandbox.code("rollback"), 4);
@@ -58,7 +83,11 @@ fn a_step_without_undo_stops_the_way_back_and_asks() {
 
 #[test]
 fn a_point_of_no_return_holds_unless_forced() {
-    let book = format!("runbook: p\nphases:\n  p:\n    steps:\n{}      b: {{ run: 'echo b >> \"$W\"', undo: none, point_of_no_return: true, needs: [a] }}\n{}", step("a", ""), step("c", "b"));
+    let book = format!(
+        "runbook: p\nphases:\n  p:\n    steps:\n{}      b: {{ run: 'echo b >> \"$W\"', undo: none, point_of_no_return: true, needs: [a] }}\n{}",
+        step("a", ""),
+        step("c", "b")
+    );
     let sandbox = Sandbox::with(&book);
     sandbox.code("run book.yaml");
     assert_eq!(sandbox.code("rollback"), 4);

@@ -38,7 +38,11 @@ impl Sandbox {
     fn command(&self, line: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_switchover"));
         command.args(line.split_whitespace()).current_dir(self.folder.path()).stdin(Stdio::null());
-        command.env_remove("SWITCHOVER_JOURNAL").env("SWITCHOVER_OPERATOR", "oncall@test").env("NO_COLOR", "1").env("W", self.path("witness"));
+        command
+            .env_remove("SWITCHOVER_JOURNAL")
+            .env("SWITCHOVER_OPERATOR", "oncall@test")
+            .env("NO_COLOR", "1")
+            .env("W", self.path("witness"));
         command
     }
 
@@ -59,7 +63,8 @@ impl Sandbox {
     /// Standard output as JSON.
     pub fn json(&self, line: &str) -> serde_json::Value {
         let output = self.command(line).output().expect("the program");
-        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{line}: {error}: {}", String::from_utf8_lossy(&output.stderr)))
+        serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{line}: {error}: {}", String::from_utf8_lossy(&output.stderr)))
     }
 
     pub fn start(&self, line: &str) -> Child {
@@ -83,7 +88,7 @@ impl Sandbox {
     fn without_accidents(&self, text: &str) -> String {
         let mut text = text.replace(&self.folder.path().display().to_string(), "<folder>");
         for (pattern, replacement) in [
-            (r"\brun [2-9a-z]{4}\b", "run <run>"),
+            (r"\brun( +)[2-9a-z]{4}\b", "run$1<run>"),
             (r"(resume|rollback|audit|--run|status) [2-9a-z]{4}\b", "$1 <run>"),
             (r"(?m)^\d\d:\d\d:\d\d ", ""),
             (r"after \d[\dhms. ]*(:|\n)", "after <time>$1"),

@@ -24,7 +24,8 @@ fn every_shipped_runbook_has_no_problems_and_fits_the_schema() {
 
 #[test]
 fn the_schema_beside_the_runbooks_is_the_one_that_is_printed() {
-    let stored: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(repository().join("runbooks/runbook.schema.json")).unwrap()).unwrap();
+    let stored: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(repository().join("runbooks/runbook.schema.json")).unwrap()).unwrap();
     assert!(stored == switchover::runbook::schema(), "print it anew: switchover schema > runbooks/runbook.schema.json");
 }
 
@@ -43,7 +44,10 @@ fn the_quickstart_runs_is_killed_goes_on_and_goes_back() {
     assert!(shown.ends_with("exit 0"), "{shown}");
     assert!(sandbox.read("journal/quickstart/dns/shop.example.test.zone").contains("@    60 IN A 192.0.2.20"));
     let logs = sandbox.run("logs copy-receipts");
-    assert!(logs.contains("beginning after receipt 0") && !logs.ends_with("beginning after receipt 0\nexit 0"), "the second attempt began at the cursor: {logs}");
+    assert!(
+        logs.contains("beginning after receipt 0") && !logs.ends_with("beginning after receipt 0\nexit 0"),
+        "the second attempt began at the cursor: {logs}"
+    );
     assert!(sandbox.run("rollback").ends_with("exit 4"));
     assert!(!sandbox.path("journal/quickstart").exists(), "nothing is left of it");
     assert!(sandbox.run("audit --verify").ends_with("exit 0"));
