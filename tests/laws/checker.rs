@@ -1,0 +1,207 @@
+//! Judges a history from the journal and the witness alone: an account of the rules of its own, which shares no code with the
+//! state machine that it judges.
+
+use std::collections::BTreeMap;
+
+use switchover::run::*;
+use switchover::runbook::Direction;
+
+use super::driver::{Case, History, fold, goes_on};
+
+/// The first law that the history breaks, with its number in the design.
+pub fn check(case: &Case, history: &History) -> Result<(), String> {
+    intents_come_first(history)?;
+    attempts_do_not_overlap(history)?;
+    needs_are_met(case, history)?;
+    nothing_is_done_twice(case, history)?;
+    the_way_back_is_in_order(case, history)?;
+    the_end_is_a_legal_one(case, history)?;
+    if case.fault == super::driver::Fault::None {
+        a_fold_says_the_same(case, history)?;
+    }
+    Ok(())
+}
+
+fn index(step: &str) -> usize {
+    step.trim_start_matches("p/s").parse().unwrap_or(usize::MAX)
+}
+
+/// Every event about a step: number from 0, step, direction, kind.
+fn about(history: &History) -> impl Iterator<Item = (usize, usize, Direction, &Fact)> {
+    history.journal.iter().enumerate().filter_map(|(number, event)| {
+        let direction = match &event.fact {
+            Fact::StepStarted(fact) => fact.direction,
+            Fact::StepSucceeded(fact) => fact.direction,
+            Fact::StepFailed(fact) => fact.direction,
+            Fact::StepResolved(fact) => fact.direction,
+            Fact::StepSkipped { .. } => Direction::Forward,
+            Fact::UndoPassed { .. } => Direction::Undo,
+            _ => return None,
+        };
+        Some((number, index(event.fact.step()?), direction, &event.fact))
+    })
+}
+
+fn is_done(fact: &Fact) -> bool {
+    match fact {
+        Fact::StepSucceeded(_) | Fact::StepSkipped { .. } | Fact::UndoPassed { .. } => true,
+        Fact::StepResolved(resolved) => matches!(resolved.verdict, Verdict::Done | Verdict::Go),
+        _ => false,
+    }
+}
+
+fn intents_come_first(history: &History) -> Result<(), String> {
+    for seen in history.world.iter().filter(|seen| seen.begins) {
+        let intended = history.journal[..seen.journaled].iter().any(|event| {
+            matches!(&event.fact, Fact::StepStarted(started)
+                if index(&started.step) == seen.step && started.direction == seen.direction && started.attempt == seen.attempt)
+        });
+        if !intended {
+            return Err(format!("law 1: step {} began, attempt {}, before its intent was durable", seen.step, seen.attempt));
+        }
+    }
+    Ok(())
+}
+
+fn attempts_do_not_overlap(history: &History) -> Result<(), String> {
+    let mut open: BTreeMap<usize, u32> = BTreeMap::new();
+    for seen in &history.world {
+        match (seen.begins, open.remove(&seen.step)) {
+            (true, Some(_)) => return Err(format!("law 12: two attempts of step {} overlap", seen.step)),
+            (true, None) => drop(open.insert(seen.step, seen.attempt)),
+            (false, _) => {}
+        }
+    }
+    Ok(())
+}
+
+fn needs_are_met(case: &Case, history: &History) -> Result<(), String> {
+    for (number, step, direction, fact) in about(history) {
+        if direction != Direction::Forward || !matches!(fact, Fact::StepStarted(_)) || step >= case.book.steps.len() {
+            continue;
+        }
+        for need in &case.book.steps[step].needs {
+            let met = about(history)
+                .any(|(at, other, way, fact)| at < number && other == need.0 as usize && way == Direction::Forward && is_done(fact));
+            if !met {
+                return Err(format!("law 2: step {step} was started before its need {} was done", need.0));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn nothing_is_done_twice(case: &Case, history: &History) -> Result<(), String> {
+    for step in 0..case.book.steps.len() {
+        for direction in [Direction::Forward, Direction::Undo] {
+            let mut authorised = true;
+            let (mut failed, mut done) = (false, false);
+            for event in &history.journal {
+                let fact = &event.fact;
+                if matches!(fact, Fact::RunResumed { .. }) && failed {
+                    // The operator saw the failure and says: again.
+                    authorised = true;
+                }
+                let own = fact.step().is_some_and(|id| index(id) == step);
+                if !own {
+                    continue;
+                }
+                match fact {
+                    Fact::StepStarted(started) if started.direction == direction => {
+                        if done {
+                            let law = if direction == Direction::Undo { 31 } else { 20 };
+                            return Err(format!("law {law}: step {step} was begun ({}) after it was done", direction.word()));
+                        }
+                        if !case.idempotent && !authorised {
+                            return Err(format!(
+                                "law 13: step {step}, not idempotent, was begun again ({}) without anybody's word",
+                                direction.word()
+                            ));
+                        }
+                        (authorised, failed) = (false, false);
+                    }
+                    Fact::StepFailed(fact) if fact.direction == direction => failed = true,
+                    Fact::StepResolved(fact) if fact.direction == direction => match fact.verdict {
+                        Verdict::NotDone => authorised = true,
+                        _ => done = true,
+                    },
+                    Fact::StepSucceeded(fact) if fact.direction == direction => done = true,
+                    _ => {}
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn the_way_back_is_in_order(case: &Case, history: &History) -> Result<(), String> {
+    let began = |step: usize| {
+        about(history).any(|(_, at, direction, fact)| at == step && direction == Direction::Forward && matches!(fact, Fact::StepStarted(_)))
+    };
+    let back = history.journal.iter().position(|event| matches!(event.fact, Fact::RollbackBegan { .. }));
+    for (number, step, direction, fact) in about(history) {
+        if matches!(fact, Fact::UndoPassed { .. }) && history.world.iter().any(|seen| seen.begins && seen.step == step) {
+            return Err(format!("law 29: step {step} began, has an undo, and was passed over"));
+        }
+        if !matches!(fact, Fact::StepStarted(_)) {
+            continue;
+        }
+        match direction {
+            Direction::Forward if back.is_some_and(|back| number > back) => {
+                return Err(format!("law 28: step {step} went forward after the rollback began"));
+            }
+            Direction::Undo => {
+                for other in (0..case.book.steps.len()).filter(|other| depends(case, *other, step) && began(*other)) {
+                    let undone = about(history)
+                        .any(|(at, which, way, fact)| at < number && which == other && way == Direction::Undo && is_done(fact));
+                    if !undone {
+                        return Err(format!("law 27: step {step} was undone before {other}, which depends on it"));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Whether `step` needs `need`, directly or not.
+fn depends(case: &Case, step: usize, need: usize) -> bool {
+    case.book.steps[step].needs.iter().any(|direct| direct.0 as usize == need || depends(case, direct.0 as usize, need))
+}
+
+fn the_end_is_a_legal_one(case: &Case, history: &History) -> Result<(), String> {
+    let began: Vec<usize> =
+        (0..case.book.steps.len()).filter(|step| history.world.iter().any(|seen| seen.begins && seen.step == *step)).collect();
+    match history.outcome {
+        Some(Outcome::Finished) => {
+            let skipped = |step: usize| about(history).any(|(_, at, _, fact)| at == step && matches!(fact, Fact::StepSkipped { .. }));
+            for step in 0..case.book.steps.len() {
+                let tolerated = goes_on(case) && skipped(step);
+                if !history.effects.contains(&step) && !tolerated {
+                    return Err(format!("law 21: the run finished, but step {step} has no effect"));
+                }
+            }
+        }
+        Some(Outcome::RolledBack) => {
+            if let Some(step) = history.effects.iter().next() {
+                return Err(format!("law 29: everything is rolled back, but the effect of step {step} stands"));
+            }
+            for step in began {
+                if !about(history).any(|(_, at, direction, fact)| at == step && direction == Direction::Undo && is_done(fact)) {
+                    return Err(format!("law 29: step {step} began and was passed over"));
+                }
+            }
+        }
+        other => return Err(format!("law 21: it ended as {other:?}")),
+    }
+    Ok(())
+}
+
+fn a_fold_says_the_same(case: &Case, history: &History) -> Result<(), String> {
+    let state = fold(&case.book, &history.journal).map_err(|error| format!("law 3: {error}"))?;
+    match next(&state, Moment(0), Limits { parallel: 2, draining: None, attended: false }) {
+        Decision::End(outcome) if Some(outcome) == history.outcome => Ok(()),
+        other => Err(format!("law 20: a run that is over wants {other:?}")),
+    }
+}

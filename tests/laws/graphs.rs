@@ -1,0 +1,91 @@
+//! Runbooks of a few steps, by the numbers of their edges.
+
+use std::sync::Arc;
+
+use switchover::runbook::action::{Command, Run};
+use switchover::runbook::*;
+
+/// The numbers of all edge sets on so many steps: bit by bit, from each step to each later one.
+pub fn all_edges(steps: usize) -> std::ops::Range<u32> {
+    0..1 << (steps * (steps - 1) / 2)
+}
+
+pub fn graph(steps: usize, edges: u32, idempotent: bool, on_failure: OnFailure) -> Arc<Runbook> {
+    let mut bit = 0;
+    let mut needs = vec![Vec::new(); steps];
+    for (to, needs) in needs.iter_mut().enumerate() {
+        for from in 0..to {
+            if edges >> bit & 1 == 1 {
+                needs.push(from);
+            }
+            bit += 1;
+        }
+    }
+    build(needs, idempotent, on_failure)
+}
+
+/// A graph drawn from a seed, about a third of all edges.
+pub fn random(steps: usize, seed: u64, idempotent: bool, on_failure: OnFailure) -> Arc<Runbook> {
+    let mut state = seed | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    let needs = (0..steps).map(|to| (0..to).filter(|_| next().is_multiple_of(3)).collect()).collect();
+    build(needs, idempotent, on_failure)
+}
+
+fn build(needs: Vec<Vec<usize>>, idempotent: bool, on_failure: OnFailure) -> Arc<Runbook> {
+    let act = || Act {
+        action: Action::Run(Run { command: Command::Arguments(vec!["x".into()]), cwd: None, stdin: None }),
+        env: Default::default(),
+        timeout: None,
+        retry: None,
+        idempotent,
+        probe: None,
+        expect: Vec::new(),
+        capture: Default::default(),
+    };
+    let steps = needs.into_iter().enumerate().map(|(number, needs)| Step {
+        id: format!("p/s{number}").into(),
+        line: 1,
+        file: "law".into(),
+        phase: 0,
+        scope: 0,
+        needs: needs.into_iter().map(|need| StepIx(need as u32)).collect(),
+        reads: Vec::new(),
+        when: Vec::new(),
+        group: None,
+        item: None,
+        title: None,
+        description: None,
+        role: None,
+        hints: Vec::new(),
+        estimate: None,
+        on_failure,
+        downtime: None,
+        point_of_no_return: false,
+        act: act(),
+        undo: Undo::Act(Box::new(act())),
+        hold: None,
+    });
+    let runbook = Runbook {
+        name: "law".into(),
+        title: None,
+        description: None,
+        owner: None,
+        file: "law".into(),
+        environment: None,
+        locks: Vec::new(),
+        scopes: vec![Scope::default()],
+        occasions: Default::default(),
+        templates: Default::default(),
+        phases: vec![Phase { id: "p".into(), title: None, needs: Vec::new(), messages: Default::default() }],
+        groups: Vec::new(),
+        steps: steps.collect(),
+        index: Index::default(),
+    };
+    Arc::new(runbook.with_index())
+}
