@@ -12,6 +12,11 @@ pub fn at_terminal() -> Option<Ask> {
     there.then(|| Arc::new(|question: &Question| ask(question)) as Ask)
 }
 
+/// Asks for a yes; anything else is a no.
+pub fn confirm(question: &str) -> bool {
+    prompt(&format!("{question} [y]es or [n]o? ")).is_some_and(|answer| matches!(answer.as_str(), "y" | "yes"))
+}
+
 fn ask(question: &Question) -> Answer {
     let mut out = String::from("\n");
     let mut line = |name: &str, value: &str| {

@@ -39,7 +39,7 @@ pub struct Session {
     /// Stop before every step, show what it will do, and ask.
     #[arg(long)]
     guided: bool,
-    /// Do not ask whether to begin.
+    /// Begin without asking, also if some steps have no undo.
     #[arg(long, short)]
     pub yes: bool,
     /// What is shown: a display for people, or the events as JSON Lines as they are committed.
@@ -59,6 +59,12 @@ pub fn run(verb: Run, folder: &Path) -> Result<i32, CliError> {
     let without: Vec<&str> = runbook.without_undo().map(|ix| &*runbook.step(ix).id).collect();
     if !without.is_empty() {
         eprintln!("no undo is given for {}: a rollback will stop there and ask", report::shorten(&without.join(", "), 300));
+        if config.ask.is_some() && !verb.session.yes && !person::confirm("begin all the same?") {
+            return Err(CliError::invalid(
+                "nothing was begun",
+                Some("say how these steps are undone, or `undo: none`; or begin with --yes"),
+            ));
+        }
     }
     let new = NewRun { runbook, name: verb.name, until };
     let mut display = verb.session.display();

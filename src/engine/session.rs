@@ -240,6 +240,7 @@ impl Session<'_> {
             }
             Input::Answered { ix, question, answer } => {
                 self.asking = None;
+                self.observer.unpause();
                 self.answered(ix, &question, answer)
             }
             Input::Signal(number) => self.interrupt(number),

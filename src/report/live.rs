@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use console::style;
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::line::{is_end, line, shorten};
 use crate::message::printable;
@@ -106,8 +106,12 @@ impl Observer for Live {
     }
 
     fn pause(&mut self) {
-        self.overall.set_length(0);
         let _ = self.bars.clear();
+        self.bars.set_draw_target(ProgressDrawTarget::hidden());
+    }
+
+    fn unpause(&mut self) {
+        self.bars.set_draw_target(ProgressDrawTarget::stderr());
     }
 }
 

@@ -17,6 +17,9 @@ pub trait Observer {
     /// Time has passed.
     fn tick(&mut self, _state: &RunState, _now: Moment) {}
 
-    /// A question is about to be put to the person at the terminal: the display must get out of the way until the next event.
+    /// A question is about to be put to the person at the terminal: the display must get out of the way.
     fn pause(&mut self) {}
+
+    /// The question is answered.
+    fn unpause(&mut self) {}
 }

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod crash;
+mod http;
 mod language;
 mod layering;
 mod people;
