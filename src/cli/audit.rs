@@ -21,6 +21,9 @@ pub struct Audit {
     /// Only say whether the record is whole.
     #[arg(long)]
     verify: bool,
+    /// The time zone of the times shown, such as Europe/Berlin.
+    #[arg(long, default_value = "UTC")]
+    zone: chrono_tz::Tz,
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
 }
@@ -51,7 +54,12 @@ pub fn audit(verb: Audit, folder: &Path) -> Result<i32, CliError> {
             Fact::CursorSaved { step, cursor, .. } => format!("cursor   {step} at {}", crate::message::printable(cursor)),
             _ => String::new(),
         });
-        let _ = writeln!(out, "{:>6}  {}  {words}", event.number, event.at.to_utc().format("%Y-%m-%d %H:%M:%S%.3f"));
+        let _ = writeln!(
+            out,
+            "{:>6}  {}  {words}",
+            event.number,
+            event.at.to_utc().with_timezone(&verb.zone).format("%Y-%m-%d %H:%M:%S%.3f %Z")
+        );
     }
     let planned = against_plan(&loaded.state);
     if !planned.is_empty() {

@@ -151,7 +151,7 @@ impl Session<'_> {
             Ok(sent) => self.record(sent),
             // A message that cannot be written must not stop a migration half-way; that it is missing shows in the audit.
             Err(error) => {
-                tracing::warn!("the message {occasion} could not be written: {error}");
+                self.observer.note(&format!("the message {occasion} could not be written: {error}"));
                 Ok(())
             }
         }
