@@ -82,7 +82,7 @@ phases:
         http: {{ method: POST, url: "http://127.0.0.1:{plain}/health", headers: {{ X-Token: {{ secret: token }} }}, json: {{ by: "{{{{ run.operator }}}}" }} }}
         expect: [status == 200, 'json.token == "s3cr3t"', 'json.key.endsWith("p/send:forward")', 'json.method == "POST"']
         undo: none
-      encrypted: {{ http: {{ url: "https://localhost:{tls}/health", tls: {{ ca: nginx/cert.pem }} }}, expect: headers["content-type"] == "application/json" }}
+      encrypted: {{ http: {{ url: "https://localhost:{tls}/health", tls: {{ ca: nginx/cert.pem }} }}, expect: 'headers["content-type"] == "application/json"' }}
       down: {{ http: {{ url: "http://127.0.0.1:{plain}/down" }}, expect: status == 503 }}
 "#
         ),
