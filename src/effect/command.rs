@@ -2,6 +2,7 @@
 //! with it.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
@@ -21,75 +22,106 @@ const SEEN: u64 = 64 << 10;
 const MAX_OUTPUT: u64 = 1 << 20;
 
 pub fn perform(job: &Job, run: &Run<String>, stopper: &Arc<Stopper>) -> Result<Reading, EffectError> {
-    let (out, err) = (create(job, "out")?, create(job, "err")?);
-    // The command inherits this lock with its standard output and holds it exactly as long as it, or a child of it, lives.
-    out.try_lock().map_err(|_| EffectError::before("an earlier attempt still runs"))?;
-    // A wait reads again and again into the same files: only the last reading counts.
-    out.set_len(0).and_then(|()| err.set_len(0)).map_err(|error| EffectError::before(format!("the log could not be emptied: {error}")))?;
-    let (program, arguments) = match &run.command {
-        Command::Script { shell, script } => {
-            let (program, options) = shell.split_first().ok_or_else(|| EffectError::before("the shell is empty"))?;
-            (program, options.iter().chain([script]).collect::<Vec<_>>())
+    let begun = Begun::new(job, run, stopper)?;
+    begun.end(job, stopper)
+}
+
+/// A command that was begun.
+pub struct Begun {
+    handle: duct::Handle,
+    program: String,
+}
+
+impl Begun {
+    /// Begins a command; does not wait for it.
+    pub fn new(job: &Job, run: &Run<String>, stopper: &Arc<Stopper>) -> Result<Begun, EffectError> {
+        let (out, err) = (create(job, "out")?, create(job, "err")?);
+        // The command inherits this lock with its standard output and holds it exactly as long as it, or a child of it, lives.
+        out.try_lock().map_err(|_| EffectError::before("an earlier attempt still runs"))?;
+        // A wait reads again and again into the same files: only the last reading counts.
+        for log in [&out, &err] {
+            empty(log).map_err(|error| EffectError::before(format!("the log could not be emptied: {error}")))?;
         }
-        Command::Arguments(list) => {
-            let (program, arguments) = list.split_first().ok_or_else(|| EffectError::before("the command is empty"))?;
-            (program, arguments.iter().collect())
+        let (program, arguments) = match &run.command {
+            Command::Script { shell, script } => {
+                let (program, options) = shell.split_first().ok_or_else(|| EffectError::before("the shell is empty"))?;
+                (program, options.iter().chain([script]).collect::<Vec<_>>())
+            }
+            Command::Arguments(list) => {
+                let (program, arguments) = list.split_first().ok_or_else(|| EffectError::before("the command is empty"))?;
+                (program, arguments.iter().collect())
+            }
+        };
+        let mut expression = duct::cmd(program, arguments).stdout_file(out).stderr_file(err).unchecked();
+        if let Some(folder) = &run.cwd {
+            if !Path::new(folder).is_dir() {
+                return Err(EffectError::before(format!("the folder {folder} does not exist")));
+            }
+            expression = expression.dir(folder);
         }
-    };
-    let mut expression = duct::cmd(program, arguments).stdout_file(out).stderr_file(err).unchecked();
+        expression = match &run.stdin {
+            Some(text) => expression.stdin_bytes(text.as_bytes()),
+            None => expression.stdin_null(),
+        };
+        let environment = environment(job)?;
+        // posix_spawn takes the process group; a pre_exec hook would force a fork, which is slow with a large heap.
+        let expression = expression.before_spawn(move |command| {
+            command.process_group(0).envs(environment.iter().map(|(name, value)| (name, value)));
+            Ok(())
+        });
+        let handle = expression.start().map_err(|error| {
+            let message = match error.kind() {
+                ErrorKind::NotFound => format!("the program `{program}` was not found"),
+                ErrorKind::PermissionDenied => format!("the program `{program}` may not be executed"),
+                _ => format!("`{program}` could not be started: {error}"),
+            };
+            EffectError::before(message)
+        })?;
+        let group = handle.pids().first().and_then(|pid| Pid::from_raw(*pid as i32));
+        stopper.on_stop(move |force| {
+            if let Some(group) = group {
+                let _ = kill_process_group(group, if force { Signal::KILL } else { Signal::TERM });
+            }
+        });
+        Ok(Begun { handle, program: program.clone() })
+    }
+
+    /// Whether the command has ended; to be asked when a child of the process ended.
+    pub fn has_ended(&self) -> bool {
+        !matches!(self.handle.try_wait(), Ok(None))
+    }
+
+    /// Waits for the end, and reads what the command left.
+    pub fn end(self, job: &Job, stopper: &Stopper) -> Result<Reading, EffectError> {
+        let waited = self.handle.wait().map(|output| output.status);
+        stopper.clear();
+        let status = waited.map_err(|error| EffectError::during(format!("`{}` could not be waited for: {error}", self.program)))?;
+        let mut names = Map::new();
+        names.insert("exit_code".into(), status.code().map_or(Json::Null, Json::from));
+        names.insert("stdout".into(), tail(&path(job, "out")).into());
+        names.insert("stderr".into(), tail(&path(job, "err")).into());
+        let outputs = read_outputs(&path(job, "output"))?;
+        let summary = match (status.code(), status.signal()) {
+            (Some(code), _) => format!("exit {code}"),
+            (None, Some(signal)) => format!("killed by signal {signal}"),
+            _ => "ended".to_owned(),
+        };
+        Ok(Reading { names, outputs, summary, is_good: status.success() })
+    }
+}
+
+/// What the command finds in its environment besides the executor's own.
+fn environment(job: &Job) -> Result<Vec<(String, OsString)>, EffectError> {
+    let mut all = Vec::with_capacity(job.env.len() + job.context.len() + 3);
     for (name, value) in &job.env {
-        expression = expression.env(name, resolve(job, value)?);
+        all.push((name.clone(), resolve(job, value)?.into()));
     }
-    for (name, value) in &job.context {
-        expression = expression.env(name, value);
-    }
+    all.extend(job.context.iter().map(|(name, value)| ((*name).to_owned(), value.into())));
     for (name, ending) in [("SWITCHOVER_OUTPUT", "output"), ("SWITCHOVER_CHECKPOINT", "checkpoint"), ("SWITCHOVER_PROGRESS", "progress")] {
         let path = path(job, ending);
-        expression = expression.env(name, std::path::absolute(&path).unwrap_or(path));
+        all.push((name.to_owned(), std::path::absolute(&path).unwrap_or(path).into()));
     }
-    if let Some(folder) = &run.cwd {
-        if !Path::new(folder).is_dir() {
-            return Err(EffectError::before(format!("the folder {folder} does not exist")));
-        }
-        expression = expression.dir(folder);
-    }
-    expression = match &run.stdin {
-        Some(text) => expression.stdin_bytes(text.as_bytes()),
-        None => expression.stdin_null(),
-    };
-    // posix_spawn takes the process group; a pre_exec hook would force a fork, which is slow with a large heap.
-    let handle = expression.before_spawn(|command| {
-        command.process_group(0);
-        Ok(())
-    });
-    let handle = handle.start().map_err(|error| {
-        let message = match error.kind() {
-            ErrorKind::NotFound => format!("the program `{program}` was not found"),
-            ErrorKind::PermissionDenied => format!("the program `{program}` may not be executed"),
-            _ => format!("`{program}` could not be started: {error}"),
-        };
-        EffectError::before(message)
-    })?;
-    let group = handle.pids().first().and_then(|pid| Pid::from_raw(*pid as i32));
-    stopper.on_stop(move |force| {
-        if let Some(group) = group {
-            let _ = kill_process_group(group, if force { Signal::KILL } else { Signal::TERM });
-        }
-    });
-    let waited = handle.wait().map(|output| output.status);
-    stopper.clear();
-    let status = waited.map_err(|error| EffectError::during(format!("`{program}` could not be waited for: {error}")))?;
-    let mut names = Map::new();
-    names.insert("exit_code".into(), status.code().map_or(Json::Null, Json::from));
-    names.insert("stdout".into(), tail(&path(job, "out")).into());
-    names.insert("stderr".into(), tail(&path(job, "err")).into());
-    let outputs = read_outputs(&path(job, "output"))?;
-    let summary = match (status.code(), status.signal()) {
-        (Some(code), _) => format!("exit {code}"),
-        (None, Some(signal)) => format!("killed by signal {signal}"),
-        _ => "ended".to_owned(),
-    };
-    Ok(Reading { names, outputs, summary, is_good: status.success() })
+    Ok(all)
 }
 
 /// Whether the command of an attempt with these files still runs, whoever started it.
@@ -123,11 +155,18 @@ fn create(job: &Job, ending: &str) -> Result<File, EffectError> {
         .map_err(|error| EffectError::before(format!("the log {} could not be made: {error}", path.display())))
 }
 
+fn empty(file: &File) -> std::io::Result<()> {
+    if file.metadata()?.len() == 0 { Ok(()) } else { file.set_len(0) }
+}
+
 /// The end of a file as text, without the line break at its end.
 fn tail(path: &Path) -> String {
     let read = || -> std::io::Result<Vec<u8>> {
+        let length = path.metadata()?.len();
+        if length == 0 {
+            return Ok(Vec::new());
+        }
         let mut file = File::open(path)?;
-        let length = file.metadata()?.len();
         file.seek(SeekFrom::Start(length.saturating_sub(SEEN)))?;
         let mut bytes = Vec::new();
         file.take(SEEN).read_to_end(&mut bytes)?;

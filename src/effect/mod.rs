@@ -18,7 +18,7 @@ use serde_json::{Map, Value as Json};
 use crate::runbook::Secret;
 use crate::runbook::action::{Action, Value};
 
-pub use command::is_alive;
+pub use command::{Begun, is_alive};
 pub use stopper::Stopper;
 
 /// One attempt to be carried out.
@@ -81,6 +81,15 @@ pub fn perform(job: &Job, stopper: &Arc<Stopper>) -> Result<Reading, EffectError
             Ok(Reading { is_good: true, summary: "done".to_owned(), ..Reading::default() })
         }
     }
+}
+
+/// Begins an attempt that needs no thread of its own: a command that the executor can wait for among other things. `None`:
+/// leave it to [`perform`], on a thread.
+pub fn begin(job: &Job, stopper: &Arc<Stopper>) -> Option<Result<Begun, EffectError>> {
+    let Action::Run(run) = &job.action else { return None };
+    // Both may block: a secret may come from a command, and a pipe may be full.
+    let is_quick = run.stdin.is_none() && job.env.values().all(|value| matches!(value, Value::Text(_)));
+    is_quick.then(|| Begun::new(job, run, stopper))
 }
 
 /// The value of a text or a secret, at the moment of use.

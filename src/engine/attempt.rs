@@ -195,7 +195,7 @@ impl Session<'_> {
         let Some(act) = runbook.step(ix).act(direction) else { return Ok(()) };
         let is_command = matches!(act.action, Action::Run(_) | Action::Wait(Wait::Until { .. }));
         let files = self.files(ix, direction, attempt);
-        let logs: Vec<Log> = if is_command { ["out", "err"].iter().filter_map(|ending| files.log(ending)).collect() } else { Vec::new() };
+        let logs: Vec<Log> = if is_command { self.logs(&files) } else { Vec::new() };
         let stopping = match self.state.track(ix, direction) {
             Track::Running { stopping, .. } => *stopping,
             _ => None,
@@ -227,6 +227,18 @@ impl Session<'_> {
                 self.record(Fact::StepFailed(StepFailed { step, direction, attempt, failure, retry_at, logs }))
             }
         }
+    }
+
+    /// What the attempt wrote. Most commands write nothing to one of the two; what is empty is removed when there is time.
+    fn logs(&mut self, files: &AttemptFiles) -> Vec<Log> {
+        let mut logs = Vec::new();
+        for ending in ["out", "err"] {
+            match files.log(ending) {
+                Some(log) => logs.push(log),
+                None => self.empty_logs.push(files.path(ending)),
+            }
+        }
+        logs
     }
 
     /// Holds a result against what is expected of it, and takes the outputs from it.

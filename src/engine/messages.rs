@@ -130,9 +130,9 @@ impl Session<'_> {
             (false, _) => runbook.occasions.get(occasion),
         };
         let Some(template) = name.and_then(|name| runbook.templates.get(name)) else { return Ok(()) };
-        // A failure, a decision to wait for or a second outage is told each time; the rest once.
+        // A failure, a decision to wait for, a second outage or end is told each time; the rest once.
         let phase_id = if is_of_phase { in_phase.map(|phase| phase.id.as_str()) } else { None };
-        let once = !matches!(occasion, "failure" | "phase_failure" | "waiting" | "downtime_starts" | "downtime_over");
+        let once = !matches!(occasion, "failure" | "phase_failure" | "waiting" | "downtime_starts" | "downtime_over" | "report");
         if once && self.state.told.contains(&told_key(occasion, phase_id)) {
             return Ok(());
         }

@@ -149,7 +149,6 @@ pub fn holder(run: &str, config: &Config) -> Holder {
 /// A short id that no run of this journal has: easy to read out, without letters that look alike.
 fn fresh_id(journal: &Journal) -> Result<String, JournalError> {
     const LETTERS: &[u8] = b"23456789abcdefghjkmnpqrstvwxyz";
-    let taken: Vec<String> = journal.run_ids()?;
     for length in 4.. {
         for _ in 0..100 {
             let mut random = session::random();
@@ -160,7 +159,7 @@ fn fresh_id(journal: &Journal) -> Result<String, JournalError> {
                     letter
                 })
                 .collect();
-            if !taken.contains(&id) && !journal.run_folder(&id).exists() {
+            if !journal.has_run(&id)? && !journal.run_folder(&id).exists() {
                 return Ok(id);
             }
         }

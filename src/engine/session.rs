@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::attempt::{Launch, Work};
 use super::messages::Due;
 use super::{Answer, Config, Exit, Question};
-use crate::effect::{EffectError, Reading, Stopper};
+use crate::effect::{Begun, EffectError, Job, Reading, Stopper};
 use crate::journal::{Head, Journal, JournalError};
 use crate::run::*;
 use crate::runbook::{Action, Direction, StepIx};
@@ -34,20 +34,35 @@ pub(super) struct Session<'a> {
     pub launches: Vec<Launch>,
     /// Messages to be delivered after the next commit.
     pub due: Vec<Due>,
+    /// To be removed when nothing waits for it.
+    pub empty_logs: Vec<std::path::PathBuf>,
     running: HashMap<(StepIx, Direction), Running>,
     send: mpsc::UnboundedSender<Input>,
     draining: Option<i32>,
     signals: u32,
     /// The step that a person is being asked about.
     asking: Option<StepIx>,
+    /// The step that a person is to be asked about next.
+    to_ask: Option<StepIx>,
     /// Steps of a guided run that got their go.
     released: HashSet<StepIx>,
+    /// When cursors and progress were looked at last.
+    looked: Instant,
 }
 
 struct Running {
     stopper: Arc<Stopper>,
     deadline: Option<Instant>,
     kill_at: Option<Instant>,
+    attempt: u32,
+    is_probe: bool,
+    /// What runs without a thread that waits for it.
+    child: Option<Child>,
+}
+
+struct Child {
+    begun: Begun,
+    job: Box<Job>,
 }
 
 /// Everything that can come in.
@@ -56,6 +71,14 @@ pub(super) enum Input {
     Probed { ix: StepIx, direction: Direction, attempt: u32, result: Result<Reading, EffectError> },
     Answered { ix: StepIx, question: Box<Question>, answer: Answer },
     Signal(i32),
+    ChildEnded,
+}
+
+fn ended(ix: StepIx, direction: Direction, attempt: u32, is_probe: bool, result: Result<Reading, EffectError>) -> Input {
+    match is_probe {
+        true => Input::Probed { ix, direction, attempt, result },
+        false => Input::Finished { ix, direction, attempt, result },
+    }
 }
 
 pub(super) fn carry_out(
@@ -78,12 +101,15 @@ pub(super) fn carry_out(
         pending: Vec::new(),
         launches: Vec::new(),
         due: Vec::new(),
+        empty_logs: Vec::new(),
         running: HashMap::new(),
         send,
         draining: None,
         signals: 0,
         asking: None,
+        to_ask: None,
         released: HashSet::new(),
+        looked: Instant::now(),
     };
     let exit = runtime.block_on(session.run(facts, receive))?;
     // A thread may still wait for a person at the terminal; it must not keep the process.
@@ -116,6 +142,7 @@ impl Session<'_> {
             if !self.pending.is_empty() {
                 continue; // delivered messages are facts too
             }
+            self.ask();
             let input = match wait.map(|until| until.saturating_duration_since(Instant::now())) {
                 None => receive.recv().await,
                 Some(time) => tokio::time::timeout(time, receive.recv()).await.unwrap_or_default(),
@@ -150,7 +177,7 @@ impl Session<'_> {
             let limits = Limits { parallel: self.config.parallel, draining: self.draining, attended: self.config.ask.is_some() };
             match next(&self.state, now, limits) {
                 Decision::Begin(ix, Direction::Forward) if self.config.guided && !self.released.contains(&ix) => {
-                    self.ask(ix);
+                    self.to_ask = self.asking.is_none().then_some(ix);
                     return Ok(Next::Wait(None));
                 }
                 Decision::Begin(ix, direction) => self.begin(ix, direction)?,
@@ -170,7 +197,7 @@ impl Session<'_> {
                         && self.config.ask.is_some()
                         && self.draining.is_none()
                     {
-                        self.ask(ix);
+                        self.to_ask = self.asking.is_none().then_some(ix);
                     }
                     let due = until.map(|until| Instant::now() + Duration::from_millis(until.since(now).as_millis()));
                     return Ok(Next::Wait(due));
@@ -206,26 +233,51 @@ impl Session<'_> {
         for event in &events {
             self.observer.event(&self.state, event);
         }
+        for path in self.empty_logs.drain(..) {
+            if path.metadata().is_ok_and(|found| found.len() == 0) {
+                let _ = std::fs::remove_file(path);
+            }
+        }
         self.deliver_due()
     }
 
     fn launch(&mut self, launch: Launch) {
         let Launch { ix, direction, attempt, work, timeout } = launch;
-        let (send, stopper) = (self.send.clone(), Arc::new(Stopper::default()));
+        let stopper = Arc::new(Stopper::default());
         let (job, is_probe) = match work {
             Work::Act(job) => (job, false),
             Work::Probe(job) => (job, true),
         };
         let deadline = timeout.map(|span| Instant::now() + span.as_duration());
-        self.running.insert((ix, direction), Running { stopper: Arc::clone(&stopper), deadline, kill_at: None });
-        tokio::task::spawn_blocking(move || {
-            let result = crate::effect::perform(&job, &stopper);
-            // If nobody listens any more, the session is over; the journal knows that this attempt began.
-            let _ = send.send(match is_probe {
-                true => Input::Probed { ix, direction, attempt, result },
-                false => Input::Finished { ix, direction, attempt, result },
-            });
-        });
+        let child = match crate::effect::begin(&job, &stopper) {
+            Some(begun) => begun.map(|begun| Some(Child { begun, job })),
+            None => {
+                let (send, stopper) = (self.send.clone(), Arc::clone(&stopper));
+                tokio::task::spawn_blocking(move || {
+                    // If nobody listens any more, the session is over; the journal knows that this attempt began.
+                    let _ = send.send(ended(ix, direction, attempt, is_probe, crate::effect::perform(&job, &stopper)));
+                });
+                Ok(None)
+            }
+        };
+        match child {
+            Ok(child) => drop(self.running.insert((ix, direction), Running { stopper, deadline, kill_at: None, attempt, is_probe, child })),
+            Err(error) => drop(self.send.send(ended(ix, direction, attempt, is_probe, Err(error)))),
+        }
+    }
+
+    /// A child of the process ended: whose?
+    fn reap(&mut self) -> Result<(), JournalError> {
+        let is_over = |running: &Running| running.child.as_ref().is_some_and(|child| child.begun.has_ended());
+        let over: Vec<_> = self.running.iter().filter(|(_, running)| is_over(running)).map(|(pair, _)| *pair).collect();
+        for (ix, direction) in over {
+            if let Some(Running { stopper, attempt, is_probe, child: Some(Child { begun, job }), .. }) =
+                self.running.remove(&(ix, direction))
+            {
+                self.handle(ended(ix, direction, attempt, is_probe, begun.end(&job, &stopper)))?;
+            }
+        }
+        Ok(())
     }
 
     fn handle(&mut self, input: Input) -> Result<(), JournalError> {
@@ -244,6 +296,7 @@ impl Session<'_> {
                 self.answered(ix, &question, answer)
             }
             Input::Signal(number) => self.interrupt(number),
+            Input::ChildEnded => self.reap(),
         }
     }
 
@@ -264,7 +317,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Looks at what no input tells: deadlines, cursors, progress.
+    /// Looks at what no input tells: deadlines, and once in a while cursors and progress.
     fn look(&mut self) -> Result<(), JournalError> {
         let now_instant = Instant::now();
         let late: Vec<_> = self
@@ -291,6 +344,10 @@ impl Session<'_> {
         for pair in to_kill {
             self.end(pair, true);
         }
+        if now_instant.saturating_duration_since(self.looked) < LOOK {
+            return Ok(());
+        }
+        self.looked = now_instant;
         let looked: Vec<_> = self.running.keys().copied().collect();
         for (ix, direction) in looked {
             if matches!(self.state.runbook.step(ix).act(direction).map(|act| &act.action), Some(Action::Run(_))) {
@@ -324,15 +381,13 @@ impl Session<'_> {
     /// When to wake at the latest.
     fn next_look(&self, due: Option<Instant>) -> Option<Instant> {
         let deadlines = self.running.values().flat_map(|running| [running.deadline, running.kill_at]).flatten();
-        let look = (!self.running.is_empty() || self.asking.is_some()).then(|| Instant::now() + LOOK);
+        let look = (!self.running.is_empty() || self.asking.is_some()).then(|| self.looked.max(Instant::now() - LOOK) + LOOK);
         deadlines.chain(due).chain(look).min()
     }
 
-    fn ask(&mut self, ix: StepIx) {
-        let Some(ask) = self.config.ask.clone() else { return };
-        if self.asking.is_some() {
-            return;
-        }
+    /// Puts the question that is due, after everything that happened before it was told.
+    fn ask(&mut self) {
+        let (Some(ask), Some(ix)) = (self.config.ask.clone(), self.to_ask.take()) else { return };
         self.asking = Some(ix);
         let (question, send) = (Box::new(self.question(ix)), self.send.clone());
         self.observer.pause();
@@ -372,12 +427,13 @@ impl Session<'_> {
     }
 
     fn listen(&self) {
-        for (kind, number) in [(SignalKind::interrupt(), 2), (SignalKind::terminate(), 15), (SignalKind::hangup(), 1)] {
+        for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup(), SignalKind::child()] {
             let Ok(mut signals) = signal(kind) else { continue };
             let send = self.send.clone();
             tokio::spawn(async move {
                 while signals.recv().await.is_some() {
-                    if send.send(Input::Signal(number)).is_err() {
+                    let input = if kind == SignalKind::child() { Input::ChildEnded } else { Input::Signal(kind.as_raw_value()) };
+                    if send.send(input).is_err() {
                         break;
                     }
                 }

@@ -33,14 +33,10 @@ impl AttemptFiles {
         self.folder.join(&self.stem)
     }
 
-    /// Size and digest of an output file. An empty one is removed: most commands write nothing to one of the two.
+    /// Size and digest of an output file; `None` for one that is empty or not there.
     pub fn log(&self, ending: &str) -> Option<Log> {
         let path = self.path(ending);
-        let bytes = std::fs::metadata(&path).ok()?.len();
-        if bytes == 0 {
-            let _ = std::fs::remove_file(&path);
-            return None;
-        }
+        let bytes = std::fs::metadata(&path).ok().map(|found| found.len()).filter(|bytes| *bytes > 0)?;
         let sha256 = digest_of(&path).ok()?;
         Some(Log { file: format!("{}.{ending}", self.stem), bytes, sha256 })
     }

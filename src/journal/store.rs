@@ -202,26 +202,29 @@ impl Journal {
         if events.is_empty() {
             return Ok(());
         }
-        let transaction =
-            self.db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(JournalError::sql("written"))?;
-        let mut hash = head.hash.clone();
-        {
-            let mut insert = transaction
-                .prepare_cached("INSERT INTO events (run, number, at, event, step, body, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")
-                .map_err(JournalError::sql("written"))?;
-            for event in events {
-                let body = serde_json::to_string(event).unwrap_or_default();
-                hash = chain(&hash, &head.run, &body);
-                let step = event.fact.step().map(|step| &**step);
-                insert
-                    .execute(params![head.run, event.number as i64, event.at.to_string(), event::kind(&event.fact), step, body, hash])
-                    .map_err(JournalError::sql("written"))?;
-            }
-        }
-        transaction.commit().map_err(JournalError::sql("written"))?;
+        let hash = self.write(head, events).map_err(JournalError::sql("written")).inspect_err(|_| {
+            // A transaction that failed to commit may still be open; what it held is not in the journal.
+            let _ = self.db.execute_batch("ROLLBACK");
+        })?;
         head.hash = hash;
         head.number = events.last().map_or(head.number, |event| event.number);
         Ok(())
+    }
+
+    /// The statements that every step pays for: prepared once.
+    fn write(&self, head: &Head, events: &[Event]) -> rusqlite::Result<String> {
+        self.db.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        let mut insert =
+            self.db.prepare_cached("INSERT INTO events (run, number, at, event, step, body, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
+        let mut hash = head.hash.clone();
+        for event in events {
+            let body = serde_json::to_string(event).unwrap_or_default();
+            hash = chain(&hash, &head.run, &body);
+            let step = event.fact.step().map(|step| &**step);
+            insert.execute(params![head.run, event.number as i64, event.at.to_string(), event::kind(&event.fact), step, body, hash])?;
+        }
+        self.db.prepare_cached("COMMIT")?.execute([])?;
+        Ok(hash)
     }
 
     /// Makes the anchor point at the head; to be done before an action begins, and when the executor leaves.
@@ -318,8 +321,13 @@ impl Journal {
         let mut statement = self
             .db
             .prepare(
-                "SELECT first.run, first.body, last.body FROM events AS first JOIN events AS last ON last.run = first.run \
-                 WHERE first.number = 1 AND last.number = (SELECT max(number) FROM events WHERE run = first.run) ORDER BY first.at DESC, first.run",
+                // From one run's first event to the next run's: what lies between is not read.
+                "WITH RECURSIVE ids (run) AS (SELECT min(run) FROM events UNION ALL \
+                 SELECT (SELECT min(run) FROM events WHERE run > ids.run) FROM ids WHERE ids.run IS NOT NULL) \
+                 SELECT first.run, first.body, last.body FROM ids \
+                 JOIN events AS first ON first.run = ids.run AND first.number = 1 \
+                 JOIN events AS last ON last.run = ids.run AND last.number = (SELECT max(number) FROM events WHERE run = ids.run) \
+                 ORDER BY first.at DESC, first.run",
             )
             .map_err(JournalError::sql("read"))?;
         let rows = statement
@@ -338,11 +346,10 @@ impl Journal {
         Ok(summaries)
     }
 
-    /// The ids of all runs.
-    pub fn run_ids(&self) -> Result<Vec<String>, JournalError> {
-        let mut statement = self.db.prepare("SELECT run FROM events WHERE number = 1").map_err(JournalError::sql("read"))?;
-        let ids = statement.query_map([], |row| row.get(0)).and_then(Iterator::collect);
-        ids.map_err(JournalError::sql("read"))
+    /// Whether a run of this id is known.
+    pub fn has_run(&self, id: &str) -> Result<bool, JournalError> {
+        let mut statement = self.db.prepare("SELECT 1 FROM events WHERE run = ?1 AND number = 1").map_err(JournalError::sql("read"))?;
+        statement.exists([id]).map_err(JournalError::sql("read"))
     }
 
     /// The run that a person means: the latest, or the one whose id or name begins so.

@@ -1,5 +1,7 @@
 //! One plain line per fact.
 
+use std::io::Write as _;
+
 use crate::message::printable;
 use crate::run::*;
 use crate::runbook::Direction;
@@ -11,12 +13,13 @@ pub struct Plain;
 impl Observer for Plain {
     fn event(&mut self, state: &RunState, event: &Event) {
         if let Some(line) = line(state, event).filter(|_| !is_end(&event.fact)) {
-            eprintln!("{} {line}", event.at.to_utc().format("%H:%M:%S"));
+            // One write for the line: standard error has no buffer.
+            self.note(&format!("{} {line}", event.at.to_utc().format("%H:%M:%S")));
         }
     }
 
     fn note(&mut self, text: &str) {
-        eprintln!("{text}");
+        let _ = std::io::stderr().write_all(format!("{text}\n").as_bytes());
     }
 }
 

@@ -1,48 +1,47 @@
-//! The display on a terminal: what happened scrolls by, what runs now stays at the bottom with its time and estimate.
+//! The display on a terminal: what happened scrolls by, the board stays at the bottom.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use console::style;
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use console::{Term, style};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::line::{is_end, line, shorten};
-use crate::message::printable;
+use super::board::board;
+use super::line::{is_end, line};
 use crate::run::*;
-use crate::runbook::{Direction, StepIx};
+use crate::runbook::StepIx;
+
+/// The shortest time between two drawings.
+const PAUSE: Duration = Duration::from_millis(100);
+/// The board takes at most so much of the terminal's height.
+const SHARE: usize = 2;
 
 /// Draws on standard error.
 pub struct Live {
-    bars: MultiProgress,
-    overall: ProgressBar,
-    running: HashMap<StepIx, ProgressBar>,
+    board: ProgressBar,
+    progress: HashMap<StepIx, String>,
+    drawn: Option<Instant>,
 }
 
 impl Live {
     pub fn new() -> Live {
-        let bars = MultiProgress::new();
-        let overall = bars.add(ProgressBar::new(0));
-        overall.set_style(bar_style());
-        Live { bars, overall, running: HashMap::new() }
-    }
-
-    fn begin(&mut self, state: &RunState, ix: StepIx, direction: Direction) {
-        let step = state.runbook.step(ix);
-        let names = names::of_step(state, ix, Direction::Forward);
-        let title = step.title.as_ref().and_then(|title| title.render(&names).ok()).unwrap_or_default();
-        let estimate =
-            step.estimate.filter(|_| direction == Direction::Forward).map(|span| format!(" of about {span}")).unwrap_or_default();
-        let undo = if direction == Direction::Forward { "" } else { "undo " };
-        let bar = self.bars.insert_before(&self.overall, ProgressBar::new_spinner());
-        bar.set_style(spinner_style());
-        bar.set_prefix(format!("{undo}{}", step.id));
-        bar.set_message(format!("{estimate}  {}", shorten(&title, 60)));
-        bar.enable_steady_tick(Duration::from_millis(200));
-        self.running.insert(ix, bar);
+        let board = ProgressBar::new_spinner();
+        board.set_style(ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        Live { board, progress: HashMap::new(), drawn: None }
     }
 
     fn say(&self, text: &str) {
-        self.bars.suspend(|| eprintln!("{text}"));
+        self.board.suspend(|| eprintln!("{text}"));
+    }
+
+    fn draw(&mut self, state: &RunState, now: Moment) {
+        if self.drawn.is_some_and(|drawn| drawn.elapsed() < PAUSE) {
+            return;
+        }
+        let (rows, columns) = Term::stderr().size();
+        self.board.set_message(board(state, now, &self.progress, (rows as usize / SHARE).max(4), (columns as usize).max(20) - 1));
+        self.board.tick();
+        self.drawn = Some(Instant::now());
     }
 }
 
@@ -52,48 +51,30 @@ impl Default for Live {
     }
 }
 
-fn bar_style() -> ProgressStyle {
-    ProgressStyle::with_template("{bar:20} {pos} of {len} steps  {elapsed_precise}  {msg}").unwrap_or_else(|_| ProgressStyle::default_bar())
-}
-
-fn spinner_style() -> ProgressStyle {
-    ProgressStyle::with_template("  {spinner} {prefix}  {elapsed}{wide_msg}").unwrap_or_else(|_| ProgressStyle::default_spinner())
-}
-
 impl Observer for Live {
     fn event(&mut self, state: &RunState, event: &Event) {
-        self.overall.set_length(state.runbook.steps.len() as u64);
-        self.overall.set_position((state.runbook.steps.len() - state.unsettled()) as u64);
-        let ix = event.fact.step().and_then(|step| state.runbook.find(step));
-        if let (Some(ix), Fact::StepSucceeded(_) | Fact::StepFailed(_) | Fact::StepSkipped { .. } | Fact::StepResolved(_)) =
-            (ix, &event.fact)
-            && let Some(bar) = self.running.remove(&ix)
+        if let Some(ix) = event.fact.step().and_then(|step| state.runbook.find(step))
+            && !matches!(event.fact, Fact::CursorSaved { .. })
         {
-            bar.finish_and_clear();
+            self.progress.remove(&ix);
         }
-        if let (Some(ix), Fact::StepStarted(started)) = (ix, &event.fact) {
-            // A commit may hold both the beginning and the end; then there is nothing to show as running.
-            if matches!(state.track(ix, started.direction), Track::Running { .. }) {
-                self.begin(state, ix, started.direction);
-            }
-            return;
-        }
-        if let Some(text) = line(state, event).filter(|_| !is_end(&event.fact)) {
+        // That a step begins shows on the board.
+        let text = if matches!(event.fact, Fact::StepStarted(_)) || is_end(&event.fact) { None } else { line(state, event) };
+        if let Some(text) = text {
             let shown = match &event.fact {
                 Fact::StepFailed(_) => style(text).for_stderr().red(),
                 Fact::StepSucceeded(_) => style(text).for_stderr().green(),
-                Fact::RollbackBegan { .. } | Fact::RunStopped { .. } => style(text).for_stderr().yellow(),
+                Fact::RollbackBegan { .. } => style(text).for_stderr().yellow(),
                 Fact::MessageSent(_) => style(text).for_stderr().dim(),
                 _ => style(text).for_stderr(),
             };
             self.say(&format!("{} {shown}", event.at.to_utc().format("%H:%M:%S")));
         }
+        self.draw(state, event.at);
     }
 
     fn progress(&mut self, _: &RunState, step: StepIx, text: &str) {
-        if let Some(bar) = self.running.get(&step) {
-            bar.set_message(format!("  {}", shorten(&printable(text), 60)));
-        }
+        self.progress.insert(step, text.to_owned());
     }
 
     fn note(&mut self, text: &str) {
@@ -101,23 +82,21 @@ impl Observer for Live {
     }
 
     fn tick(&mut self, state: &RunState, now: Moment) {
-        let down = state.down_since.map(|_| format!("downtime {}", state.downtime_until(now))).unwrap_or_default();
-        self.overall.set_message(down);
+        self.draw(state, now);
     }
 
     fn pause(&mut self) {
-        let _ = self.bars.clear();
-        self.bars.set_draw_target(ProgressDrawTarget::hidden());
+        self.board.set_draw_target(ProgressDrawTarget::hidden());
     }
 
     fn unpause(&mut self) {
-        self.bars.set_draw_target(ProgressDrawTarget::stderr());
+        self.board.set_draw_target(ProgressDrawTarget::stderr());
+        self.drawn = None;
     }
 }
 
 impl Drop for Live {
     fn drop(&mut self) {
-        self.running.values().for_each(ProgressBar::finish_and_clear);
-        self.overall.finish_and_clear();
+        self.board.finish_and_clear();
     }
 }

@@ -23,21 +23,8 @@ pub fn status_text(state: &RunState, now: Moment, holder: Option<&str>) -> Strin
         (None, None, None) => "its executor died; `switchover resume` goes on".to_owned(),
     };
     let _ = writeln!(out, "  {stands}; began {}, {} ago", state.began.to_utc().format("%Y-%m-%d %H:%M:%S UTC"), now.since(state.began));
-    for (ix, phase) in runbook.phases.iter().enumerate() {
-        let ix = ix as u32;
-        let tally = state.tally(Some(ix));
-        let total: usize = tally.values().sum();
-        let done = total - state.phase_left(ix);
-        let word = phase_word(&tally, done, total);
-        let times: (Option<Moment>, Option<Moment>) =
-            runbook.steps.iter().zip(&state.steps).filter(|(step, _)| step.phase == ix).fold((None, None), |(from, to), (_, step)| {
-                (step.started.into_iter().chain(from).min(), step.finished.into_iter().chain(to).max())
-            });
-        let took = times.0.map(|from| if done == total { times.1.unwrap_or(from).since(from) } else { now.since(from) });
-        let planned: Span = runbook.steps.iter().filter(|step| step.phase == ix).filter_map(|step| step.estimate).sum();
-        let took = took.map(|took| took.to_string()).unwrap_or_default();
-        let planned = if planned == Span::ZERO { String::new() } else { format!("estimates {planned}") };
-        let _ = writeln!(out, "  {:<16} {word:<11} {done:>4} of {total:<4} {took:>9}  {planned}", shorten(&phase.id, 16));
+    for ix in 0..runbook.phases.len() as u32 {
+        let _ = writeln!(out, "{}", phase_row(state, ix, now).text);
         for at in runbook.ixs().filter(|at| runbook.step(*at).phase == ix) {
             let step_state = state.step(at);
             let open = matches!(step_state.word(), "running" | "waiting" | "failed" | "in doubt" | "retrying" | "stuck" | "undoing");
@@ -62,6 +49,34 @@ pub fn status_text(state: &RunState, now: Moment, holder: Option<&str>) -> Strin
         let _ = writeln!(out, "  downtime {downtime}{}", if state.down_since.is_some() { ", and production is still down" } else { "" });
     }
     out
+}
+
+/// A phase on one line.
+pub(super) struct PhaseRow {
+    pub text: String,
+    pub is_done: bool,
+    /// Nothing in it has begun.
+    pub is_ahead: bool,
+}
+
+/// How a phase stands: its state, how much of it is done, how long it has taken and should take.
+pub(super) fn phase_row(state: &RunState, ix: u32, now: Moment) -> PhaseRow {
+    let runbook = &state.runbook;
+    let tally = state.tally(Some(ix));
+    let total: usize = tally.values().sum();
+    let done = total - state.phase_left(ix);
+    let word = phase_word(&tally, done, total);
+    let times: (Option<Moment>, Option<Moment>) =
+        runbook.steps.iter().zip(&state.steps).filter(|(step, _)| step.phase == ix).fold((None, None), |(from, to), (_, step)| {
+            (step.started.into_iter().chain(from).min(), step.finished.into_iter().chain(to).max())
+        });
+    let took = times.0.map(|from| if done == total { times.1.unwrap_or(from).since(from) } else { now.since(from) });
+    let planned: Span = runbook.steps.iter().filter(|step| step.phase == ix).filter_map(|step| step.estimate).sum();
+    let took = took.map(|took| took.to_string()).unwrap_or_default();
+    let planned = if planned == Span::ZERO { String::new() } else { format!("estimates {planned}") };
+    let name = shorten(&runbook.phases[ix as usize].id, 16);
+    let text = format!("  {name:<16} {word:<11} {done:>4} of {total:<4} {took:>9}  {planned}");
+    PhaseRow { text: text.trim_end().to_owned(), is_done: word == "done", is_ahead: word == "pending" }
 }
 
 fn phase_word(tally: &std::collections::BTreeMap<&'static str, usize>, done: usize, total: usize) -> &'static str {

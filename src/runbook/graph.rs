@@ -139,12 +139,18 @@ impl Graph {
     }
 }
 
-/// The longest way through the graph by estimates, and how long it takes.
+/// The longest way through the graph by the estimates of its steps, and how long it takes.
 pub fn critical_path(runbook: &Runbook) -> (Vec<StepIx>, Span) {
+    longest_way(runbook, |ix| runbook.step(ix).estimate.unwrap_or_default())
+}
+
+/// The longest way through the graph, and how long it takes, where `estimate` says how long each step does.
+pub fn longest_way(runbook: &Runbook, estimate: impl Fn(StepIx) -> Span) -> (Vec<StepIx>, Span) {
     let mut finish: Vec<(Span, Option<StepIx>)> = Vec::with_capacity(runbook.steps.len());
-    for step in &runbook.steps {
-        let before = step.needs.iter().map(|need| (finish[need.0 as usize].0, Some(*need))).max().unwrap_or((Span::ZERO, None));
-        finish.push((before.0 + step.estimate.unwrap_or_default(), before.1));
+    for ix in runbook.ixs() {
+        let needs = &runbook.step(ix).needs;
+        let before = needs.iter().map(|need| (finish[need.0 as usize].0, Some(*need))).max().unwrap_or((Span::ZERO, None));
+        finish.push((before.0 + estimate(ix), before.1));
     }
     let Some(last) = runbook.ixs().max_by_key(|ix| (finish[ix.0 as usize].0, Reverse(*ix))) else {
         return (Vec::new(), Span::ZERO);

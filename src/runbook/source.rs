@@ -106,7 +106,13 @@ impl Source {
             }
         };
         let mut reader = Reader { file: file as u32, list: Vec::new(), anchors: Vec::new(), aliased: 0 };
-        let root = match reader.document(&text) {
+        // Two parsers, one for the places and one for the values, each with limits of its own: side by side, as a runbook with
+        // many edges takes both a while.
+        let (root, value) = std::thread::scope(|scope| {
+            let value = scope.spawn(|| serde_yaml::from_str::<serde_yaml::Value>(&text));
+            (reader.document(&text), value.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        });
+        let root = match root {
             Ok(root) => root,
             Err(problem) => {
                 reader.list.push(problem);
@@ -119,8 +125,8 @@ impl Source {
         let twice = duplicates(&root);
         // A key that stands twice would end the parse: it is told here, and renamed for what follows, whose places come from
         // the marks and so stay right.
-        let renamed = if twice.is_empty() { None } else { Some(rename(&text, &twice)) };
-        match serde_yaml::from_str(renamed.as_deref().unwrap_or(&text)) {
+        let value = if twice.is_empty() { value } else { serde_yaml::from_str(&rename(&text, &twice)) };
+        match value {
             Ok(value) => Ok((Source { name: name.to_owned(), text, root, duplicates: twice }, value)),
             Err(error) => {
                 let place = error.location().map_or(nowhere, |at| Place {

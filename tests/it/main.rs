@@ -11,3 +11,4 @@ mod people;
 mod rollback;
 mod sandbox;
 mod shipped;
+mod terminal;

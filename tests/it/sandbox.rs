@@ -1,6 +1,7 @@
 //! A folder with runbooks and a journal, and the program run in it. Ids, times and paths that differ from run to run are
 //! replaced, so that snapshots can show the rest to the letter.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -69,6 +70,27 @@ impl Sandbox {
 
     pub fn start(&self, line: &str) -> Child {
         self.command(line).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the program")
+    }
+
+    /// What a terminal of 80 columns was sent, without colours, movements and more than one space, while the keys were pressed.
+    pub fn in_terminal(&self, line: &str, keys: &str) -> String {
+        // The one of util-linux, which gives the program a terminal and passes on its standard input.
+        let shell = format!("stty cols 80 rows 24; exec {} {line}", env!("CARGO_BIN_EXE_switchover"));
+        let mut command = Command::new("script");
+        command.args(["-q", "-e", "-c", &shell, "/dev/null"]).current_dir(self.folder.path()).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command
+            .env_remove("SWITCHOVER_JOURNAL")
+            .env("SWITCHOVER_OPERATOR", "oncall@test")
+            .env("TERM", "xterm")
+            .env("W", self.path("witness"));
+        let mut child = command.spawn().expect("script, of the package bsdutils");
+        let mut input = child.stdin.take().expect("its input");
+        input.write_all(keys.as_bytes()).expect("keys to press");
+        let output = child.wait_with_output().expect("its end");
+        drop(input);
+        let text = String::from_utf8_lossy(&output.stdout);
+        let words: Vec<String> = console::strip_ansi_codes(&text).split_whitespace().map(str::to_owned).collect();
+        format!("{} exit {}", self.without_accidents(&words.join(" ")), output.status.code().unwrap_or(-1))
     }
 
     /// What the steps' commands wrote outside the program, line by line.
