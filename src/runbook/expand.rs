@@ -31,6 +31,7 @@ pub fn expand(loading: &mut Loading, file: &Rc<File>, parameters: IndexMap<Strin
         loading,
         graph: Graph::default(),
         steps: Vec::new(),
+        places: Vec::new(),
         scopes: Vec::new(),
         groups: Vec::new(),
         phases: Vec::new(),
@@ -74,6 +75,8 @@ struct Builder<'a, 'b, 'c> {
     loading: &'a mut Loading<'b, 'c>,
     graph: Graph,
     steps: Vec<Step>,
+    /// Where each step stands.
+    places: Vec<Place>,
     scopes: Vec<Scope>,
     groups: Vec<Group>,
     phases: Vec<Phase>,
@@ -154,7 +157,7 @@ impl Builder<'_, '_, '_> {
                     self.report(step_place, error, None);
                 }
                 let at = At { file, mark: step_mark, place: step_place, phase_id: id, name, number, top };
-                if let Some(local) = self.step(&at, raw, &around) {
+                if let Some(local) = self.step(&at, raw, &around).or_else(|| self.stand_in(&at, &around)) {
                     if let Some(first) = locals.get(name) {
                         let message = format!("the step `{name}` stands here a second time; the first is on line {}", first.place.line);
                         self.report(step_place, message, Some("ids are unique in a runbook, so that a name always means one step".into()));
@@ -230,6 +233,13 @@ impl Builder<'_, '_, '_> {
         Some(all)
     }
 
+    /// What stands for a step that is wrong, so that those who name it are not blamed. The runbook is refused in any case.
+    fn stand_in(&mut self, at: &At, around: &Around) -> Option<Local> {
+        let act = RawAct { run: Some(RawRun::Script(String::new())), ..RawAct::default() };
+        let raw = RawStep { act, ..RawStep::default() };
+        self.copy(at, &raw, around, &format!("{}{}/{}", around.prefix, at.phase_id, at.name), None, None)
+    }
+
     /// One step, or one copy of it.
     fn copy(&mut self, at: &At, raw: &RawStep, around: &Around, path: &str, item: Option<Item>, group: Option<u32>) -> Option<Local> {
         let mut when = around.when.clone();
@@ -269,6 +279,7 @@ impl Builder<'_, '_, '_> {
                 let node = self.graph.step(ix);
                 // The point up to which it holds is a name, resolved in the second pass.
                 let hold = hold.map(|release| Hold { until: StepIx(ix as u32), release: Box::new(release) });
+                self.places.push(at.place);
                 self.steps.push(Step { item, group, when, undo, hold, ..self.plain(at, raw, around.scope, path, act) });
                 Some(Local {
                     entry: node,
@@ -364,6 +375,7 @@ impl Builder<'_, '_, '_> {
         (step.description, step.hints) = (None, Vec::new());
         step.when = when;
         step.group = group;
+        self.places.push(at.place);
         self.steps.push(step);
         Some(Local {
             entry,
@@ -678,11 +690,8 @@ impl Builder<'_, '_, '_> {
         let order = match self.graph.order(label) {
             Ok(order) => order,
             Err(cycle) => {
-                let place = Place {
-                    line: self.steps.iter().find(|step| *step.id == *cycle[0]).map_or(1, |step| step.line),
-                    column: 1,
-                    ..file.mark.place
-                };
+                let first = self.steps.iter().position(|step| *step.id == *cycle[0]);
+                let place = first.map_or(file.mark.place, |ix| self.places[ix]);
                 self.loading.problems.push(Problem::new(
                     place,
                     format!("these steps wait for each other: {}", cycle.join(" → ")),

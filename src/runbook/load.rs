@@ -15,6 +15,7 @@ use super::names::Shape;
 use super::parameter::Kind;
 use super::problem::{Place, Problem, Problems, suggest};
 use super::raw::RawRunbook;
+use super::salvage::salvage;
 use super::schema::{self, Expression};
 use super::source::{Mark, Source};
 use super::text::Text;
@@ -126,7 +127,7 @@ impl Loading<'_, '_> {
                 return None;
             }
         };
-        let (source, value) = match Source::read(number, &name, bytes) {
+        let (source, mut value) = match Source::read(number, &name, bytes) {
             Ok(read) => read,
             Err(problems) => {
                 self.names.extend(problems.names);
@@ -140,6 +141,7 @@ impl Loading<'_, '_> {
         let sound = twice.is_empty() && checked.problems.is_empty();
         self.problems.extend(twice);
         self.problems.extend(checked.problems);
+        salvage(&mut value, &checked.broken);
         match serde_yaml::from_value::<RawRunbook>(value) {
             Ok(raw) => Some(File {
                 name: path.display().to_string().into(),
@@ -148,7 +150,7 @@ impl Loading<'_, '_> {
                 mark: root,
                 expressions: checked.expressions,
             }),
-            // A wrong type was told already, with its place; other problems do not keep the rest from being checked too.
+            // What is wrong was told already, with its place, and not even the rest could be read.
             Err(_) if !sound => None,
             Err(error) => {
                 self.report(root.place, format!("this does not fit a runbook: {error}"), None);

@@ -12,6 +12,7 @@ pub mod names;
 pub mod parameter;
 pub mod problem;
 pub mod raw;
+mod salvage;
 mod schema;
 mod source;
 mod span;

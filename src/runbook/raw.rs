@@ -144,7 +144,7 @@ pub struct RawPhaseMessages {
 }
 
 /// A step: exactly one action, and the keys that all actions share.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct RawStep {
     /// One line that people read: what this step does.

@@ -65,13 +65,15 @@ pub struct Checked {
     pub problems: Vec<Problem>,
     /// Every template with a `{{` and every condition.
     pub expressions: Vec<Expression>,
+    /// Where the file does not fit the raw shapes.
+    pub broken: Vec<Vec<String>>,
 }
 
 /// Holds a file against the schema.
 pub fn check(schema: &Json, value: &Yaml, root: &Mark) -> Checked {
-    let mut walk = Walk { schema, found: Vec::new(), expressions: Vec::new(), path: Vec::new() };
+    let mut walk = Walk { schema, found: Vec::new(), expressions: Vec::new(), path: Vec::new(), broken: Vec::new() };
     walk.node(schema, value, root.place, Some(root));
-    Checked { problems: walk.found, expressions: walk.expressions }
+    Checked { problems: walk.found, expressions: walk.expressions, broken: walk.broken }
 }
 
 struct Walk<'a> {
@@ -79,6 +81,7 @@ struct Walk<'a> {
     found: Vec<Problem>,
     expressions: Vec<Expression>,
     path: Vec<String>,
+    broken: Vec<Vec<String>>,
 }
 
 /// The schema of a free value: whatever the author likes. Texts with `{{` in it are templates.
@@ -155,6 +158,7 @@ impl<'a> Walk<'a> {
         let required = schema.get("required").and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str);
         for key in required.filter(|key| entries.get(*key).is_none()) {
             let help = self.describe(known.and_then(|known| known.get(key)));
+            self.broken.push(self.path.clone());
             self.found.push(Problem::new(place, format!("the key `{key}` is missing"), help));
         }
         let count = entries.len() as u64;
@@ -162,6 +166,7 @@ impl<'a> Walk<'a> {
             || schema.get("maxProperties").and_then(Json::as_u64).is_some_and(|most| count > most)
         {
             let names: Vec<&str> = known.unwrap_or(&empty).keys().map(String::as_str).collect();
+            self.broken.push(self.path.clone());
             self.found.push(Problem::new(place, format!("exactly one of {} belongs here", names.join(", ")), None));
         }
     }
@@ -215,6 +220,7 @@ impl<'a> Walk<'a> {
             Some(word) if allowed.contains(&word) => {}
             Some(word) => {
                 let help = suggest(word, allowed.iter().copied());
+                self.broken.push(self.path.clone());
                 self.found.push(Problem::new(place, format!("`{word}` is not one of {}", allowed.join(", ")), help));
             }
             None => self.wrong_type(&[&format!("one of {}", allowed.join(", "))], value, place),
@@ -227,6 +233,7 @@ impl<'a> Walk<'a> {
             ("maximum", number <= bound(schema, "maximum", f64::MAX), "most"),
         ] {
             if !ok {
+                self.broken.push(self.path.clone());
                 self.found.push(Problem::new(place, format!("{number} is out of range: at {word} {}", bound(schema, key, 0.0)), None));
             }
         }
@@ -235,6 +242,7 @@ impl<'a> Walk<'a> {
     fn wrong_type(&mut self, kinds: &[&str], value: &Yaml, place: Place) {
         let mut wanted: Vec<&str> = kinds.iter().map(|kind| name_of(kind)).collect();
         wanted.dedup();
+        self.broken.push(self.path.clone());
         let help = matches!(value, Yaml::Null).then(|| "give it a value, or remove the key".to_owned());
         self.found.push(Problem::new(place, format!("{} stands here, but {} is wanted", yaml_name(value), wanted.join(" or ")), help));
     }

@@ -161,17 +161,135 @@ phases:
 }
 
 #[test]
+fn a_wrong_type_does_not_hide_what_is_wrong_elsewhere() {
+    let sandbox = Sandbox::with(
+        r#"runbook: mixed
+parameters:
+  size: { type: integer, default: 1, description: [a, list] }
+phases:
+  p:
+    steps:
+      one: { run: { a: map }, undo: none }
+      two: { run: 'echo {{ size }}', timeout: [5], needs: [onne] }
+      three: { sql: { database: x.db, query: SELECT 1, rows: 2 }, when: sise > 1, undo: 5 }
+      four: { run: [echo, "{{ steps.one.x }} {{ nobody }} {{ size }}"], needs: [five] }
+      five: { run: [echo], needs: [four] }
+"#,
+    );
+    insta::assert_snapshot!(sandbox.run("check book.yaml"), @r#"
+    error book.yaml:3:51
+      x a list stands here, but a text is wanted
+       ,-[book.yaml:3:51]
+     2 | parameters:
+     3 |   size: { type: integer, default: 1, description: [a, list] }
+       :                                                   ^
+     4 | phases:
+       `----
+    error book.yaml:7:14
+      x exactly one of script and command belongs here
+       ,-[book.yaml:7:14]
+     6 |     steps:
+     7 |       one: { run: { a: map }, undo: none }
+       :              ^^^
+     8 |       two: { run: 'echo {{ size }}', timeout: [5], needs: [onne] }
+       `----
+    error book.yaml:7:21
+      x unknown key `a`
+       ,-[book.yaml:7:21]
+     6 |     steps:
+     7 |       one: { run: { a: map }, undo: none }
+       :                     ^
+     8 |       two: { run: 'echo {{ size }}', timeout: [5], needs: [onne] }
+       `----
+      help: known here: script, command, shell, cwd, env, stdin
+    error book.yaml:8:19
+      x a template in a script: scripts are never templated, so that no value can become code
+       ,-[book.yaml:8:19]
+     7 |       one: { run: { a: map }, undo: none }
+     8 |       two: { run: 'echo {{ size }}', timeout: [5], needs: [onne] }
+       :                   ^^^^^^^^^^^^^^^^^
+     9 |       three: { sql: { database: x.db, query: SELECT 1, rows: 2 }, when: sise > 1, undo: 5 }
+       `----
+      help: pass the value as an environment variable: put `NAME: "{{ value }}"` under `env` and write
+            "$NAME" here
+    error book.yaml:8:47
+      x a list stands here, but a text is wanted
+       ,-[book.yaml:8:47]
+     7 |       one: { run: { a: map }, undo: none }
+     8 |       two: { run: 'echo {{ size }}', timeout: [5], needs: [onne] }
+       :                                               ^
+     9 |       three: { sql: { database: x.db, query: SELECT 1, rows: 2 }, when: sise > 1, undo: 5 }
+       `----
+    error book.yaml:8:60
+      x there is no step `onne`
+       ,-[book.yaml:8:60]
+     7 |       one: { run: { a: map }, undo: none }
+     8 |       two: { run: 'echo {{ size }}', timeout: [5], needs: [onne] }
+       :                                                            ^^^^
+     9 |       three: { sql: { database: x.db, query: SELECT 1, rows: 2 }, when: sise > 1, undo: 5 }
+       `----
+      help: did you mean `one`?
+    error book.yaml:9:56
+      x unknown key `rows`
+        ,-[book.yaml:9:56]
+      8 |       two: { run: 'echo {{ size }}', timeout: [5], needs: [onne] }
+      9 |       three: { sql: { database: x.db, query: SELECT 1, rows: 2 }, when: sise > 1, undo: 5 }
+        :                                                        ^^^^
+     10 |       four: { run: [echo, "{{ steps.one.x }} {{ nobody }} {{ size }}"], needs: [five] }
+        `----
+      help: known here: database, attach, statement, query, parameters, transaction
+    error book.yaml:9:73
+      x the name `sise` is not defined here
+        ,-[book.yaml:9:73]
+      8 |       two: { run: 'echo {{ size }}', timeout: [5], needs: [onne] }
+      9 |       three: { sql: { database: x.db, query: SELECT 1, rows: 2 }, when: sise > 1, undo: 5 }
+        :                                                                         ^^^^^^^^
+     10 |       four: { run: [echo, "{{ steps.one.x }} {{ nobody }} {{ size }}"], needs: [five] }
+        `----
+      help: did you mean `size`?
+    error book.yaml:9:89
+      x a number stands here, but a text or a map is wanted
+        ,-[book.yaml:9:89]
+      8 |       two: { run: 'echo {{ size }}', timeout: [5], needs: [onne] }
+      9 |       three: { sql: { database: x.db, query: SELECT 1, rows: 2 }, when: sise > 1, undo: 5 }
+        :                                                                                         ^
+     10 |       four: { run: [echo, "{{ steps.one.x }} {{ nobody }} {{ size }}"], needs: [five] }
+        `----
+    error book.yaml:10:7
+      x these steps wait for each other: p/four → p/five → p/four
+        ,-[book.yaml:10:7]
+      9 |       three: { sql: { database: x.db, query: SELECT 1, rows: 2 }, when: sise > 1, undo: 5 }
+     10 |       four: { run: [echo, "{{ steps.one.x }} {{ nobody }} {{ size }}"], needs: [five] }
+        :       ^^^^
+     11 |       five: { run: [echo], needs: [four] }
+        `----
+      help: remove one of the `needs`
+    error book.yaml:10:27
+      x the name `nobody` is not defined here
+        ,-[book.yaml:10:27]
+      9 |       three: { sql: { database: x.db, query: SELECT 1, rows: 2 }, when: sise > 1, undo: 5 }
+     10 |       four: { run: [echo, "{{ steps.one.x }} {{ nobody }} {{ size }}"], needs: [five] }
+        :                           ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+     11 |       five: { run: [echo], needs: [four] }
+        `----
+      help: known here: attempt, run, size, steps
+    11 problems in the runbook; nothing was journaled
+    exit 2
+    "#);
+}
+
+#[test]
 fn a_cycle_is_shown_as_its_path() {
     let sandbox = Sandbox::with(
         "runbook: c\nphases:\n  p:\n    steps:\n      a: { run: x, needs: [b] }\n      b: { run: x, needs: [c] }\n      c: { run: x, needs: [a] }\n",
     );
     insta::assert_snapshot!(sandbox.run("check book.yaml"), @"
-    error book.yaml:5:1
+    error book.yaml:5:7
       x these steps wait for each other: p/a → p/b → p/c → p/a
-       ,-[book.yaml:5:1]
+       ,-[book.yaml:5:7]
      4 |     steps:
      5 |       a: { run: x, needs: [b] }
-       : ^
+       :       ^
      6 |       b: { run: x, needs: [c] }
        `----
       help: remove one of the `needs`
