@@ -41,6 +41,7 @@ pub fn plan(verb: Plan) -> Result<i32, CliError> {
         parameters: Digest::default(),
         version: env!("CARGO_PKG_VERSION").into(),
         operator: super::run::operator(),
+        folder: String::new(),
         environment: runbook.environment.clone(),
         until: None,
     };

@@ -105,6 +105,7 @@ pub fn start(mut journal: Journal, new: NewRun, config: Config, observer: &mut d
         parameters,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         operator: config.operator.clone(),
+        folder: std::env::current_dir().map(|folder| folder.display().to_string()).unwrap_or_default(),
         environment: new.runbook.environment.clone(),
         until: new.until,
     };

@@ -40,7 +40,6 @@ impl Live {
         }
         let (rows, columns) = Term::stderr().size();
         self.board.set_message(board(state, now, &self.progress, (rows as usize / SHARE).max(4), (columns as usize).max(20) - 1));
-        self.board.tick();
         self.drawn = Some(Instant::now());
     }
 }

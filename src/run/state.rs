@@ -295,7 +295,10 @@ impl RunState {
         let state = &mut self.steps[ix.0 as usize];
         state.attempts[direction as usize] += 1;
         if direction == Direction::Forward {
-            state.started.get_or_insert(at);
+            // A hold that is taken again begins anew; a retry goes on with what its first attempt began.
+            if state.started.is_none() || self.sets.retake.contains(&ix) {
+                state.started = Some(at);
+            }
             state.touched = true;
             if holds {
                 self.sets.held.insert(ix);

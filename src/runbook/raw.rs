@@ -29,7 +29,7 @@ pub struct RawRunbook {
     /// Named sets of parameter values, chosen with `--env`.
     #[serde(default)]
     pub environments: IndexMap<String, IndexMap<String, Json>>,
-    /// What no two runs may hold at once on this machine.
+    /// What no two runs of one journal may hold at once.
     #[serde(default)]
     pub locks: Vec<String>,
     /// Environment variables for every command of the runbook.

@@ -176,6 +176,7 @@ impl<'a> Walk<'a> {
             Some(format) => format,
             // Free text counts as a template where it looks like one; a plain string key does not.
             None if schema.get("type").is_none() => "template",
+            None if text.contains("{{") => "plain",
             None => return,
         };
         let error = match format {
@@ -204,6 +205,7 @@ impl<'a> Walk<'a> {
                 let help = "bind the value: put `name: \"{{ value }}\"` under `parameters` and write :name here";
                 ("a template in SQL: statements are never templated, so that no value can become code".to_owned(), Some(help.to_owned()))
             }),
+            "plain" => Some(("values are not filled in here: this text is no template".to_owned(), None)),
             _ => None,
         };
         if let Some((message, help)) = error {

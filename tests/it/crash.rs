@@ -192,3 +192,24 @@ fn a_symbolic_link_in_the_journals_place_is_refused() {
 fn signal(name: &str, process: u32) {
     assert!(Command::new("kill").args([format!("-{name}"), process.to_string()]).status().unwrap().success());
 }
+
+#[test]
+fn a_run_goes_on_in_the_folder_it_was_begun_in() {
+    let mut sandbox = Sandbox::with(
+        r#"runbook: here
+phases:
+  p:
+    steps:
+      a: { run: 'test -e mended', undo: { run: 'echo undone > trace' } }
+      b: { run: 'echo done > trace', undo: none }
+"#,
+    );
+    assert_eq!(sandbox.code("run book.yaml"), 1);
+    sandbox.write("mended", "");
+    sandbox.write("elsewhere/x", "");
+    assert_eq!(sandbox.in_folder("elsewhere").code("--journal ../journal resume"), 0);
+    assert_eq!(sandbox.read("trace"), "done\n");
+    assert_eq!(sandbox.in_folder("elsewhere").code("--journal ../journal rollback"), 4);
+    assert_eq!(sandbox.read("trace"), "undone\n");
+    assert_eq!(sandbox.read("elsewhere/trace"), "");
+}

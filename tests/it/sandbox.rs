@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 
 pub struct Sandbox {
     folder: tempfile::TempDir,
+    working: PathBuf,
 }
 
 impl Sandbox {
     pub fn new() -> Sandbox {
-        Sandbox { folder: tempfile::tempdir().expect("a folder for the test") }
+        Sandbox { folder: tempfile::tempdir().expect("a folder for the test"), working: PathBuf::new() }
     }
 
     /// A sandbox with one runbook, `book.yaml`.
@@ -20,6 +21,12 @@ impl Sandbox {
         let sandbox = Sandbox::new();
         sandbox.write("book.yaml", runbook);
         sandbox
+    }
+
+    /// The same, with commands begun in this folder of it.
+    pub fn in_folder(&mut self, name: &str) -> &Sandbox {
+        self.working = name.into();
+        self
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -38,7 +45,7 @@ impl Sandbox {
 
     fn command(&self, line: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_switchover"));
-        command.args(line.split_whitespace()).current_dir(self.folder.path()).stdin(Stdio::null());
+        command.args(line.split_whitespace()).current_dir(self.path("").join(&self.working)).stdin(Stdio::null());
         command
             .env_remove("SWITCHOVER_JOURNAL")
             .env("SWITCHOVER_OPERATOR", "oncall@test")

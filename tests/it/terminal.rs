@@ -24,7 +24,7 @@ phases:
         "shop run <run> oncall@test 00:00:0",
         "prepare done 1 of 1 ",
         "migrate running 0 of 2 ",
-        "copy 1s of about 40s 41 % cutover pending 0 of 1 estimates 5s [#####---------------] 1 of 4 steps about 4",
+        "s of about 40s 41 % cutover pending 0 of 1 estimates 5s [#####---------------] 1 of 4 steps about 4",
         "FAILED migrate/check: exit 3: line 3 line 4 line 5",
         "switchover resume <run>",
     ] {

@@ -363,6 +363,7 @@ impl Driver<'_> {
                 parameters: digest,
                 version: "0".into(),
                 operator,
+                folder: String::new(),
                 environment: None,
                 until: None,
             };
