@@ -128,7 +128,8 @@ fn take(run: Option<&str>, folder: &Path, session: &Session) -> Result<Taken, Cl
     let config = session.config()?;
     let taken = journal.take(&run, &engine::holder(&run, &config))?;
     let begun_in = &taken.1.state.started.folder;
-    std::env::set_current_dir(begun_in).map_err(|error| {
+    let enter = if begun_in.is_empty() { Ok(()) } else { std::env::set_current_dir(begun_in) };
+    enter.map_err(|error| {
         CliError::refused(
             format!("the run was begun in {begun_in}, which cannot be entered: {error}; nothing was changed"),
             Some("its relative paths would mean other files; bring the folder back, or begin a new run"),

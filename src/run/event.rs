@@ -92,7 +92,8 @@ pub struct RunStarted {
     /// The version of this program.
     pub version: String,
     pub operator: Person,
-    /// The working directory: relative paths of the runbook stay the same wherever it is taken up again.
+    /// The working directory (empty: not known): relative paths of the runbook stay the same wherever it is taken up again.
+    #[serde(default)]
     pub folder: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environment: Option<String>,

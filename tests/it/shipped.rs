@@ -91,3 +91,29 @@ fn keys(schema: &serde_json::Value, seen: &mut impl FnMut(&str)) {
         _ => {}
     }
 }
+
+#[test]
+fn the_documents_for_programs_are_as_documented() {
+    let sandbox = Sandbox::with("runbook: one\nphases:\n  p:\n    steps:\n      s: { run: echo hello, undo: none }\n");
+    sandbox.write("bad.yaml", "runbook: bad\nphase: 1\n");
+    assert_eq!(sandbox.code("run book.yaml"), 0);
+    let docs = std::fs::read_to_string(repository().join("docs/json.md")).unwrap();
+    for (verb, line) in [
+        ("check", "check --format json bad.yaml book.yaml"),
+        ("plan", "plan --format json book.yaml"),
+        ("list", "list --format json"),
+        ("status", "status --format json"),
+        ("logs", "logs s --format json"),
+        ("audit", "audit --format json"),
+    ] {
+        let section = docs.split(&format!("\n## {verb}\n")).nth(1).unwrap().split("\n## ").next().unwrap();
+        let cells = section.lines().filter_map(|line| line.strip_prefix("| `")?.split(" |").next());
+        let mut documented: Vec<&str> = cells.flat_map(|cell| cell.trim_end_matches('`').split("`, `")).collect();
+        let printed = sandbox.json(line);
+        let entry = printed.get(0).unwrap_or(&printed);
+        let mut keys: Vec<&str> = entry.as_object().unwrap().keys().map(String::as_str).collect();
+        documented.sort();
+        keys.sort();
+        assert_eq!(documented, keys, "{verb}");
+    }
+}
