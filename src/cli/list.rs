@@ -47,13 +47,10 @@ fn state(summary: &Summary) -> &'static str {
     if summary.holder.is_some() {
         return "running";
     }
-    match &summary.last.fact {
+    match &summary.stands.fact {
         Fact::RunEnded { outcome: Outcome::Finished } => "finished",
         Fact::RunEnded { outcome: Outcome::RolledBack } => "rolled back",
         Fact::RunEnded { outcome: Outcome::Cancelled } => "cancelled",
-        // Messages follow the end of a run.
-        Fact::MessageSent(message) if matches!(message.occasion.as_str(), "report" | "success") => "finished",
-        Fact::MessageSent(message) if message.occasion == "rolled_back" => "rolled back",
         Fact::RunStopped { because: Stop::Waiting { .. } | Stop::InDoubt { .. } } => "waiting",
         Fact::RunStopped { because: Stop::Stuck { .. } } => "stuck",
         Fact::RunStopped { because: Stop::Failed { .. } } => "failed",

@@ -2,6 +2,7 @@
 //! write, all in one folder. Knows how to keep facts, not what they mean beyond their legal order.
 
 mod anchor;
+mod copy;
 mod error;
 mod files;
 mod lock;

@@ -9,6 +9,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use sha2::{Digest as _, Sha256};
 
 use super::anchor::Anchor;
+use super::copy::Copy;
 use super::error::JournalError;
 use super::files::{self, AttemptFiles};
 use super::lock::{Held, Holder};
@@ -23,8 +24,10 @@ const WANTED_SQLITE: (i32, &str) = (3_051_003, "3.51.3");
 /// An open journal.
 #[derive(Debug)]
 pub struct Journal {
-    folder: PathBuf,
     db: Connection,
+    folder: PathBuf,
+    // After the connection, which is closed first.
+    _copy: Option<Copy>,
 }
 
 /// Where a run's log ends, and its anchor.
@@ -53,6 +56,8 @@ pub struct Summary {
     pub started: RunStarted,
     pub began: Moment,
     pub last: Event,
+    /// The last event that is not a message: it says how the run stands.
+    pub stands: Event,
     pub holder: Option<Holder>,
 }
 
@@ -69,7 +74,7 @@ impl Journal {
         drop(files::open_private(&path)?);
         let db = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
             .map_err(JournalError::sql("opened"))?;
-        let mut journal = Journal { folder: folder.to_owned(), db };
+        let mut journal = Journal { db, folder: folder.to_owned(), _copy: None };
         journal.configure()?;
         journal.migrate()?;
         Ok(journal)
@@ -81,12 +86,22 @@ impl Journal {
         if !path.is_file() {
             return Err(JournalError::Missing(folder.to_owned()));
         }
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let db = Connection::open_with_flags(&path, flags).map_err(JournalError::sql("opened"))?;
-        db.busy_timeout(Duration::from_secs(10)).map_err(JournalError::sql("opened"))?;
-        let journal = Journal { folder: folder.to_owned(), db };
-        journal.version()?;
-        Ok(journal)
+        let open = |path: &Path, copy: Option<Copy>| -> Result<Journal, JournalError> {
+            let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            let db = Connection::open_with_flags(path, flags).map_err(JournalError::sql("opened"))?;
+            db.busy_timeout(Duration::from_secs(10)).map_err(JournalError::sql("opened"))?;
+            let journal = Journal { db, folder: folder.to_owned(), _copy: copy };
+            journal.version()?;
+            Ok(journal)
+        };
+        match open(&path, None) {
+            // In WAL mode a reader, too, needs a file that it can write. Where it cannot make one, it reads a copy.
+            Err(JournalError::Sql { source, .. }) if source.sqlite_error_code() == Some(rusqlite::ErrorCode::CannotOpen) => {
+                let copy = Copy::of(folder)?;
+                open(&copy.folder.join("switchover.db"), Some(copy))
+            }
+            opened => opened,
+        }
     }
 
     fn database(folder: &Path) -> Result<PathBuf, JournalError> {
@@ -324,24 +339,25 @@ impl Journal {
                 // From one run's first event to the next run's: what lies between is not read.
                 "WITH RECURSIVE ids (run) AS (SELECT min(run) FROM events UNION ALL \
                  SELECT (SELECT min(run) FROM events WHERE run > ids.run) FROM ids WHERE ids.run IS NOT NULL) \
-                 SELECT first.run, first.body, last.body FROM ids \
+                 SELECT first.run, first.body, last.body, stands.body FROM ids \
                  JOIN events AS first ON first.run = ids.run AND first.number = 1 \
                  JOIN events AS last ON last.run = ids.run AND last.number = (SELECT max(number) FROM events WHERE run = ids.run) \
+                 JOIN events AS stands ON stands.run = ids.run AND stands.number = \
+                   (SELECT number FROM events WHERE run = ids.run AND event <> 'message_sent' ORDER BY number DESC LIMIT 1) \
                  ORDER BY first.at DESC, first.run",
             )
             .map_err(JournalError::sql("read"))?;
-        let rows = statement
-            .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?)))
-            .map_err(JournalError::sql("read"))?;
+        let rows = statement.query_map([], |row| <(String, String, String, String)>::try_from(row)).map_err(JournalError::sql("read"))?;
         let mut summaries = Vec::new();
         for row in rows {
-            let (run, first, last) = row.map_err(JournalError::sql("read"))?;
+            let (run, first, last, stands) = row.map_err(JournalError::sql("read"))?;
             let altered = |error: serde_json::Error| JournalError::Altered { run: run.clone(), why: error.to_string() };
             let first: Event = serde_json::from_str(&first).map_err(altered)?;
             let last: Event = serde_json::from_str(&last).map_err(altered)?;
+            let stands: Event = serde_json::from_str(&stands).map_err(altered)?;
             let Fact::RunStarted(started) = first.fact else { continue };
             let holder = Held::holder(&self.run_folder(&run).join("lock"));
-            summaries.push(Summary { run, started, began: first.at, last, holder });
+            summaries.push(Summary { run, started, began: first.at, last, stands, holder });
         }
         Ok(summaries)
     }

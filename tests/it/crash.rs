@@ -213,3 +213,29 @@ phases:
     assert_eq!(sandbox.read("trace"), "undone\n");
     assert_eq!(sandbox.read("elsewhere/trace"), "");
 }
+
+#[test]
+fn what_cannot_be_written_can_still_be_read() {
+    let sandbox = Sandbox::with(COUNTING);
+    assert_eq!(sandbox.code("run book.yaml"), 0);
+    sandbox.write("witness", "");
+    let killed = sandbox.start("run book.yaml");
+    sandbox.wait_for("begin-b");
+    kill(killed);
+    // The first run is in the database, the second in its WAL.
+    let mounted = |verb: &str| {
+        let line =
+            format!("mount --bind journal journal && mount -o remount,ro,bind journal && exec {} {verb}", env!("CARGO_BIN_EXE_switchover"));
+        let output = Command::new("unshare").args(["-rm", "sh", "-c", &line]).current_dir(sandbox.path("")).output().expect("unshare");
+        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        (output.status.code(), text)
+    };
+    let (code, list) = mounted("list");
+    assert_eq!((code, list.lines().count()), (Some(0), 2), "{list}");
+    let (code, audit) = mounted("audit --verify");
+    assert!(code == Some(0) && audit.starts_with("whole: "), "{audit}");
+    let (code, status) = mounted("status");
+    assert!(code == Some(0) && status.contains("its executor died"), "{status}");
+    let (code, refused) = mounted("resume");
+    assert!(code == Some(7) && refused.contains("switchover resume"), "{refused}");
+}

@@ -30,6 +30,7 @@ fn back_to_a_step_and_back_from_a_finished_run() {
     assert_eq!(sandbox.code("rollback --to a --reason slow"), 4);
     assert_eq!(sandbox.witness(), ["a", "b", "c", "undo-c", "undo-b"]);
     assert_eq!(sandbox.code("rollback"), 6);
+    assert_eq!(sandbox.json("list --format json")[0]["state"], "rolled back");
 }
 
 #[test]
