@@ -62,7 +62,7 @@ pub fn skip(verb: Skip, folder: &Path) -> Result<i32, CliError> {
     let step = find(&taken.1.state, &verb.step)?;
     let mut facts = resumption(&taken.1);
     facts.push(Fact::StepSkipped { step: Arc::clone(&step), because: SkipReason::Operator { actor: operator(), reason: verb.reason } });
-    let state = engine::record(&mut journal, taken, facts).map_err(as_refusal)?;
+    let state = engine::record(&mut journal, taken, facts, &operator()).map_err(as_refusal)?;
     eprintln!("{step} is skipped; next: switchover resume {}", state.started.run);
     Ok(0)
 }
@@ -106,7 +106,7 @@ pub fn resolve(verb: Resolve, folder: &Path) -> Result<i32, CliError> {
         reason: verb.reason,
         outputs,
     }));
-    let state = engine::record(&mut journal, taken, facts).map_err(as_refusal)?;
+    let state = engine::record(&mut journal, taken, facts, &operator()).map_err(as_refusal)?;
     eprintln!("{step} is {}; next: switchover resume {}", state.step(ix).word(), state.started.run);
     Ok(0)
 }

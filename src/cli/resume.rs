@@ -63,6 +63,7 @@ pub fn resume(verb: Resume, folder: &Path) -> Result<i32, CliError> {
     }
     let until = verb.until.map(|step| find(state, &step)).transpose()?;
     let facts = vec![Fact::RunResumed { operator: config.operator.clone(), until }];
+    refuse_illegal(state, &facts)?;
     let mut display = verb.session.display();
     let (state, exit) = engine::go_on(journal, taken, facts, config, &mut *display)?;
     drop(display);
@@ -72,24 +73,26 @@ pub fn resume(verb: Resume, folder: &Path) -> Result<i32, CliError> {
 pub fn rollback(verb: Rollback, folder: &Path) -> Result<i32, CliError> {
     let (journal, taken, config) = take(verb.run.as_deref(), folder, &verb.session)?;
     let state = &taken.1.state;
-    if matches!(state.ended, Some(Outcome::RolledBack | Outcome::Cancelled)) {
-        return Err(CliError::refused(format!("the run {} is over and cannot go back", state.started.run), None));
+    if state.ended == Some(Outcome::Cancelled) {
+        return Err(CliError::refused(format!("the run {} was cancelled: it goes neither forward nor back", state.started.run), None));
     }
     let mut facts = Vec::new();
     if state.ended.is_none() {
         facts.push(Fact::RunResumed { operator: config.operator.clone(), until: None });
     }
     match state.mode {
-        Mode::Forward => {
+        // A run that went back in part can go back further.
+        Mode::Forward | Mode::RollingBack if state.mode == Mode::Forward || state.ended.is_some() => {
             let to = verb.to.map(|step| find(state, &step)).transpose()?;
             facts.push(Fact::RollbackBegan { to, because: verb.reason, actor: config.operator.clone(), force: verb.force });
         }
         Mode::RollingBack if verb.to.is_some() => {
             return Err(CliError::invalid("the run is rolling back already", Some("leave --to out to go on with it")));
         }
-        Mode::RollingBack => {}
+        Mode::Forward | Mode::RollingBack => {}
         Mode::Cancelling => return Err(CliError::refused("the run was cancelled: it goes neither forward nor back", None)),
     }
+    refuse_illegal(state, &facts)?;
     let mut display = verb.session.display();
     let (state, exit) = engine::go_on(journal, taken, facts, config, &mut *display)?;
     drop(display);
@@ -112,11 +115,24 @@ pub fn cancel(verb: Cancel, folder: &Path) -> Result<i32, CliError> {
     if state.mode == Mode::Forward {
         facts.push(Fact::CancelBegan { because: verb.reason, actor: config.operator.clone() });
     }
+    refuse_illegal(state, &facts)?;
     let mut display = verb.session.display();
     let (state, exit) = engine::go_on(journal, taken, facts, config, &mut *display)?;
     drop(display);
     closing(&state, &exit);
     Ok(if exit == Exit::Ended(Outcome::Cancelled) { 0 } else { exit.code() })
+}
+
+/// What does not fit the state is the person's slip, told before anything is journaled.
+fn refuse_illegal(state: &crate::run::RunState, facts: &[Fact]) -> Result<(), CliError> {
+    let mut tried = state.clone();
+    for fact in facts {
+        let event = crate::run::Event { number: tried.head + 1, at: engine::now(), fact: fact.clone() };
+        tried.apply(&event).map_err(|refused| {
+            CliError::refused(format!("{}; nothing was changed", refused.why), Some("`switchover status` shows where each step stands"))
+        })?;
+    }
+    Ok(())
 }
 
 type Taken = (Journal, (Head, Loaded), engine::Config);

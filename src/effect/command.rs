@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Map, Value as Json};
@@ -18,11 +19,18 @@ use crate::runbook::action::{Command, Run};
 
 /// How much of an output a condition sees, from its end.
 const SEEN: u64 = 64 << 10;
+/// Held while a command is begun: for that moment a descriptor is open to every child, and only this one is to get it.
+static SPAWN: Mutex<()> = Mutex::new(());
 /// The largest `$SWITCHOVER_OUTPUT` that is read.
 const MAX_OUTPUT: u64 = 1 << 20;
 
 pub fn perform(job: &Job, run: &Run<String>, stopper: &Arc<Stopper>) -> Result<Reading, EffectError> {
     let begun = Begun::new(job, run, stopper)?;
+    let _ = begun.handle.wait();
+    // What was stopped is over when the last of its processes is; the engine sends KILL after a while.
+    while !begun.has_ended(job, stopper) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
     begun.end(job, stopper)
 }
 
@@ -52,6 +60,8 @@ impl Begun {
                 (program, arguments.iter().collect())
             }
         };
+        // A lock of its own, which the command keeps also when it sends its output elsewhere.
+        let held = out.try_clone().map_err(|error| EffectError::before(format!("the log could not be kept open: {error}")))?;
         let mut expression = duct::cmd(program, arguments).stdout_file(out).stderr_file(err).unchecked();
         if let Some(folder) = &run.cwd {
             if !Path::new(folder).is_dir() {
@@ -60,7 +70,8 @@ impl Begun {
             expression = expression.dir(folder);
         }
         expression = match &run.stdin {
-            Some(text) => expression.stdin_bytes(text.as_bytes()),
+            // A file, not a pipe that the executor would have to feed: the command may outlive it.
+            Some(text) => expression.stdin_file(input(job, text)?),
             None => expression.stdin_null(),
         };
         let environment = environment(job)?;
@@ -69,7 +80,14 @@ impl Begun {
             command.process_group(0).envs(environment.iter().map(|(name, value)| (name, value)));
             Ok(())
         });
-        let handle = expression.start().map_err(|error| {
+        let started = {
+            let _one_at_a_time = SPAWN.lock().unwrap_or_else(PoisonError::into_inner);
+            let kept = rustix::io::fcntl_setfd(&held, rustix::io::FdFlags::empty());
+            let started = kept.map_err(std::io::Error::from).and_then(|()| expression.start());
+            drop(held);
+            started
+        };
+        let handle = started.map_err(|error| {
             let message = match error.kind() {
                 ErrorKind::NotFound => format!("the program `{program}` was not found"),
                 ErrorKind::PermissionDenied => format!("the program `{program}` may not be executed"),
@@ -86,9 +104,10 @@ impl Begun {
         Ok(Begun { handle, program: program.clone() })
     }
 
-    /// Whether the command has ended; to be asked when a child of the process ended.
-    pub fn has_ended(&self) -> bool {
-        !matches!(self.handle.try_wait(), Ok(None))
+    /// Whether the command has ended; of one that is being stopped, whether all its processes have. To be asked when a child of
+    /// the process ended, and from time to time of what is being stopped.
+    pub fn has_ended(&self, job: &Job, stopper: &Stopper) -> bool {
+        !matches!(self.handle.try_wait(), Ok(None)) && !(stopper.is_stopped() && is_alive(&job.stem))
     }
 
     /// Waits for the end, and reads what the command left.
@@ -122,6 +141,17 @@ fn environment(job: &Job) -> Result<Vec<(String, OsString)>, EffectError> {
         all.push((name.to_owned(), std::path::absolute(&path).unwrap_or(path).into()));
     }
     Ok(all)
+}
+
+/// The text as a file, at its beginning.
+fn input(job: &Job, text: &str) -> Result<File, EffectError> {
+    let path = path(job, "in");
+    let failed = |error: std::io::Error| EffectError::before(format!("{} could not be made: {error}", path.display()));
+    let flags = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
+    let mut options = OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).custom_flags(flags).open(&path).map_err(failed)?;
+    file.write_all(text.as_bytes()).map_err(failed)?;
+    File::open(&path).map_err(failed)
 }
 
 /// Whether the command of an attempt with these files still runs, whoever started it.

@@ -2,19 +2,48 @@
 //! from what came after.
 
 use std::io::ErrorKind;
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value as Json};
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
 
-use super::{EffectError, Job, Reading, resolve};
+use super::{EffectError, Job, Reading, Stopper, resolve};
 use crate::runbook::action::{Body, Http, Tls};
 
 /// The largest body that is read.
 const MAX_BODY: u64 = 8 << 20;
 
-pub fn perform(job: &Job, http: &Http<String>) -> Result<Reading, EffectError> {
-    let mut config =
-        ureq::Agent::config_builder().http_status_as_error(false).user_agent(concat!("switchover/", env!("CARGO_PKG_VERSION")));
+/// How long a request that is being stopped may take to notice.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Carries the request out on a thread, so that a server that never answers cannot hold anybody up.
+pub fn perform(job: &Job, http: &Http<String>, stopper: &Stopper) -> Result<Reading, EffectError> {
+    let (send, receive) = std::sync::mpsc::channel();
+    let (job, request) = (job.clone(), http.clone());
+    std::thread::spawn(move || send.send(exchange(&job, &request)));
+    let mut stopped: Option<Instant> = None;
+    loop {
+        match receive.recv_timeout(Duration::from_millis(20)) {
+            Ok(result) => return result,
+            Err(RecvTimeoutError::Disconnected) => return Err(EffectError::during(format!("{}: the request was lost", http.url))),
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        if stopper.is_stopped() && stopped.get_or_insert_with(Instant::now).elapsed() > GRACE {
+            return Err(EffectError::during(format!("{} had not answered", http.url)));
+        }
+    }
+}
+
+fn exchange(job: &Job, http: &Http<String>) -> Result<Reading, EffectError> {
+    // Following a redirect after a change would hide that the change was made.
+    let reads = matches!(http.method.word(), "GET" | "HEAD" | "OPTIONS");
+    let mut config = ureq::Agent::config_builder()
+        .timeout_global(job.timeout)
+        .max_redirects(if reads { 5 } else { 0 })
+        .max_redirects_will_error(false)
+        .http_status_as_error(false)
+        .user_agent(concat!("switchover/", env!("CARGO_PKG_VERSION")));
     if let Some(tls) = &http.tls {
         config = config.tls_config(tls_config(tls)?);
     }

@@ -11,6 +11,7 @@ mod wait;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use indexmap::IndexMap;
 use serde_json::{Map, Value as Json};
@@ -31,6 +32,8 @@ pub struct Job {
     /// `SWITCHOVER_…` variables.
     pub context: BTreeMap<&'static str, String>,
     pub key: String,
+    /// The longest it may take, as the engine sees to; for those who must be told beforehand.
+    pub timeout: Option<Duration>,
     /// The attempt's files are this path with `.out`, `.err`, `.output`, `.checkpoint` and `.progress` behind it.
     pub stem: PathBuf,
     /// The names that `until` of a wait sees.
@@ -74,7 +77,7 @@ pub fn perform(job: &Job, stopper: &Arc<Stopper>) -> Result<Reading, EffectError
     match &job.action {
         Action::Run(run) => command::perform(job, run, stopper),
         Action::Sql(sql) => sql::perform(sql, stopper),
-        Action::Http(http) => http::perform(job, http),
+        Action::Http(http) => http::perform(job, http, stopper),
         Action::Wait(wait) => wait::perform(job, wait, stopper),
         // Messages are delivered by the engine, people answer to it, and a join has nothing to do.
         Action::Notify(_) | Action::Task(_) | Action::Approve(_) | Action::Join => {
@@ -87,8 +90,8 @@ pub fn perform(job: &Job, stopper: &Arc<Stopper>) -> Result<Reading, EffectError
 /// leave it to [`perform`], on a thread.
 pub fn begin(job: &Job, stopper: &Arc<Stopper>) -> Option<Result<Begun, EffectError>> {
     let Action::Run(run) = &job.action else { return None };
-    // Both may block: a secret may come from a command, and a pipe may be full.
-    let is_quick = run.stdin.is_none() && job.env.values().all(|value| matches!(value, Value::Text(_)));
+    // A secret may come from a command, which takes its time.
+    let is_quick = job.env.values().all(|value| matches!(value, Value::Text(_)));
     is_quick.then(|| Begun::new(job, run, stopper))
 }
 

@@ -76,9 +76,12 @@ fn query(db: &Connection, sql: &Sql<String>, parameters: &IndexMap<String, Cell>
 }
 
 fn change(db: &Connection, sql: &Sql<String>, parameters: &IndexMap<String, Cell>) -> Result<Reading, EffectError> {
-    // Inside a transaction, everything up to the commit is taken back with it; without one, each statement stays.
+    // Inside our transaction, everything up to the commit is taken back with it; without one, or after a COMMIT among the
+    // statements, what they did stays.
+    let ours = std::cell::Cell::new(sql.transaction);
+    let is_taken_back = |db: &Connection| ours.get() && !db.is_autocommit();
     let undone =
-        |number: usize, error: String| EffectError { before_effect: sql.transaction, message: format!("statement {number}: {error}") };
+        |number: usize, error: String| EffectError { before_effect: is_taken_back(db), message: format!("statement {number}: {error}") };
     if sql.transaction {
         db.execute_batch("BEGIN IMMEDIATE").map_err(|error| EffectError::before(format!("the transaction could not begin: {error}")))?;
     }
@@ -92,11 +95,12 @@ fn change(db: &Connection, sql: &Sql<String>, parameters: &IndexMap<String, Cell
                 bind(&mut statement, parameters).map_err(|error| undone(number, error))?;
                 let mut rows = statement.raw_query();
                 while rows.next().map_err(|error| undone(number, error.to_string()))?.is_some() {}
+                ours.set(ours.get() && !db.is_autocommit());
             }
             Err(error) => return Err(undone(number, error.to_string())),
         }
     }
-    if sql.transaction {
+    if sql.transaction && !db.is_autocommit() {
         db.execute_batch("COMMIT").map_err(|error| EffectError::during(format!("the commit failed: {error}")))?;
     }
     let changes = db.total_changes() - before;

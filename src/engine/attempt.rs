@@ -109,6 +109,7 @@ impl Session<'_> {
                     secrets: scope.secrets.clone(),
                     context: self.context(ix, direction, attempt, &key),
                     key,
+                    timeout: act.timeout.map(Span::as_duration),
                     stem: self.files(ix, direction, attempt).path_stem(),
                     names: if matches!(action, Action::Wait(Wait::Until { .. })) { names } else { Json::Null },
                     action,
@@ -137,16 +138,17 @@ impl Session<'_> {
                     direction.word(),
                     self.state.head
                 ));
+                let timeout = act.timeout.or(Some(Span::from_secs(60)));
                 let job = Job {
                     action,
                     env,
+                    timeout: timeout.map(Span::as_duration),
                     secrets: runbook.scopes[step.scope as usize].secrets.clone(),
                     context: self.context(ix, direction, attempt, &key),
                     key,
                     stem,
                     names: Json::Null,
                 };
-                let timeout = act.timeout.or(Some(Span::from_secs(60)));
                 self.launches.push(Launch { ix, direction, attempt, work: Work::Probe(Box::new(job)), timeout });
                 self.commit_probe()?;
                 Ok(false)
@@ -328,16 +330,19 @@ impl Session<'_> {
 
     pub fn question(&self, ix: StepIx) -> Question {
         let step = self.state.runbook.step(ix);
-        let names = names::of_step(&self.state, ix, Direction::Forward);
+        let waits = |direction: &Direction| matches!(self.state.track(ix, *direction), Track::Waiting { .. });
+        let asked = Direction::ALL.into_iter().find(waits);
+        let (waiting, direction) = (asked.is_some(), asked.unwrap_or(Direction::Forward));
+        let names = names::of_step(&self.state, ix, direction);
         let render = |text: &Text| text.render(&names).unwrap_or_else(|_| text.source().to_owned());
-        let waiting = matches!(self.state.track(ix, Direction::Forward), Track::Waiting { .. });
-        let (kind, action, fields) = match &step.act.action {
+        let (kind, action, fields) = match &step.act(direction).unwrap_or(&step.act).action {
             Action::Task(task) => (QuestionKind::Task, render(&task.instructions), task.fields.clone()),
             Action::Approve(approve) => (QuestionKind::Approve, render(&approve.question), Default::default()),
             action => (QuestionKind::Step, in_words(action, &names), Default::default()),
         };
         Question {
             kind: if waiting { kind } else { QuestionKind::Step },
+            direction,
             step: std::sync::Arc::clone(&step.id),
             title: step.title.as_ref().map(render).unwrap_or_default(),
             description: step.description.as_ref().map(render).unwrap_or_default(),
@@ -345,6 +350,7 @@ impl Session<'_> {
             estimate: step.estimate,
             action,
             undo: match &step.undo {
+                _ if direction != Direction::Forward => "this is the way back".to_owned(),
                 Undo::Nothing => "there is nothing to undo".to_owned(),
                 Undo::Unknown => "none: a rollback will stop here and ask".to_owned(),
                 Undo::Act(act) => in_words(&act.action, &names),

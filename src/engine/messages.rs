@@ -80,10 +80,17 @@ impl Session<'_> {
         }
     }
 
-    /// The first message, also if an earlier session died before it.
+    /// Messages that are due since an earlier session, which died before them or never saw their cause.
     pub fn catch_up_messages(&mut self) {
         if !self.state.told.contains("start") && self.state.ended.is_none() {
             self.due.push(Due::Occasion { occasion: "start", phase: None, step: None, reason: String::new() });
+        }
+        // A phase may have been ended by a person's decision between two sessions, or its message lost by a crash.
+        for (ix, phase) in self.state.runbook.phases.iter().enumerate() {
+            let is_done = self.state.mode == Mode::Forward && self.state.phase_left(ix as u32) == 0;
+            if is_done && !self.state.told.contains(&told_key("phase_success", Some(&phase.id))) {
+                self.due.push(Due::Occasion { occasion: "phase_success", phase: Some(ix as u32), step: None, reason: String::new() });
+            }
         }
     }
 
@@ -132,7 +139,10 @@ impl Session<'_> {
         let Some(template) = name.and_then(|name| runbook.templates.get(name)) else { return Ok(()) };
         // A failure, a decision to wait for, a second outage or end is told each time; the rest once.
         let phase_id = if is_of_phase { in_phase.map(|phase| phase.id.as_str()) } else { None };
-        let once = !matches!(occasion, "failure" | "phase_failure" | "waiting" | "downtime_starts" | "downtime_over" | "report");
+        let once = !matches!(
+            occasion,
+            "failure" | "phase_failure" | "waiting" | "downtime_starts" | "downtime_over" | "report" | "rollback_began" | "rolled_back"
+        );
         if once && self.state.told.contains(&told_key(occasion, phase_id)) {
             return Ok(());
         }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use crate::journal::{Head, Holder, Journal, JournalError, Loaded};
-use crate::run::{Digest, Event, Fact, Observer, Outcome, Person, RunStarted, RunState, Stop};
+use crate::run::{Decision, Digest, Event, Fact, Limits, Observer, Outcome, Person, RunStarted, RunState, Stop, next};
 use crate::runbook::parameter::Kind;
 use crate::runbook::{Outputs, Runbook, StepId};
 
@@ -52,6 +52,7 @@ pub type Ask = Arc<dyn Fn(&Question) -> Answer + Send + Sync>;
 pub struct Question {
     pub kind: QuestionKind,
     pub step: StepId,
+    pub direction: crate::runbook::Direction,
     pub title: String,
     pub description: String,
     pub role: String,
@@ -128,12 +129,23 @@ pub fn go_on(
     session::carry_out(journal, head, loaded.state, facts, config, observer)
 }
 
-/// Appends facts to a run that nobody executes, such as a person's decision.
-pub fn record(journal: &mut Journal, taken: (Head, Loaded), facts: Vec<Fact>) -> Result<RunState, JournalError> {
+/// Appends facts to a run that nobody executes, such as a person's decision, and what follows from them at once.
+pub fn record(journal: &mut Journal, taken: (Head, Loaded), facts: Vec<Fact>, actor: &Person) -> Result<RunState, JournalError> {
     let (mut head, Loaded { mut state, .. }) = taken;
     let mut events = Vec::new();
     for fact in facts {
         let event = Event { number: state.head + 1, at: now(), fact };
+        state.apply(&event).map_err(|source| JournalError::Illegal { run: head.run.clone(), source })?;
+        events.push(event);
+    }
+    // A refusal may ask for everything to be undone: the next session must find that decided, as it forgets failures.
+    let limits = Limits { parallel: 1, draining: None, attended: false };
+    while let Decision::RollBack { because } = next(&state, now(), limits) {
+        let event = Event {
+            number: state.head + 1,
+            at: now(),
+            fact: Fact::RollbackBegan { to: None, because, actor: actor.clone(), force: false },
+        };
         state.apply(&event).map_err(|source| JournalError::Illegal { run: head.run.clone(), source })?;
         events.push(event);
     }

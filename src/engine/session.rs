@@ -268,7 +268,7 @@ impl Session<'_> {
 
     /// A child of the process ended: whose?
     fn reap(&mut self) -> Result<(), JournalError> {
-        let is_over = |running: &Running| running.child.as_ref().is_some_and(|child| child.begun.has_ended());
+        let is_over = |running: &Running| running.child.as_ref().is_some_and(|child| child.begun.has_ended(&child.job, &running.stopper));
         let over: Vec<_> = self.running.iter().filter(|(_, running)| is_over(running)).map(|(pair, _)| *pair).collect();
         for (ix, direction) in over {
             if let Some(Running { stopper, attempt, is_probe, child: Some(Child { begun, job }), .. }) =
@@ -344,6 +344,10 @@ impl Session<'_> {
         for pair in to_kill {
             self.end(pair, true);
         }
+        // Of what is being stopped, the last process may be nobody's child.
+        if self.running.values().any(|running| running.stopper.is_stopped()) {
+            self.reap()?;
+        }
         if now_instant.saturating_duration_since(self.looked) < LOOK {
             return Ok(());
         }
@@ -381,8 +385,10 @@ impl Session<'_> {
     /// When to wake at the latest.
     fn next_look(&self, due: Option<Instant>) -> Option<Instant> {
         let deadlines = self.running.values().flat_map(|running| [running.deadline, running.kill_at]).flatten();
+        let stopping = self.running.values().any(|running| running.stopper.is_stopped());
+        let soon = stopping.then(|| Instant::now() + Duration::from_millis(50));
         let look = (!self.running.is_empty() || self.asking.is_some()).then(|| self.looked.max(Instant::now() - LOOK) + LOOK);
-        deadlines.chain(due).chain(look).min()
+        deadlines.chain(due).chain(look).chain(soon).min()
     }
 
     /// Puts the question that is due, after everything that happened before it was told.
@@ -399,30 +405,33 @@ impl Session<'_> {
 
     fn answered(&mut self, ix: StepIx, question: &Question, answer: Answer) -> Result<(), JournalError> {
         let (step, actor) = (self.id(ix), self.config.operator.clone());
+        let direction = question.direction;
         let resolved = |verdict, reason: String, outputs| {
-            Fact::StepResolved(StepResolved {
-                step: step.clone(),
-                direction: Direction::Forward,
-                verdict,
-                actor: actor.clone(),
-                reason,
-                outputs,
-            })
+            Fact::StepResolved(StepResolved { step: step.clone(), direction, verdict, actor: actor.clone(), reason, outputs })
         };
-        match (question.kind, answer) {
+        let fact = match (question.kind, answer) {
             (super::QuestionKind::Step, Answer::Go) => {
                 self.released.insert(ix);
+                return Ok(());
+            }
+            (super::QuestionKind::Approve, Answer::Go) => resolved(Verdict::Go, "go".into(), Default::default()),
+            (super::QuestionKind::Approve, Answer::No { reason }) => resolved(Verdict::NoGo, reason, Default::default()),
+            (super::QuestionKind::Task, Answer::Done { outputs }) => resolved(Verdict::Done, "done".into(), outputs),
+            (super::QuestionKind::Task, Answer::No { reason }) => resolved(Verdict::NotDone, reason, Default::default()),
+            (_, Answer::Skip { reason }) => Fact::StepSkipped { step, because: SkipReason::Operator { actor, reason } },
+            (_, Answer::RollBack { reason }) => Fact::RollbackBegan { to: None, because: reason, actor, force: false },
+            (_, Answer::Stop) => return self.interrupt(2),
+            // An answer that does not fit its question is asked for again.
+            _ => return Ok(()),
+        };
+        // The run may have gone another way while the person thought.
+        let tried = self.state.clone().apply(&Event { number: self.state.head + 1, at: now(), fact: fact.clone() });
+        match tried {
+            Ok(()) => self.record(fact),
+            Err(refused) => {
+                self.observer.note(&format!("this answer changes nothing: {}: {}", question.step, refused.why));
                 Ok(())
             }
-            (super::QuestionKind::Approve, Answer::Go) => self.record(resolved(Verdict::Go, "go".into(), Default::default())),
-            (super::QuestionKind::Approve, Answer::No { reason }) => self.record(resolved(Verdict::NoGo, reason, Default::default())),
-            (super::QuestionKind::Task, Answer::Done { outputs }) => self.record(resolved(Verdict::Done, "done".into(), outputs)),
-            (super::QuestionKind::Task, Answer::No { reason }) => self.record(resolved(Verdict::NotDone, reason, Default::default())),
-            (_, Answer::Skip { reason }) => self.record(Fact::StepSkipped { step, because: SkipReason::Operator { actor, reason } }),
-            (_, Answer::RollBack { reason }) => self.record(Fact::RollbackBegan { to: None, because: reason, actor, force: false }),
-            (_, Answer::Stop) => self.interrupt(2),
-            // An answer that does not fit its question is asked for again.
-            _ => Ok(()),
         }
     }
 

@@ -1,6 +1,6 @@
 //! What is next. One pure function of the state and the time; resuming, rolling back and cancelling are only other states.
 
-use super::event::{Moment, Outcome, Probed, SkipReason, Stop};
+use super::event::{FailureKind, Moment, Outcome, Probed, SkipReason, Stop};
 use super::state::{Mode, RunState, Track};
 use crate::runbook::{Direction, OnFailure, StepId, StepIx, Undo};
 
@@ -69,7 +69,7 @@ fn forward(state: &RunState, now: Moment, limits: Limits, idle: bool) -> Decisio
         Doubt::None => {}
     }
     if !state.sets.failed.is_empty() {
-        return after_failure(state, idle);
+        return after_failure(state, now, idle);
     }
     if let Some(&ix) = state.sets.held.iter().find(|ix| is_over(state, **ix) && can_release(state, **ix, now)) {
         return Decision::Begin(ix, Direction::Release);
@@ -100,9 +100,15 @@ fn forward(state: &RunState, now: Moment, limits: Limits, idle: bool) -> Decisio
 }
 
 /// What a failure leaves to do: let the rest finish, release what is held, stop.
-fn after_failure(state: &RunState, idle: bool) -> Decision {
+fn after_failure(state: &RunState, now: Moment, idle: bool) -> Decision {
     if !idle {
         return Decision::Wait { until: None };
+    }
+    if let Some(due) = due_retry(state, now).filter(|due| due.1 == Direction::Release) {
+        return Decision::Begin(due.0, due.1);
+    }
+    if let Some(until) = next_release(state) {
+        return Decision::Wait { until: Some(until) };
     }
     let (forward, other): (Vec<(StepIx, Direction)>, Vec<_>) =
         state.sets.failed.iter().copied().partition(|(_, direction)| *direction == Direction::Forward);
@@ -185,6 +191,14 @@ fn cancelling(state: &RunState, now: Moment, idle: bool) -> Decision {
     if let Some(&ix) = state.sets.held.iter().rev().find(|ix| can_release(state, **ix, now)) {
         return Decision::Begin(ix, Direction::Release);
     }
+    match settle_doubt(state) {
+        Doubt::Act(decision) => return decision,
+        Doubt::Blocked(steps) => return Decision::Stop(Stop::InDoubt { steps }),
+        Doubt::None => {}
+    }
+    if let Some(until) = next_release(state) {
+        return Decision::Wait { until: Some(until) };
+    }
     if state.sets.held.is_empty() {
         return Decision::End(Outcome::Cancelled);
     }
@@ -233,6 +247,10 @@ fn startable(state: &RunState, limits: Limits) -> Option<StepIx> {
 
 fn is_tolerated(state: &RunState, ix: StepIx) -> bool {
     let step = state.runbook.step(ix);
+    // A person's no is not one failure among others that a group may have.
+    if matches!(state.track(ix, Direction::Forward), Track::Failed { failure, .. } if failure.kind == FailureKind::Refused) {
+        return step.on_failure == OnFailure::Continue;
+    }
     let within = step.group.is_some_and(|group| state.groups[group as usize].failed <= state.runbook.groups[group as usize].max_failures);
     step.on_failure == OnFailure::Continue || within
 }
@@ -259,6 +277,15 @@ fn due_retry(state: &RunState, now: Moment) -> Option<(StepIx, Direction)> {
         .iter()
         .copied()
         .find(|(ix, direction)| relevant(*direction) && matches!(state.track(*ix, *direction), Track::Retrying { at, .. } if *at <= now))
+}
+
+/// When the next release that failed is due again.
+fn next_release(state: &RunState) -> Option<Moment> {
+    let due = |(ix, direction): &(StepIx, Direction)| match state.track(*ix, *direction) {
+        Track::Retrying { at, .. } if *direction == Direction::Release => Some(*at),
+        _ => None,
+    };
+    state.sets.retrying.iter().filter_map(due).min()
 }
 
 fn next_retry(state: &RunState) -> Option<Moment> {

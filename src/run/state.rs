@@ -356,9 +356,6 @@ impl RunState {
         };
         if direction == Direction::Forward && matches!(track, Track::Failed { .. }) {
             self.steps[ix.0 as usize].finished = Some(at);
-            if let Some(group) = self.runbook.step(ix).group {
-                self.groups[group as usize].failed += 1;
-            }
         }
         self.set(ix, direction, track);
         Ok(())
@@ -425,31 +422,26 @@ impl RunState {
         }
         for (ix, direction) in self.sets.failed.clone() {
             if direction != Direction::Forward || self.mode == Mode::Forward {
-                if let (Direction::Forward, Some(group)) = (direction, self.runbook.step(ix).group) {
-                    self.groups[group as usize].failed -= 1;
-                }
                 self.set(ix, direction, Track::Idle);
             }
         }
         if self.mode == Mode::Forward {
             let runbook = Arc::clone(&self.runbook);
             for ix in runbook.ixs().filter(|ix| runbook.step(*ix).hold.is_some()) {
-                let until = runbook.step(ix).hold.as_ref().map_or(ix, |hold| hold.until);
-                let released = *self.track(ix, Direction::Release) == Track::Done;
-                if released && *self.track(ix, Direction::Forward) == Track::Done && !self.step(until).settled {
-                    self.set(ix, Direction::Forward, Track::Idle);
-                    self.set(ix, Direction::Release, Track::Idle);
-                    self.sets.retake.insert(ix);
-                }
+                self.retake(ix);
             }
         }
     }
 
     fn begin_rollback(&mut self, to: Option<&str>, because: &str, force: bool) -> Result<(), String> {
-        need(self.mode == Mode::Forward, "it is not going forward")?;
+        let again = self.ended == Some(Outcome::RolledBack);
+        need(self.mode == Mode::Forward || again, "it is not going forward")?;
         let runbook = Arc::clone(&self.runbook);
         let to = to.map(|to| self.ix(to)).transpose()?;
-        let mut targets: Vec<bool> = self.steps.iter().map(|step| step.attempts[Direction::Forward as usize] > 0).collect();
+        // A run that went back in part may go back further.
+        let is_back = |step: &StepState| matches!(step.tracks[Direction::Undo as usize], Track::Done | Track::Passed);
+        let began = |step: &StepState| step.attempts[Direction::Forward as usize] > 0;
+        let mut targets: Vec<bool> = self.steps.iter().map(|step| began(step) && !is_back(step)).collect();
         if let Some(to) = to {
             let after = runbook.descendants(to);
             targets.iter_mut().zip(after).for_each(|(target, after)| *target &= after);
@@ -461,6 +453,7 @@ impl RunState {
             }
         }
         let total = targets.iter().filter(|target| **target).count();
+        need(total > 0 || !again, "there is nothing left to undo: what stays lies before a point of no return (--force passes it)")?;
         let waits = runbook.ixs().map(|ix| runbook.dependents(ix).len() as u32).collect();
         self.rollback = Some(Rollback { to, because: because.to_owned(), targets, waits, ready: BTreeSet::new(), left: total, total });
         self.mode = Mode::RollingBack;
@@ -538,7 +531,23 @@ impl RunState {
             Direction::Undo => self.undone(ix, at),
             Direction::Release => {
                 self.sets.held.remove(&ix);
+                // A release that a failure began, and a later session ended: what goes on now needs the hold again.
+                let goes_on = self.mode == Mode::Forward && !self.sets.failed.iter().any(|(_, direction)| *direction == Direction::Forward);
+                if goes_on {
+                    self.retake(ix);
+                }
             }
+        }
+    }
+
+    /// A hold that was released before its point is to be taken again before anything else.
+    fn retake(&mut self, ix: StepIx) {
+        let until = self.runbook.step(ix).hold.as_ref().map_or(ix, |hold| hold.until);
+        let released = *self.track(ix, Direction::Release) == Track::Done;
+        if released && *self.track(ix, Direction::Forward) == Track::Done && !self.step(until).settled {
+            self.set(ix, Direction::Forward, Track::Idle);
+            self.set(ix, Direction::Release, Track::Idle);
+            self.sets.retake.insert(ix);
         }
     }
 
@@ -560,8 +569,17 @@ impl RunState {
         }
     }
 
-    /// The only place where a track changes; keeps the sets.
+    /// The only place where a track changes; keeps the sets, and how many copies of a group have failed.
     fn set(&mut self, ix: StepIx, direction: Direction, track: Track) {
+        if let (Direction::Forward, Some(group)) = (direction, self.runbook.step(ix).group) {
+            let failed = &mut self.groups[group as usize].failed;
+            match (self.steps[ix.0 as usize].tracks[0].is_failed(), track.is_failed()) {
+                (false, true) => *failed += 1,
+                // A copy that is passed over has failed all the same.
+                (true, false) if !matches!(track, Track::Skipped { .. }) => *failed -= 1,
+                _ => {}
+            }
+        }
         let state = &mut self.steps[ix.0 as usize];
         let (sets, pair) = (&mut self.sets, (ix, direction));
         match &state.tracks[direction as usize] {
@@ -689,6 +707,10 @@ impl StepState {
 }
 
 impl Track {
+    pub fn is_failed(&self) -> bool {
+        matches!(self, Track::Failed { .. })
+    }
+
     pub fn word(&self) -> &'static str {
         match self {
             Track::Idle => "ready",
