@@ -107,7 +107,8 @@ impl Begun {
     /// Whether the command has ended; of one that is being stopped, whether all its processes have. To be asked when a child of
     /// the process ended, and from time to time of what is being stopped.
     pub fn has_ended(&self, job: &Job, stopper: &Stopper) -> bool {
-        !matches!(self.handle.try_wait(), Ok(None)) && !(stopper.is_stopped() && is_alive(&job.stem))
+        let its_first_process_lives = matches!(self.handle.try_wait(), Ok(None));
+        !its_first_process_lives && (!stopper.is_stopped() || !is_alive(&job.stem))
     }
 
     /// Waits for the end, and reads what the command left.

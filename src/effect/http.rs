@@ -21,7 +21,7 @@ const GRACE: Duration = Duration::from_secs(1);
 pub fn perform(job: &Job, http: &Http<String>, stopper: &Stopper) -> Result<Reading, EffectError> {
     let (send, receive) = std::sync::mpsc::channel();
     let (job, request) = (job.clone(), http.clone());
-    std::thread::spawn(move || send.send(exchange(&job, &request)));
+    std::thread::spawn(move || drop(send.send(exchange(&job, &request))));
     let mut stopped: Option<Instant> = None;
     loop {
         match receive.recv_timeout(Duration::from_millis(20)) {

@@ -20,6 +20,8 @@ pub enum JournalError {
     Setting { name: &'static str, found: String },
     #[error("the journal was written by a newer version of switchover (schema {found}; this one knows {known})")]
     Newer { found: i64, known: i64 },
+    #[error("the guard {0} of the database was removed or changed: what is in it may have been, too")]
+    Unguarded(String),
     #[error("there is no run {0} in this journal")]
     NoRun(String),
     #[error("there are no runs in this journal yet")]
@@ -46,13 +48,21 @@ impl JournalError {
 
     /// Whether it is a refusal (exit 6) and not a failing disk (exit 7).
     pub fn is_refusal(&self) -> bool {
-        !matches!(self, JournalError::Io { .. } | JournalError::Sql { .. })
+        !matches!(self, JournalError::Io { .. } | JournalError::Sql { .. }) || self.is_corrupt()
+    }
+
+    fn is_corrupt(&self) -> bool {
+        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+        matches!(self, JournalError::Sql { source, .. } if matches!(source.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase)))
     }
 
     /// What to do next.
     pub fn help(&self) -> Option<&'static str> {
         Some(match self {
-            JournalError::Altered { .. } | JournalError::Illegal { .. } => {
+            JournalError::Sql { .. } if self.is_corrupt() => {
+                "nothing was changed. Keep the whole journal folder as it is, and restore it from a backup that is complete"
+            }
+            JournalError::Altered { .. } | JournalError::Illegal { .. } | JournalError::Unguarded(_) => {
                 "nothing was changed. Keep the whole journal folder as it is, restore it from a backup that is complete, \
                  or start a new run after checking by hand what this one did; `switchover audit` still shows what can be read"
             }

@@ -77,6 +77,7 @@ impl Journal {
         let mut journal = Journal { db, folder: folder.to_owned(), _copy: None };
         journal.configure()?;
         journal.migrate()?;
+        journal.guards()?;
         Ok(journal)
     }
 
@@ -92,6 +93,7 @@ impl Journal {
             db.busy_timeout(Duration::from_secs(10)).map_err(JournalError::sql("opened"))?;
             let journal = Journal { db, folder: folder.to_owned(), _copy: copy };
             journal.version()?;
+            journal.guards()?;
             Ok(journal)
         };
         match open(&path, None) {
@@ -138,6 +140,22 @@ impl Journal {
         let found = self.db.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(JournalError::sql("read"))?;
         let known = MIGRATIONS.len() as i64;
         if found > known { Err(JournalError::Newer { found, known }) } else { Ok(found) }
+    }
+
+    /// The guards against changes are where they were put, and say what they said.
+    fn guards(&self) -> Result<(), JournalError> {
+        for line in SCHEMA.lines().filter(|line| line.starts_with("CREATE TRIGGER ")) {
+            let name = line.split_whitespace().nth(2).unwrap_or_default();
+            let found: Option<String> = self
+                .db
+                .query_row("SELECT sql FROM sqlite_schema WHERE type = 'trigger' AND name = ?1", [name], |row| row.get(0))
+                .optional()
+                .map_err(JournalError::sql("read"))?;
+            if found.as_deref() != Some(line.trim_end_matches(';')) {
+                return Err(JournalError::Unguarded(name.to_owned()));
+            }
+        }
+        Ok(())
     }
 
     fn migrate(&mut self) -> Result<(), JournalError> {

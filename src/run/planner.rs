@@ -71,6 +71,17 @@ fn forward(state: &RunState, now: Moment, limits: Limits, idle: bool) -> Decisio
     if !state.sets.failed.is_empty() {
         return after_failure(state, now, idle);
     }
+    // A release that a failure began, before its point: what goes on waits for its end, and then takes the hold again.
+    let is_early = |(ix, direction): &&(StepIx, Direction)| *direction == Direction::Release && !is_over(state, *ix);
+    if state.sets.running.iter().any(|pair| is_early(&pair)) {
+        return Decision::Wait { until: None };
+    }
+    if let Some(&(ix, direction)) = state.sets.retrying.iter().find(is_early) {
+        return match can_release(state, ix, now) {
+            true => Decision::Begin(ix, direction),
+            false => Decision::Wait { until: next_release(state) },
+        };
+    }
     if let Some(&ix) = state.sets.held.iter().find(|ix| is_over(state, **ix) && can_release(state, **ix, now)) {
         return Decision::Begin(ix, Direction::Release);
     }

@@ -204,7 +204,10 @@ impl RunState {
     fn change(&mut self, event: &Event) -> Result<(), String> {
         let at = event.at;
         let is_rollback = matches!(event.fact, Fact::RollbackBegan { .. });
-        if self.ended.is_some() && !matches!(event.fact, Fact::MessageSent(_)) && !(is_rollback && self.ended == Some(Outcome::Finished)) {
+        if self.ended.is_some()
+            && !matches!(event.fact, Fact::MessageSent(_))
+            && !(is_rollback && matches!(self.ended, Some(Outcome::Finished | Outcome::RolledBack)))
+        {
             return Err("the run is over".into());
         }
         if self.stopped.is_some()

@@ -37,6 +37,10 @@ impl Converter<'_> {
             let help = "say `idempotent: true` if doing it twice does no harm; without it, a failed attempt may have had its effect";
             self.report(below, "retry", "a step that is not idempotent is never repeated by itself".into(), Some(help.into()));
         }
+        if raw.timeout.is_some() && action.is_for_a_person() {
+            let help = "people are not stopped; the run waits, and `resolve` or `cancel` ends it";
+            self.report(below, "timeout", "a task or an approval has no timeout".into(), Some(help.into()));
+        }
         let wait_timeout = match &raw.wait {
             Some(RawWait::Until(until)) => until.timeout.as_deref(),
             _ => None,

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod crash;
+mod doubt;
 mod http;
 mod language;
 mod layering;

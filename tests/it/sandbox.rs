@@ -81,6 +81,11 @@ impl Sandbox {
 
     /// What a terminal of 80 columns was sent, without colours, movements and more than one space, while the keys were pressed.
     pub fn in_terminal(&self, line: &str, keys: &str) -> String {
+        self.in_terminal_slowly(line, &[keys], 0)
+    }
+
+    /// The same, with a pause of so many milliseconds before each further piece of the keys.
+    pub fn in_terminal_slowly(&self, line: &str, keys: &[&str], pause: u64) -> String {
         // The one of util-linux, which gives the program a terminal and passes on its standard input.
         let shell = format!("stty cols 80 rows 24; exec {} {line}", env!("CARGO_BIN_EXE_switchover"));
         let mut command = Command::new("script");
@@ -92,7 +97,10 @@ impl Sandbox {
             .env("W", self.path("witness"));
         let mut child = command.spawn().expect("script, of the package bsdutils");
         let mut input = child.stdin.take().expect("its input");
-        input.write_all(keys.as_bytes()).expect("keys to press");
+        for (number, keys) in keys.iter().enumerate() {
+            std::thread::sleep(Duration::from_millis(if number > 0 { pause } else { 0 }));
+            input.write_all(keys.as_bytes()).expect("keys to press");
+        }
         let output = child.wait_with_output().expect("its end");
         drop(input);
         let text = String::from_utf8_lossy(&output.stdout);

@@ -1,0 +1,193 @@
+//! What may still be alive, and what a failure may hide: attempts never overlap, refusals hold, nothing is passed over.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::time::Instant;
+
+use super::sandbox::{Sandbox, kill};
+
+#[test]
+fn a_command_that_sends_its_output_elsewhere_is_still_found_alive() {
+    let sandbox = Sandbox::with(
+        "runbook: so\nphases:\n  p:\n    steps:\n      a: { run: 'exec >/dev/null 2>&1 </dev/null; echo begin >> \"$W\"; sleep 1; echo end >> \"$W\"', idempotent: true, undo: none }\n",
+    );
+    let child = sandbox.start("run book.yaml");
+    sandbox.wait_for("begin");
+    kill(child);
+    assert_eq!(sandbox.code("resume"), 0);
+    assert_eq!(sandbox.witness(), ["begin", "end", "begin", "end"]);
+}
+
+#[test]
+fn an_attempt_that_is_stopped_is_over_with_its_last_process() {
+    let sandbox = Sandbox::with(
+        "runbook: term\nphases:\n  p:\n    steps:\n      a: { run: \"(trap '' TERM; echo begin >> \\\"$W\\\"; sleep 2; echo end >> \\\"$W\\\") & wait\", timeout: 300ms, retry: { attempts: 2, backoff: 100ms }, idempotent: true, undo: none }\n",
+    );
+    assert_eq!(sandbox.code("run book.yaml"), 1);
+    assert_eq!(sandbox.witness(), ["begin", "end", "begin", "end"], "the second began after the last process of the first");
+}
+
+#[test]
+fn what_ignores_term_is_killed() {
+    let sandbox = Sandbox::with(
+        "runbook: term\nphases:\n  p:\n    steps:\n      a: { run: \"(trap '' TERM; sleep 60; echo end >> \\\"$W\\\") & wait\", timeout: 300ms, undo: none }\n",
+    );
+    let begun = Instant::now();
+    assert_eq!(sandbox.code("run book.yaml"), 1);
+    assert!(begun.elapsed().as_secs() < 30);
+    assert!(sandbox.witness().is_empty());
+}
+
+#[test]
+fn a_long_input_does_not_need_the_executor() {
+    let sandbox = Sandbox::with(&format!(
+        "runbook: input\nphases:\n  p:\n    steps:\n      a: {{ run: {{ script: 'echo begin >> \"$W\"; sleep 0.5; wc -c >> \"$W\"', stdin: {} }}, undo: none }}\n",
+        "x".repeat(300_000)
+    ));
+    let child = sandbox.start("run book.yaml");
+    sandbox.wait_for("begin");
+    kill(child);
+    sandbox.wait_for("300000");
+}
+
+#[test]
+fn a_no_in_a_group_stops_the_run_or_takes_it_back() {
+    for (on_failure, code) in [("pause", 3), ("rollback", 4)] {
+        let sandbox = Sandbox::with(&format!(
+            "runbook: nogo\nphases:\n  p:\n    steps:\n      before: {{ run: [/bin/true], undo: {{ run: 'echo back >> \"$W\"' }} }}\n      gate: {{ for_each: {{ in: [a, b], max_failures: 2 }}, approve: \"go {{{{ item }}}}?\", on_failure: {on_failure} }}\n      live: {{ run: 'echo LIVE >> \"$W\"', undo: none }}\n"
+        ));
+        assert_eq!(sandbox.code("run book.yaml"), 3);
+        assert_eq!(sandbox.code("resolve gate[a] --as no-go --reason lagging"), 0);
+        assert_eq!(sandbox.code("resume"), code, "asked again, or taken back");
+        assert_eq!(sandbox.witness(), if code == 4 { vec!["back"] } else { vec![] });
+    }
+}
+
+#[test]
+fn a_no_at_the_terminal_is_not_tolerated_in_a_group() {
+    let sandbox = Sandbox::with(
+        "runbook: nogo\nphases:\n  p:\n    steps:\n      gate: { for_each: [a, b], approve: \"go {{ item }}?\" }\n      live: { run: 'echo LIVE >> \"$W\"', undo: none }\n",
+    );
+    let seen = sandbox.in_terminal("run book.yaml --parallel 1", "n\nbad\nn\nbad\n");
+    assert!(seen.ends_with("exit 1"), "{seen}");
+    assert!(sandbox.witness().is_empty());
+}
+
+#[test]
+fn an_answer_that_comes_too_late_changes_nothing() {
+    let sandbox = Sandbox::with(
+        "runbook: late\nphases:\n  p:\n    steps:\n      bad: { needs: [], run: sleep 0.3; exit 1, undo: { run: 'sleep 1.5; echo undone >> \"$W\"' }, on_failure: rollback }\n      ask: { needs: [], task: { instructions: do it }, undo: none }\n",
+    );
+    // `script` gives the keys at once; the answer waits for its question, whose reason comes after the rollback began.
+    let seen = sandbox.in_terminal_slowly("run book.yaml", &["s\n", "because\n"], 1000);
+    assert!(seen.contains("this answer changes nothing") && seen.ends_with("exit 4"), "{seen}");
+    assert_eq!(sandbox.witness(), ["undone"]);
+}
+
+#[test]
+fn a_hold_whose_release_was_killed_is_taken_again() {
+    let sandbox = Sandbox::with(
+        "runbook: hold\nphases:\n  p:\n    steps:\n      silence: { run: touch silent, undo: none, idempotent: true, hold: { until: last, release: { run: 'echo releasing >> \"$W\"; sleep 0.7; rm -f silent', idempotent: true } } }\n      fails: { run: 'if [ ! -e failed ]; then touch failed; exit 1; fi; ls silent', idempotent: true, undo: none }\n      last: { run: 'ls silent', undo: none }\n",
+    );
+    let child = sandbox.start("run book.yaml");
+    sandbox.wait_for("releasing");
+    kill(child);
+    assert_eq!(sandbox.code("resume"), 0, "{}", sandbox.run("status"));
+}
+
+#[test]
+fn a_cancellation_that_was_killed_ends() {
+    let sandbox = Sandbox::with(
+        "runbook: hold\nphases:\n  p:\n    steps:\n      silence: { run: touch silent, undo: none, hold: { until: last, release: { run: 'echo releasing >> \"$W\"; sleep 0.7; rm -f silent', idempotent: true } } }\n      last: { task: { instructions: do it }, undo: none }\n",
+    );
+    assert_eq!(sandbox.code("run book.yaml"), 3);
+    let child = sandbox.start("cancel --reason enough");
+    sandbox.wait_for("releasing");
+    kill(child);
+    sandbox.code("resume");
+    assert_eq!(sandbox.json("list --format json")[0]["state"], "cancelled");
+    assert!(!sandbox.path("silent").exists());
+}
+
+#[test]
+fn a_rollback_to_a_step_can_go_on_to_the_beginning() {
+    let sandbox = Sandbox::with(
+        "runbook: part\nphases:\n  p:\n    steps:\n      a: { run: [/bin/true], undo: { run: 'echo a >> \"$W\"' } }\n      b: { run: [/bin/true], undo: { run: 'echo b >> \"$W\"' } }\n      c: { run: [/bin/true], undo: { run: 'echo c >> \"$W\"' } }\n",
+    );
+    assert_eq!(sandbox.code("run book.yaml"), 0);
+    assert_eq!(sandbox.code("rollback --to b"), 4);
+    assert_eq!(sandbox.witness(), ["c"]);
+    assert_eq!(sandbox.code("rollback"), 4);
+    assert_eq!(sandbox.witness(), ["c", "b", "a"]);
+    assert_eq!(sandbox.code("rollback"), 6, "nothing is left");
+}
+
+#[test]
+fn a_server_that_never_answers_is_given_up_at_the_timeout() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = server.local_addr().unwrap();
+    let held = std::thread::spawn(move || server.accept());
+    let sandbox = Sandbox::with(&format!(
+        "runbook: slow\nphases:\n  p:\n    steps:\n      a: {{ http: {{ url: 'http://{address}/' }}, timeout: 500ms }}\n"
+    ));
+    let begun = Instant::now();
+    assert_eq!(sandbox.code("run book.yaml"), 1);
+    assert!(begun.elapsed().as_secs() < 10, "{:?}", begun.elapsed());
+    drop(held.join());
+}
+
+#[test]
+fn a_change_that_was_answered_by_a_redirect_is_not_passed_over() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = server.local_addr().unwrap();
+    let served = std::thread::spawn(move || {
+        let (mut stream, _) = server.accept().unwrap();
+        let _ = stream.read(&mut [0; 4096]).unwrap();
+        // A port on which nobody listens.
+        stream
+            .write_all(b"HTTP/1.1 303 See Other\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            .unwrap();
+    });
+    let sandbox = Sandbox::with(&format!(
+        "runbook: post\nphases:\n  p:\n    steps:\n      a: {{ http: {{ method: POST, url: 'http://{address}/' }}, undo: {{ run: 'echo undone >> \"$W\"' }} }}\n"
+    ));
+    assert_eq!(sandbox.code("run book.yaml"), 1);
+    served.join().unwrap();
+    assert_eq!(sandbox.code("rollback"), 4);
+    assert_eq!(sandbox.witness(), ["undone"]);
+}
+
+#[test]
+fn a_statement_that_commits_by_itself_is_not_passed_over() {
+    let sandbox = Sandbox::with(
+        "runbook: commit\nphases:\n  p:\n    steps:\n      a: { sql: { database: c.db, statement: 'CREATE TABLE t (x); COMMIT; BEGIN; INSERT INTO nope VALUES (1)' }, undo: { run: 'echo undone >> \"$W\"' } }\n",
+    );
+    assert_eq!(sandbox.code("run book.yaml"), 1);
+    assert_eq!(sandbox.code("rollback"), 4);
+    assert_eq!(sandbox.witness(), ["undone"]);
+}
+
+#[test]
+fn a_phase_that_a_person_completes_is_told_all_the_same() {
+    let sandbox = Sandbox::with(
+        "runbook: told\nmessages: {}\nphases:\n  p:\n    messages: { success: phase-finished }\n    steps:\n      a: { run: [/bin/false], undo: none }\n  q:\n    steps:\n      b: { run: [/bin/true], undo: none }\n",
+    );
+    assert_eq!(sandbox.code("run book.yaml"), 1);
+    assert_eq!(sandbox.code("skip a --reason fine"), 0);
+    assert_eq!(sandbox.code("resume"), 0);
+    let told = std::fs::read_dir(sandbox.path("journal/outbox")).unwrap().filter_map(Result::ok);
+    assert!(told.into_iter().any(|file| file.file_name().to_string_lossy().contains("phase_success-p")));
+}
+
+#[test]
+fn a_missing_guard_and_a_broken_database_are_refused() {
+    let sandbox = Sandbox::with("runbook: one\nphases:\n  p:\n    steps:\n      s: { run: [/bin/true], undo: none }\n");
+    assert_eq!(sandbox.code("run book.yaml"), 0);
+    let database = sandbox.path("journal/switchover.db");
+    rusqlite::Connection::open(&database).unwrap().execute_batch("DROP TRIGGER events_are_never_updated").unwrap();
+    let said = sandbox.run("audit --verify");
+    assert!(said.contains("events_are_never_updated") && said.ends_with("exit 6"), "{said}");
+    std::fs::write(&database, "this is no database, and long enough to be looked at as one".repeat(100)).unwrap();
+    let said = sandbox.run("status");
+    assert!(said.ends_with("exit 6"), "{said}");
+}
