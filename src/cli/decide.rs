@@ -20,7 +20,7 @@ pub struct Skip {
     /// The step.
     step: String,
     /// Why, for the record.
-    #[arg(long)]
+    #[arg(long, value_parser = super::reason)]
     reason: String,
     /// The run; by default the latest.
     #[arg(long, value_name = "RUN")]
@@ -39,7 +39,7 @@ pub struct Resolve {
     #[arg(long = "as", value_enum)]
     verdict: VerdictWord,
     /// Why, or how you know, for the record.
-    #[arg(long)]
+    #[arg(long, value_parser = super::reason)]
     reason: String,
     /// A field of the task, or an output of the step.
     #[arg(long, value_name = "KEY=VALUE")]

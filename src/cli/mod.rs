@@ -24,7 +24,7 @@ pub use error::CliError;
 #[command(
     version,
     after_help = "Exit codes: 0 finished, 1 failed and stopped, 2 invalid command line or runbook, 3 waiting for a person, \
-    4 rolled back, 5 stuck: an undo failed, 6 refused, 7 the journal could not be written, 130/143 interrupted and resumable.\n\n\
+    4 rolled back, 5 stuck: an undo failed, 6 refused, 7 the journal could not be written, 129/130/143 interrupted and resumable.\n\n\
     Examples:\n  switchover check runbooks/quickstart.yaml\n  switchover run runbooks/quickstart.yaml\n  switchover resume\n  switchover rollback\n  switchover audit"
 )]
 struct Arguments {
@@ -100,6 +100,11 @@ pub fn main() -> i32 {
         Ok(code) => code,
         Err(error) => error.show(),
     }
+}
+
+/// A reason goes into the record: it must say something.
+fn reason(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() { Err("a reason is needed: it goes into the journal".to_owned()) } else { Ok(text.to_owned()) }
 }
 
 /// Prints data on standard output. A reader that went away is no error.

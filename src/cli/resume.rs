@@ -34,7 +34,7 @@ pub struct Rollback {
     #[arg(long, value_name = "STEP")]
     to: Option<String>,
     /// Why, for the record.
-    #[arg(long, default_value = "asked for by the operator")]
+    #[arg(long, default_value = "asked for by the operator", value_parser = super::reason)]
     reason: String,
     /// Go back also past a point of no return.
     #[arg(long)]
@@ -49,7 +49,7 @@ pub struct Cancel {
     /// The run; by default the latest.
     run: Option<String>,
     /// Why, for the record.
-    #[arg(long)]
+    #[arg(long, value_parser = super::reason)]
     reason: String,
     #[command(flatten)]
     session: Session,

@@ -8,19 +8,20 @@ use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, getpgid, getsid, kill_process_group, test_kill_process_group};
 use serde_json::{Map, Value as Json};
 
-use super::{EffectError, Job, Reading, Stopper, resolve};
+use super::secret::mask;
+use super::{EffectError, Job, Reading, Stopper, Used, resolve};
 use crate::runbook::action::{Command, Run};
 
 /// How much of an output a condition sees, from its end.
 const SEEN: u64 = 64 << 10;
-/// Held while a command is begun: for that moment a descriptor is open to every child, and only this one is to get it.
-static SPAWN: Mutex<()> = Mutex::new(());
+/// How long after the order to stop, and so well after KILL, processes that cannot be killed are no longer waited for.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// The largest `$SWITCHOVER_OUTPUT` that is read.
 const MAX_OUTPUT: u64 = 1 << 20;
 
@@ -28,7 +29,7 @@ pub fn perform(job: &Job, run: &Run<String>, stopper: &Arc<Stopper>) -> Result<R
     let begun = Begun::new(job, run, stopper)?;
     let _ = begun.handle.wait();
     // What was stopped is over when the last of its processes is; the engine sends KILL after a while.
-    while !begun.has_ended(job, stopper) {
+    while !begun.has_ended(stopper) {
         std::thread::sleep(Duration::from_millis(20));
     }
     begun.end(job, stopper)
@@ -37,6 +38,8 @@ pub fn perform(job: &Job, run: &Run<String>, stopper: &Arc<Stopper>) -> Result<R
 /// A command that was begun.
 pub struct Begun {
     handle: duct::Handle,
+    group: Option<Pid>,
+    used: Used,
     program: String,
 }
 
@@ -60,8 +63,6 @@ impl Begun {
                 (program, arguments.iter().collect())
             }
         };
-        // A lock of its own, which the command keeps also when it sends its output elsewhere.
-        let held = out.try_clone().map_err(|error| EffectError::before(format!("the log could not be kept open: {error}")))?;
         let mut expression = duct::cmd(program, arguments).stdout_file(out).stderr_file(err).unchecked();
         if let Some(folder) = &run.cwd {
             if !Path::new(folder).is_dir() {
@@ -74,20 +75,14 @@ impl Begun {
             Some(text) => expression.stdin_file(input(job, text)?),
             None => expression.stdin_null(),
         };
-        let environment = environment(job)?;
+        let mut used = Used::new();
+        let environment = environment(job, &mut used)?;
         // posix_spawn takes the process group; a pre_exec hook would force a fork, which is slow with a large heap.
         let expression = expression.before_spawn(move |command| {
             command.process_group(0).envs(environment.iter().map(|(name, value)| (name, value)));
             Ok(())
         });
-        let started = {
-            let _one_at_a_time = SPAWN.lock().unwrap_or_else(PoisonError::into_inner);
-            let kept = rustix::io::fcntl_setfd(&held, rustix::io::FdFlags::empty());
-            let started = kept.map_err(std::io::Error::from).and_then(|()| expression.start());
-            drop(held);
-            started
-        };
-        let handle = started.map_err(|error| {
+        let handle = expression.start().map_err(|error| {
             let message = match error.kind() {
                 ErrorKind::NotFound => format!("the program `{program}` was not found"),
                 ErrorKind::PermissionDenied => format!("the program `{program}` may not be executed"),
@@ -101,18 +96,26 @@ impl Begun {
                 let _ = kill_process_group(group, if force { Signal::KILL } else { Signal::TERM });
             }
         });
-        Ok(Begun { handle, program: program.clone() })
+        Ok(Begun { handle, group, used, program: program.clone() })
     }
 
     /// Whether the command has ended; of one that is being stopped, whether all its processes have. To be asked when a child of
     /// the process ended, and from time to time of what is being stopped.
-    pub fn has_ended(&self, job: &Job, stopper: &Stopper) -> bool {
-        let its_first_process_lives = matches!(self.handle.try_wait(), Ok(None));
-        !its_first_process_lives && (!stopper.is_stopped() || !is_alive(&job.stem))
+    pub fn has_ended(&self, stopper: &Stopper) -> bool {
+        if matches!(self.handle.try_wait(), Ok(None)) {
+            return false;
+        }
+        let Some(stopped) = stopper.stopped_since() else { return true };
+        let group_is_gone = self.group.is_none_or(|group| test_kill_process_group(group).is_err());
+        group_is_gone || stopped.elapsed() > PATIENCE
     }
 
     /// Waits for the end, and reads what the command left.
     pub fn end(self, job: &Job, stopper: &Stopper) -> Result<Reading, EffectError> {
+        mask(self.reading(job, stopper), &self.used)
+    }
+
+    fn reading(&self, job: &Job, stopper: &Stopper) -> Result<Reading, EffectError> {
         let waited = self.handle.wait().map(|output| output.status);
         stopper.clear();
         let status = waited.map_err(|error| EffectError::during(format!("`{}` could not be waited for: {error}", self.program)))?;
@@ -131,10 +134,10 @@ impl Begun {
 }
 
 /// What the command finds in its environment besides the executor's own.
-fn environment(job: &Job) -> Result<Vec<(String, OsString)>, EffectError> {
+fn environment(job: &Job, used: &mut Used) -> Result<Vec<(String, OsString)>, EffectError> {
     let mut all = Vec::with_capacity(job.env.len() + job.context.len() + 3);
     for (name, value) in &job.env {
-        all.push((name.clone(), resolve(job, value)?.into()));
+        all.push((name.clone(), resolve(job, value, used)?.into()));
     }
     all.extend(job.context.iter().map(|(name, value)| ((*name).to_owned(), value.into())));
     for (name, ending) in [("SWITCHOVER_OUTPUT", "output"), ("SWITCHOVER_CHECKPOINT", "checkpoint"), ("SWITCHOVER_PROGRESS", "progress")] {
@@ -155,8 +158,26 @@ fn input(job: &Job, text: &str) -> Result<File, EffectError> {
     File::open(&path).map_err(failed)
 }
 
-/// Whether the command of an attempt with these files still runs, whoever started it.
-pub fn is_alive(stem: &Path) -> bool {
+/// Whether the command of an attempt with these files still runs, whoever started it: something holds its output open, or its
+/// first process, which may write elsewhere, is there. A daemon that it left behind properly is neither.
+pub fn is_alive(stem: &Path, key: &str, attempt: u32) -> bool {
+    holds_output(stem) || leads(key, attempt)
+}
+
+/// Whether there is a process that leads its group, but no session, with this attempt in its environment. Where there is no
+/// `/proc`, only the output tells.
+fn leads(key: &str, attempt: u32) -> bool {
+    let wanted = [format!("SWITCHOVER_IDEMPOTENCY_KEY={key}"), format!("SWITCHOVER_ATTEMPT={attempt}")];
+    let Ok(processes) = std::fs::read_dir("/proc") else { return false };
+    processes.filter_map(Result::ok).filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok()).any(|pid| {
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        let has = |wanted: &String| environment.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes());
+        wanted.iter().all(has)
+            && Pid::from_raw(pid).is_some_and(|pid| getpgid(Some(pid)) == Ok(pid) && getsid(Some(pid)).is_ok_and(|session| session != pid))
+    })
+}
+
+fn holds_output(stem: &Path) -> bool {
     // Opened to append, as for writing: some file systems grant an exclusive lock only then.
     let Ok(file) = OpenOptions::new().append(true).open(with_ending(stem, "out")) else { return false };
     matches!(file.try_lock(), Err(TryLockError::WouldBlock))

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value as Json};
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
 
-use super::{EffectError, Job, Reading, Stopper, resolve};
+use super::secret::mask;
+use super::{EffectError, Job, Reading, Stopper, Used, resolve};
 use crate::runbook::action::{Body, Http, Tls};
 
 /// The largest body that is read.
@@ -36,6 +37,12 @@ pub fn perform(job: &Job, http: &Http<String>, stopper: &Stopper) -> Result<Read
 }
 
 fn exchange(job: &Job, http: &Http<String>) -> Result<Reading, EffectError> {
+    let mut used = Used::new();
+    let result = answer(job, http, &mut used);
+    mask(result, &used)
+}
+
+fn answer(job: &Job, http: &Http<String>, used: &mut Used) -> Result<Reading, EffectError> {
     // Following a redirect after a change would hide that the change was made.
     let reads = matches!(http.method.word(), "GET" | "HEAD" | "OPTIONS");
     let mut config = ureq::Agent::config_builder()
@@ -52,7 +59,7 @@ fn exchange(job: &Job, http: &Http<String>) -> Result<Reading, EffectError> {
     let mut has_key = false;
     for (name, value) in &http.headers {
         has_key |= name.eq_ignore_ascii_case("idempotency-key");
-        request = request.header(name, resolve(job, value)?);
+        request = request.header(name, resolve(job, value, used)?);
     }
     if !has_key {
         request = request.header("Idempotency-Key", &job.key);

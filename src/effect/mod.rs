@@ -95,13 +95,19 @@ pub fn begin(job: &Job, stopper: &Arc<Stopper>) -> Option<Result<Begun, EffectEr
     is_quick.then(|| Begun::new(job, run, stopper))
 }
 
+/// Secrets that an attempt has used, by name, to be masked in what comes back.
+type Used = Vec<(String, String)>;
+
 /// The value of a text or a secret, at the moment of use.
-fn resolve(job: &Job, value: &Value<String>) -> Result<String, EffectError> {
+fn resolve(job: &Job, value: &Value<String>, used: &mut Used) -> Result<String, EffectError> {
     match value {
         Value::Text(text) => Ok(text.clone()),
         Value::Secret { name, prefix } => {
             let source = job.secrets.get(name).ok_or_else(|| EffectError::before(format!("the secret `{name}` is not declared")))?;
-            secret::read(name, source).map(|secret| format!("{prefix}{secret}"))
+            let secret = secret::read(name, source)?;
+            let whole = format!("{prefix}{secret}");
+            used.push((name.clone(), secret));
+            Ok(whole)
         }
     }
 }

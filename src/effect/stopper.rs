@@ -12,7 +12,7 @@ pub struct Stopper {
 
 #[derive(Default)]
 struct State {
-    stopped: bool,
+    stopped: Option<Instant>,
     /// Called with `false` to ask, with `true` to force.
     interrupt: Option<Box<dyn Fn(bool) + Send>>,
 }
@@ -36,7 +36,7 @@ impl Stopper {
 
     fn end(&self, force: bool) {
         let mut state = self.lock();
-        state.stopped = true;
+        state.stopped.get_or_insert_with(Instant::now);
         if let Some(interrupt) = &state.interrupt {
             interrupt(force);
         }
@@ -46,7 +46,7 @@ impl Stopper {
     /// Says how to interrupt what the thread does next; if the action was stopped already, it is interrupted at once.
     pub fn on_stop(&self, interrupt: impl Fn(bool) + Send + 'static) {
         let mut state = self.lock();
-        if state.stopped {
+        if state.stopped.is_some() {
             interrupt(false);
         }
         state.interrupt = Some(Box::new(interrupt));
@@ -58,6 +58,11 @@ impl Stopper {
     }
 
     pub fn is_stopped(&self) -> bool {
+        self.stopped_since().is_some()
+    }
+
+    /// When it was first asked to end.
+    pub fn stopped_since(&self) -> Option<Instant> {
         self.lock().stopped
     }
 
@@ -65,7 +70,7 @@ impl Stopper {
     pub fn sleep(&self, time: Duration) -> bool {
         let deadline = Instant::now() + time;
         let mut state = self.lock();
-        while !state.stopped {
+        while state.stopped.is_none() {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return false;

@@ -47,7 +47,8 @@ impl Session<'_> {
         let runbook = std::sync::Arc::clone(&self.state.runbook);
         let step = runbook.step(ix);
         let attempt = self.state.attempts(ix, direction) + 1;
-        if direction == Direction::Forward && attempt == 1 {
+        // Asked until the step has really begun: a condition that could not be decided must not let the next attempt through.
+        if direction == Direction::Forward && !self.state.step(ix).touched {
             for when in &step.when {
                 match when.condition.holds(&names::of_when(&self.state, when)) {
                     Ok(true) => {}
@@ -202,6 +203,7 @@ impl Session<'_> {
             Track::Running { stopping, .. } => *stopping,
             _ => None,
         };
+        let given = result.as_ref().map(|reading| reading.outputs.clone()).unwrap_or_default();
         let judged = match (stopping, result) {
             (Some(reason), result) => {
                 let ended = result.map_or_else(|error| error.message, |reading| reading.summary);
@@ -226,7 +228,7 @@ impl Session<'_> {
                 let chance = (random() >> 11) as f64 / (1u64 << 53) as f64;
                 let pause = if stopping == Some(StopReason::Interrupt) { None } else { retry::pause(act, attempt, &failure, chance) };
                 let retry_at = pause.map(|pause| Moment(super::now().0 + pause.as_millis() as i64));
-                self.record(Fact::StepFailed(StepFailed { step, direction, attempt, failure, retry_at, logs }))
+                self.record(Fact::StepFailed(StepFailed { step, direction, attempt, failure, outputs: given, retry_at, logs }))
             }
         }
     }
@@ -289,7 +291,15 @@ impl Session<'_> {
 
     fn fail_before(&mut self, ix: StepIx, direction: Direction, attempt: u32, message: String) -> Result<(), JournalError> {
         let failure = Failure { kind: FailureKind::BeforeEffect, message };
-        self.record(Fact::StepFailed(StepFailed { step: self.id(ix), direction, attempt, failure, retry_at: None, logs: Vec::new() }))
+        self.record(Fact::StepFailed(StepFailed {
+            step: self.id(ix),
+            direction,
+            attempt,
+            failure,
+            outputs: Outputs::new(),
+            retry_at: None,
+            logs: Vec::new(),
+        }))
     }
 
     /// Journals the last cursor that the attempt wrote, if it is a new one.

@@ -85,6 +85,11 @@ impl Session<'_> {
         if !self.state.told.contains("start") && self.state.ended.is_none() {
             self.due.push(Due::Occasion { occasion: "start", phase: None, step: None, reason: String::new() });
         }
+        // Nor the beginning of a rollback that a refusal asked for.
+        if self.state.mode == Mode::RollingBack && self.state.ended.is_none() && !self.state.told.contains("rollback_began") {
+            let reason = self.state.rollback.as_ref().map_or(String::new(), |rollback| rollback.because.clone());
+            self.due.push(Due::Occasion { occasion: "rollback_began", phase: None, step: None, reason });
+        }
         // A phase may have been ended by a person's decision between two sessions, or its message lost by a crash.
         for (ix, phase) in self.state.runbook.phases.iter().enumerate() {
             let is_done = self.state.mode == Mode::Forward && self.state.phase_left(ix as u32) == 0;
@@ -106,7 +111,7 @@ impl Session<'_> {
     }
 
     fn deliver_step(&mut self, ix: StepIx, direction: Direction, attempt: u32, message: Message) -> Result<(), JournalError> {
-        let name = format!("{}-{}-{}", self.head.run, file_name(&self.id(ix)), direction.word());
+        let name = format!("{}-{:05}-{}-{}", self.head.run, ix.0, file_name(&self.id(ix)), direction.word());
         let result = match self.deliver(&name, "notify", Some(self.state.runbook.step(ix).phase), Some(ix), &message) {
             Ok(sent) => {
                 self.record(sent)?;

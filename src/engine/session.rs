@@ -161,7 +161,7 @@ impl Session<'_> {
         let mut told = false;
         while let Some(step) = orphan(&self.journal, &self.state) {
             if !std::mem::replace(&mut told, true) {
-                self.observer.note(&format!("waiting: the command of {step} still runs, left by an executor that died"));
+                self.observer.note(&format!("waiting: the command of {step} still runs, left by an executor that died; `ps e | grep SWITCHOVER_STEP={step}` names its processes"));
             }
             if let Ok(Some(Input::Signal(number))) = tokio::time::timeout(Duration::from_millis(200), receive.recv()).await {
                 return Some(number);
@@ -268,7 +268,7 @@ impl Session<'_> {
 
     /// A child of the process ended: whose?
     fn reap(&mut self) -> Result<(), JournalError> {
-        let is_over = |running: &Running| running.child.as_ref().is_some_and(|child| child.begun.has_ended(&child.job, &running.stopper));
+        let is_over = |running: &Running| running.child.as_ref().is_some_and(|child| child.begun.has_ended(&running.stopper));
         let over: Vec<_> = self.running.iter().filter(|(_, running)| is_over(running)).map(|(pair, _)| *pair).collect();
         for (ix, direction) in over {
             if let Some(Running { stopper, attempt, is_probe, child: Some(Child { begun, job }), .. }) =
@@ -304,6 +304,15 @@ impl Session<'_> {
     fn interrupt(&mut self, number: i32) -> Result<(), JournalError> {
         self.signals += 1;
         self.draining.get_or_insert(number);
+        let mut running: Vec<&str> = self.running.keys().map(|(ix, _)| &*self.state.runbook.step(*ix).id).collect();
+        running.sort_unstable();
+        let names = running.join(", ");
+        match (running.is_empty(), self.signals) {
+            (true, _) => {}
+            (_, 1) => self.observer.note(&format!("nothing new begins; waiting for {names} (once more stops it)")),
+            (_, 2) => self.observer.note(&format!("stopping {names} (once more kills it)")),
+            _ => self.observer.note(&format!("killing {names}")),
+        }
         if self.signals >= 2 {
             let running: Vec<_> = self.running.keys().copied().collect();
             for &(ix, direction) in &running {
@@ -478,7 +487,8 @@ impl Session<'_> {
 pub fn orphan(journal: &Journal, state: &RunState) -> Option<crate::runbook::StepId> {
     let lives = |(ix, direction): &&(StepIx, Direction)| {
         let attempt = state.attempts(*ix, *direction);
-        crate::effect::is_alive(&journal.attempt_files(&state.started.run, &state.runbook, *ix, *direction, attempt).path_stem())
+        let files = journal.attempt_files(&state.started.run, &state.runbook, *ix, *direction, attempt);
+        crate::effect::is_alive(&files.path_stem(), &state.idempotency_key(*ix, *direction), attempt)
     };
     state.sets.running.iter().find(lives).map(|(ix, _)| Arc::clone(&state.runbook.step(*ix).id))
 }

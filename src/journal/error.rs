@@ -64,7 +64,7 @@ impl JournalError {
             }
             JournalError::Altered { .. } | JournalError::Illegal { .. } | JournalError::Unguarded(_) => {
                 "nothing was changed. Keep the whole journal folder as it is, restore it from a backup that is complete, \
-                 or start a new run after checking by hand what this one did; `switchover audit` still shows what can be read"
+                 or start a new run after checking by hand what this one did; `sqlite3 -readonly` shows what can be read"
             }
             JournalError::Locked { .. } => "nothing was changed. Wait until it is done, or stop it there with Ctrl-C",
             JournalError::Io { .. } | JournalError::Sql { .. } => {

@@ -92,7 +92,10 @@ impl Journal {
             let db = Connection::open_with_flags(path, flags).map_err(JournalError::sql("opened"))?;
             db.busy_timeout(Duration::from_secs(10)).map_err(JournalError::sql("opened"))?;
             let journal = Journal { db, folder: folder.to_owned(), _copy: copy };
-            journal.version()?;
+            if journal.version()? == 0 {
+                // Killed before it was made: there is nothing in it.
+                return Err(JournalError::Empty);
+            }
             journal.guards()?;
             Ok(journal)
         };

@@ -133,6 +133,9 @@ pub struct StepFailed {
     pub direction: Direction,
     pub attempt: u32,
     pub failure: Failure,
+    /// What it gave all the same; its undo may need it.
+    #[serde(default, skip_serializing_if = "Outputs::is_empty")]
+    pub outputs: Outputs,
     /// When the next attempt is due, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Moment>,

@@ -246,7 +246,8 @@ fn settle_doubt(state: &RunState) -> Doubt {
 
 fn startable(state: &RunState, limits: Limits) -> Option<StepIx> {
     let full = state.sets.running.len() >= limits.parallel;
-    let candidates = if state.sets.retake.is_empty() { &state.sets.ready } else { &state.sets.retake };
+    let is_to_retake = state.sets.retake.iter().any(|ix| state.is_wanted(*ix));
+    let candidates = if is_to_retake { &state.sets.retake } else { &state.sets.ready };
     candidates.iter().copied().find(|ix| {
         let step = state.runbook.step(*ix);
         let has_room = !full || step.act.action.is_for_a_person();

@@ -349,8 +349,14 @@ impl RunState {
         }
         if failed.failure.kind == FailureKind::BeforeEffect && direction == Direction::Forward && attempt == 1 {
             self.steps[ix.0 as usize].touched = false;
+            if self.runbook.step(ix).downtime == Some(Downtime::Begins) && self.down_since == self.step(ix).started {
+                self.down_since = None;
+            }
         }
         let failure = failed.failure.clone();
+        if direction == Direction::Forward {
+            self.steps[ix.0 as usize].outputs.extend(failed.outputs.clone());
+        }
         let track = match (stopping, failed.retry_at) {
             // Killed half-way by the operator: what it did is not known.
             (Some(StopReason::Interrupt), _) => Track::InDoubt { attempt, probed: None },
@@ -446,6 +452,10 @@ impl RunState {
         let began = |step: &StepState| step.attempts[Direction::Forward as usize] > 0;
         let mut targets: Vec<bool> = self.steps.iter().map(|step| began(step) && !is_back(step)).collect();
         if let Some(to) = to {
+            need(
+                self.step(to).attempts[Direction::Forward as usize] > 0,
+                "that step has not begun: nothing that came after it could be undone",
+            )?;
             let after = runbook.descendants(to);
             targets.iter_mut().zip(after).for_each(|(target, after)| *target &= after);
         }
@@ -555,6 +565,7 @@ impl RunState {
     }
 
     fn settle(&mut self, ix: StepIx, at: Moment) {
+        self.sets.retake.remove(&ix);
         let state = &mut self.steps[ix.0 as usize];
         state.finished.get_or_insert(at);
         if std::mem::replace(&mut state.settled, true) {

@@ -113,6 +113,10 @@ impl<'a> Walk<'a> {
         }
         if !fits(schema, value) {
             self.wrong_type(&kinds(schema), value, place);
+            let is_span = schema.get("format").and_then(Json::as_str).is_some_and(|format| format.starts_with("duration"));
+            if let (true, Yaml::Number(number), Some(problem)) = (is_span, value, self.found.last_mut()) {
+                problem.help = Some(format!("give it a unit: {number}s, or {number}m"));
+            }
             return;
         }
         match value {

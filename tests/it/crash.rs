@@ -25,7 +25,7 @@ fn a_killed_run_asks_about_what_it_cannot_know() {
     exit 6
     ");
     insta::assert_snapshot!(sandbox.run("resume"), @"
-    waiting: the command of p/b still runs, left by an executor that died
+    waiting: the command of p/b still runs, left by an executor that died; `ps e | grep SWITCHOVER_STEP=p/b` names its processes
     resumed by oncall@test
     stopped: nobody knows how p/b ended
       run        <run>, 1 of 3 steps done

@@ -191,3 +191,102 @@ fn a_missing_guard_and_a_broken_database_are_refused() {
     let said = sandbox.run("status");
     assert!(said.ends_with("exit 6"), "{said}");
 }
+
+#[test]
+fn a_condition_that_cannot_be_decided_lets_no_later_attempt_through() {
+    let sandbox = Sandbox::with(
+        r#"runbook: when
+phases:
+  p:
+    steps:
+      a: { run: 'echo no', capture: { y: stdout }, undo: none }
+      danger: { when: 'int(steps.a.y) > 1', run: 'echo DANGER >> "$W"', undo: none }
+"#,
+    );
+    assert_eq!(sandbox.code("run book.yaml"), 1);
+    assert_eq!(sandbox.code("resume"), 1);
+    assert!(sandbox.witness().is_empty());
+}
+
+#[test]
+fn a_hold_that_cannot_be_taken_again_can_be_passed_over() {
+    let sandbox = Sandbox::with(
+        r#"runbook: hold
+phases:
+  p:
+    steps:
+      silence: { run: 'test ! -e broken', undo: none, idempotent: true, hold: { until: last, release: { run: 'touch broken' } } }
+      fails: { run: 'if [ ! -e failed ]; then touch failed; exit 1; fi', undo: none }
+      last: { run: 'echo last >> "$W"', undo: none }
+"#,
+    );
+    assert_eq!(sandbox.code("run book.yaml"), 1);
+    assert_eq!(sandbox.code("resume"), 1, "the hold is to be taken again, and cannot");
+    assert_eq!(sandbox.code("skip silence --reason noise-is-fine"), 0);
+    assert_eq!(sandbox.code("resume"), 0, "{}", sandbox.run("status"));
+    assert_eq!(sandbox.witness(), ["last"]);
+}
+
+#[test]
+fn a_daemon_holds_nobody_up() {
+    let sandbox = Sandbox::with(
+        r#"runbook: daemon
+phases:
+  p:
+    steps:
+      a: { run: 'setsid sleep 30 </dev/null >/dev/null 2>&1 & echo begun >> "$W"; sleep 1', undo: none, idempotent: true, timeout: 20s }
+      b: { run: 'setsid sleep 30 </dev/null >/dev/null 2>&1 & sleep 10', undo: none, timeout: 300ms }
+"#,
+    );
+    let begun = Instant::now();
+    let child = sandbox.start("run book.yaml");
+    sandbox.wait_for("begun");
+    kill(child);
+    assert_eq!(sandbox.code("resume"), 1, "the second step is over at its timeout");
+    assert!(begun.elapsed().as_secs() < 20, "{:?}", begun.elapsed());
+}
+
+#[test]
+fn only_what_began_can_be_gone_back_to() {
+    let sandbox = Sandbox::with(
+        "runbook: to\nphases:\n  p:\n    steps:\n      a: { run: [/bin/false], undo: none }\n      b: { run: [/bin/true], undo: none }\n",
+    );
+    assert_eq!(sandbox.code("run book.yaml"), 1);
+    insta::assert_snapshot!(sandbox.run("rollback --to b"), @"
+    error: that step has not begun: nothing that came after it could be undone; nothing was changed
+      next: `switchover status` shows where each step stands
+    exit 6
+    ");
+    insta::assert_snapshot!(sandbox.run("rollback --reason ~"), @"
+    error: invalid value ' ' for '--reason <REASON>': a reason is needed: it goes into the journal
+
+    For more information, try '--help'.
+    exit 2
+    ");
+}
+
+#[test]
+fn a_failed_step_keeps_its_outputs_for_its_undo_and_its_secrets_for_itself() {
+    let sandbox = Sandbox::with(
+        r#"runbook: outputs
+secrets: { token: { file: token } }
+phases:
+  p:
+    steps:
+      a:
+        run: 'echo id=7 > "$SWITCHOVER_OUTPUT"; echo "no entry with $T" >&2; exit 1'
+        env: { T: { secret: token } }
+        capture: { id: stdout }
+        undo: { run: 'echo "undo $ID" >> "$W"', env: { ID: "{{ outputs.id }}" } }
+"#,
+    );
+    sandbox.write("token", "correct-horse\n");
+    let said = sandbox.run("run book.yaml");
+    assert!(said.contains("no entry with (the secret token)") && !said.contains("correct-horse"), "{said}");
+    assert_eq!(sandbox.code("rollback"), 4);
+    assert_eq!(sandbox.witness(), ["undo 7"]);
+    for name in ["switchover.db", "switchover.db-wal"] {
+        let bytes = std::fs::read(sandbox.path("journal").join(name)).unwrap_or_default();
+        assert!(!bytes.windows(13).any(|window| window == b"correct-horse"), "{name}");
+    }
+}

@@ -201,7 +201,15 @@ impl Driver<'_> {
             self.inflight.retain(|running| *running != (ix, direction, attempt));
             self.see(ix, direction, attempt, false);
             let failure = Failure { kind: FailureKind::Failed, message: "interrupted".into() };
-            let failed = Fact::StepFailed(StepFailed { step, direction, attempt, failure, retry_at: None, logs: Vec::new() });
+            let failed = Fact::StepFailed(StepFailed {
+                step,
+                direction,
+                attempt,
+                failure,
+                outputs: Default::default(),
+                retry_at: None,
+                logs: Vec::new(),
+            });
             if let Err(error) = self.append(state, failed)? {
                 return Ok(Err(error));
             }
@@ -323,7 +331,15 @@ impl Driver<'_> {
                 }),
                 true => {
                     let failure = Failure { kind: FailureKind::Failed, message: "no".into() };
-                    Fact::StepFailed(StepFailed { step, direction, attempt, failure, retry_at: None, logs: Vec::new() })
+                    Fact::StepFailed(StepFailed {
+                        step,
+                        direction,
+                        attempt,
+                        failure,
+                        outputs: Default::default(),
+                        retry_at: None,
+                        logs: Vec::new(),
+                    })
                 }
             },
         )
