@@ -106,6 +106,17 @@ fn next_block(out: &mut String, state: &RunState, stop: &Stop, first: Option<Ste
             ("then", format!("switchover resume {run}   or   switchover rollback {run}")),
             ("output", format!("switchover logs {name} --run {run}")),
         ],
+        Stop::Stuck { .. } if first.is_some_and(|ix| matches!(state.runbook.step(ix).undo, crate::runbook::Undo::Unknown)) => vec![
+            ("why", "no undo is written for it".to_owned()),
+            ("next", "undo it by hand and say so, then go on:".to_owned()),
+            ("", format!("switchover resolve {name} --run {run} --as done --reason '…'")),
+            ("", format!("switchover rollback {run}")),
+        ],
+        Stop::Stuck { .. } if state.mode == Mode::Cancelling => vec![
+            ("next", "mend it and try again, or release it by hand and say so:".to_owned()),
+            ("", format!("switchover resume {run}")),
+            ("", format!("switchover resolve {name} --run {run} --as done --reason '…'")),
+        ],
         Stop::Stuck { .. } => vec![
             ("next", "mend it and try again, or undo it by hand and say so:".to_owned()),
             ("", format!("switchover rollback {run}")),

@@ -64,7 +64,8 @@ pub(super) fn phase_row(state: &RunState, ix: u32, now: Moment) -> PhaseRow {
     let runbook = &state.runbook;
     let tally = state.tally(Some(ix));
     let total: usize = tally.values().sum();
-    let done = total - state.phase_left(ix);
+    let undone = tally.get("undone").copied().unwrap_or_default();
+    let done = if undone > 0 { undone } else { total - state.phase_left(ix) };
     let word = phase_word(&tally, done, total);
     let times: (Option<Moment>, Option<Moment>) =
         runbook.steps.iter().zip(&state.steps).filter(|(step, _)| step.phase == ix).fold((None, None), |(from, to), (_, step)| {
@@ -87,7 +88,9 @@ fn phase_word(tally: &std::collections::BTreeMap<&'static str, usize>, done: usi
         "failed"
     } else if has("in doubt") {
         "in doubt"
-    } else if has("undone") || has("undoing") {
+    } else if has("undoing") || (has("undone") && (has("done") || has("running"))) {
+        "going back"
+    } else if has("undone") {
         "undone"
     } else if done == total {
         "done"

@@ -170,7 +170,7 @@ fn rolling_back(state: &RunState, now: Moment, limits: Limits, idle: bool) -> De
             }
             (Undo::Act(_), _) => {}
         }
-        if state.sets.running.len() < limits.parallel {
+        if state.sets.running.len() < limits.parallel && group_has_room_back(state, ix) {
             return Decision::Begin(ix, direction);
         }
     }
@@ -255,6 +255,14 @@ fn startable(state: &RunState, limits: Limits) -> Option<StepIx> {
         let group_has_room = group.is_none_or(|(group, now)| group.max_parallel.is_none_or(|most| now.running < most));
         has_room && group_has_room && state.is_wanted(*ix) && *state.track(*ix, Direction::Forward) == Track::Idle
     })
+}
+
+/// Whether a group that does only so much at once may undo one more copy.
+fn group_has_room_back(state: &RunState, ix: StepIx) -> bool {
+    let Some(group) = state.runbook.step(ix).group else { return true };
+    let Some(most) = state.runbook.groups[group as usize].max_parallel else { return true };
+    let running = state.sets.running.iter().filter(|(running, _)| state.runbook.step(*running).group == Some(group)).count();
+    running < most as usize
 }
 
 fn is_tolerated(state: &RunState, ix: StepIx) -> bool {

@@ -700,7 +700,7 @@ impl Builder<'_, '_, '_> {
                 return None;
             }
         };
-        if self.steps.is_empty() {
+        if self.steps.is_empty() && self.loading.problems.is_empty() {
             self.report(file.mark.place, "the runbook has no steps", None);
         }
         if !self.loading.problems.is_empty() {
