@@ -295,6 +295,10 @@ impl RunState {
             false => Track::Running { attempt: started.attempt, since: at, stopping: None },
         };
         self.set(ix, direction, track);
+        if direction == Direction::Forward && *self.track(ix, Direction::Release) == Track::Done {
+            // Taken again, it is to be released again.
+            self.set(ix, Direction::Release, Track::Idle);
+        }
         let state = &mut self.steps[ix.0 as usize];
         state.attempts[direction as usize] += 1;
         if direction == Direction::Forward {

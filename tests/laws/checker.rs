@@ -22,6 +22,37 @@ pub fn check(case: &Case, history: &History) -> Result<(), String> {
     Ok(())
 }
 
+/// The laws of a run whose first step holds up to its last: what depends on it goes forward only while it is held, and it is
+/// released in the end.
+pub fn check_held(case: &Case, history: &History) -> Result<(), String> {
+    intents_come_first(history)?;
+    attempts_do_not_overlap(history)?;
+    needs_are_met(case, history)?;
+    let last = case.book.steps.len() - 1;
+    let (mut held, mut is_over) = (false, false);
+    for (number, step, direction, fact) in about(history) {
+        match (step, direction, fact) {
+            (0, Direction::Forward, fact) if is_done(fact) => held = true,
+            (0, Direction::Release, Fact::StepStarted(_)) => held = false,
+            // A release that failed, or that a person knows not to have happened, has left it held.
+            (0, Direction::Release, Fact::StepFailed(_)) => held = true,
+            (0, Direction::Release, Fact::StepResolved(resolved)) if resolved.verdict == Verdict::NotDone => held = true,
+            // Somebody said that it goes on without it.
+            (0, Direction::Forward, Fact::StepSkipped { .. }) => return Ok(()),
+            (step, Direction::Forward, Fact::StepStarted(_)) if step > 0 && !held && !is_over && depends(case, step, 0) => {
+                return Err(format!("step {step} went forward without its hold, at event {}", number + 1));
+            }
+            _ => {}
+        }
+        is_over |= step == last && direction == Direction::Forward && is_done(fact);
+    }
+    match history.outcome {
+        Some(_) if history.effects.contains(&0) => Err("the run is over, and its hold is not released".into()),
+        Some(Outcome::Finished | Outcome::RolledBack) => a_fold_says_the_same(case, history),
+        other => Err(format!("law 21: it ended as {other:?}")),
+    }
+}
+
 fn index(step: &str) -> usize {
     step.trim_start_matches("p/s").parse().unwrap_or(usize::MAX)
 }
@@ -166,7 +197,7 @@ fn the_way_back_is_in_order(case: &Case, history: &History) -> Result<(), String
 }
 
 /// Whether `step` needs `need`, directly or not.
-fn depends(case: &Case, step: usize, need: usize) -> bool {
+pub fn depends(case: &Case, step: usize, need: usize) -> bool {
     case.book.steps[step].needs.iter().any(|direct| direct.0 as usize == need || depends(case, direct.0 as usize, need))
 }
 

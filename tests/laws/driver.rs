@@ -126,7 +126,7 @@ impl Driver<'_> {
                 Ok(Ok(false)) => {}
                 // What a faulty executor did before it was refused stands in both lists, for the checker to judge.
                 Ok(Err(_)) if self.case.fault != Fault::None => return Ok(self.history),
-                Ok(Err(error)) => return Err(error),
+                Ok(Err(error)) => return Err(format!("{error}\n{:#?}", self.history)),
                 Err(Crash) => self.orphan(),
             }
         }

@@ -24,6 +24,14 @@ pub fn graph(steps: usize, edges: u32, idempotent: bool, on_failure: OnFailure) 
     build(needs, idempotent, on_failure)
 }
 
+/// The same, where the first step holds up to the last.
+pub fn held(steps: usize, edges: u32, idempotent: bool, on_failure: OnFailure) -> Arc<Runbook> {
+    let mut book = Arc::unwrap_or_clone(graph(steps, edges, idempotent, on_failure));
+    let release = Box::new(book.steps[0].act.clone());
+    book.steps[0].hold = Some(Hold { until: StepIx(steps as u32 - 1), release });
+    Arc::new(book.with_index())
+}
+
 /// A graph drawn from a seed, about a third of all edges.
 pub fn random(steps: usize, seed: u64, idempotent: bool, on_failure: OnFailure) -> Arc<Runbook> {
     let mut state = seed | 1;

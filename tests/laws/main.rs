@@ -8,9 +8,9 @@ mod graphs;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use checker::check;
+use checker::{check, check_held, depends};
 use driver::{After, Case, Fault, drive};
-use graphs::{all_edges, graph};
+use graphs::{all_edges, graph, held};
 use switchover::runbook::OnFailure;
 
 static HISTORIES: AtomicU64 = AtomicU64::new(0);
@@ -87,6 +87,37 @@ fn every_graph_of_four_steps_with_every_crash_and_a_second_one() {
         }
     }
     println!("laws: {} histories by now, four steps", HISTORIES.load(Ordering::Relaxed));
+}
+
+#[test]
+fn what_goes_forward_is_held_and_every_hold_is_released() {
+    let mut tried = 0;
+    for steps in 2..=3 {
+        for edges in all_edges(steps) {
+            for case in cases(steps, edges) {
+                let case = Case { book: held(steps, edges, case.idempotent, case.book.steps[0].on_failure), ..case };
+                if !depends(&case, steps - 1, 0) {
+                    continue;
+                }
+                let mut one = |crashes: &[usize]| {
+                    tried += 1;
+                    let history =
+                        drive(&case, crashes).unwrap_or_else(|error| panic!("{case:?}, held, with crashes at {crashes:?}: {error}"));
+                    if let Err(law) = check_held(&case, &history) {
+                        panic!("{law}\n{case:?}, held, with crashes at {crashes:?}\n{history:#?}");
+                    }
+                    history.points
+                };
+                for first in 0..one(&[]) {
+                    for second in (first + 1)..one(&[first]) {
+                        one(&[first, second]);
+                    }
+                }
+            }
+        }
+    }
+    HISTORIES.fetch_add(tried, Ordering::Relaxed);
+    println!("laws: {tried} histories with a hold");
 }
 
 #[test]
