@@ -7,6 +7,7 @@ use serde_json::{Value as Json, json};
 
 use super::line::shorten;
 use crate::message::printable;
+use crate::runbook::action::{Action, Value};
 use crate::runbook::graph::critical_path;
 use crate::runbook::{Runbook, Span, Step, StepIx, Text, Undo};
 
@@ -60,17 +61,35 @@ fn step_lines(out: &mut String, step: &Step, names: &Json, is_critical: bool) {
             .then(|| format!("when {}", step.when.iter().map(|when| when.condition.source()).collect::<Vec<_>>().join(" and "))),
     ];
     let marks: Vec<String> = marks.into_iter().flatten().collect();
-    let title = step.title.as_ref().map(|title| render(title, names)).unwrap_or_default();
+    let title = step.title.as_ref().map(|title| printable(&render(title, names))).unwrap_or_default();
     let star = if is_critical { '*' } else { ' ' };
     let _ =
         writeln!(out, " {star} {inside}  {title}{}", if marks.is_empty() { String::new() } else { format!("  [{}]", marks.join(", ")) });
     let _ = writeln!(out, "     {:<7} {}", step.act.action.kind(), action(step, names));
+    let values: Vec<String> =
+        values(step, names).into_iter().map(|(name, value)| format!("{name}={}", shorten(&value.replace('\n', " "), 40))).collect();
+    if !values.is_empty() {
+        let _ = writeln!(out, "     with    {}", shorten(&printable(&values.join("  ")), 100));
+    }
     let undo = match &step.undo {
         Undo::Nothing => return,
         Undo::Unknown => "NONE GIVEN".to_owned(),
         Undo::Act(act) => crate::runbook::action::in_words(&act.action, names),
     };
     let _ = writeln!(out, "     undo    {}", first_line(&undo));
+}
+
+/// The variables of a step's command and the parameters of its statement, by name; secrets by theirs.
+fn values(step: &Step, names: &Json) -> Vec<(String, String)> {
+    let variable = |(name, value): (&String, &Value<Text>)| match value {
+        Value::Text(text) => (name.clone(), render(text, names)),
+        Value::Secret { name: secret, .. } => (name.clone(), format!("(the secret {secret})")),
+    };
+    let mut values: Vec<(String, String)> = step.act.env.iter().map(variable).collect();
+    if let Ok(Action::Sql(sql)) = step.act.action.render(names) {
+        values.extend(sql.parameters.into_iter().map(|(name, value)| (format!(":{name}"), plain(&value.into_json()))));
+    }
+    values
 }
 
 fn action(step: &Step, names: &Json) -> String {
@@ -95,6 +114,7 @@ pub fn plan_json(runbook: &Runbook, names: &dyn Fn(StepIx) -> Json) -> Json {
             json!({
                 "id": step.id, "phase": runbook.phases[step.phase as usize].id, "title": step.title.as_ref().map(|title| render(title, &names)),
                 "role": step.role, "action": step.act.action.kind(), "does": crate::runbook::action::in_words(&step.act.action, &names),
+                "with": values(step, &names).into_iter().collect::<std::collections::BTreeMap<_, _>>(),
                 "undo": match &step.undo { Undo::Nothing => json!("nothing"), Undo::Unknown => Json::Null, Undo::Act(act) => json!(crate::runbook::action::in_words(&act.action, &names)) },
                 "needs": step.needs.iter().map(|need| &runbook.step(*need).id).collect::<Vec<_>>(),
                 "estimate_ms": step.estimate.map(Span::as_millis), "when": step.when.iter().map(|when| when.condition.source()).collect::<Vec<_>>(),
