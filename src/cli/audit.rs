@@ -7,9 +7,9 @@ use clap::Args;
 use serde_json::json;
 
 use super::{CliError, Format, print, print_json};
-use crate::journal::{Journal, Loaded};
+use crate::journal::{Journal, Loaded, digest_of};
 use crate::report;
-use crate::run::{Fact, RunState};
+use crate::run::{Digest, Fact, RunState, StepFailed, StepSucceeded};
 use crate::runbook::{Direction, Span};
 
 /// Shows everything that happened in a run, from the journal alone, after holding it against its hashes and its anchor.
@@ -33,19 +33,22 @@ pub fn audit(verb: Audit, folder: &Path) -> Result<i32, CliError> {
     let run = journal.find(verb.run.as_deref())?;
     let loaded = journal.load(&run)?;
     let vouched = vouched(&loaded);
+    let altered = altered(&loaded, journal.folder());
     if verb.format == Format::Json {
         let events: Vec<_> = if verb.verify {
             Vec::new()
         } else {
             loaded.events.iter().zip(&loaded.hashes).map(|(event, hash)| json!({"hash": hash, "event": event})).collect()
         };
-        return print_json(&json!({
-            "run": run, "whole": true, "events": loaded.events.len(), "anchored": loaded.anchored, "head": loaded.hashes.last(),
+        print_json(&json!({
+            "run": run, "whole": altered.is_empty(), "altered": altered, "events": loaded.events.len(), "anchored": loaded.anchored, "head": loaded.hashes.last(),
             "definition": loaded.state.started.definition, "status": report::status_json(&loaded.state, loaded.state.last), "log": events,
-        }));
+        }))?;
+        return Ok(code(&altered));
     }
     if verb.verify {
-        return print(&vouched);
+        print(&vouched)?;
+        return Ok(code(&altered));
     }
     let mut out = report::status_text(&loaded.state, loaded.state.last, None);
     out.push('\n');
@@ -66,7 +69,32 @@ pub fn audit(verb: Audit, folder: &Path) -> Result<i32, CliError> {
         let _ = write!(out, "\nplanned against actual\n{planned}");
     }
     let _ = write!(out, "\n{vouched}");
-    print(&out)
+    print(&out)?;
+    Ok(code(&altered))
+}
+
+/// Tells which files are not as they were written; the exit code.
+fn code(altered: &[String]) -> i32 {
+    for file in altered {
+        eprintln!("{} {file} is not as it was written, or is missing", console::style("altered:").for_stderr().red().bold());
+    }
+    if altered.is_empty() { 0 } else { 6 }
+}
+
+/// Logs and messages whose digest is no longer the one in the journal. Of a file that was written more than once, the last counts.
+fn altered(loaded: &Loaded, folder: &Path) -> Vec<String> {
+    let mut digests = indexmap::IndexMap::new();
+    for event in &loaded.events {
+        match &event.fact {
+            Fact::StepSucceeded(StepSucceeded { logs, .. }) | Fact::StepFailed(StepFailed { logs, .. }) => {
+                digests.extend(logs.iter().map(|log| (&log.file, &log.sha256)));
+            }
+            Fact::MessageSent(message) => drop(digests.insert(&message.file, &message.digest)),
+            _ => {}
+        }
+    }
+    let differs = |(file, digest): &(&String, &Digest)| digest_of(&folder.join(file)).ok().as_ref() != Some(*digest);
+    digests.into_iter().filter(differs).map(|(file, _)| file.clone()).collect()
 }
 
 fn vouched(loaded: &Loaded) -> String {

@@ -57,7 +57,8 @@ pub fn hex(bytes: &[u8]) -> String {
     })
 }
 
-fn digest_of(path: &Path) -> std::io::Result<Digest> {
+/// The SHA-256 of a file.
+pub fn digest_of(path: &Path) -> std::io::Result<Digest> {
     let (mut file, mut hasher, mut buffer) = (File::open(path)?, Sha256::new(), vec![0; 64 << 10]);
     loop {
         match file.read(&mut buffer)? {

@@ -10,6 +10,6 @@ mod store;
 
 pub use anchor::Anchor;
 pub use error::JournalError;
-pub use files::{AttemptFiles, sha256};
+pub use files::{AttemptFiles, digest_of, sha256};
 pub use lock::{Held, Holder};
 pub use store::{Head, Journal, Loaded, Summary, outbox_file};

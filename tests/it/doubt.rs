@@ -290,3 +290,14 @@ phases:
         assert!(!bytes.windows(13).any(|window| window == b"correct-horse"), "{name}");
     }
 }
+
+#[test]
+fn an_altered_log_or_message_is_named() {
+    let sandbox = Sandbox::with("runbook: one\nphases:\n  p:\n    steps:\n      s: { run: echo hello, undo: none }\n");
+    assert_eq!(sandbox.code("run book.yaml"), 0);
+    assert_eq!(sandbox.code("audit --verify"), 0);
+    let log = sandbox.json("logs s --format json")[0]["file"].as_str().unwrap().to_owned();
+    std::fs::write(sandbox.path(&log), "good-bye\n").unwrap();
+    let said = sandbox.run("audit --verify");
+    assert!(said.contains(".out is not as it was written") && said.ends_with("exit 6"), "{said}");
+}
