@@ -63,7 +63,7 @@ pub fn resume(verb: Resume, folder: &Path) -> Result<i32, CliError> {
     }
     let until = verb.until.map(|step| find(state, &step)).transpose()?;
     let facts = vec![Fact::RunResumed { operator: config.operator.clone(), until }];
-    refuse_illegal(state, &facts)?;
+    refuse_illegal(&taken.1, &facts)?;
     let mut display = verb.session.display();
     let (state, exit) = engine::go_on(journal, taken, facts, config, &mut *display)?;
     drop(display);
@@ -92,7 +92,7 @@ pub fn rollback(verb: Rollback, folder: &Path) -> Result<i32, CliError> {
         Mode::Forward | Mode::RollingBack => {}
         Mode::Cancelling => return Err(CliError::refused("the run was cancelled: it goes neither forward nor back", None)),
     }
-    refuse_illegal(state, &facts)?;
+    refuse_illegal(&taken.1, &facts)?;
     let mut display = verb.session.display();
     let (state, exit) = engine::go_on(journal, taken, facts, config, &mut *display)?;
     drop(display);
@@ -115,7 +115,7 @@ pub fn cancel(verb: Cancel, folder: &Path) -> Result<i32, CliError> {
     if state.mode == Mode::Forward {
         facts.push(Fact::CancelBegan { because: verb.reason, actor: config.operator.clone() });
     }
-    refuse_illegal(state, &facts)?;
+    refuse_illegal(&taken.1, &facts)?;
     let mut display = verb.session.display();
     let (state, exit) = engine::go_on(journal, taken, facts, config, &mut *display)?;
     drop(display);
@@ -124,9 +124,9 @@ pub fn cancel(verb: Cancel, folder: &Path) -> Result<i32, CliError> {
 }
 
 /// What does not fit the state is the person's slip, told before anything is journaled.
-fn refuse_illegal(state: &crate::run::RunState, facts: &[Fact]) -> Result<(), CliError> {
-    let mut tried = state.clone();
-    for fact in facts {
+fn refuse_illegal(loaded: &Loaded, facts: &[Fact]) -> Result<(), CliError> {
+    let mut tried = loaded.state.clone();
+    for fact in engine::still_missing(loaded).iter().chain(facts) {
         let event = crate::run::Event { number: tried.head + 1, at: engine::now(), fact: fact.clone() };
         tried.apply(&event).map_err(|refused| {
             CliError::refused(format!("{}; nothing was changed", refused.why), Some("`switchover status` shows where each step stands"))

@@ -126,12 +126,27 @@ pub fn go_on(
     observer: &mut dyn Observer,
 ) -> Result<(RunState, Exit), JournalError> {
     let (head, loaded) = taken;
+    let facts = [still_missing(&loaded), facts].concat();
     session::carry_out(journal, head, loaded.state, facts, config, observer)
+}
+
+/// Results that an earlier session kept because it could not commit them, as far as the journal does not have them.
+pub fn still_missing(loaded: &Loaded) -> Vec<Fact> {
+    let mut tried = loaded.state.clone();
+    let mut missing = Vec::new();
+    for fact in &loaded.kept {
+        let event = Event { number: tried.head + 1, at: now(), fact: fact.clone() };
+        if tried.apply(&event).is_ok() {
+            missing.push(fact.clone());
+        }
+    }
+    missing
 }
 
 /// Appends facts to a run that nobody executes, such as a person's decision, and what follows from them at once.
 pub fn record(journal: &mut Journal, taken: (Head, Loaded), facts: Vec<Fact>, actor: &Person) -> Result<RunState, JournalError> {
-    let (mut head, Loaded { mut state, .. }) = taken;
+    let facts = [still_missing(&taken.1), facts].concat();
+    let (mut head, Loaded { mut state, kept, .. }) = taken;
     let mut events = Vec::new();
     for fact in facts {
         let event = Event { number: state.head + 1, at: now(), fact };
@@ -150,6 +165,9 @@ pub fn record(journal: &mut Journal, taken: (Head, Loaded), facts: Vec<Fact>, ac
         events.push(event);
     }
     journal.append(&mut head, &events)?;
+    if !kept.is_empty() {
+        journal.forget_kept(&head)?;
+    }
     journal.anchor(&mut head)?;
     Ok(state)
 }

@@ -126,6 +126,8 @@ impl Session<'_> {
         for fact in facts {
             self.record(fact)?;
         }
+        self.commit()?;
+        self.journal.forget_kept(&self.head)?;
         self.catch_up_messages();
         loop {
             let wait = self.decide()?;
@@ -223,7 +225,13 @@ impl Session<'_> {
     /// Makes what was decided durable, then acts on it.
     fn commit(&mut self) -> Result<(), JournalError> {
         let events = std::mem::take(&mut self.pending);
-        self.journal.append(&mut self.head, &events)?;
+        if let Err(error) = self.journal.append(&mut self.head, &events) {
+            if self.journal.keep(&self.head, &events) {
+                self.observer
+                    .note("the last results could not be journaled; they are kept beside the journal, and the next session takes them up");
+            }
+            return Err(error);
+        }
         if self.launches.iter().any(|launch| launch.acts_outside()) {
             self.journal.anchor(&mut self.head)?;
         }

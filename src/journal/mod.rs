@@ -4,6 +4,7 @@
 mod anchor;
 mod copy;
 mod error;
+mod fallback;
 mod files;
 mod lock;
 mod store;

@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use super::anchor::Anchor;
 use super::copy::Copy;
 use super::error::JournalError;
+use super::fallback::Fallback;
 use super::files::{self, AttemptFiles};
 use super::lock::{Held, Holder};
 use crate::run::{Digest, Event, Fact, Moment, RunStarted, RunState, event};
@@ -38,6 +39,7 @@ pub struct Head {
     hash: String,
     anchor: Anchor,
     anchored: u64,
+    fallback: Fallback,
     _locks: Vec<Held>,
 }
 
@@ -48,6 +50,8 @@ pub struct Loaded {
     pub hashes: Vec<String>,
     /// The number up to which the anchor vouches.
     pub anchored: u64,
+    /// Results that an earlier session could not commit.
+    pub kept: Vec<Fact>,
 }
 
 /// A line about a run, without reading it whole.
@@ -186,14 +190,17 @@ impl Journal {
         files::folder(&self.run_folder(run).join("logs"))?;
         let held = self.locks(run, locks, holder)?;
         let anchor = Anchor::create(&self.run_folder(run).join("anchor"))?;
-        Ok(Head { run: run.to_owned(), number: 0, hash: String::new(), anchor, anchored: 0, _locks: held })
+        let fallback = Fallback::open(&self.run_folder(run))?;
+        Ok(Head { run: run.to_owned(), number: 0, hash: String::new(), anchor, anchored: 0, fallback, _locks: held })
     }
 
     /// Takes a run's locks and reads it back for continuing.
     pub fn take(&self, run: &str, holder: &Holder) -> Result<(Head, Loaded), JournalError> {
         // The run's own lock first: what is read under it cannot be overtaken.
         let own = self.locks(run, &[], holder)?;
-        let loaded = self.load(run)?;
+        let mut loaded = self.load(run)?;
+        let fallback = Fallback::open(&self.run_folder(run))?;
+        loaded.kept = fallback.kept();
         let mut held = self.named_locks(&loaded.state.runbook.locks, holder)?;
         held.extend(own);
         let (anchor, _) = Anchor::open(&self.run_folder(run).join("anchor"))?;
@@ -203,6 +210,7 @@ impl Journal {
             hash: loaded.hashes.last().cloned().unwrap_or_default(),
             anchor,
             anchored: loaded.anchored,
+            fallback,
             _locks: held,
         };
         Ok((head, loaded))
@@ -261,6 +269,16 @@ impl Journal {
         }
         self.db.prepare_cached("COMMIT")?.execute([])?;
         Ok(hash)
+    }
+
+    /// Keeps the results among events that could not be appended, for the next session; says whether it could.
+    pub fn keep(&self, head: &Head, events: &[Event]) -> bool {
+        head.fallback.keep(events)
+    }
+
+    /// What was kept is in the journal now.
+    pub fn forget_kept(&self, head: &Head) -> Result<(), JournalError> {
+        head.fallback.clear()
     }
 
     /// Makes the anchor point at the head; to be done before an action begins, and when the executor leaves.
@@ -333,7 +351,7 @@ impl Journal {
                 Some(_) => number,
             },
         };
-        Ok(Loaded { state, events, hashes, anchored })
+        Ok(Loaded { state, events, hashes, anchored, kept: Vec::new() })
     }
 
     fn definition(&self, run: &str, first: &Event) -> Result<Arc<Runbook>, JournalError> {

@@ -243,3 +243,30 @@ fn what_cannot_be_written_can_still_be_read() {
     let (code, refused) = mounted("resume");
     assert!(code == Some(7) && refused.contains("switchover resume"), "{refused}");
 }
+
+#[test]
+fn a_result_that_finds_the_disk_full_is_kept_and_taken_up() {
+    let sandbox = Sandbox::with(
+        r#"runbook: full
+phases:
+  p:
+    steps:
+      fill: { run: 'echo fill >> "$W"; cat /dev/zero > journal/fill 2>/dev/null || true', undo: none }
+      after: { run: 'echo after >> "$W"', undo: none }
+"#,
+    );
+    // The whole story happens inside one namespace, as the small disk goes with it.
+    let program = env!("CARGO_BIN_EXE_switchover");
+    let story = format!(
+        "mount -t tmpfs -o size=1m none journal && {{ {program} run book.yaml; echo exit $?; rm journal/fill; {program} resume; echo exit $?; {program} audit --verify; echo exit $?; }}"
+    );
+    std::fs::create_dir(sandbox.path("journal")).unwrap();
+    let mut command = Command::new("unshare");
+    command.args(["-rm", "sh", "-c", &story]).current_dir(sandbox.path("")).env("W", sandbox.path("witness"));
+    let output = command.output().expect("unshare");
+    let told = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let codes: Vec<&str> = told.lines().filter(|line| line.starts_with("exit ")).collect();
+    assert_eq!(codes, ["exit 7", "exit 0", "exit 0"], "{told}");
+    assert!(told.contains("they are kept beside the journal"), "{told}");
+    assert_eq!(sandbox.witness(), ["fill", "after"], "nothing began while its beginning could not be journaled, and nothing twice");
+}

@@ -1,0 +1,65 @@
+//! The fallback record of a run: results that could not be committed, kept until the next session takes them up. Its room is
+//! taken when the run begins, so that a full disk cannot refuse it.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use super::error::JournalError;
+use super::files;
+use crate::run::{Event, Fact};
+
+/// How much room is taken, in bytes. Results that need more are left to the probes, and to people.
+const ROOM: u64 = 64 << 10;
+
+#[derive(Debug)]
+pub struct Fallback {
+    file: File,
+    path: PathBuf,
+}
+
+impl Fallback {
+    /// Opens the record of a run; makes it, and takes its room, if it is not there.
+    pub fn open(folder: &Path) -> Result<Fallback, JournalError> {
+        let path = folder.join("fallback");
+        let file = files::open_private(&path)?;
+        if file.metadata().map_err(JournalError::io(&path, "read"))?.len() < ROOM {
+            // Zeros that are written, not only promised: file systems may need room to keep a promise.
+            file.write_all_at(&vec![0; ROOM as usize], 0).and_then(|()| file.sync_all()).map_err(JournalError::io(&path, "made"))?;
+        }
+        Ok(Fallback { file, path })
+    }
+
+    /// Keeps the results among these events, as one line of JSON; says whether it could.
+    pub fn keep(&self, events: &[Event]) -> bool {
+        let results: Vec<&Fact> = events.iter().map(|event| &event.fact).filter(|fact| is_result(fact)).collect();
+        if results.is_empty() {
+            return false;
+        }
+        let mut line = serde_json::to_vec(&results).unwrap_or_default();
+        line.push(b'\n');
+        line.len() as u64 <= ROOM && self.file.write_all_at(&line, 0).and_then(|()| self.file.sync_data()).is_ok()
+    }
+
+    /// What an earlier session kept.
+    pub fn kept(&self) -> Vec<Fact> {
+        let mut bytes = vec![0; ROOM as usize];
+        let read = self.file.read_at(&mut bytes, 0).unwrap_or(0);
+        let line = bytes[..read].split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let facts: Vec<Fact> = serde_json::from_slice(line).unwrap_or_default();
+        facts.into_iter().filter(is_result).collect()
+    }
+
+    /// Forgets them: they are in the journal now.
+    pub fn clear(&self) -> Result<(), JournalError> {
+        let mut first = [0];
+        if matches!(self.file.read_at(&mut first, 0), Ok(1)) && first == [0] {
+            return Ok(());
+        }
+        self.file.write_all_at(&[0], 0).and_then(|()| self.file.sync_data()).map_err(JournalError::io(&self.path, "written"))
+    }
+}
+
+fn is_result(fact: &Fact) -> bool {
+    matches!(fact, Fact::StepSucceeded(_) | Fact::StepFailed(_))
+}
