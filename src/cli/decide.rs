@@ -152,7 +152,8 @@ fn take(run: Option<&str>, folder: &Path) -> Result<(Journal, (Head, Loaded)), C
     let run = journal.find(run)?;
     let config = Config { operator: operator(), parallel: 1, guided: false, ask: None };
     let taken = journal.take(&run, &engine::holder(&run, &config))?;
-    if let Some(step) = engine::orphan(&journal, &taken.1.state) {
+    if let Some((ix, _)) = engine::orphan(&journal, &taken.1.state) {
+        let step = &taken.1.state.runbook.step(ix).id;
         return Err(CliError::refused(
             format!("the command of {step} still runs, left by an executor that died"),
             Some("wait until it has ended, or end it, and try again"),

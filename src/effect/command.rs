@@ -161,19 +161,24 @@ fn input(job: &Job, text: &str) -> Result<File, EffectError> {
 /// Whether the command of an attempt with these files still runs, whoever started it: something holds its output open, or its
 /// first process, which may write elsewhere, is there. A daemon that it left behind properly is neither.
 pub fn is_alive(stem: &Path, key: &str, attempt: u32) -> bool {
-    holds_output(stem) || leads(key, attempt)
+    holds_output(stem) || leader(key, attempt).is_some()
 }
 
-/// Whether there is a process that leads its group, but no session, with this attempt in its environment. Where there is no
-/// `/proc`, only the output tells.
-fn leads(key: &str, attempt: u32) -> bool {
+/// Ends a command that outlived its executor, with its whole group; false if its first process is not to be found.
+pub fn end_orphan(key: &str, attempt: u32, force: bool) -> bool {
+    leader(key, attempt).is_some_and(|group| kill_process_group(group, if force { Signal::KILL } else { Signal::TERM }).is_ok())
+}
+
+/// The process that leads its group, but no session, with this attempt in its environment. Where there is no `/proc`, only the
+/// output tells.
+fn leader(key: &str, attempt: u32) -> Option<Pid> {
     let wanted = [format!("SWITCHOVER_IDEMPOTENCY_KEY={key}"), format!("SWITCHOVER_ATTEMPT={attempt}")];
-    let Ok(processes) = std::fs::read_dir("/proc") else { return false };
-    processes.filter_map(Result::ok).filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok()).any(|pid| {
-        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    let processes = std::fs::read_dir("/proc").ok()?;
+    let pids = processes.filter_map(Result::ok).filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?));
+    pids.into_iter().find(|&pid| {
+        let environment = std::fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero())).unwrap_or_default();
         let has = |wanted: &String| environment.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes());
-        wanted.iter().all(has)
-            && Pid::from_raw(pid).is_some_and(|pid| getpgid(Some(pid)) == Ok(pid) && getsid(Some(pid)).is_ok_and(|session| session != pid))
+        wanted.iter().all(has) && getpgid(Some(pid)) == Ok(pid) && getsid(Some(pid)).is_ok_and(|session| session != pid)
     })
 }
 

@@ -19,7 +19,7 @@ use serde_json::{Map, Value as Json};
 use crate::runbook::Secret;
 use crate::runbook::action::{Action, Value};
 
-pub use command::{Begun, is_alive};
+pub use command::{Begun, end_orphan, is_alive};
 pub use stopper::Stopper;
 
 /// One attempt to be carried out.

@@ -120,7 +120,7 @@ pub(super) fn carry_out(
 impl Session<'_> {
     async fn run(&mut self, facts: Vec<Fact>, mut receive: mpsc::UnboundedReceiver<Input>) -> Result<Exit, JournalError> {
         self.listen();
-        if let Some(signal) = self.outlive_orphans(&mut receive).await {
+        if let Some(signal) = self.outlive_orphans(&mut receive).await? {
             return Ok(Exit::Stopped(Stop::Interrupted { signal }));
         }
         for fact in facts {
@@ -159,17 +159,34 @@ impl Session<'_> {
     }
 
     /// Commands outlive a killed executor. As long as one runs, nothing is decided about it: two attempts must never overlap.
-    async fn outlive_orphans(&mut self, receive: &mut mpsc::UnboundedReceiver<Input>) -> Option<i32> {
-        let mut told = false;
-        while let Some(step) = orphan(&self.journal, &self.state) {
+    async fn outlive_orphans(&mut self, receive: &mut mpsc::UnboundedReceiver<Input>) -> Result<Option<i32>, JournalError> {
+        let (mut told, mut asked) = (false, None);
+        while let Some((ix, direction)) = orphan(&self.journal, &self.state) {
+            let step = self.id(ix);
+            self.end_late_orphan(ix, direction, &mut asked)?;
             if !std::mem::replace(&mut told, true) {
                 self.observer.note(&format!("waiting: the command of {step} still runs, left by an executor that died; `ps e | grep SWITCHOVER_STEP={step}` names its processes"));
             }
             if let Ok(Some(Input::Signal(number))) = tokio::time::timeout(Duration::from_millis(200), receive.recv()).await {
-                return Some(number);
+                return Ok(Some(number));
             }
         }
-        None
+        Ok(None)
+    }
+
+    /// An orphan has no more time than it would have had with its executor.
+    /// `asked` is when one was first asked to end.
+    fn end_late_orphan(&mut self, ix: StepIx, direction: Direction, asked: &mut Option<Instant>) -> Result<(), JournalError> {
+        let timeout = self.state.runbook.step(ix).act(direction).and_then(|act| act.timeout);
+        let (Some(timeout), &Track::Running { attempt, since, .. }) = (timeout, self.state.track(ix, direction)) else { return Ok(()) };
+        if now().since(since) > timeout {
+            self.request_stop(ix, direction, StopReason::Timeout)?;
+            self.commit()?;
+            let key = self.state.idempotency_key(ix, direction);
+            let force = asked.get_or_insert_with(Instant::now).elapsed() > GRACE;
+            crate::effect::end_orphan(&key, attempt, force);
+        }
+        Ok(())
     }
 
     /// Asks the planner until it has nothing more to decide now.
@@ -492,13 +509,13 @@ impl Session<'_> {
 }
 
 /// A step whose command still runs although no executor watches it.
-pub fn orphan(journal: &Journal, state: &RunState) -> Option<crate::runbook::StepId> {
+pub fn orphan(journal: &Journal, state: &RunState) -> Option<(StepIx, Direction)> {
     let lives = |(ix, direction): &&(StepIx, Direction)| {
         let attempt = state.attempts(*ix, *direction);
         let files = journal.attempt_files(&state.started.run, &state.runbook, *ix, *direction, attempt);
         crate::effect::is_alive(&files.path_stem(), &state.idempotency_key(*ix, *direction), attempt)
     };
-    state.sets.running.iter().find(lives).map(|(ix, _)| Arc::clone(&state.runbook.step(*ix).id))
+    state.sets.running.iter().find(lives).copied()
 }
 
 enum Next {

@@ -301,3 +301,17 @@ fn an_altered_log_or_message_is_named() {
     let said = sandbox.run("audit --verify");
     assert!(said.contains(".out is not as it was written") && said.ends_with("exit 6"), "{said}");
 }
+
+#[test]
+fn a_command_that_outlived_its_executor_does_not_outlive_its_timeout() {
+    let sandbox = Sandbox::with(
+        "runbook: late\nphases:\n  p:\n    steps:\n      a: { run: 'echo begin >> \"$W\"; sleep 30; echo end >> \"$W\"', timeout: 1s, undo: none }\n",
+    );
+    let child = sandbox.start("run book.yaml");
+    sandbox.wait_for("begin");
+    kill(child);
+    let begun = Instant::now();
+    assert_eq!(sandbox.code("resume"), 3, "stopped half-way: in doubt");
+    assert!(begun.elapsed().as_secs() < 15, "{:?}", begun.elapsed());
+    assert_eq!(sandbox.witness(), ["begin"]);
+}
