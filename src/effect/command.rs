@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, getpgid, getsid, kill_process_group, test_kill_process_group};
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Map, Value as Json};
 
 use super::secret::mask;
-use super::{EffectError, Job, Reading, Stopper, Used, resolve};
+use super::{EffectError, Job, Reading, Stopper, Used, process, resolve};
 use crate::runbook::action::{Command, Run};
 
 /// How much of an output a condition sees, from its end.
@@ -106,8 +106,7 @@ impl Begun {
             return false;
         }
         let Some(stopped) = stopper.stopped_since() else { return true };
-        let group_is_gone = self.group.is_none_or(|group| test_kill_process_group(group).is_err());
-        group_is_gone || stopped.elapsed() > PATIENCE
+        !self.group.is_some_and(process::group_lives) || stopped.elapsed() > PATIENCE
     }
 
     /// Waits for the end, and reads what the command left.
@@ -161,25 +160,12 @@ fn input(job: &Job, text: &str) -> Result<File, EffectError> {
 /// Whether the command of an attempt with these files still runs, whoever started it: something holds its output open, or its
 /// first process, which may write elsewhere, is there. A daemon that it left behind properly is neither.
 pub fn is_alive(stem: &Path, key: &str, attempt: u32) -> bool {
-    holds_output(stem) || leader(key, attempt).is_some()
+    holds_output(stem) || process::leader(key, attempt).is_some()
 }
 
 /// Ends a command that outlived its executor, with its whole group; false if its first process is not to be found.
 pub fn end_orphan(key: &str, attempt: u32, force: bool) -> bool {
-    leader(key, attempt).is_some_and(|group| kill_process_group(group, if force { Signal::KILL } else { Signal::TERM }).is_ok())
-}
-
-/// The process that leads its group, but no session, with this attempt in its environment. Where there is no `/proc`, only the
-/// output tells.
-fn leader(key: &str, attempt: u32) -> Option<Pid> {
-    let wanted = [format!("SWITCHOVER_IDEMPOTENCY_KEY={key}"), format!("SWITCHOVER_ATTEMPT={attempt}")];
-    let processes = std::fs::read_dir("/proc").ok()?;
-    let pids = processes.filter_map(Result::ok).filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?));
-    pids.into_iter().find(|&pid| {
-        let environment = std::fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero())).unwrap_or_default();
-        let has = |wanted: &String| environment.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes());
-        wanted.iter().all(has) && getpgid(Some(pid)) == Ok(pid) && getsid(Some(pid)).is_ok_and(|session| session != pid)
-    })
+    process::leader(key, attempt).is_some_and(|group| kill_process_group(group, if force { Signal::KILL } else { Signal::TERM }).is_ok())
 }
 
 fn holds_output(stem: &Path) -> bool {

@@ -3,6 +3,7 @@
 
 mod command;
 mod http;
+mod process;
 mod secret;
 mod sql;
 mod stopper;
