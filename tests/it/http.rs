@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::sandbox::Sandbox;
 
-struct Nginx {
+pub struct Nginx {
     process: Child,
 }
 
@@ -17,7 +17,7 @@ impl Drop for Nginx {
 }
 
 /// Two free ports, and an nginx that answers on them: plain, and with a certificate of its own.
-fn nginx(sandbox: &Sandbox) -> (Nginx, u16, u16) {
+pub fn nginx(sandbox: &Sandbox) -> (Nginx, u16, u16) {
     let port = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let (plain, tls) = (port(), port());
     let folder = sandbox.path("nginx");
@@ -48,6 +48,9 @@ fn nginx(sandbox: &Sandbox) -> (Nginx, u16, u16) {
             "daemon off; pid {path}/pid; error_log {path}/error.log; events {{}}\nhttp {{ access_log off; client_body_temp_path {path}/b; proxy_temp_path {path}/p; fastcgi_temp_path {path}/f; uwsgi_temp_path {path}/u; scgi_temp_path {path}/s;\n\
              server {{ listen 127.0.0.1:{plain}; listen 127.0.0.1:{tls} ssl; ssl_certificate {path}/cert.pem; ssl_certificate_key {path}/key.pem;\n\
              location /health {{ default_type application/json; return 200 '{{\"ok\": true, \"key\": \"$http_idempotency_key\", \"token\": \"$http_x_token\", \"method\": \"$request_method\"}}'; }}\n\
+             location = /x {{ default_type application/json; return 201 '{{\"id\": 7}}'; }}\n\
+             location = /x/7 {{ return 204; }}\n\
+             location = /deploys {{ if ($http_authorization = '') {{ return 401; }} return 204; }}\n\
              location /down {{ return 503 'maintenance'; }} }} }}\n"
         ),
     );

@@ -50,6 +50,7 @@ impl Sandbox {
             .env_remove("SWITCHOVER_JOURNAL")
             .env("SWITCHOVER_OPERATOR", "oncall@test")
             .env("NO_COLOR", "1")
+            .env("DEPLOY_TOKEN", "correct-horse")
             .env("W", self.path("witness"));
         command
     }

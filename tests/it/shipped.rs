@@ -1,7 +1,8 @@
-//! What ships: every runbook is checked, the quickstart really runs, dies, goes on and goes back, every example in the docs loads.
+//! What ships: every runbook is checked, the quickstart really runs, dies, goes on and goes back, every example in the docs runs.
 
 use std::process::Command;
 
+use super::http::{Nginx, nginx};
 use super::sandbox::{Sandbox, kill, repository};
 
 #[test]
@@ -54,18 +55,47 @@ fn the_quickstart_runs_is_killed_goes_on_and_goes_back() {
 }
 
 #[test]
-fn every_example_in_the_reference_loads_and_every_key_is_in_it() {
+fn every_example_in_the_reference_runs_and_goes_back() {
     let reference = std::fs::read_to_string(repository().join("docs/runbook.md")).unwrap();
-    let sandbox = Sandbox::new();
-    sandbox.write("inner.yaml", "runbook: inner\nparameters: { database: { type: string } }\nphases: { inside: { steps: { make: { run: [echo, \"{{ database }}\"], capture: { rows: stdout }, undo: none } } } }\n");
     let mut count = 0;
     for block in reference.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()) {
-        sandbox.write("book.yaml", block);
-        let shown = sandbox.run("check book.yaml");
+        let sandbox = Sandbox::with(block);
+        let (_nginx, port) = surroundings(&sandbox);
+        assert!(sandbox.run("check book.yaml").ends_with("exit 0"), "{block}\n{}", sandbox.run("check book.yaml"));
+        let api = if block.contains("{ api:") { format!(" --set api=http://127.0.0.1:{port}") } else { String::new() };
+        let mut shown = sandbox.run(&format!("run book.yaml{api}"));
+        for answer in ["resolve call --as done --set ticket=7 --reason said", "resolve gate --as go --reason said"] {
+            if shown.ends_with("exit 3") {
+                assert_eq!(sandbox.code(answer), 0, "{block}\n{shown}");
+                shown = sandbox.run("resume");
+            }
+        }
         assert!(shown.ends_with("exit 0"), "{block}\n{shown}");
+        let shown = sandbox.run("rollback");
+        assert!(shown.ends_with("exit 4"), "{block}\n{shown}");
         count += 1;
     }
     assert!(count >= 10, "the reference has {count} examples");
+}
+
+/// What the examples take for granted: two databases, a file with a lag, another runbook, and a server.
+fn surroundings(sandbox: &Sandbox) -> (Nginx, u16) {
+    for (name, rows) in [("old.db", 100), ("new.db", 0)] {
+        let database = rusqlite::Connection::open(sandbox.path(name)).unwrap();
+        database.execute_batch("CREATE TABLE t (id INTEGER PRIMARY KEY)").unwrap();
+        for id in 0..rows {
+            database.execute("INSERT INTO t VALUES (?)", [id]).unwrap();
+        }
+    }
+    sandbox.write("lag", "3\n");
+    sandbox.write("inner.yaml", "runbook: inner\nparameters: { database: { type: string } }\nphases: { inside: { steps: { make: { run: [echo, \"{{ database }}\"], capture: { rows: stdout }, undo: none } } } }\n");
+    let (nginx, port, _) = nginx(sandbox);
+    (nginx, port)
+}
+
+#[test]
+fn the_reference_mentions_every_key() {
+    let reference = std::fs::read_to_string(repository().join("docs/runbook.md")).unwrap();
     let mut missing = Vec::new();
     keys(&switchover::runbook::schema(), &mut |key| {
         if !reference.contains(&format!("`{key}`")) {
