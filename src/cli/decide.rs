@@ -159,6 +159,12 @@ fn take(run: Option<&str>, folder: &Path) -> Result<(Journal, (Head, Loaded)), C
             Some("wait until it has ended, or end it, and try again"),
         ));
     }
+    if let Some(step) = engine::ended_unseen(&journal, &taken.1.state) {
+        return Err(CliError::refused(
+            format!("how the command of {step} ended is on record: there is nothing to guess"),
+            Some("`switchover resume` takes it up"),
+        ));
+    }
     Ok((journal, taken))
 }
 

@@ -55,6 +55,11 @@ enum Verb {
     Completions {
         shell: clap_complete::Shell,
     },
+    /// Begins and watches the commands of a run. For the program itself, which calls it; not for people.
+    #[command(hide = true, name = crate::effect::KEEP)]
+    Keep {
+        keeper: u64,
+    },
 }
 
 /// How a reading verb prints.
@@ -95,6 +100,9 @@ pub fn main() -> i32 {
             clap_complete::generate(shell, &mut Arguments::command(), "switchover", &mut script);
             print(&String::from_utf8_lossy(&script))
         }
+        Verb::Keep { keeper } => crate::effect::serve(keeper)
+            .map(|()| 0)
+            .map_err(|error| CliError::refused(format!("this is no verb for people: {error}"), None)),
     };
     match done {
         Ok(code) => code,

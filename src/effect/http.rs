@@ -9,7 +9,7 @@ use serde_json::{Map, Value as Json};
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
 
 use super::secret::mask;
-use super::{EffectError, Job, Reading, Stopper, Used, resolve};
+use super::{EffectError, Job, Reading, Stopper, Used, When, resolve};
 use crate::runbook::action::{Body, Http, Tls};
 
 /// The largest body that is read.
@@ -104,7 +104,7 @@ fn failed(url: &str, error: &ureq::Error) -> EffectError {
         ureq::Error::Io(error) => matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound | ErrorKind::AddrNotAvailable),
         _ => false,
     };
-    EffectError { before_effect: before, message: format!("{url}: {error}") }
+    EffectError { when: if before { When::Before } else { When::During }, message: format!("{url}: {error}") }
 }
 
 fn tls_config(tls: &Tls<String>) -> Result<TlsConfig, EffectError> {

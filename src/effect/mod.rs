@@ -3,6 +3,7 @@
 
 mod command;
 mod http;
+mod keeper;
 mod process;
 mod secret;
 mod sql;
@@ -10,7 +11,7 @@ mod stopper;
 mod wait;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +21,8 @@ use serde_json::{Map, Value as Json};
 use crate::runbook::Secret;
 use crate::runbook::action::{Action, Value};
 
-pub use command::{Begun, end_orphan, is_alive};
+pub use command::{end_orphan, is_alive};
+pub use keeper::{Attempt, Exit, Keeper, Known, VERB as KEEP, serve};
 pub use stopper::Stopper;
 
 /// One attempt to be carried out.
@@ -33,6 +35,8 @@ pub struct Job {
     /// `SWITCHOVER_…` variables.
     pub context: BTreeMap<&'static str, String>,
     pub key: String,
+    /// Under which number its beginning and end are recorded; nothing for what only looks.
+    pub attempt: Option<u32>,
     /// The longest it may take, as the engine sees to; for those who must be told beforehand.
     pub timeout: Option<Duration>,
     /// The attempt's files are this path with `.out`, `.err`, `.output`, `.checkpoint` and `.progress` behind it.
@@ -58,28 +62,41 @@ pub struct Reading {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct EffectError {
-    /// Whether it provably changed nothing.
-    pub before_effect: bool,
+    pub when: When,
     pub message: String,
+}
+
+/// What an action had done by the time of its error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// Provably nothing.
+    Before,
+    During,
+    /// Nobody knows: it may even have ended well.
+    Unknown,
 }
 
 impl EffectError {
     pub fn before(message: impl Into<String>) -> EffectError {
-        EffectError { before_effect: true, message: message.into() }
+        EffectError { when: When::Before, message: message.into() }
     }
 
     pub fn during(message: impl Into<String>) -> EffectError {
-        EffectError { before_effect: false, message: message.into() }
+        EffectError { when: When::During, message: message.into() }
+    }
+
+    pub fn lost(message: impl Into<String>) -> EffectError {
+        EffectError { when: When::Unknown, message: message.into() }
     }
 }
 
 /// Carries out one attempt; returns when it is over or was stopped.
-pub fn perform(job: &Job, stopper: &Arc<Stopper>) -> Result<Reading, EffectError> {
+pub fn perform(job: &Job, keeper: &Keeper, stopper: &Arc<Stopper>) -> Result<Reading, EffectError> {
     match &job.action {
-        Action::Run(run) => command::perform(job, run, stopper),
+        Action::Run(run) => command::perform(job, run, keeper, stopper),
         Action::Sql(sql) => sql::perform(sql, stopper),
         Action::Http(http) => http::perform(job, http, stopper),
-        Action::Wait(wait) => wait::perform(job, wait, stopper),
+        Action::Wait(wait) => wait::perform(job, wait, keeper, stopper),
         // Messages are delivered by the engine, people answer to it, and a join has nothing to do.
         Action::Notify(_) | Action::Task(_) | Action::Approve(_) | Action::Join => {
             Ok(Reading { is_good: true, summary: "done".to_owned(), ..Reading::default() })
@@ -87,13 +104,27 @@ pub fn perform(job: &Job, stopper: &Arc<Stopper>) -> Result<Reading, EffectError
     }
 }
 
-/// Begins an attempt that needs no thread of its own: a command that the executor can wait for among other things. `None`:
-/// leave it to [`perform`], on a thread.
-pub fn begin(job: &Job, stopper: &Arc<Stopper>) -> Option<Result<Begun, EffectError>> {
-    let Action::Run(run) = &job.action else { return None };
+/// Begins an attempt that needs no thread of its own, and calls `then` when it is over. `false`: leave it to [`perform`], on a
+/// thread.
+pub fn begin(job: &Job, keeper: &Keeper, stopper: &Arc<Stopper>, then: impl FnOnce(Result<Reading, EffectError>) + Send + 'static) -> bool {
     // A secret may come from a command, which takes its time.
     let is_quick = job.env.values().all(|value| matches!(value, Value::Text(_)));
-    is_quick.then(|| Begun::new(job, run, stopper))
+    match &job.action {
+        Action::Run(run) if is_quick => {
+            command::begin(job, run, keeper, stopper, then);
+            true
+        }
+        _ => false,
+    }
+}
+
+/// What a command left whose end an earlier session did not see, as its keeper recorded it. Secrets that it was given are read
+/// again, to be masked.
+pub fn recovered(stem: &Path, exit: Exit, secrets: &[(&str, &Secret)]) -> Result<Reading, EffectError> {
+    let read = |(name, source): &(&str, &Secret)| Ok(((*name).to_owned(), secret::read(name, source)?));
+    let used = secrets.iter().map(read).collect::<Result<Used, EffectError>>();
+    let used = used.map_err(|error| EffectError::lost(format!("what it left cannot be read without its secrets: {}", error.message)))?;
+    command::reading(stem, exit, &used)
 }
 
 /// Secrets that an attempt has used, by name, to be masked in what comes back.

@@ -10,7 +10,7 @@ use rusqlite::types::{ToSqlOutput, Value as Cell, ValueRef};
 use rusqlite::{Batch, Connection, OpenFlags};
 use serde_json::{Map, Value as Json};
 
-use super::{EffectError, Reading, Stopper};
+use super::{EffectError, Reading, Stopper, When};
 use crate::runbook::action::Sql;
 
 /// The most rows a query may have: they are for conditions, not for moving data.
@@ -80,8 +80,10 @@ fn change(db: &Connection, sql: &Sql<String>, parameters: &IndexMap<String, Cell
     // statements, what they did stays.
     let ours = std::cell::Cell::new(sql.transaction);
     let is_taken_back = |db: &Connection| ours.get() && !db.is_autocommit();
-    let undone =
-        |number: usize, error: String| EffectError { before_effect: is_taken_back(db), message: format!("statement {number}: {error}") };
+    let undone = |number: usize, error: String| EffectError {
+        when: if is_taken_back(db) { When::Before } else { When::During },
+        message: format!("statement {number}: {error}"),
+    };
     if sql.transaction {
         db.execute_batch("BEGIN IMMEDIATE").map_err(|error| EffectError::before(format!("the transaction could not begin: {error}")))?;
     }

@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 use super::messages::Due;
 use super::session::{Session, random};
 use super::{Question, QuestionKind};
-use crate::effect::{EffectError, Job, Reading};
+use crate::effect::{EffectError, Exit, Job, Reading, When};
 use crate::journal::{AttemptFiles, JournalError};
 use crate::message;
 use crate::run::*;
@@ -34,6 +34,16 @@ impl Launch {
         match &self.work {
             Work::Act(job) => !matches!(job.action, Action::Wait(Wait::For(_))),
             Work::Probe(_) => false,
+        }
+    }
+
+    /// Whether a command is begun for it.
+    pub fn is_command(&self) -> bool {
+        let (Work::Act(job) | Work::Probe(job)) = &self.work;
+        match &job.action {
+            Action::Run(_) => true,
+            Action::Wait(Wait::Until { probe, .. }) => matches!(**probe, Action::Run(_)),
+            _ => false,
         }
     }
 }
@@ -110,6 +120,7 @@ impl Session<'_> {
                     secrets: scope.secrets.clone(),
                     context: self.context(ix, direction, attempt, &key),
                     key,
+                    attempt: Some(attempt),
                     timeout: act.timeout.map(Span::as_duration),
                     stem: self.files(ix, direction, attempt).path_stem(),
                     names: if matches!(action, Action::Wait(Wait::Until { .. })) { names } else { Json::Null },
@@ -147,6 +158,7 @@ impl Session<'_> {
                     secrets: runbook.scopes[step.scope as usize].secrets.clone(),
                     context: self.context(ix, direction, attempt, &key),
                     key,
+                    attempt: None,
                     stem,
                     names: Json::Null,
                 };
@@ -216,7 +228,11 @@ impl Session<'_> {
                 })
             }
             (None, Err(error)) => Err(Failure {
-                kind: if error.before_effect { FailureKind::BeforeEffect } else { FailureKind::Failed },
+                kind: match error.when {
+                    When::Before => FailureKind::BeforeEffect,
+                    When::During => FailureKind::Failed,
+                    When::Unknown => FailureKind::Lost,
+                },
                 message: error.message,
             }),
             (None, Ok(reading)) => self.judge(ix, direction, act, &reading).map(|outputs| (outputs, reading.summary)),
@@ -231,6 +247,21 @@ impl Session<'_> {
                 self.record(Fact::StepFailed(StepFailed { step, direction, attempt, failure, outputs: given, retry_at, logs }))
             }
         }
+    }
+
+    /// What an attempt gave whose end was recorded while no executor was there.
+    pub fn recovered(&self, ix: StepIx, direction: Direction, attempt: u32, exit: Exit) -> Result<Reading, EffectError> {
+        let runbook = &self.state.runbook;
+        let scope = &runbook.scopes[runbook.step(ix).scope as usize];
+        let own = runbook.step(ix).act(direction).map(|act| act.env.values()).into_iter().flatten();
+        let secrets = scope.env.values().chain(own).filter_map(|value| match value {
+            Value::Secret { name, .. } => Some((name.as_str(), scope.secrets.get(name)?)),
+            Value::Text(_) => None,
+        });
+        let stem = self.files(ix, direction, attempt).path_stem();
+        let mut reading = crate::effect::recovered(&stem, exit, &secrets.collect::<Vec<_>>())?;
+        reading.summary.push_str(", as was recorded");
+        Ok(reading)
     }
 
     /// What the attempt wrote. Most commands write nothing to one of the two; what is empty is removed when there is time.

@@ -14,6 +14,7 @@ use crate::run::{Decision, Digest, Event, Fact, Limits, Observer, Outcome, Perso
 use crate::runbook::parameter::Kind;
 use crate::runbook::{Outputs, Runbook, StepId};
 
+use session::{Facts, Recorded, commands, recorded};
 pub use session::{now, orphan};
 
 /// How a session ended.
@@ -114,7 +115,7 @@ pub fn start(mut journal: Journal, new: NewRun, config: Config, observer: &mut d
     let state = RunState::new(Arc::new(new.runbook), &first).map_err(|source| JournalError::Illegal { run, source })?;
     journal.append(&mut head, std::slice::from_ref(&first))?;
     observer.event(&state, &first);
-    session::carry_out(journal, head, state, Vec::new(), config, observer)
+    session::carry_out(journal, head, state, Facts::default(), config, observer)
 }
 
 /// Takes a run up again, with further facts first (a rollback or a cancellation that begins), and carries it out.
@@ -126,7 +127,7 @@ pub fn go_on(
     observer: &mut dyn Observer,
 ) -> Result<(RunState, Exit), JournalError> {
     let (head, loaded) = taken;
-    let facts = [still_missing(&loaded), facts].concat();
+    let facts = Facts { kept: still_missing(&loaded), wanted: facts };
     session::carry_out(journal, head, loaded.state, facts, config, observer)
 }
 
@@ -141,6 +142,13 @@ pub fn still_missing(loaded: &Loaded) -> Vec<Fact> {
         }
     }
     missing
+}
+
+/// A step whose end was recorded while no executor was there: the next session takes it up, and a person need not decide.
+pub fn ended_unseen(journal: &Journal, state: &RunState) -> Option<StepId> {
+    let known = crate::effect::Known::read(&commands(journal, state));
+    let ended = state.sets.running.iter().find(|(ix, direction)| matches!(recorded(state, &known, *ix, *direction), Recorded::Ended(_)));
+    ended.map(|(ix, _)| state.runbook.step(*ix).id.clone())
 }
 
 /// Appends facts to a run that nobody executes, such as a person's decision, and what follows from them at once.

@@ -12,10 +12,10 @@ use tokio::sync::mpsc;
 use super::attempt::{Launch, Work};
 use super::messages::Due;
 use super::{Answer, Config, Exit, Question};
-use crate::effect::{Begun, EffectError, Job, Reading, Stopper};
+use crate::effect::{Attempt, EffectError, Keeper, Known, Reading, Stopper, When};
 use crate::journal::{Head, Journal, JournalError};
 use crate::run::*;
-use crate::runbook::{Action, Direction, StepIx};
+use crate::runbook::{Action, Direction, Secret, StepIx};
 
 /// How long a command may take to end after TERM, before KILL.
 const GRACE: Duration = Duration::from_secs(5);
@@ -36,6 +36,7 @@ pub(super) struct Session<'a> {
     pub due: Vec<Due>,
     /// To be removed when nothing waits for it.
     pub empty_logs: Vec<std::path::PathBuf>,
+    pub keeper: Keeper,
     running: HashMap<(StepIx, Direction), Running>,
     send: mpsc::UnboundedSender<Input>,
     draining: Option<i32>,
@@ -55,14 +56,8 @@ struct Running {
     deadline: Option<Instant>,
     kill_at: Option<Instant>,
     attempt: u32,
-    is_probe: bool,
-    /// What runs without a thread that waits for it.
-    child: Option<Child>,
-}
-
-struct Child {
-    begun: Begun,
-    job: Box<Job>,
+    /// Why nobody watches it any more, although it may still run.
+    lost: Option<EffectError>,
 }
 
 /// Everything that can come in.
@@ -71,7 +66,6 @@ pub(super) enum Input {
     Probed { ix: StepIx, direction: Direction, attempt: u32, result: Result<Reading, EffectError> },
     Answered { ix: StepIx, question: Box<Question>, answer: Answer },
     Signal(i32),
-    ChildEnded,
 }
 
 fn ended(ix: StepIx, direction: Direction, attempt: u32, is_probe: bool, result: Result<Reading, EffectError>) -> Input {
@@ -81,14 +75,26 @@ fn ended(ix: StepIx, direction: Direction, attempt: u32, is_probe: bool, result:
     }
 }
 
+/// What is journaled before anything is decided.
+#[derive(Default)]
+pub(super) struct Facts {
+    /// Results that an earlier session kept.
+    pub kept: Vec<Fact>,
+    /// What the operator wants.
+    pub wanted: Vec<Fact>,
+}
+
 pub(super) fn carry_out(
     journal: Journal,
     head: Head,
     state: RunState,
-    facts: Vec<Fact>,
+    facts: Facts,
     config: Config,
     observer: &mut dyn Observer,
 ) -> Result<(RunState, Exit), JournalError> {
+    let hidden = state.runbook.scopes.iter().flat_map(|scope| scope.secrets.values());
+    let hidden = hidden.filter_map(|secret| if let Secret::Env(variable) = secret { Some(variable.clone()) } else { None });
+    let keeper = Keeper::new(commands(&journal, &state), hidden.collect());
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(JournalError::io(journal.folder(), "served"))?;
     let (send, receive) = mpsc::unbounded_channel();
@@ -102,6 +108,7 @@ pub(super) fn carry_out(
         launches: Vec::new(),
         due: Vec::new(),
         empty_logs: Vec::new(),
+        keeper,
         running: HashMap::new(),
         send,
         draining: None,
@@ -118,12 +125,16 @@ pub(super) fn carry_out(
 }
 
 impl Session<'_> {
-    async fn run(&mut self, facts: Vec<Fact>, mut receive: mpsc::UnboundedReceiver<Input>) -> Result<Exit, JournalError> {
+    async fn run(&mut self, facts: Facts, mut receive: mpsc::UnboundedReceiver<Input>) -> Result<Exit, JournalError> {
         self.listen();
-        if let Some(signal) = self.outlive_orphans(&mut receive).await? {
+        for fact in facts.kept {
+            self.record(fact)?;
+        }
+        if let Some(signal) = self.take_over(&mut receive).await? {
+            self.commit()?;
             return Ok(Exit::Stopped(Stop::Interrupted { signal }));
         }
-        for fact in facts {
+        for fact in facts.wanted {
             self.record(fact)?;
         }
         self.commit()?;
@@ -158,20 +169,58 @@ impl Session<'_> {
         }
     }
 
-    /// Commands outlive a killed executor. As long as one runs, nothing is decided about it: two attempts must never overlap.
-    async fn outlive_orphans(&mut self, receive: &mut mpsc::UnboundedReceiver<Input>) -> Result<Option<i32>, JournalError> {
+    /// Commands outlive a killed executor. What has ended has its recorded end; as long as one runs, or a keeper may still begin
+    /// one, nothing is decided: two attempts must never overlap.
+    async fn take_over(&mut self, receive: &mut mpsc::UnboundedReceiver<Input>) -> Result<Option<i32>, JournalError> {
         let (mut told, mut asked) = (false, None);
-        while let Some((ix, direction)) = orphan(&self.journal, &self.state) {
-            let step = self.id(ix);
-            self.end_late_orphan(ix, direction, &mut asked)?;
+        loop {
+            let is_alone = self.keeper.take_over().map_err(JournalError::io(&commands(&self.journal, &self.state), "opened"))?;
+            let orphan = orphan(&self.journal, &self.state);
+            // Read after the look at what lives: what has ended by then is in it.
+            self.adopt_recorded()?;
+            let waits_for = match orphan.filter(|(ix, direction)| matches!(self.state.track(*ix, *direction), Track::Running { .. })) {
+                Some((ix, direction)) => {
+                    self.end_late_orphan(ix, direction, &mut asked)?;
+                    let step = self.id(ix);
+                    format!(
+                        "the command of {step} still runs, left by an executor that died; `ps e | grep SWITCHOVER_STEP={step}` names its processes"
+                    )
+                }
+                None if !is_alone => {
+                    "a process of an executor that died still takes orders; `ps -ef | grep 'switchover keep'` shows it".to_owned()
+                }
+                None => return Ok(None),
+            };
             if !std::mem::replace(&mut told, true) {
-                self.observer.note(&format!("waiting: the command of {step} still runs, left by an executor that died; `ps e | grep SWITCHOVER_STEP={step}` names its processes"));
+                self.observer.note(&format!("waiting: {waits_for}"));
             }
-            if let Ok(Some(Input::Signal(number))) = tokio::time::timeout(Duration::from_millis(200), receive.recv()).await {
+            let pause = Duration::from_millis(if is_alone { 200 } else { 5 });
+            if let Ok(Some(Input::Signal(number))) = tokio::time::timeout(pause, receive.recv()).await {
                 return Ok(Some(number));
             }
         }
-        Ok(None)
+    }
+
+    /// Takes recorded ends as results, and what provably never began as that.
+    fn adopt_recorded(&mut self) -> Result<(), JournalError> {
+        if self.state.sets.running.is_empty() {
+            return Ok(());
+        }
+        let known = self.keeper.known();
+        for (ix, direction) in self.state.sets.running.clone() {
+            let attempt = self.state.attempts(ix, direction);
+            match recorded(&self.state, &known, ix, direction) {
+                Recorded::Ended(exit) => {
+                    let result = self.recovered(ix, direction, attempt, exit);
+                    self.finish(ix, direction, attempt, result)?;
+                }
+                Recorded::NeverBegan => {
+                    self.finish(ix, direction, attempt, Err(EffectError::before("it was not begun: its executor died before that")))?;
+                }
+                Recorded::Nothing => {}
+            }
+        }
+        Ok(())
     }
 
     /// An orphan has no more time than it would have had with its executor.
@@ -241,6 +290,12 @@ impl Session<'_> {
 
     /// Makes what was decided durable, then acts on it.
     fn commit(&mut self) -> Result<(), JournalError> {
+        // Before anything says that a command begins: only then can it be proved later that one did not.
+        if self.launches.iter().any(Launch::is_command)
+            && let Err(error) = self.keeper.ensure(self.state.head)
+        {
+            self.observer.note(&format!("the process that begins commands could not be started: {error}"));
+        }
         let events = std::mem::take(&mut self.pending);
         if let Err(error) = self.journal.append(&mut self.head, &events) {
             if self.journal.keep(&self.head, &events) {
@@ -274,40 +329,27 @@ impl Session<'_> {
             Work::Probe(job) => (job, true),
         };
         let deadline = timeout.map(|span| Instant::now() + span.as_duration());
-        let child = match crate::effect::begin(&job, &stopper) {
-            Some(begun) => begun.map(|begun| Some(Child { begun, job })),
-            None => {
-                let (send, stopper) = (self.send.clone(), Arc::clone(&stopper));
-                tokio::task::spawn_blocking(move || {
-                    // If nobody listens any more, the session is over; the journal knows that this attempt began.
-                    let _ = send.send(ended(ix, direction, attempt, is_probe, crate::effect::perform(&job, &stopper)));
-                });
-                Ok(None)
-            }
-        };
-        match child {
-            Ok(child) => drop(self.running.insert((ix, direction), Running { stopper, deadline, kill_at: None, attempt, is_probe, child })),
-            Err(error) => drop(self.send.send(ended(ix, direction, attempt, is_probe, Err(error)))),
+        let running = Running { stopper: Arc::clone(&stopper), deadline, kill_at: None, attempt, lost: None };
+        self.running.insert((ix, direction), running);
+        let send = self.send.clone();
+        // If nobody listens any more, the session is over; the journal knows that this attempt began.
+        let then = move |result| drop(send.send(ended(ix, direction, attempt, is_probe, result)));
+        if !crate::effect::begin(&job, &self.keeper, &stopper, then.clone()) {
+            let keeper = self.keeper.clone();
+            tokio::task::spawn_blocking(move || then(crate::effect::perform(&job, &keeper, &stopper)));
         }
-    }
-
-    /// A child of the process ended: whose?
-    fn reap(&mut self) -> Result<(), JournalError> {
-        let is_over = |running: &Running| running.child.as_ref().is_some_and(|child| child.begun.has_ended(&running.stopper));
-        let over: Vec<_> = self.running.iter().filter(|(_, running)| is_over(running)).map(|(pair, _)| *pair).collect();
-        for (ix, direction) in over {
-            if let Some(Running { stopper, attempt, is_probe, child: Some(Child { begun, job }), .. }) =
-                self.running.remove(&(ix, direction))
-            {
-                self.handle(ended(ix, direction, attempt, is_probe, begun.end(&job, &stopper)))?;
-            }
-        }
-        Ok(())
     }
 
     fn handle(&mut self, input: Input) -> Result<(), JournalError> {
         match input {
             Input::Finished { ix, direction, attempt, result } => {
+                if let Err(error) = &result
+                    && error.when == When::Unknown
+                    && let Some(running) = self.running.get_mut(&(ix, direction))
+                {
+                    running.lost = Some(error.clone());
+                    return self.see_the_lost_end();
+                }
                 self.running.remove(&(ix, direction));
                 self.finish(ix, direction, attempt, result)
             }
@@ -321,8 +363,19 @@ impl Session<'_> {
                 self.answered(ix, &question, answer)
             }
             Input::Signal(number) => self.interrupt(number),
-            Input::ChildEnded => self.reap(),
         }
+    }
+
+    /// What nobody watches is over when it does not live any more.
+    fn see_the_lost_end(&mut self) -> Result<(), JournalError> {
+        let lost = self.running.iter().filter_map(|(pair, running)| Some((*pair, running.attempt, running.lost.clone()?)));
+        for ((ix, direction), attempt, error) in lost.collect::<Vec<_>>() {
+            if !lives(&self.journal, &self.state, ix, direction) {
+                self.running.remove(&(ix, direction));
+                self.finish(ix, direction, attempt, Err(error))?;
+            }
+        }
+        Ok(())
     }
 
     /// The first signal lets what runs finish; the second stops it; the third does not ask.
@@ -378,10 +431,7 @@ impl Session<'_> {
         for pair in to_kill {
             self.end(pair, true);
         }
-        // Of what is being stopped, the last process may be nobody's child.
-        if self.running.values().any(|running| running.stopper.is_stopped()) {
-            self.reap()?;
-        }
+        self.see_the_lost_end()?;
         if now_instant.saturating_duration_since(self.looked) < LOOK {
             return Ok(());
         }
@@ -406,7 +456,9 @@ impl Session<'_> {
 
     fn end(&mut self, pair: (StepIx, Direction), force: bool) {
         if let Some(running) = self.running.get_mut(&pair) {
-            if force {
+            if running.lost.is_some() {
+                crate::effect::end_orphan(&self.state.idempotency_key(pair.0, pair.1), running.attempt, force);
+            } else if force {
                 running.stopper.kill()
             } else {
                 running.stopper.stop()
@@ -419,8 +471,8 @@ impl Session<'_> {
     /// When to wake at the latest.
     fn next_look(&self, due: Option<Instant>) -> Option<Instant> {
         let deadlines = self.running.values().flat_map(|running| [running.deadline, running.kill_at]).flatten();
-        let stopping = self.running.values().any(|running| running.stopper.is_stopped());
-        let soon = stopping.then(|| Instant::now() + Duration::from_millis(50));
+        let is_lost = self.running.values().any(|running| running.lost.is_some());
+        let soon = is_lost.then(|| Instant::now() + Duration::from_millis(50));
         let look = (!self.running.is_empty() || self.asking.is_some()).then(|| self.looked.max(Instant::now() - LOOK) + LOOK);
         deadlines.chain(due).chain(look).chain(soon).min()
     }
@@ -470,13 +522,12 @@ impl Session<'_> {
     }
 
     fn listen(&self) {
-        for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup(), SignalKind::child()] {
+        for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
             let Ok(mut signals) = signal(kind) else { continue };
             let send = self.send.clone();
             tokio::spawn(async move {
                 while signals.recv().await.is_some() {
-                    let input = if kind == SignalKind::child() { Input::ChildEnded } else { Input::Signal(kind.as_raw_value()) };
-                    if send.send(input).is_err() {
+                    if send.send(Input::Signal(kind.as_raw_value())).is_err() {
                         break;
                     }
                 }
@@ -510,12 +561,35 @@ impl Session<'_> {
 
 /// A step whose command still runs although no executor watches it.
 pub fn orphan(journal: &Journal, state: &RunState) -> Option<(StepIx, Direction)> {
-    let lives = |(ix, direction): &&(StepIx, Direction)| {
-        let attempt = state.attempts(*ix, *direction);
-        let files = journal.attempt_files(&state.started.run, &state.runbook, *ix, *direction, attempt);
-        crate::effect::is_alive(&files.path_stem(), &state.idempotency_key(*ix, *direction), attempt)
-    };
-    state.sets.running.iter().find(lives).copied()
+    state.sets.running.iter().copied().find(|(ix, direction)| lives(journal, state, *ix, *direction))
+}
+
+fn lives(journal: &Journal, state: &RunState, ix: StepIx, direction: Direction) -> bool {
+    let attempt = state.attempts(ix, direction);
+    let files = journal.attempt_files(&state.started.run, &state.runbook, ix, direction, attempt);
+    crate::effect::is_alive(&files.path_stem(), &state.idempotency_key(ix, direction), attempt)
+}
+
+/// What keepers have recorded of an attempt that a killed executor left.
+pub enum Recorded {
+    Ended(crate::effect::Exit),
+    NeverBegan,
+    Nothing,
+}
+
+pub fn recorded(state: &RunState, known: &Known, ix: StepIx, direction: Direction) -> Recorded {
+    let attempt = Attempt { key: state.idempotency_key(ix, direction), number: state.attempts(ix, direction) };
+    let is_command = state.runbook.step(ix).act(direction).is_some_and(|act| matches!(act.action, Action::Run(_)));
+    match known.exit(&attempt) {
+        Some(exit) => Recorded::Ended(exit.clone()),
+        None if is_command && known.never_began(&attempt, state.session) => Recorded::NeverBegan,
+        None => Recorded::Nothing,
+    }
+}
+
+/// Where the keepers of a run record what they do.
+pub fn commands(journal: &Journal, state: &RunState) -> std::path::PathBuf {
+    journal.run_folder(&state.started.run).join("commands")
 }
 
 enum Next {

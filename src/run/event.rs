@@ -204,6 +204,8 @@ pub enum FailureKind {
     Unexpected,
     /// A person said no.
     Refused,
+    /// Nobody saw how it ended: it is in doubt.
+    Lost,
 }
 
 /// Why an attempt is to be stopped.

@@ -86,6 +86,8 @@ pub struct RunState {
     pub runbook: Arc<Runbook>,
     pub started: RunStarted,
     pub began: Moment,
+    /// The number of the event with which the last session began.
+    pub session: u64,
     /// The number and moment of the last event.
     pub head: u64,
     pub last: Moment,
@@ -165,6 +167,7 @@ impl RunState {
         let mut state = RunState {
             started: started.clone(),
             began: first.at,
+            session: 1,
             head: 1,
             last: first.at,
             mode: Mode::Forward,
@@ -217,7 +220,10 @@ impl RunState {
         }
         match &event.fact {
             Fact::RunStarted(_) => return Err("a run begins once".into()),
-            Fact::RunResumed { until, .. } => self.resume(until.as_deref()),
+            Fact::RunResumed { until, .. } => {
+                self.resume(until.as_deref());
+                self.session = event.number;
+            }
             Fact::RunStopped { because } => {
                 need(self.sets.running.is_empty(), "actions are still running")?;
                 self.stopped = Some(because.clone());
@@ -364,6 +370,7 @@ impl RunState {
         let track = match (stopping, failed.retry_at) {
             // Killed half-way by the operator: what it did is not known.
             (Some(StopReason::Interrupt), _) => Track::InDoubt { attempt, probed: None },
+            _ if failure.kind == FailureKind::Lost => Track::InDoubt { attempt, probed: None },
             (_, Some(due)) => Track::Retrying { attempt, at: due, failure },
             (_, None) => Track::Failed { attempt, failure },
         };
@@ -419,7 +426,9 @@ impl RunState {
     }
 
     fn resume(&mut self, until: Option<&str>) {
-        self.stopped = None;
+        // Who resumes has seen the failures of a session that stopped because of them, and takes them up again; a failure that
+        // nobody was told of stands. What had no effect may be begun in any case.
+        let is_told = self.stopped.take().is_some();
         self.set_until(until);
         for (ix, direction) in self.sets.running.clone() {
             if let Track::Running { attempt, .. } = *self.track(ix, direction) {
@@ -434,7 +443,9 @@ impl RunState {
             }
         }
         for (ix, direction) in self.sets.failed.clone() {
-            if direction != Direction::Forward || self.mode == Mode::Forward {
+            let had_no_effect =
+                matches!(self.track(ix, direction), Track::Failed { failure, .. } if failure.kind == FailureKind::BeforeEffect);
+            if (is_told || had_no_effect) && (direction != Direction::Forward || self.mode == Mode::Forward) {
                 self.set(ix, direction, Track::Idle);
             }
         }

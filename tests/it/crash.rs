@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::sandbox::{Sandbox, kill};
+use super::sandbox::{Sandbox, kill, kill_all, kill_both};
 
 const COUNTING: &str = r#"runbook: count
 phases:
@@ -18,7 +18,7 @@ fn a_killed_run_asks_about_what_it_cannot_know() {
     let sandbox = Sandbox::with(COUNTING);
     let child = sandbox.start("run book.yaml");
     sandbox.wait_for("begin-b");
-    kill(child);
+    kill_both(child);
     insta::assert_snapshot!(sandbox.run("resolve b --as done --reason x"), @"
     error: the command of p/b still runs, left by an executor that died
       next: wait until it has ended, or end it, and try again
@@ -44,6 +44,64 @@ fn a_killed_run_asks_about_what_it_cannot_know() {
 }
 
 #[test]
+fn a_command_outlives_its_executor_and_its_end_is_the_result() {
+    for (ends, code) in [("exit 0", 0), ("exit 3", 1)] {
+        for wait in [true, false] {
+            let sandbox = Sandbox::with(&format!(
+                "runbook: outlive\nphases:\n  p:\n    steps:\n      b: {{ run: 'echo begin >> \"$W\"; sleep 0.4; echo words; echo out=7 > \"$SWITCHOVER_OUTPUT\"; echo end >> \"$W\"; {ends}', undo: none }}\n      c: {{ run: [echo, \"{{{{ steps.b.out }}}}\"], expect: stdout == \"7\", undo: none }}\n"
+            ));
+            let child = sandbox.start("run book.yaml");
+            sandbox.wait_for("begin");
+            kill(child);
+            if wait {
+                sandbox.wait_for("end");
+                std::thread::sleep(std::time::Duration::from_millis(100));
+            }
+            let shown = sandbox.run("resume");
+            assert_eq!(shown.contains("waiting: the command of p/b still runs"), !wait, "{shown}");
+            assert!(shown.contains(&format!("{ends}, as was recorded")), "{shown}");
+            // A failure that nobody has seen is shown, not tried again.
+            assert!(shown.ends_with(&format!("exit {code}")), "{shown}");
+            assert_eq!(sandbox.witness(), ["begin", "end"]);
+            assert!(sandbox.run("logs b").contains("words"));
+            assert_eq!(sandbox.code("audit --verify"), 0);
+        }
+    }
+}
+
+#[test]
+fn a_recorded_end_leaves_nothing_to_decide() {
+    let sandbox = Sandbox::with(COUNTING);
+    let child = sandbox.start("run book.yaml");
+    sandbox.wait_for("begin-b");
+    kill(child);
+    sandbox.wait_for("end-b");
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    insta::assert_snapshot!(sandbox.run("resolve b --as not-done --reason x"), @"
+    error: how the command of p/b ended is on record: there is nothing to guess
+      next: `switchover resume` takes it up
+    exit 6
+    ");
+    assert_eq!(sandbox.code("resume"), 0);
+    assert_eq!(sandbox.witness(), ["a", "begin-b", "end-b", "c"]);
+}
+
+#[test]
+fn without_its_keeper_a_run_waits_and_then_asks() {
+    let sandbox = Sandbox::with(COUNTING);
+    let mut child = sandbox.start("run book.yaml");
+    sandbox.wait_for("begin-b");
+    for keeper in super::sandbox::children(child.id()) {
+        signal("KILL", keeper);
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(3), "in doubt");
+    assert_eq!(sandbox.witness(), ["a", "begin-b", "end-b"], "the session waited until the command was over");
+    assert_eq!(sandbox.code("resolve b --as done --reason the-file-is-there"), 0);
+    assert_eq!(sandbox.code("resume"), 0);
+    assert_eq!(sandbox.witness(), ["a", "begin-b", "end-b", "c"]);
+}
+
+#[test]
 fn a_probe_decides_what_happened() {
     for (effect, expected) in [("touch done.txt", vec!["try", "after"]), ("true", vec!["try", "try", "after"])] {
         let sandbox = Sandbox::with(&format!(
@@ -51,7 +109,7 @@ fn a_probe_decides_what_happened() {
         ));
         let child = sandbox.start("run book.yaml");
         sandbox.wait_for("try");
-        kill(child);
+        kill_both(child);
         // What the probe sees is the world at the time of resuming.
         std::thread::sleep(std::time::Duration::from_millis(700));
         sandbox.write("quick", "");
@@ -73,7 +131,11 @@ fn kills_at_random_moments_never_do_a_step_twice() {
         if child.try_wait().unwrap().is_some() {
             break;
         }
-        kill(child);
+        match round % 3 {
+            0 => kill(child),
+            1 => kill_both(child),
+            _ => kill_all(child),
+        }
         if sandbox.path("journal/switchover.db").exists() && sandbox.code("status") == 0 {
             // A person looks at the world and says truthfully what happened.
             for _ in 0..3 {

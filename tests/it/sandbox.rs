@@ -148,6 +148,36 @@ pub fn kill(mut child: Child) {
     child.wait().expect("its end");
 }
 
+/// Kills an executor and its keeper. The command that runs goes on, and nobody will know how it ends.
+pub fn kill_both(child: Child) {
+    let keepers = children(child.id());
+    kill(child);
+    keepers.into_iter().for_each(kill_process);
+}
+
+/// Kills an executor, its keeper and the commands that run: as if the machine had lost its power.
+pub fn kill_all(child: Child) {
+    let keepers = children(child.id());
+    kill(child);
+    for keeper in keepers {
+        let commands = children(keeper);
+        kill_process(keeper);
+        commands.into_iter().for_each(|leader| {
+            let _ = Command::new("kill").args(["-KILL", "--", &format!("-{leader}")]).stderr(Stdio::null()).status();
+        });
+    }
+}
+
+fn kill_process(process: u32) {
+    let _ = Command::new("kill").args(["-KILL", &process.to_string()]).stderr(Stdio::null()).status();
+}
+
+/// The processes whose parent this is.
+pub fn children(parent: u32) -> Vec<u32> {
+    let list = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
+    list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
 pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use super::http::{Nginx, nginx};
-use super::sandbox::{Sandbox, kill, repository};
+use super::sandbox::{Sandbox, kill_all, repository};
 
 #[test]
 fn every_shipped_runbook_has_no_problems_and_fits_the_schema() {
@@ -40,7 +40,7 @@ fn the_quickstart_runs_is_killed_goes_on_and_goes_back() {
         assert!(begun.elapsed().as_secs() < 60, "{}", sandbox.run("status"));
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
-    kill(child);
+    kill_all(child);
     let shown = sandbox.run("resume");
     assert!(shown.ends_with("exit 0"), "{shown}");
     assert!(sandbox.read("journal/quickstart/dns/shop.example.test.zone").contains("@    60 IN A 192.0.2.20"));

@@ -1,0 +1,172 @@
+//! The keeper of a run: a process of its own that begins the commands, waits for them and records how they end. It outlives a
+//! killed executor until the last of its commands is over. This is the executor's side of it.
+
+mod order;
+mod record;
+mod serve;
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use order::{Answer, Order};
+pub use order::{Attempt, Begin, Exit};
+pub use record::Known;
+use record::{Entry, Record};
+pub use serve::serve;
+
+/// The verb under which the program serves as a keeper.
+pub const VERB: &str = "keep";
+
+/// Called, on another thread, when a command is over.
+type Then = Box<dyn FnOnce(Exit) + Send>;
+
+/// A keeper that is there as soon as it is needed, and again if it was killed.
+#[derive(Clone)]
+pub struct Keeper {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    path: PathBuf,
+    /// Variables that only the executor is to see.
+    hidden: Vec<String>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Nothing until the keepers of earlier sessions take no more orders.
+    record: Option<Record>,
+    socket: Option<UnixStream>,
+    last: u64,
+    waiting: HashMap<u64, Waiting>,
+}
+
+struct Waiting {
+    attempt: Option<Attempt>,
+    then: Then,
+}
+
+impl Keeper {
+    /// A keeper with the run's record at `path`, which does nothing before [`Keeper::take_over`].
+    pub fn new(path: PathBuf, hidden: Vec<String>) -> Keeper {
+        Keeper { shared: Arc::new(Shared { path, hidden, state: Mutex::default() }) }
+    }
+
+    /// Takes over from the keepers of earlier sessions; false as long as one of them may still begin something.
+    ///
+    /// # Errors
+    /// If the record cannot be opened.
+    pub fn take_over(&self) -> std::io::Result<bool> {
+        let mut state = self.shared.state();
+        if state.record.is_none() {
+            state.record = Record::take_over(&self.shared.path)?;
+        }
+        Ok(state.record.is_some())
+    }
+
+    /// What keepers have recorded.
+    pub fn known(&self) -> Known {
+        Known::read(&self.shared.path)
+    }
+
+    /// Sees to it that the process is there, before anything says that it is to begin something. `head` is the number with
+    /// which the run's log ends.
+    ///
+    /// # Errors
+    /// If it could not be begun; then no order is taken either.
+    pub fn ensure(&self, head: u64) -> std::io::Result<()> {
+        let mut state = self.shared.state();
+        if state.socket.is_some() {
+            return Ok(());
+        }
+        let record = state.record.as_ref().ok_or(std::io::ErrorKind::NotConnected)?;
+        let (here, there) = UnixStream::pair()?;
+        let keeper = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), head);
+        record.add(&Entry::Opened { keeper, head })?;
+        // The program as it was begun, also if it was replaced since.
+        let own = Path::new("/proc/self/exe");
+        let program = if own.exists() { own.to_owned() } else { std::env::current_exe()? };
+        let mut command = Command::new(program);
+        for variable in &self.shared.hidden {
+            command.env_remove(variable);
+        }
+        command.arg(VERB).arg(keeper.to_string());
+        let mut child = command.stdin(OwnedFd::from(there)).stdout(record.share()?).stderr(Stdio::null()).spawn()?;
+        state.socket = Some(here.try_clone()?);
+        let shared = Arc::clone(&self.shared);
+        std::thread::spawn(move || {
+            shared.listen(here);
+            let _ = child.wait();
+        });
+        Ok(())
+    }
+
+    /// Begins a command; `then` is called when it is over. The number is for [`Keeper::end`].
+    pub fn begin(&self, mut begin: Begin, then: impl FnOnce(Exit) + Send + 'static) -> u64 {
+        let mut state = self.shared.state();
+        state.last += 1;
+        let id = state.last;
+        begin.id = id;
+        let waiting = Waiting { attempt: begin.attempt.clone(), then: Box::new(then) };
+        state.waiting.insert(id, waiting);
+        if let Err(error) = state.send(&Order::Begin(Box::new(begin)))
+            && let Some(waiting) = state.waiting.remove(&id)
+        {
+            drop(state);
+            (waiting.then)(Exit::NotBegun(format!("the process that begins commands is not there: {error}")));
+        }
+        id
+    }
+
+    /// Asks a command, with its whole group, to end, or kills it.
+    pub fn end(&self, id: u64, force: bool) {
+        // One that is over needs no end, and without the keeper there is nobody to tell.
+        let _ = self.shared.state().send(&Order::End { id, force });
+    }
+}
+
+impl State {
+    /// An order that cannot be sent whole is none: the keeper takes only whole lines.
+    fn send(&mut self, order: &Order) -> std::io::Result<()> {
+        let mut line = serde_json::to_vec(order)?;
+        line.push(b'\n');
+        let socket = self.socket.as_mut().ok_or(std::io::ErrorKind::NotConnected)?;
+        socket.write_all(&line)
+    }
+}
+
+impl Shared {
+    /// Passes answers on until the keeper is no more.
+    fn listen(&self, socket: UnixStream) {
+        for line in BufReader::new(socket).split(b'\n') {
+            let Ok(line) = line else { break };
+            let Ok(Answer { id, exit }) = serde_json::from_slice(&line) else { break };
+            let waiting = self.state().waiting.remove(&id);
+            if let Some(waiting) = waiting {
+                (waiting.then)(exit);
+            }
+        }
+        let mut state = self.state();
+        state.socket = None;
+        let lost = std::mem::take(&mut state.waiting);
+        drop(state);
+        if lost.is_empty() {
+            return;
+        }
+        let known = Known::read(&self.path);
+        for Waiting { attempt, then } in lost.into_values() {
+            let exit = attempt.and_then(|attempt| known.exit(&attempt).cloned());
+            then(exit.unwrap_or_else(|| Exit::Unknown("the process that watched it was killed".to_owned())));
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,60 @@
+//! What the executor and its keeper say to each other: a line of JSON for each thing. They never travel farther than between
+//! two processes of the same program.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// What the executor asks for.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Order {
+    Begin(Box<Begin>),
+    /// End it: TERM for its whole group, or KILL.
+    End {
+        id: u64,
+        force: bool,
+    },
+}
+
+/// A command to be begun.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Begin {
+    /// Chosen by the executor, for the answer.
+    pub id: u64,
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    pub folder: Option<String>,
+    pub input: Option<PathBuf>,
+    /// Besides what the keeper itself was given.
+    pub env: Vec<(String, String)>,
+    pub out: PathBuf,
+    pub err: PathBuf,
+    /// Under which its beginning and its end are recorded; nothing for what only looks.
+    pub attempt: Option<Attempt>,
+}
+
+/// An attempt, by the idempotency key of its step and direction, and its number.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Attempt {
+    pub key: String,
+    pub number: u32,
+}
+
+/// What the keeper answers when a command is over.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Answer {
+    pub id: u64,
+    pub exit: Exit,
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Exit {
+    Code(i32),
+    Signal(i32),
+    /// It never was begun, and changed nothing.
+    NotBegun(String),
+    /// Nobody knows.
+    Unknown(String),
+}

@@ -1,0 +1,222 @@
+//! The keeper's side: a process in a session of its own, with the executor at its standard input and the run's record as its
+//! standard output. It knows commands and files, not runs.
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
+use std::io::ErrorKind;
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::order::{Answer, Attempt, Begin, Exit, Order};
+use super::record::{Entry, Record};
+use crate::effect::process;
+
+/// How long after the order to end, and so well after KILL, processes that cannot be killed are no longer waited for.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How often the group of what is to end is looked at.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Serves until the executor is gone and the last command is over.
+///
+/// # Errors
+/// If standard input and output are not what an executor gives.
+pub fn serve(keeper: u64) -> std::io::Result<()> {
+    // Not one of the terminal's processes: what is typed there is for the executor.
+    let _ = rustix::process::setsid();
+    let socket = UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned()?);
+    let record = Record::of(File::from(std::io::stdout().as_fd().try_clone_to_owned()?));
+    socket.set_nonblocking(true)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(Serving { keeper, record, begun: 0, kept: HashMap::new() }.until_over(socket))
+}
+
+struct Serving {
+    keeper: u64,
+    record: Record,
+    begun: u64,
+    kept: HashMap<u64, Kept>,
+}
+
+/// A command that was begun.
+struct Kept {
+    handle: duct::Handle,
+    group: Option<Pid>,
+    attempt: Option<Attempt>,
+    /// When it was first told to end.
+    told: Option<Instant>,
+}
+
+impl Serving {
+    async fn until_over(mut self, socket: UnixStream) -> std::io::Result<()> {
+        let mut child = signal(SignalKind::child())?;
+        // What ends the machine's processes one by one is not to keep the ends of the others from being recorded.
+        let _deaf = [SignalKind::terminate(), SignalKind::hangup(), SignalKind::interrupt()].map(signal);
+        let (reader, mut writer) = tokio::net::UnixStream::from_std(socket)?.into_split();
+        let mut orders = tokio::io::BufReader::new(reader).lines();
+        let mut is_open = true;
+        while is_open || !self.kept.is_empty() {
+            let is_ending = self.kept.values().any(|kept| kept.told.is_some());
+            tokio::select! {
+                biased;
+                _ = child.recv() => {}
+                line = orders.next_line(), if is_open => match line {
+                    Ok(Some(line)) => {
+                        if let Some(answer) = self.take(&line) {
+                            let _ = writer.write_all(&answer).await;
+                        }
+                        continue;
+                    }
+                    _ => {
+                        is_open = false;
+                        let _ = self.record.add(&Entry::Closed { keeper: self.keeper, begun: self.begun });
+                        self.record.release();
+                    }
+                },
+                () = tokio::time::sleep(LOOK), if is_ending => {}
+            }
+            for answer in self.over() {
+                // An executor that is gone does not listen; the record does.
+                let _ = writer.write_all(&answer).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Carries an order out; what is over at once has an answer at once.
+    fn take(&mut self, line: &str) -> Option<Vec<u8>> {
+        match serde_json::from_str(line) {
+            Ok(Order::Begin(begin)) => match self.begin(&begin) {
+                Ok(kept) => {
+                    self.kept.insert(begin.id, kept);
+                    None
+                }
+                Err(why) => {
+                    let exit = Exit::NotBegun(why);
+                    self.note_end(begin.attempt, &exit);
+                    Some(line_of(begin.id, exit))
+                }
+            },
+            Ok(Order::End { id, force }) => {
+                if let Some(kept) = self.kept.get_mut(&id) {
+                    kept.told.get_or_insert_with(Instant::now);
+                    if let Some(group) = kept.group {
+                        let _ = kill_process_group(group, if force { Signal::KILL } else { Signal::TERM });
+                    }
+                }
+                None
+            }
+            // The rest of a line of an executor that died while it wrote: no order.
+            Err(_) => None,
+        }
+    }
+
+    fn begin(&mut self, begin: &Begin) -> Result<Kept, String> {
+        let (out, err) = (create(&begin.out)?, create(&begin.err)?);
+        // The command inherits this lock with its standard output and holds it exactly as long as it, or a child of it, lives.
+        out.try_lock().map_err(|_| "an earlier attempt still runs")?;
+        // A wait reads again and again into the same files: only the last reading counts.
+        for log in [&out, &err] {
+            empty(log).map_err(|error| format!("the log could not be emptied: {error}"))?;
+        }
+        let (program, arguments) = begin.command.split_first().ok_or("the command is empty")?;
+        let mut expression = duct::cmd(program, arguments).stdout_file(out).stderr_file(err).unchecked();
+        if let Some(folder) = &begin.folder {
+            if !Path::new(folder).is_dir() {
+                return Err(format!("the folder {folder} does not exist"));
+            }
+            expression = expression.dir(folder);
+        }
+        expression = match &begin.input {
+            // A file, not a pipe that somebody would have to feed.
+            Some(path) => expression.stdin_file(File::open(path).map_err(|error| format!("its input could not be opened: {error}"))?),
+            None => expression.stdin_null(),
+        };
+        if let Some(attempt) = &begin.attempt {
+            let entry = Entry::Begins { keeper: self.keeper, attempt: attempt.clone() };
+            self.record.add(&entry).map_err(|error| format!("that it begins could not be recorded: {error}"))?;
+            self.begun += 1;
+        }
+        let env = begin.env.clone();
+        // posix_spawn takes the process group; a pre_exec hook would force a fork.
+        let expression = expression.before_spawn(move |command| {
+            command.process_group(0).envs(env.iter().map(|(name, value)| (name, value)));
+            Ok(())
+        });
+        let handle = expression.start().map_err(|error| match error.kind() {
+            ErrorKind::NotFound => format!("the program `{program}` was not found"),
+            ErrorKind::PermissionDenied => format!("the program `{program}` may not be executed"),
+            _ => format!("`{program}` could not be started: {error}"),
+        })?;
+        let group = handle.pids().first().and_then(|pid| Pid::from_raw(*pid as i32));
+        Ok(Kept { handle, group, attempt: begin.attempt.clone(), told: None })
+    }
+
+    /// Records and answers for what is over by now.
+    fn over(&mut self) -> Vec<Vec<u8>> {
+        let over: Vec<u64> = self.kept.iter().filter(|(_, kept)| kept.is_over()).map(|(id, _)| *id).collect();
+        let mut answers = Vec::new();
+        for id in over {
+            let Some(kept) = self.kept.remove(&id) else { continue };
+            let exit = match kept.handle.try_wait() {
+                Ok(Some(output)) => match (output.status.code(), output.status.signal()) {
+                    (Some(code), _) => Exit::Code(code),
+                    (None, Some(signal)) => Exit::Signal(signal),
+                    (None, None) => Exit::Unknown("it ended neither with a code nor by a signal".to_owned()),
+                },
+                Ok(None) => Exit::Unknown("it cannot be killed".to_owned()),
+                Err(error) => Exit::Unknown(format!("it could not be waited for: {error}")),
+            };
+            self.note_end(kept.attempt, &exit);
+            answers.push(line_of(id, exit));
+        }
+        answers
+    }
+
+    fn note_end(&self, attempt: Option<Attempt>, exit: &Exit) {
+        if let Some(attempt) = attempt {
+            // If this cannot be written the executor still hears it; if that is gone, the next one finds the attempt in doubt.
+            let _ = self.record.add(&Entry::Ended { attempt, exit: exit.clone() });
+        }
+    }
+}
+
+impl Kept {
+    /// Whether it has ended; of what was told to end, whether all its processes have.
+    fn is_over(&self) -> bool {
+        let has_ended = !matches!(self.handle.try_wait(), Ok(None));
+        match self.told {
+            None => has_ended,
+            Some(told) => (has_ended && !self.group.is_some_and(process::group_lives)) || told.elapsed() > PATIENCE,
+        }
+    }
+}
+
+fn line_of(id: u64, exit: Exit) -> Vec<u8> {
+    let mut line = serde_json::to_vec(&Answer { id, exit }).unwrap_or_default();
+    line.push(b'\n');
+    line
+}
+
+fn create(path: &Path) -> Result<File, String> {
+    let flags = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
+    // Appending, so that several writers, and an attempt looked at twice, do not overwrite each other.
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .custom_flags(flags)
+        .open(path)
+        .map_err(|error| format!("the log {} could not be made: {error}", path.display()))
+}
+
+fn empty(file: &File) -> std::io::Result<()> {
+    if file.metadata()?.len() == 0 { Ok(()) } else { file.set_len(0) }
+}
