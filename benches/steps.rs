@@ -1,7 +1,7 @@
 //! What a step costs, as a ratio to a floor measured in the same run: two SQLite commits (WAL, FULL), one fdatasync of 4 KiB
 //! and one spawn of `/bin/true` per step. `cargo bench --bench steps`; with `-- --short`, a check that it works.
 
-#![expect(clippy::expect_used, reason = "a benchmark that cannot go on should say so and stop")]
+#![expect(clippy::expect_used, clippy::print_stdout, reason = "a benchmark prints, and one that cannot go on should say so and stop")]
 
 use std::fs::{self, File};
 use std::io::Write as _;

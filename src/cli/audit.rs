@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{CliError, Format, print, print_json};
 use crate::journal::{Journal, Loaded, digest_of};
-use crate::report;
+use crate::report::{self, say};
 use crate::run::{Digest, Fact, RunState, StepFailed, StepSucceeded};
 use crate::runbook::{Direction, Span};
 
@@ -76,7 +76,7 @@ pub fn audit(verb: Audit, folder: &Path) -> Result<i32, CliError> {
 /// Tells which files are not as they were written; the exit code.
 fn code(altered: &[String]) -> i32 {
     for file in altered {
-        eprintln!("{} {file} is not as it was written, or is missing", console::style("altered:").for_stderr().red().bold());
+        say(format_args!("{} {file} is not as it was written, or is missing", console::style("altered:").for_stderr().red().bold()));
     }
     if altered.is_empty() { 0 } else { 6 }
 }

@@ -7,6 +7,7 @@ use serde_json::{Value as Json, json};
 
 use super::load::{Source, load};
 use super::{CliError, Format, print_json};
+use crate::report::say;
 use crate::runbook::Runbook;
 use crate::runbook::problem::Problems;
 
@@ -47,13 +48,13 @@ pub fn check(verb: Check) -> Result<i32, CliError> {
 }
 
 fn sound(name: &str, runbook: &Runbook) {
-    eprintln!("{name}: no problems in {} steps", runbook.steps.len());
+    say(format_args!("{name}: no problems in {} steps", runbook.steps.len()));
     let without = without_undo(runbook);
     if !without.is_empty() {
-        eprintln!(
+        say(format_args!(
             "  a rollback will stop and ask at {}: no undo is given; if there is nothing to undo, say `undo: none`",
             without.join(", ")
-        );
+        ));
     }
 }
 

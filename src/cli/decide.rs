@@ -10,6 +10,7 @@ use super::resume::find;
 use super::run::operator;
 use crate::engine::{self, Config};
 use crate::journal::{Head, Journal, Loaded};
+use crate::report::say;
 use crate::run::{Fact, SkipReason, StepResolved, Track, Verdict};
 use crate::runbook::{Action, Direction, Outputs};
 
@@ -63,7 +64,7 @@ pub fn skip(verb: Skip, folder: &Path) -> Result<i32, CliError> {
     let mut facts = resumption(&taken.1);
     facts.push(Fact::StepSkipped { step: Arc::clone(&step), because: SkipReason::Operator { actor: operator(), reason: verb.reason } });
     let state = engine::record(&mut journal, taken, facts, &operator()).map_err(as_refusal)?;
-    eprintln!("{step} is skipped; next: switchover resume {}", state.started.run);
+    say(format_args!("{step} is skipped; next: switchover resume {}", state.started.run));
     Ok(0)
 }
 
@@ -107,7 +108,7 @@ pub fn resolve(verb: Resolve, folder: &Path) -> Result<i32, CliError> {
         outputs,
     }));
     let state = engine::record(&mut journal, taken, facts, &operator()).map_err(as_refusal)?;
-    eprintln!("{step} is {}; next: switchover resume {}", state.step(ix).word(), state.started.run);
+    say(format_args!("{step} is {}; next: switchover resume {}", state.step(ix).word(), state.started.run));
     Ok(0)
 }
 

@@ -5,6 +5,7 @@ use std::io::IsTerminal;
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource};
 
 use crate::journal::JournalError;
+use crate::report::{say, tell};
 use crate::runbook::problem::{Place, Problem, Problems};
 
 /// An error with its exit code.
@@ -60,9 +61,9 @@ impl CliError {
 }
 
 fn plain(message: &str, help: Option<&str>, code: i32) -> i32 {
-    eprintln!("{} {message}", console::style("error:").for_stderr().red().bold());
+    say(format_args!("{} {message}", console::style("error:").for_stderr().red().bold()));
     if let Some(help) = help {
-        eprintln!("  next: {help}");
+        say(format_args!("  next: {help}"));
     }
     code
 }
@@ -108,10 +109,10 @@ fn show_problems(problems: &Problems) {
                 drawn.push_str(&format!("  help: {help}\n"));
             }
         }
-        eprintln!("{} {name}:{}:{}", console::style("error").for_stderr().red().bold(), place.line, place.column);
-        eprint!("{drawn}");
+        say(format_args!("{} {name}:{}:{}", console::style("error").for_stderr().red().bold(), place.line, place.column));
+        tell(format_args!("{drawn}"));
     }
-    eprintln!("{}; nothing was journaled", problems);
+    say(format_args!("{}; nothing was journaled", problems));
 }
 
 /// The byte at which a place begins.

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::{CliError, Format, print, print_json};
 use crate::journal::{Journal, Summary};
+use crate::report::say;
 use crate::run::{Fact, Outcome, Stop};
 
 /// Lists the runs, newest first.
@@ -38,7 +39,7 @@ pub fn list(verb: List, folder: &Path) -> Result<i32, CliError> {
         ));
     }
     if runs.is_empty() {
-        eprintln!("there are no runs in this journal yet");
+        say(format_args!("there are no runs in this journal yet"));
     }
     print(&out)
 }

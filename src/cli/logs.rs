@@ -9,6 +9,7 @@ use super::resume::find;
 use super::{CliError, Format, print, print_json};
 use crate::journal::Journal;
 use crate::message::printable;
+use crate::report::say;
 use crate::runbook::Direction;
 
 /// Shows what a step's commands wrote, attempt by attempt.
@@ -50,7 +51,7 @@ pub fn logs(verb: Logs, folder: &Path) -> Result<i32, CliError> {
         }
     }
     if list.is_empty() {
-        eprintln!("{step} wrote nothing");
+        say(format_args!("{step} wrote nothing"));
     }
     match verb.format {
         Format::Text => print(&out),

@@ -14,6 +14,7 @@ mod run;
 mod status;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -80,6 +81,8 @@ pub fn main() -> i32 {
             return code;
         }
     };
+    // A file that may not grow any more is an error like a full disk, and no reason to die.
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
     let journal = arguments.journal;
     let done = match arguments.verb {
         Verb::Check(verb) => check::check(verb),

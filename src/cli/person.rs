@@ -4,6 +4,7 @@ use std::io::{BufRead, IsTerminal, Write};
 use std::sync::Arc;
 
 use crate::engine::{Answer, Ask, Question, QuestionKind};
+use crate::report::{say, tell};
 use crate::runbook::Outputs;
 
 /// Asks on the terminal, if there is one to ask on and to answer from.
@@ -33,7 +34,7 @@ fn ask(question: &Question) -> Answer {
         line("takes", &format!("about {estimate}"));
     }
     line("undo", &crate::message::printable(&question.undo));
-    eprint!("{out}");
+    tell(format_args!("{out}"));
     loop {
         let answer = match question.kind {
             QuestionKind::Step => prompt("  [g]o, [s]kip, [r]oll back or s[t]op? "),
@@ -53,7 +54,7 @@ fn ask(question: &Question) -> Answer {
             ("s" | "skip", QuestionKind::Step | QuestionKind::Task) => return with_reason(|reason| Answer::Skip { reason }),
             ("r" | "roll back" | "rollback", _) => return with_reason(|reason| Answer::RollBack { reason }),
             ("t" | "stop", _) => return Answer::Stop,
-            _ => eprintln!("  please answer with one of the letters in brackets"),
+            _ => say(format_args!("  please answer with one of the letters in brackets")),
         }
     }
 }
@@ -62,7 +63,7 @@ fn with_reason(answer: impl Fn(String) -> Answer) -> Answer {
     loop {
         match prompt("  why? ") {
             None => return Answer::Stop,
-            Some(reason) if reason.is_empty() => eprintln!("  a reason is needed: it goes into the journal"),
+            Some(reason) if reason.is_empty() => say(format_args!("  a reason is needed: it goes into the journal")),
             Some(reason) => return answer(reason),
         }
     }
@@ -82,8 +83,8 @@ fn fields(question: &Question) -> Option<Outputs> {
                     outputs.insert(name.clone(), value);
                     break;
                 }
-                Ok(_) => eprintln!("  it is needed"),
-                Err(error) => eprintln!("  {error}"),
+                Ok(_) => say(format_args!("  it is needed")),
+                Err(error) => say(format_args!("  {error}")),
             }
         }
     }
@@ -92,7 +93,7 @@ fn fields(question: &Question) -> Option<Outputs> {
 
 /// One line, without the space around it; `None` at the end of input.
 fn prompt(text: &str) -> Option<String> {
-    eprint!("{text}");
+    tell(format_args!("{text}"));
     let _ = std::io::stderr().flush();
     let mut line = String::new();
     match std::io::stdin().lock().read_line(&mut line) {

@@ -9,7 +9,7 @@ use super::load::{Source, load};
 use super::{CliError, Format, person};
 use crate::engine::{self, Config, Exit, NewRun};
 use crate::journal::Journal;
-use crate::report::{self, Live};
+use crate::report::{self, Live, say, tell};
 use crate::run::{Observer, Person, RunState};
 
 /// Starts a run and carries it out.
@@ -58,7 +58,7 @@ pub fn run(verb: Run, folder: &Path) -> Result<i32, CliError> {
     let config = verb.session.config()?;
     let without: Vec<&str> = runbook.without_undo().map(|ix| &*runbook.step(ix).id).collect();
     if !without.is_empty() {
-        eprintln!("no undo is given for {}: a rollback will stop there and ask", report::shorten(&without.join(", "), 300));
+        say(format_args!("no undo is given for {}: a rollback will stop there and ask", report::shorten(&without.join(", "), 300)));
         if config.ask.is_some() && !verb.session.yes && !person::confirm("begin all the same?") {
             return Err(CliError::invalid(
                 "nothing was begun",
@@ -103,7 +103,7 @@ pub fn operator() -> Person {
 
 /// The last words of a session, and its exit code.
 pub fn closing(state: &RunState, exit: &Exit) -> i32 {
-    eprint!(
+    tell(format_args!(
         "{}",
         report::closing(
             state,
@@ -113,6 +113,6 @@ pub fn closing(state: &RunState, exit: &Exit) -> i32 {
                 Exit::Stopped(stop) => Some(stop),
             }
         )
-    );
+    ));
     exit.code()
 }

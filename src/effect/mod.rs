@@ -23,6 +23,7 @@ use crate::runbook::action::{Action, Value};
 
 pub use command::{end_orphan, is_alive};
 pub use keeper::{Attempt, Exit, Keeper, Known, VERB as KEEP, serve};
+pub use process::ignores;
 pub use stopper::Stopper;
 
 /// One attempt to be carried out.

@@ -47,3 +47,10 @@ fn pids() -> impl Iterator<Item = Pid> {
 fn file(pid: Pid, name: &str) -> PathBuf {
     format!("/proc/{}/{name}", pid.as_raw_nonzero()).into()
 }
+
+/// Whether this process was begun to ignore a signal, as by `nohup`.
+pub fn ignores(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+}

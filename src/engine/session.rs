@@ -523,6 +523,10 @@ impl Session<'_> {
 
     fn listen(&self) {
         for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
+            // `nohup` asks for this one to be ignored.
+            if kind == SignalKind::hangup() && crate::effect::ignores(kind.as_raw_value()) {
+                continue;
+            }
             let Ok(mut signals) = signal(kind) else { continue };
             let send = self.send.clone();
             tokio::spawn(async move {

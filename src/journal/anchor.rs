@@ -2,15 +2,17 @@
 //! database that lost commits (a cut or missing WAL passes SQLite's own checks) is behind it, and is refused.
 
 use std::fs::File;
+use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::error::JournalError;
 use super::files;
 
-/// Two slots, written in turn, so that a torn write leaves the other.
+/// Two slots, written in turn, each with a check of its own, so that a torn write leaves the other.
 const SLOT: u64 = 4096;
-const RECORD: usize = 20 + 1 + 64 + 1;
+/// Number, hash and check, with spaces between and a line break behind.
+const RECORD: usize = 20 + 1 + 64 + 1 + 16 + 1;
 
 #[derive(Debug)]
 pub struct Anchor {
@@ -24,7 +26,8 @@ impl Anchor {
     pub fn create(path: &Path) -> Result<Anchor, JournalError> {
         let file = files::open_private(path)?;
         let mut anchor = Anchor { file, path: path.to_owned(), turn: 0 };
-        anchor.file.set_len(SLOT * 2).map_err(JournalError::io(path, "written"))?;
+        // Both slots are written, not only promised: a full disk is to be met here.
+        anchor.file.write_all_at(&[0; 2 * SLOT as usize], 0).map_err(JournalError::io(path, "written"))?;
         anchor.set(0, &"0".repeat(64))?;
         anchor.file.sync_all().map_err(JournalError::io(path, "made durable"))?;
         if let Some(folder) = path.parent() {
@@ -49,21 +52,22 @@ impl Anchor {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(JournalError::io(path, "read")(error)),
         };
+        let mut bytes = Vec::new();
+        (&file).read_to_end(&mut bytes).map_err(JournalError::io(path, "read"))?;
         let slot = |slot: u64| {
-            let mut record = [0; RECORD];
-            file.read_exact_at(&mut record, slot * SLOT).ok()?;
-            let text = std::str::from_utf8(&record).ok()?.strip_suffix('\n')?;
-            let (number, hash) = text.split_once(' ')?;
-            let is_hash = hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
-            (is_hash && number.len() == 20).then_some(())?;
-            Some((number.parse::<u64>().ok()?, hash.to_owned(), slot))
+            let at = (slot * SLOT) as usize;
+            let record = bytes.get(at..at + RECORD)?;
+            let (stated, found) = std::str::from_utf8(record).ok()?.strip_suffix('\n')?.rsplit_once(' ')?;
+            let (number, hash) = stated.split_once(' ')?;
+            (found == check(stated)).then_some((number.parse::<u64>().ok()?, hash.to_owned(), slot))
         };
         Ok([slot(0), slot(1)].into_iter().flatten().max())
     }
 
     /// Writes number and hash, durable when this returns.
     pub fn set(&mut self, number: u64, hash: &str) -> Result<(), JournalError> {
-        let record = format!("{number:020} {hash}\n");
+        let stated = format!("{number:020} {hash}");
+        let record = format!("{stated} {}\n", check(&stated));
         self.file
             .write_all_at(record.as_bytes(), self.turn % 2 * SLOT)
             .and_then(|()| self.file.sync_data())
@@ -71,4 +75,8 @@ impl Anchor {
         self.turn += 1;
         Ok(())
     }
+}
+
+fn check(stated: &str) -> String {
+    files::sha256(stated.as_bytes()).0[..16].to_owned()
 }

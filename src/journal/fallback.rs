@@ -36,18 +36,20 @@ impl Fallback {
         if results.is_empty() {
             return false;
         }
-        let mut line = serde_json::to_vec(&results).unwrap_or_default();
-        line.push(b'\n');
-        line.len() as u64 <= ROOM && self.file.write_all_at(&line, 0).and_then(|()| self.file.sync_data()).is_ok()
+        let facts = serde_json::to_string(&results).unwrap_or_default();
+        let line = format!("{} {facts}\n", files::sha256(facts.as_bytes()).0);
+        line.len() as u64 <= ROOM && self.file.write_all_at(line.as_bytes(), 0).and_then(|()| self.file.sync_data()).is_ok()
     }
 
-    /// What an earlier session kept.
-    pub fn kept(&self) -> Vec<Fact> {
+    /// What an earlier session kept; a line that is not whole is none.
+    pub fn kept(&self) -> Result<Vec<Fact>, JournalError> {
         let mut bytes = vec![0; ROOM as usize];
-        let read = self.file.read_at(&mut bytes, 0).unwrap_or(0);
+        let read = self.file.read_at(&mut bytes, 0).map_err(JournalError::io(&self.path, "read"))?;
         let line = bytes[..read].split(|byte| *byte == b'\n').next().unwrap_or_default();
-        let facts: Vec<Fact> = serde_json::from_slice(line).unwrap_or_default();
-        facts.into_iter().filter(is_result).collect()
+        let whole = std::str::from_utf8(line).ok().and_then(|line| line.split_once(' '));
+        let facts = whole.filter(|(digest, facts)| files::sha256(facts.as_bytes()).0 == *digest).map_or("[]", |(_, facts)| facts);
+        let facts: Vec<Fact> = serde_json::from_str(facts).unwrap_or_default();
+        Ok(facts.into_iter().filter(is_result).collect())
     }
 
     /// Forgets them: they are in the journal now.

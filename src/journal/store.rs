@@ -109,6 +109,11 @@ impl Journal {
                 let copy = Copy::of(folder)?;
                 open(&copy.folder.join("switchover.db"), Some(copy))
             }
+            // Killed while it was made: it is to be rolled back, which needs to write.
+            Err(JournalError::Sql { source, .. }) if source.sqlite_error_code() == Some(rusqlite::ErrorCode::ReadOnly) => {
+                drop(Journal::open(folder)?);
+                open(&path, None)
+            }
             opened => opened,
         }
     }
@@ -200,7 +205,7 @@ impl Journal {
         let own = self.locks(run, &[], holder)?;
         let mut loaded = self.load(run)?;
         let fallback = Fallback::open(&self.run_folder(run))?;
-        loaded.kept = fallback.kept();
+        loaded.kept = fallback.kept()?;
         let mut held = self.named_locks(&loaded.state.runbook.locks, holder)?;
         held.extend(own);
         let (anchor, _) = Anchor::open(&self.run_folder(run).join("anchor"))?;

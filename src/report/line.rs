@@ -1,7 +1,5 @@
 //! One plain line per fact.
 
-use std::io::Write as _;
-
 use crate::message::printable;
 use crate::run::*;
 use crate::runbook::Direction;
@@ -13,13 +11,12 @@ pub struct Plain;
 impl Observer for Plain {
     fn event(&mut self, state: &RunState, event: &Event) {
         if let Some(line) = line(state, event).filter(|_| !is_end(&event.fact)) {
-            // One write for the line: standard error has no buffer.
             self.note(&format!("{} {line}", event.at.to_utc().format("%H:%M:%S")));
         }
     }
 
     fn note(&mut self, text: &str) {
-        let _ = std::io::stderr().write_all(format!("{text}\n").as_bytes());
+        super::say(format_args!("{text}"));
     }
 }
 

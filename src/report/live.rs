@@ -8,6 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::board::board;
 use super::line::{is_end, line};
+use super::say;
 use crate::run::*;
 use crate::runbook::StepIx;
 
@@ -31,7 +32,7 @@ impl Live {
     }
 
     fn say(&self, text: &str) {
-        self.board.suspend(|| eprintln!("{text}"));
+        self.board.suspend(|| say(format_args!("{text}")));
     }
 
     fn draw(&mut self, state: &RunState, now: Moment) {

@@ -7,6 +7,7 @@ mod json;
 mod line;
 mod live;
 mod plan;
+mod say;
 mod table;
 
 pub use closing::closing;
@@ -14,4 +15,5 @@ pub use json::{JsonLines, status_json};
 pub use line::{Plain, line, shorten};
 pub use live::Live;
 pub use plan::{plan_dot, plan_json, plan_mermaid, plan_text};
+pub use say::{say, tell};
 pub use table::status_text;

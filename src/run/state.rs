@@ -481,7 +481,9 @@ impl RunState {
             }
         }
         let total = targets.iter().filter(|target| **target).count();
-        need(total > 0 || !again, "there is nothing left to undo: what stays lies before a point of no return (--force passes it)")?;
+        let is_held_back = runbook.ixs().any(|ix| began(self.step(ix)) && !is_back(self.step(ix)));
+        let why_not = if is_held_back { ": what stays lies before a point of no return (--force passes it)" } else { "" };
+        need(total > 0 || !again, &format!("there is nothing left to undo{why_not}"))?;
         let waits = runbook.ixs().map(|ix| runbook.dependents(ix).len() as u32).collect();
         self.rollback = Some(Rollback { to, because: because.to_owned(), targets, waits, ready: BTreeSet::new(), left: total, total });
         self.mode = Mode::RollingBack;

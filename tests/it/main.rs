@@ -5,6 +5,7 @@
 mod bad_input;
 mod crash;
 mod doubt;
+mod faults;
 mod http;
 mod language;
 mod layering;

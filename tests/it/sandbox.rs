@@ -69,6 +69,13 @@ impl Sandbox {
         output.status.code().unwrap_or(-1)
     }
 
+    /// The same, with more in its environment.
+    pub fn code_with(&self, line: &str, env: &[(&str, String)]) -> i32 {
+        let mut command = self.command(line);
+        command.envs(env.iter().map(|(name, value)| (name, value)));
+        command.output().expect("the program").status.code().unwrap_or(-1)
+    }
+
     /// Standard output as JSON.
     pub fn json(&self, line: &str) -> serde_json::Value {
         let output = self.command(line).output().expect("the program");

@@ -1,0 +1,232 @@
+//! Every outward call of the executor and of the keeper, in turn, kills it or fails. Afterwards somebody takes the run up, who
+//! answers truthfully what is asked, and the world must be as if nothing had happened: shown by what the steps themselves wrote.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::sandbox::{Sandbox, repository};
+
+/// Four steps, none idempotent, two of them at once; each writes down when it begins and ends.
+const BOOK: &str = r#"runbook: count
+env: { B: 'echo "begin $SWITCHOVER_STEP $SWITCHOVER_DIRECTION $SWITCHOVER_ATTEMPT" >> "$W"', E: 'echo "end $SWITCHOVER_STEP $SWITCHOVER_DIRECTION $SWITCHOVER_ATTEMPT" >> "$W"' }
+phases:
+  p:
+    steps:
+      a: { run: 'eval "$B"; eval "$E"', undo: { run: 'eval "$B"; eval "$E"' } }
+      b: { run: 'eval "$B"; eval "$E"', undo: { run: 'eval "$B"; eval "$E"' } }
+      c: { needs: [a], run: 'eval "$B"; eval "$E"', undo: { run: 'eval "$B"; eval "$E"' } }
+      d: { needs: [b, c], run: 'eval "$B"; echo out=1 > "$SWITCHOVER_OUTPUT"; eval "$E"', undo: { run: 'eval "$B"; eval "$E"' } }
+"#;
+
+/// What goes wrong, and in which process.
+#[derive(Debug, Clone, Copy)]
+struct Fault {
+    role: &'static str,
+    mode: &'static str,
+    errno: &'static str,
+    calls: &'static str,
+    at: usize,
+}
+
+const ALL: &str = "write,sync,open,rename,unlink,truncate,mkdir,spawn";
+/// What is left out changes nothing that the next process could see.
+const CHANGES: &str = "write,rename,unlink,truncate,spawn";
+
+#[test]
+fn a_kill_at_any_call_loses_nothing_and_does_nothing_twice() {
+    let tried = AtomicUsize::new(0);
+    for role in ["executor", "keeper", "any"] {
+        for mode in ["kill-before", "kill-after"] {
+            for back in [false, true] {
+                count_up(Fault { role, mode, errno: "EIO", calls: ALL, at: 0 }, &tried, |fault| single(fault, back));
+            }
+        }
+    }
+    report("kills", &tried);
+}
+
+#[test]
+fn a_call_that_fails_once_or_from_then_on_loses_nothing_and_does_nothing_twice() {
+    let tried = AtomicUsize::new(0);
+    for role in ["executor", "keeper"] {
+        for (mode, errno) in [("fail", "EIO"), ("fail", "ENOSPC"), ("fail-on", "EIO"), ("fail-on", "ENOSPC"), ("short", "ENOSPC")] {
+            for back in [false, true] {
+                count_up(Fault { role, mode, errno, calls: ALL, at: 0 }, &tried, |fault| single(fault, back));
+            }
+        }
+    }
+    report("failing calls", &tried);
+}
+
+#[test]
+fn a_second_kill_at_any_call_of_the_recovery_changes_nothing_about_that() {
+    let tried = AtomicUsize::new(0);
+    let first = Fault { role: "executor", mode: "kill-after", errno: "EIO", calls: CHANGES, at: 0 };
+    count_up(first, &AtomicUsize::new(0), |first| {
+        let mut fired = false;
+        for at in 1.. {
+            let sandbox = Sandbox::with(BOOK);
+            fired = strike(&sandbox, "run book.yaml --parallel 2", first);
+            let second = Fault { at, ..first };
+            let again = if sandbox.code("status") == 0 { "resume" } else { "run book.yaml" };
+            let second_fired = strike(&sandbox, again, second);
+            tried.fetch_add(1, Ordering::Relaxed);
+            recover(&sandbox, false, &format!("{first:?} then {second:?}"));
+            if !second_fired || !fired {
+                break;
+            }
+        }
+        fired
+    });
+    report("second kills", &tried);
+}
+
+/// One fault, forward or on the way back, and the recovery from it; says whether it came to pass.
+fn single(fault: Fault, back: bool) -> bool {
+    let sandbox = Sandbox::with(BOOK);
+    let line = if back {
+        assert_eq!(sandbox.code("run book.yaml"), 0);
+        "rollback"
+    } else {
+        "run book.yaml --parallel 2"
+    };
+    let fired = strike(&sandbox, line, fault);
+    recover(&sandbox, back, &format!("{fault:?} in {line}"));
+    fired
+}
+
+/// Tries a fault at the first call, the second, and so on, until none comes to pass; the numbers shared by as many threads as
+/// there are cores.
+fn count_up(fault: Fault, tried: &AtomicUsize, instance: impl Fn(Fault) -> bool + Sync) {
+    let (next, end) = (AtomicUsize::new(1), AtomicUsize::new(usize::MAX));
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
+            scope.spawn(|| {
+                loop {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    if at > end.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    tried.fetch_add(1, Ordering::Relaxed);
+                    // A few more after the last: of two processes that write at once, the order may differ.
+                    if !instance(Fault { at, ..fault }) {
+                        end.fetch_min(at + 2, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+}
+
+/// Runs the program with a fault; whether it fired.
+fn strike(sandbox: &Sandbox, line: &str, fault: Fault) -> bool {
+    let log = sandbox.path("faults");
+    let _ = std::fs::remove_file(&log);
+    let code = sandbox.code_with(
+        line,
+        &[
+            ("LD_PRELOAD", shim().display().to_string()),
+            ("FAULT_ROLE", fault.role.to_owned()),
+            ("FAULT_AT", fault.at.to_string()),
+            ("FAULT_MODE", fault.mode.to_owned()),
+            ("FAULT_ERRNO", fault.errno.to_owned()),
+            ("FAULT_CALLS", fault.calls.to_owned()),
+            ("FAULT_LOG", log.display().to_string()),
+            // Only processes die here, not the machine.
+            ("FAULT_NOSYNC", "1".to_owned()),
+        ],
+    );
+    let calls = std::fs::read_to_string(&log).unwrap_or_default();
+    let fired = calls.lines().find(|line| line.ends_with("FIRED"));
+    let is_killed = fault.mode.starts_with("kill") && code == -1;
+    assert!(is_killed || [0, 1, 3, 4, 5, 6, 7].contains(&code), "{fault:?} {fired:?}: {line} ended with {code}");
+    fired.is_some()
+}
+
+/// Takes the run up until it is over, answering with the truth, and holds the world against what it should be.
+fn recover(sandbox: &Sandbox, back: bool, about: &str) {
+    let (verb, over) = if back { ("rollback", 4) } else { ("resume", 0) };
+    let mut said = Vec::new();
+    let mut is_over = false;
+    for _ in 0..12 {
+        let has_run = sandbox.code("status") == 0;
+        let shown = sandbox.run(if has_run { verb } else { "run book.yaml" });
+        let code: i32 = shown.rsplit("exit ").next().unwrap().parse().unwrap_or(-1);
+        said.push(shown);
+        // A rollback that had ended before the fault has nothing left to do.
+        is_over = code == over || (back && sandbox.code("resume") == over);
+        if is_over {
+            break;
+        }
+        if has_run {
+            answer(sandbox);
+        }
+    }
+    let said = said.join("\n---\n");
+    assert!(is_over, "{about}: it does not end\n{said}");
+    assert_eq!(sandbox.code("audit --verify"), 0, "{about}: {}\n{said}", sandbox.run("audit --verify"));
+    let mut seen = sandbox.witness();
+    let began: Vec<String> = sandbox.json("audit --format json")["log"].as_array().map_or_else(Vec::new, |events| {
+        let started = events.iter().map(|entry| &entry["event"]).filter(|event| event["event"] == "step_started");
+        started
+            .map(|event| {
+                let word = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
+                format!("begin {} {} {}", word("step"), word("direction"), event["attempt"])
+            })
+            .collect()
+    });
+    for line in seen.iter().filter(|line| line.starts_with("begin")) {
+        assert!(began.contains(line), "{about}: the journal does not know of `{line}`: {began:?}\n{said}");
+    }
+    // The number of the attempt apart, everything happened exactly once.
+    seen.iter_mut().for_each(|line| line.truncate(line.rfind(' ').unwrap_or(line.len())));
+    let ways: &[&str] = if back { &["forward", "undo"] } else { &["forward"] };
+    let mut expected: Vec<String> = Vec::new();
+    for way in ways {
+        for step in ["a", "b", "c", "d"] {
+            expected.extend([format!("begin p/{step} {way}"), format!("end p/{step} {way}")]);
+        }
+    }
+    seen.sort();
+    expected.sort();
+    assert_eq!(seen, expected, "{about}\n{said}");
+}
+
+/// A person looks at what the steps wrote, and says truthfully what happened.
+fn answer(sandbox: &Sandbox) {
+    let state = sandbox.json("status --format json");
+    for step in state["steps"].as_array().into_iter().flatten() {
+        let (name, is_back) = (step["id"].as_str().unwrap_or_default(), state["direction"] != "forward");
+        if step["state"] == "in doubt" {
+            let direction = if is_back { "undo" } else { "forward" };
+            let is_done = sandbox.witness().iter().any(|line| line.starts_with(&format!("end {name} {direction}")));
+            let verdict = if is_done { "done" } else { "not-done" };
+            sandbox.code(&format!("resolve {name} --as {verdict} --reason looked"));
+        }
+    }
+}
+
+fn report(what: &str, tried: &AtomicUsize) {
+    #[expect(clippy::print_stdout, reason = "with --show-output, it says what was tried")]
+    {
+        println!("faults: {} {what} tried", tried.load(Ordering::Relaxed));
+    }
+}
+
+/// The library that does it, compiled once.
+fn shim() -> &'static Path {
+    static SHIM: OnceLock<PathBuf> = OnceLock::new();
+    SHIM.get_or_init(|| {
+        let to = Path::new(env!("CARGO_TARGET_TMPDIR")).join("fault.so");
+        let made = Command::new("cc")
+            .args(["-shared", "-fPIC", "-O2", "-Wall", "-Wextra", "-Werror", "-o"])
+            .arg(&to)
+            .arg(repository().join("tests/shim/fault.c"))
+            .arg("-ldl")
+            .status();
+        assert!(made.unwrap().success());
+        to
+    })
+}
