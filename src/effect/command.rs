@@ -11,10 +11,10 @@ use std::sync::Arc;
 use rustix::process::{Signal, kill_process_group};
 use serde_json::{Map, Value as Json};
 
-use super::keeper::{Attempt, Begin, Exit, Keeper};
-use super::secret::mask;
+use super::keeper::{Attempt, Begin, Exit, Keeper, Over};
+use super::secret::{MacKey, mask};
 use super::{EffectError, Job, Reading, Stopper, Used, process, resolve};
-use crate::runbook::action::{Command, Run};
+use crate::runbook::action::{Command, Run, SecretForm, Value};
 
 /// How much of an output a condition sees, from its end.
 const SEEN: u64 = 64 << 10;
@@ -34,10 +34,10 @@ pub fn begin(
         Ok(order) => order,
         Err(error) => return then(Err(error)),
     };
-    let (stem, ended) = (job.stem.clone(), Arc::clone(stopper));
-    let id = keeper.begin(order, move |exit| {
+    let (stem, ended, key) = (job.stem.clone(), Arc::clone(stopper), job.mac_key);
+    let id = keeper.begin(order, move |over| {
         ended.clear();
-        then(reading(&stem, exit, &used));
+        then(reading(&stem, over, &used, key));
     });
     let keeper = keeper.clone();
     stopper.on_stop(move |force| keeper.end(id, force));
@@ -51,19 +51,27 @@ pub fn perform(job: &Job, run: &Run<String>, keeper: &Keeper, stopper: &Arc<Stop
 }
 
 /// What a command left that ended so; `used` are the secrets that it was given.
-pub fn reading(stem: &Path, exit: Exit, used: &Used) -> Result<Reading, EffectError> {
-    let (summary, code) = match exit {
+pub fn reading(stem: &Path, over: Over, used: &Used, key: MacKey) -> Result<Reading, EffectError> {
+    let (mut summary, code) = match over.exit {
         Exit::Code(code) => (format!("exit {code}"), Some(code)),
         Exit::Signal(signal) => (format!("killed by signal {signal}"), None),
         Exit::NotBegun(why) => return Err(EffectError::before(why)),
         Exit::Unknown(why) => return Err(EffectError::lost(why)),
     };
+    if let Some(error) = over.unwritten {
+        summary = format!("{summary}; not all of its output could be written: {error}");
+    }
     let mut names = Map::new();
     names.insert("exit_code".into(), code.map_or(Json::Null, Json::from));
     names.insert("stdout".into(), tail(&with_ending(stem, "out")).into());
     names.insert("stderr".into(), tail(&with_ending(stem, "err")).into());
-    let outputs = read_outputs(&with_ending(stem, "output"));
-    mask(outputs.map(|outputs| Reading { names, outputs, summary, is_good: code == Some(0) }), used)
+    let file = with_ending(stem, "output");
+    let outputs = read_outputs(&file);
+    if !used.is_empty() {
+        // What is journaled of it is masked; the file is not.
+        let _ = std::fs::remove_file(&file);
+    }
+    mask(outputs.map(|outputs| Reading { names, outputs, summary, is_good: code == Some(0), ..Reading::default() }), used, key)
 }
 
 fn order(job: &Job, run: &Run<String>, used: &mut Used) -> Result<Begin, EffectError> {
@@ -71,12 +79,15 @@ fn order(job: &Job, run: &Run<String>, used: &mut Used) -> Result<Begin, EffectE
         Command::Script { shell, script } => shell.iter().chain([script]).cloned().collect(),
         Command::Arguments(list) => list.clone(),
     };
+    let (env, files) = (environment(job, used)?, files(job, used)?);
     Ok(Begin {
         id: 0,
         command,
         folder: run.cwd.clone(),
         input: run.stdin.as_ref().map(|text| input(job, text)).transpose()?,
-        env: environment(job, used)?,
+        env,
+        files,
+        secrets: used.clone(),
         out: path(job, "out"),
         err: path(job, "err"),
         attempt: job.attempt.map(|number| Attempt { key: job.key.clone(), number }),
@@ -86,7 +97,7 @@ fn order(job: &Job, run: &Run<String>, used: &mut Used) -> Result<Begin, EffectE
 /// What the command finds in its environment besides the executor's own.
 fn environment(job: &Job, used: &mut Used) -> Result<Vec<(String, String)>, EffectError> {
     let mut all = Vec::with_capacity(job.env.len() + job.context.len() + 3);
-    for (name, value) in &job.env {
+    for (name, value) in job.env.iter().filter(|(_, value)| !is_file(value)) {
         all.push((name.clone(), resolve(job, value, used)?));
     }
     all.extend(job.context.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
@@ -95,6 +106,15 @@ fn environment(job: &Job, used: &mut Used) -> Result<Vec<(String, String)>, Effe
         all.push((name.to_owned(), std::path::absolute(&path).unwrap_or(path).display().to_string()));
     }
     Ok(all)
+}
+
+/// Secrets that it is to find in files.
+fn files(job: &Job, used: &mut Used) -> Result<Vec<(String, String)>, EffectError> {
+    job.env.iter().filter(|(_, value)| is_file(value)).map(|(name, value)| Ok((name.clone(), resolve(job, value, used)?))).collect()
+}
+
+fn is_file(value: &Value<String>) -> bool {
+    matches!(value, Value::Secret { form: SecretForm::File, .. })
 }
 
 /// The text as a file.

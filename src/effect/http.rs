@@ -39,7 +39,7 @@ pub fn perform(job: &Job, http: &Http<String>, stopper: &Stopper) -> Result<Read
 fn exchange(job: &Job, http: &Http<String>) -> Result<Reading, EffectError> {
     let mut used = Used::new();
     let result = answer(job, http, &mut used);
-    mask(result, &used)
+    mask(result, &used, job.mac_key)
 }
 
 fn answer(job: &Job, http: &Http<String>, used: &mut Used) -> Result<Reading, EffectError> {

@@ -5,6 +5,7 @@ mod command;
 mod http;
 mod keeper;
 mod process;
+mod redactor;
 mod secret;
 mod sql;
 mod stopper;
@@ -22,8 +23,9 @@ use crate::runbook::Secret;
 use crate::runbook::action::{Action, Value};
 
 pub use command::{end_orphan, is_alive};
-pub use keeper::{Attempt, Exit, Keeper, Known, VERB as KEEP, serve};
+pub use keeper::{Attempt, Keeper, Known, Over, VERB as KEEP, serve};
 pub use process::ignores;
+pub use secret::MacKey;
 pub use stopper::Stopper;
 
 /// One attempt to be carried out.
@@ -44,6 +46,8 @@ pub struct Job {
     pub stem: PathBuf,
     /// The names that `until` of a wait sees.
     pub names: Json,
+    /// With which values of secrets are told apart in the journal.
+    pub mac_key: MacKey,
 }
 
 /// What an action that came to its end gave.
@@ -57,6 +61,8 @@ pub struct Reading {
     pub summary: String,
     /// Whether it went well if nothing is expected of it.
     pub is_good: bool,
+    /// The secrets that it was given, by name, each with a keyed digest of its value.
+    pub secrets: BTreeMap<String, String>,
 }
 
 /// An action that did not come to its end.
@@ -121,21 +127,21 @@ pub fn begin(job: &Job, keeper: &Keeper, stopper: &Arc<Stopper>, then: impl FnOn
 
 /// What a command left whose end an earlier session did not see, as its keeper recorded it. Secrets that it was given are read
 /// again, to be masked.
-pub fn recovered(stem: &Path, exit: Exit, secrets: &[(&str, &Secret)]) -> Result<Reading, EffectError> {
+pub fn recovered(stem: &Path, over: Over, secrets: &[(&str, &Secret)], key: MacKey) -> Result<Reading, EffectError> {
     let read = |(name, source): &(&str, &Secret)| Ok(((*name).to_owned(), secret::read(name, source)?));
     let used = secrets.iter().map(read).collect::<Result<Used, EffectError>>();
     let used = used.map_err(|error| EffectError::lost(format!("what it left cannot be read without its secrets: {}", error.message)))?;
-    command::reading(stem, exit, &used)
+    command::reading(stem, over, &used, key)
 }
 
-/// Secrets that an attempt has used, by name, to be masked in what comes back.
+/// Secrets that an attempt has used, by name, to be masked in what it writes and in what comes back.
 type Used = Vec<(String, String)>;
 
 /// The value of a text or a secret, at the moment of use.
 fn resolve(job: &Job, value: &Value<String>, used: &mut Used) -> Result<String, EffectError> {
     match value {
         Value::Text(text) => Ok(text.clone()),
-        Value::Secret { name, prefix } => {
+        Value::Secret { name, prefix, .. } => {
             let source = job.secrets.get(name).ok_or_else(|| EffectError::before(format!("the secret `{name}` is not declared")))?;
             let secret = secret::read(name, source)?;
             let whole = format!("{prefix}{secret}");

@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 use super::messages::Due;
 use super::session::{Session, random};
 use super::{Question, QuestionKind};
-use crate::effect::{EffectError, Exit, Job, Reading, When};
+use crate::effect::{EffectError, Job, Over, Reading, When};
 use crate::journal::{AttemptFiles, JournalError};
 use crate::message;
 use crate::run::*;
@@ -122,6 +122,7 @@ impl Session<'_> {
                     key,
                     attempt: Some(attempt),
                     timeout: act.timeout.map(Span::as_duration),
+                    mac_key: self.mac_key,
                     stem: self.files(ix, direction, attempt).path_stem(),
                     names: if matches!(action, Action::Wait(Wait::Until { .. })) { names } else { Json::Null },
                     action,
@@ -159,6 +160,7 @@ impl Session<'_> {
                     context: self.context(ix, direction, attempt, &key),
                     key,
                     attempt: None,
+                    mac_key: self.mac_key,
                     stem,
                     names: Json::Null,
                 };
@@ -215,7 +217,7 @@ impl Session<'_> {
             Track::Running { stopping, .. } => *stopping,
             _ => None,
         };
-        let given = result.as_ref().map(|reading| reading.outputs.clone()).unwrap_or_default();
+        let (given, secrets) = result.as_ref().map(|reading| (reading.outputs.clone(), reading.secrets.clone())).unwrap_or_default();
         let judged = match (stopping, result) {
             (Some(reason), result) => {
                 let ended = result.map_or_else(|error| error.message, |reading| reading.summary);
@@ -239,18 +241,20 @@ impl Session<'_> {
         };
         let step = self.id(ix);
         match judged {
-            Ok((outputs, result)) => self.record(Fact::StepSucceeded(StepSucceeded { step, direction, attempt, outputs, result, logs })),
+            Ok((outputs, result)) => {
+                self.record(Fact::StepSucceeded(StepSucceeded { step, direction, attempt, outputs, result, secrets, logs }))
+            }
             Err(failure) => {
                 let chance = (random() >> 11) as f64 / (1u64 << 53) as f64;
                 let pause = if stopping == Some(StopReason::Interrupt) { None } else { retry::pause(act, attempt, &failure, chance) };
                 let retry_at = pause.map(|pause| Moment(super::now().0 + pause.as_millis() as i64));
-                self.record(Fact::StepFailed(StepFailed { step, direction, attempt, failure, outputs: given, retry_at, logs }))
+                self.record(Fact::StepFailed(StepFailed { step, direction, attempt, failure, outputs: given, retry_at, secrets, logs }))
             }
         }
     }
 
     /// What an attempt gave whose end was recorded while no executor was there.
-    pub fn recovered(&self, ix: StepIx, direction: Direction, attempt: u32, exit: Exit) -> Result<Reading, EffectError> {
+    pub fn recovered(&self, ix: StepIx, direction: Direction, attempt: u32, over: Over) -> Result<Reading, EffectError> {
         let runbook = &self.state.runbook;
         let scope = &runbook.scopes[runbook.step(ix).scope as usize];
         let own = runbook.step(ix).act(direction).map(|act| act.env.values()).into_iter().flatten();
@@ -259,7 +263,7 @@ impl Session<'_> {
             Value::Text(_) => None,
         });
         let stem = self.files(ix, direction, attempt).path_stem();
-        let mut reading = crate::effect::recovered(&stem, exit, &secrets.collect::<Vec<_>>())?;
+        let mut reading = crate::effect::recovered(&stem, over, &secrets.collect::<Vec<_>>(), self.mac_key)?;
         reading.summary.push_str(", as was recorded");
         Ok(reading)
     }
@@ -329,6 +333,7 @@ impl Session<'_> {
             failure,
             outputs: Outputs::new(),
             retry_at: None,
+            secrets: BTreeMap::new(),
             logs: Vec::new(),
         }))
     }

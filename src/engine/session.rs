@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::attempt::{Launch, Work};
 use super::messages::Due;
 use super::{Answer, Config, Exit, Question};
-use crate::effect::{Attempt, EffectError, Keeper, Known, Reading, Stopper, When};
+use crate::effect::{Attempt, EffectError, Keeper, Known, MacKey, Reading, Stopper, When};
 use crate::journal::{Head, Journal, JournalError};
 use crate::run::*;
 use crate::runbook::{Action, Direction, Secret, StepIx};
@@ -37,6 +37,7 @@ pub(super) struct Session<'a> {
     /// To be removed when nothing waits for it.
     pub empty_logs: Vec<std::path::PathBuf>,
     pub keeper: Keeper,
+    pub mac_key: MacKey,
     running: HashMap<(StepIx, Direction), Running>,
     send: mpsc::UnboundedSender<Input>,
     draining: Option<i32>,
@@ -95,6 +96,8 @@ pub(super) fn carry_out(
     let hidden = state.runbook.scopes.iter().flat_map(|scope| scope.secrets.values());
     let hidden = hidden.filter_map(|secret| if let Secret::Env(variable) = secret { Some(variable.clone()) } else { None });
     let keeper = Keeper::new(commands(&journal, &state), hidden.collect());
+    let has_secrets = state.runbook.scopes.iter().any(|scope| !scope.secrets.is_empty());
+    let mac_key = if has_secrets { journal.mac_key()? } else { MacKey::default() };
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(JournalError::io(journal.folder(), "served"))?;
     let (send, receive) = mpsc::unbounded_channel();
@@ -109,6 +112,7 @@ pub(super) fn carry_out(
         due: Vec::new(),
         empty_logs: Vec::new(),
         keeper,
+        mac_key,
         running: HashMap::new(),
         send,
         draining: None,
@@ -210,8 +214,8 @@ impl Session<'_> {
         for (ix, direction) in self.state.sets.running.clone() {
             let attempt = self.state.attempts(ix, direction);
             match recorded(&self.state, &known, ix, direction) {
-                Recorded::Ended(exit) => {
-                    let result = self.recovered(ix, direction, attempt, exit);
+                Recorded::Ended(over) => {
+                    let result = self.recovered(ix, direction, attempt, over);
                     self.finish(ix, direction, attempt, result)?;
                 }
                 Recorded::NeverBegan => {
@@ -576,7 +580,7 @@ fn lives(journal: &Journal, state: &RunState, ix: StepIx, direction: Direction) 
 
 /// What keepers have recorded of an attempt that a killed executor left.
 pub enum Recorded {
-    Ended(crate::effect::Exit),
+    Ended(crate::effect::Over),
     NeverBegan,
     Nothing,
 }
@@ -584,8 +588,8 @@ pub enum Recorded {
 pub fn recorded(state: &RunState, known: &Known, ix: StepIx, direction: Direction) -> Recorded {
     let attempt = Attempt { key: state.idempotency_key(ix, direction), number: state.attempts(ix, direction) };
     let is_command = state.runbook.step(ix).act(direction).is_some_and(|act| matches!(act.action, Action::Run(_)));
-    match known.exit(&attempt) {
-        Some(exit) => Recorded::Ended(exit.clone()),
+    match known.end(&attempt) {
+        Some(over) => Recorded::Ended(over.clone()),
         None if is_command && known.never_began(&attempt, state.session) => Recorded::NeverBegan,
         None => Recorded::Nothing,
     }

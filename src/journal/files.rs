@@ -105,3 +105,21 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     file.write_all(bytes)?;
     std::fs::rename(&temporary, path)
 }
+
+/// Random bytes that stay the same from their first use on: a file that is made whole or not at all.
+pub fn random_once(path: &Path) -> Result<[u8; 32], JournalError> {
+    refuse_symlink(path)?;
+    if !path.exists() {
+        let mut bytes = [0; 32];
+        File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut bytes)).map_err(JournalError::io(path, "made"))?;
+        let temporary = path.with_extension(std::process::id().to_string());
+        let mut file = open_private(&temporary)?;
+        file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(JournalError::io(&temporary, "written"))?;
+        // Of two that make it at once, the first one's stays.
+        let _ = std::fs::hard_link(&temporary, path);
+        std::fs::remove_file(&temporary).map_err(JournalError::io(&temporary, "removed"))?;
+    }
+    let mut bytes = [0; 32];
+    File::open(path).and_then(|mut file| file.read_exact(&mut bytes)).map_err(JournalError::io(path, "read"))?;
+    Ok(bytes)
+}

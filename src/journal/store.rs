@@ -236,6 +236,11 @@ impl Journal {
         names.into_iter().map(|name| Held::take(&path(name), &format!("the lock {name}"), holder)).collect()
     }
 
+    /// The key of this journal for digests of secrets; made when it is first asked for.
+    pub fn mac_key(&self) -> Result<[u8; 32], JournalError> {
+        files::random_once(&self.folder.join("mac.key"))
+    }
+
     /// Stores an expanded runbook; returns its digest.
     pub fn define(&self, runbook: &Runbook) -> Result<Digest, JournalError> {
         let body = serde_json::to_string(runbook).unwrap_or_default();

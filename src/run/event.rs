@@ -123,6 +123,9 @@ pub struct StepSucceeded {
     pub outputs: Outputs,
     /// The result in a few words: `exit 0`, `200`, `3 rows`.
     pub result: String,
+    /// The secrets that it was given, by name, each with an HMAC-SHA-256 of its value.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub logs: Vec<Log>,
 }
@@ -139,6 +142,8 @@ pub struct StepFailed {
     /// When the next attempt is due, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Moment>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub logs: Vec<Log>,
 }

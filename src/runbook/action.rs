@@ -9,6 +9,7 @@ use serde_json::Value as Json;
 
 use super::parameter::Kind;
 use super::raw::Method;
+pub use super::raw::SecretForm;
 use super::text::{Text, TextError};
 use super::{Condition, Reference, Span};
 
@@ -144,7 +145,12 @@ pub struct Approve<T> {
 #[serde(rename_all = "snake_case")]
 pub enum Value<T> {
     Text(T),
-    Secret { name: String, prefix: String },
+    Secret {
+        name: String,
+        prefix: String,
+        #[serde(default, rename = "as")]
+        form: SecretForm,
+    },
 }
 
 /// A value with its type: a text that is one whole reference stands for the value itself.
@@ -308,7 +314,7 @@ impl Value<Text> {
     pub fn render(&self, values: &Json) -> Result<Value<String>, TextError> {
         Ok(match self {
             Value::Text(text) => Value::Text(text.render(values)?),
-            Value::Secret { name, prefix } => Value::Secret { name: name.clone(), prefix: prefix.clone() },
+            Value::Secret { name, prefix, form } => Value::Secret { name: name.clone(), prefix: prefix.clone(), form: *form },
         })
     }
 

@@ -267,7 +267,10 @@ impl Converter<'_> {
                             suggest(&used.secret, self.secrets.iter().copied()).or_else(|| Some("declare it under `secrets`".into()));
                         self.report(below, key, format!("the secret `{}` is not declared", used.secret), help);
                     }
-                    Value::Secret { name: used.secret.clone(), prefix: used.prefix.clone() }
+                    if used.form == SecretForm::File && key != "env" {
+                        self.report(below, key, "only a command can be given a secret in a file".to_owned(), None);
+                    }
+                    Value::Secret { name: used.secret.clone(), prefix: used.prefix.clone(), form: used.form }
                 }
             };
             values.insert(name.clone(), value);

@@ -3,7 +3,7 @@
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 /// A migration runbook: phases of steps, executed in the order of what they need.
@@ -361,6 +361,19 @@ pub struct RawSecretUse {
     /// Text put before it, such as `Bearer `.
     #[serde(default)]
     pub prefix: String,
+    /// How a command gets it: as the variable's value, or in a file in memory that the variable names.
+    #[serde(default, rename = "as")]
+    pub form: SecretForm,
+}
+
+/// How a command gets a secret.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SecretForm {
+    #[default]
+    Value,
+    /// The variable holds the path of a file in memory.
+    File,
 }
 
 /// A command.

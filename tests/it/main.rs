@@ -12,5 +12,6 @@ mod layering;
 mod people;
 mod rollback;
 mod sandbox;
+mod secrets;
 mod shipped;
 mod terminal;

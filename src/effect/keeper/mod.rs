@@ -1,6 +1,7 @@
 //! The keeper of a run: a process of its own that begins the commands, waits for them and records how they end. It outlives a
 //! killed executor until the last of its commands is over. This is the executor's side of it.
 
+mod masked;
 mod order;
 mod record;
 mod serve;
@@ -14,7 +15,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use order::{Answer, Order};
-pub use order::{Attempt, Begin, Exit};
+pub use order::{Attempt, Begin, Exit, Over};
 pub use record::Known;
 use record::{Entry, Record};
 pub use serve::serve;
@@ -23,7 +24,7 @@ pub use serve::serve;
 pub const VERB: &str = "keep";
 
 /// Called, on another thread, when a command is over.
-type Then = Box<dyn FnOnce(Exit) + Send>;
+type Then = Box<dyn FnOnce(Over) + Send>;
 
 /// A keeper that is there as soon as it is needed, and again if it was killed.
 #[derive(Clone)]
@@ -108,7 +109,7 @@ impl Keeper {
     }
 
     /// Begins a command; `then` is called when it is over. The number is for [`Keeper::end`].
-    pub fn begin(&self, mut begin: Begin, then: impl FnOnce(Exit) + Send + 'static) -> u64 {
+    pub fn begin(&self, mut begin: Begin, then: impl FnOnce(Over) + Send + 'static) -> u64 {
         let mut state = self.shared.state();
         state.last += 1;
         let id = state.last;
@@ -119,7 +120,7 @@ impl Keeper {
             && let Some(waiting) = state.waiting.remove(&id)
         {
             drop(state);
-            (waiting.then)(Exit::NotBegun(format!("the process that begins commands is not there: {error}")));
+            (waiting.then)(Exit::NotBegun(format!("the process that begins commands is not there: {error}")).into());
         }
         id
     }
@@ -146,10 +147,10 @@ impl Shared {
     fn listen(&self, socket: UnixStream) {
         for line in BufReader::new(socket).split(b'\n') {
             let Ok(line) = line else { break };
-            let Ok(Answer { id, exit }) = serde_json::from_slice(&line) else { break };
+            let Ok(Answer { id, over }) = serde_json::from_slice(&line) else { break };
             let waiting = self.state().waiting.remove(&id);
             if let Some(waiting) = waiting {
-                (waiting.then)(exit);
+                (waiting.then)(over);
             }
         }
         let mut state = self.state();
@@ -161,8 +162,8 @@ impl Shared {
         }
         let known = Known::read(&self.path);
         for Waiting { attempt, then } in lost.into_values() {
-            let exit = attempt.and_then(|attempt| known.exit(&attempt).cloned());
-            then(exit.unwrap_or_else(|| Exit::Unknown("the process that watched it was killed".to_owned())));
+            let over = attempt.and_then(|attempt| known.end(&attempt).cloned());
+            then(over.unwrap_or_else(|| Exit::Unknown("the process that watched it was killed".to_owned()).into()));
         }
     }
 

@@ -27,6 +27,10 @@ pub struct Begin {
     pub input: Option<PathBuf>,
     /// Besides what the keeper itself was given.
     pub env: Vec<(String, String)>,
+    /// Variables that are to name files in memory, with what is in these.
+    pub files: Vec<(String, String)>,
+    /// What is to be masked in its output, by name.
+    pub secrets: Vec<(String, String)>,
     pub out: PathBuf,
     pub err: PathBuf,
     /// Under which its beginning and its end are recorded; nothing for what only looks.
@@ -44,7 +48,22 @@ pub struct Attempt {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Answer {
     pub id: u64,
+    pub over: Over,
+}
+
+/// All that is known of the end of a command.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Over {
     pub exit: Exit,
+    /// Why not all of its output could be written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unwritten: Option<String>,
+}
+
+impl From<Exit> for Over {
+    fn from(exit: Exit) -> Over {
+        Over { exit, unwritten: None }
+    }
 }
 
 /// How a command ended.

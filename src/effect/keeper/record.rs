@@ -10,7 +10,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::order::{Attempt, Exit};
+use super::order::{Attempt, Over};
 
 /// One line of the file.
 #[derive(Debug, Serialize, Deserialize)]
@@ -28,7 +28,7 @@ pub enum Entry {
     },
     Ended {
         attempt: Attempt,
-        exit: Exit,
+        over: Over,
     },
     /// The keeper takes no more orders; so many attempts it has begun.
     Closed {
@@ -84,7 +84,7 @@ impl Record {
 /// What the file of a run says.
 #[derive(Debug, Default)]
 pub struct Known {
-    exits: HashMap<Attempt, Exit>,
+    ends: HashMap<Attempt, Over>,
     keepers: HashMap<u64, Keeper>,
     begun: HashMap<Attempt, u64>,
 }
@@ -118,14 +118,14 @@ impl Known {
                 self.keepers.entry(keeper).or_default().begun += 1;
                 self.begun.insert(attempt, keeper);
             }
-            Entry::Ended { attempt, exit } => drop(self.exits.insert(attempt, exit)),
+            Entry::Ended { attempt, over } => drop(self.ends.insert(attempt, over)),
             Entry::Closed { keeper, begun } => self.keepers.entry(keeper).or_default().closed = Some(begun),
         }
     }
 
     /// How an attempt ended, if that is on record.
-    pub fn exit(&self, attempt: &Attempt) -> Option<&Exit> {
-        self.exits.get(attempt)
+    pub fn end(&self, attempt: &Attempt) -> Option<&Over> {
+        self.ends.get(attempt)
     }
 
     /// Whether it is proved that an attempt, which a session since the number `since` of the run's log was to make, never began:

@@ -3,24 +3,30 @@
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
-use std::io::ErrorKind;
-use std::os::fd::AsFd;
+use std::io::{ErrorKind, PipeWriter, Write};
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 
-use super::order::{Answer, Attempt, Begin, Exit, Order};
+use super::masked::Masked;
+use super::order::{Answer, Attempt, Begin, Exit, Order, Over};
 use super::record::{Entry, Record};
 use crate::effect::process;
+use crate::effect::redactor::Redactor;
 
 /// How long after the order to end, and so well after KILL, processes that cannot be killed are no longer waited for.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How long after the end of a command its output may still come, if it goes through here: what a daemon holds open has no end.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How often the group of what is to end is looked at.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -35,7 +41,7 @@ pub fn serve(keeper: u64) -> std::io::Result<()> {
     let record = Record::of(File::from(std::io::stdout().as_fd().try_clone_to_owned()?));
     socket.set_nonblocking(true)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(Serving { keeper, record, begun: 0, kept: HashMap::new() }.until_over(socket))
+    runtime.block_on(Serving { keeper, record, begun: 0, kept: HashMap::new(), wake: Arc::default() }.until_over(socket))
 }
 
 struct Serving {
@@ -43,6 +49,8 @@ struct Serving {
     record: Record,
     begun: u64,
     kept: HashMap<u64, Kept>,
+    /// Notified when masked output is at its end.
+    wake: Arc<Notify>,
 }
 
 /// A command that was begun.
@@ -52,6 +60,10 @@ struct Kept {
     attempt: Option<Attempt>,
     /// When it was first told to end.
     told: Option<Instant>,
+    /// Its output, if it was given secrets.
+    masked: Vec<Masked>,
+    /// When it was first seen to have ended.
+    ended: Option<Instant>,
 }
 
 impl Serving {
@@ -63,10 +75,12 @@ impl Serving {
         let mut orders = tokio::io::BufReader::new(reader).lines();
         let mut is_open = true;
         while is_open || !self.kept.is_empty() {
-            let is_ending = self.kept.values().any(|kept| kept.told.is_some());
+            let is_ending = self.kept.values().any(|kept| kept.told.is_some() || kept.ended.is_some());
+            let wake = Arc::clone(&self.wake);
             tokio::select! {
                 biased;
                 _ = child.recv() => {}
+                () = wake.notified() => {}
                 line = orders.next_line(), if is_open => match line {
                     Ok(Some(line)) => {
                         if let Some(answer) = self.take(&line) {
@@ -99,9 +113,9 @@ impl Serving {
                     None
                 }
                 Err(why) => {
-                    let exit = Exit::NotBegun(why);
-                    self.note_end(begin.attempt, &exit);
-                    Some(line_of(begin.id, exit))
+                    let over = Exit::NotBegun(why).into();
+                    self.note_end(begin.attempt, &over);
+                    Some(line_of(begin.id, over))
                 }
             },
             Ok(Order::End { id, force }) => {
@@ -127,7 +141,22 @@ impl Serving {
             empty(log).map_err(|error| format!("the log could not be emptied: {error}"))?;
         }
         let (program, arguments) = begin.command.split_first().ok_or("the command is empty")?;
-        let mut expression = duct::cmd(program, arguments).stdout_file(out).stderr_file(err).unchecked();
+        // Inherited where the output is not: it holds the same lock.
+        let lock = out.try_clone().map_err(|error| error.to_string())?;
+        let mut masked = Vec::new();
+        let mut expression = duct::cmd(program, arguments).unchecked();
+        expression = if begin.secrets.is_empty() {
+            expression.stdout_file(out).stderr_file(err)
+        } else {
+            let redactor = Redactor::new(&begin.secrets);
+            let mut through = |file: File| -> Result<PipeWriter, String> {
+                let made = Masked::into(file, redactor.clone(), Arc::clone(&self.wake));
+                let (writer, thread) = made.map_err(|error| format!("its output could not be masked: {error}"))?;
+                masked.push(thread);
+                Ok(writer)
+            };
+            expression.stdout_file(through(out)?).stderr_file(through(err)?)
+        };
         if let Some(folder) = &begin.folder {
             if !Path::new(folder).is_dir() {
                 return Err(format!("the folder {folder} does not exist"));
@@ -144,7 +173,19 @@ impl Serving {
             self.record.add(&entry).map_err(|error| format!("that it begins could not be recorded: {error}"))?;
             self.begun += 1;
         }
-        let env = begin.env.clone();
+        let mut inherited = Vec::new();
+        let mut env = begin.env.clone();
+        for (variable, content) in &begin.files {
+            let file = in_memory(content).map_err(|error| format!("the file for ${variable} could not be made: {error}"))?;
+            env.push((variable.clone(), format!("/dev/fd/{}", file.as_raw_fd())));
+            inherited.push(file);
+        }
+        if !begin.secrets.is_empty() {
+            inherited.push(lock);
+        }
+        for file in &inherited {
+            rustix::io::fcntl_setfd(file, rustix::io::FdFlags::empty()).map_err(|error| error.to_string())?;
+        }
         // posix_spawn takes the process group; a pre_exec hook would force a fork.
         let expression = expression.before_spawn(move |command| {
             command.process_group(0).envs(env.iter().map(|(name, value)| (name, value)));
@@ -156,12 +197,12 @@ impl Serving {
             _ => format!("`{program}` could not be started: {error}"),
         })?;
         let group = handle.pids().first().and_then(|pid| Pid::from_raw(*pid as i32));
-        Ok(Kept { handle, group, attempt: begin.attempt.clone(), told: None })
+        Ok(Kept { handle, group, attempt: begin.attempt.clone(), told: None, masked, ended: None })
     }
 
     /// Records and answers for what is over by now.
     fn over(&mut self) -> Vec<Vec<u8>> {
-        let over: Vec<u64> = self.kept.iter().filter(|(_, kept)| kept.is_over()).map(|(id, _)| *id).collect();
+        let over: Vec<u64> = self.kept.iter_mut().filter_map(|(id, kept)| kept.is_over().then_some(*id)).collect();
         let mut answers = Vec::new();
         for id in over {
             let Some(kept) = self.kept.remove(&id) else { continue };
@@ -174,35 +215,48 @@ impl Serving {
                 Ok(None) => Exit::Unknown("it cannot be killed".to_owned()),
                 Err(error) => Exit::Unknown(format!("it could not be waited for: {error}")),
             };
-            self.note_end(kept.attempt, &exit);
-            answers.push(line_of(id, exit));
+            let over = Over { exit, unwritten: kept.masked.into_iter().find_map(Masked::unwritten) };
+            self.note_end(kept.attempt, &over);
+            answers.push(line_of(id, over));
         }
         answers
     }
 
-    fn note_end(&self, attempt: Option<Attempt>, exit: &Exit) {
+    fn note_end(&self, attempt: Option<Attempt>, over: &Over) {
         if let Some(attempt) = attempt {
             // If this cannot be written the executor still hears it; if that is gone, the next one finds the attempt in doubt.
-            let _ = self.record.add(&Entry::Ended { attempt, exit: exit.clone() });
+            let _ = self.record.add(&Entry::Ended { attempt, over: over.clone() });
         }
     }
 }
 
 impl Kept {
     /// Whether it has ended; of what was told to end, whether all its processes have.
-    fn is_over(&self) -> bool {
+    fn is_over(&mut self) -> bool {
         let has_ended = !matches!(self.handle.try_wait(), Ok(None));
-        match self.told {
+        let has_ended = match self.told {
             None => has_ended,
             Some(told) => (has_ended && !self.group.is_some_and(process::group_lives)) || told.elapsed() > PATIENCE,
+        };
+        if !has_ended {
+            return false;
         }
+        let ended = *self.ended.get_or_insert_with(Instant::now);
+        self.masked.iter_mut().all(Masked::is_over) || ended.elapsed() > LAST_WORDS
     }
 }
 
-fn line_of(id: u64, exit: Exit) -> Vec<u8> {
-    let mut line = serde_json::to_vec(&Answer { id, exit }).unwrap_or_default();
+fn line_of(id: u64, over: Over) -> Vec<u8> {
+    let mut line = serde_json::to_vec(&Answer { id, over }).unwrap_or_default();
     line.push(b'\n');
     line
+}
+
+/// A file that no disk sees.
+fn in_memory(content: &str) -> std::io::Result<File> {
+    let mut file = File::from(rustix::fs::memfd_create("switchover", rustix::fs::MemfdFlags::CLOEXEC)?);
+    file.write_all(content.as_bytes())?;
+    Ok(file)
 }
 
 fn create(path: &Path) -> Result<File, String> {

@@ -1,0 +1,222 @@
+//! What common tools make of a value when they print it: the spellings in which a secret is looked for. It knows one value at a
+//! time, and no stream.
+
+use super::BLOCK;
+
+/// A value is masked without the white space around it, unless that leaves fewer bytes than this.
+const LEAST: usize = 6;
+/// A line of a multi-line value is masked by itself only if it has this many characters, ...
+const LINE_CHARS: usize = 8;
+/// ... and this many different ones, which a ruler or a row of brackets has not.
+const LINE_VARIETY: usize = 4;
+
+const LOWER_HEX: &[u8] = b"0123456789abcdef";
+const UPPER_HEX: &[u8] = b"0123456789ABCDEF";
+pub const BASE64: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+pub const BASE64_URL: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+/// The columns at which `openssl` and `base64` break their lines.
+const BASE64_COLUMNS: [usize; 2] = [64, 76];
+
+/// What URL encoders leave as it is, besides letters and digits.
+const URL_KEPT: [&str; 14] = [
+    "-._~",                         // RFC 3986, `jq @uri`, Go's queries
+    "-._~/",                        // Python's `quote`
+    "-._",                          // PHP's and older Python's forms
+    "-._*",                         // the WHATWG's and Java's forms
+    "-._*+/@",                      // `escape`
+    "-._~!*()",                     // `encodeURIComponent`, then `URL`
+    "-._~!*'()",                    // `encodeURIComponent`
+    "-._~!*'();,/?:@&=+$#",         // `encodeURI`
+    "-._~$&+,;=",                   // Go's user information
+    "-._~$&+=:@",                   // Go's path segments
+    "-._~!$&'()*+,;=:@/?",          // RFC 3986, path and query
+    "-._~!$%&'()*+,",               // the WHATWG's user information
+    "-._~!$%&'()*+,/:;=@[\\]|",     // the WHATWG's path
+    "-._~!$%&()*+,/:;=@[\\]|?^`{}", // the WHATWG's query
+];
+/// What JSON encoders that fear HTML write as a code point.
+const JSON_FEARED: [&str; 3] = ["", "<>&\u{2028}\u{2029}", "<>&'\"+`"];
+/// What JSON writes as a backslash and a letter, and the letters.
+const JSON_LETTERS: (&str, &str) = ("\n\r\t\u{8}\u{c}\"\\", "nrtbf\"\\");
+/// The same for shells, between `$'` and `'`.
+const SHELL_LETTERS: (&str, &str) = ("\n\r\t\u{8}\u{c}\u{7}\u{b}\u{1b}'\\", "nrtbfavE'\\");
+/// What is quoted by a backslash before it: inside backquotes, inside `"`, and by `printf %q`.
+const BACKSLASHED: [&str; 3] = ["\\", "\\\"$`", " !\"$&'()*,;<>?[\\]^`{|}"];
+/// What the more timid put no backslash before, besides letters and digits.
+const NOT_BACKSLASHED: [&str; 2] = ["_", "_-.,:+/@"];
+/// What a `'` becomes between two others.
+const SHELL_QUOTES: [&str; 2] = [r"'\''", r#"'"'"'"#];
+
+/// What a value may look like in a tool's output; some may come twice.
+pub fn spellings(value: &str) -> Vec<String> {
+    let trimmed = value.trim();
+    let value = if trimmed.len() < LEAST { value } else { trimmed };
+    let mut found = Vec::new();
+    if value.len() < BLOCK {
+        return found;
+    }
+    spell_as_text(value, &mut found);
+    for digits in [BASE64, BASE64_URL] {
+        spell_in_base64(value.as_bytes(), digits, &mut found);
+    }
+    for hex in [LOWER_HEX, UPPER_HEX] {
+        found.push(in_hex(value, hex));
+    }
+    // A key is often kept on one line, with `\n` in writing, and printed on several.
+    let lines: Vec<&str> = value.lines().flat_map(|line| line.split("\\n")).map(str::trim).collect();
+    if lines.len() > 1 {
+        lines.into_iter().filter(|line| is_telling(line)).for_each(|line| spell_as_text(line, &mut found));
+    }
+    found
+}
+
+/// Whether a line of a secret is secret itself.
+fn is_telling(line: &str) -> bool {
+    let is_boundary = line.starts_with("-----") && line.ends_with("-----");
+    let mut chars: Vec<char> = line.chars().filter(|c| !c.is_whitespace()).collect();
+    let is_long = chars.len() >= LINE_CHARS;
+    chars.sort_unstable();
+    chars.dedup();
+    is_long && chars.len() >= LINE_VARIETY && !is_boundary
+}
+
+fn spell_as_text(value: &str, found: &mut Vec<String>) {
+    found.push(value.to_owned());
+    if value.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return;
+    }
+    for hex in [LOWER_HEX, UPPER_HEX] {
+        for kept in distinct(&URL_KEPT, value) {
+            found.extend(either(value.contains(' ')).map(|plus| in_url(value, &kept, plus, hex)));
+        }
+        for feared in distinct(&JSON_FEARED, value) {
+            for ascii in either(value.chars().any(|c| c > '~')) {
+                found.extend(either(value.contains('/')).map(|slash| in_json(value, &feared, ascii, slash, hex)));
+            }
+        }
+    }
+    // JSON within JSON is how many a log tells of a request.
+    found.push(in_json(&in_json(value, "", false, false, LOWER_HEX), "", false, false, LOWER_HEX));
+    found.extend(SHELL_QUOTES.map(|quote| value.replace('\'', quote)));
+    found.extend(BACKSLASHED.map(|special| backslashed(value, |c| special.contains(c))));
+    found.extend(NOT_BACKSLASHED.map(|plain| backslashed(value, |c| c.is_ascii() && !plain.contains(c))));
+    found.extend([false, true].map(|ascii| in_shell_quotes(value, ascii)));
+}
+
+/// Both ways to go about something, or only the one if the value has no use for the other.
+fn either(is_used: bool) -> impl Iterator<Item = bool> {
+    [false, true].into_iter().take(1 + usize::from(is_used))
+}
+
+/// The sets, cut down to what matters for this value, each once.
+fn distinct(sets: &[&str], value: &str) -> Vec<String> {
+    let mut cut: Vec<String> = sets.iter().map(|set| set.chars().filter(|&c| value.contains(c)).collect()).collect();
+    cut.sort_unstable();
+    cut.dedup();
+    cut
+}
+
+/// Spells all but letters and digits, which no tool escapes, by a rule.
+fn escaped(value: &str, mut escape: impl FnMut(char, &mut String)) -> String {
+    let mut out = String::with_capacity(2 * value.len());
+    for c in value.chars() {
+        if c.is_ascii_alphanumeric() { out.push(c) } else { escape(c, &mut out) }
+    }
+    out
+}
+
+/// Appends a number's lowest `count` digits of so many bits each.
+fn put(out: &mut String, number: u32, bits: u32, count: u32, digits: &[u8]) {
+    let mask = (1 << bits) - 1;
+    out.extend((0..count).rev().map(|place| char::from(digits[(number >> (place * bits) & mask) as usize])));
+}
+
+/// Appends each of a character's bytes as a prefix and digits.
+fn put_bytes(out: &mut String, c: char, prefix: &str, bits: u32, count: u32, digits: &[u8]) {
+    for byte in c.encode_utf8(&mut [0; 4]).bytes() {
+        out.push_str(prefix);
+        put(out, byte.into(), bits, count, digits);
+    }
+}
+
+fn in_hex(value: &str, hex: &[u8]) -> String {
+    let mut out = String::with_capacity(2 * value.len());
+    value.chars().for_each(|c| put_bytes(&mut out, c, "", 4, 2, hex));
+    out
+}
+
+fn in_url(value: &str, kept: &str, plus: bool, hex: &[u8]) -> String {
+    escaped(value, |c, out| match c {
+        ' ' if plus => out.push('+'),
+        _ if kept.contains(c) => out.push(c),
+        _ => put_bytes(out, c, "%", 4, 2, hex),
+    })
+}
+
+fn in_json(value: &str, feared: &str, ascii: bool, slash: bool, hex: &[u8]) -> String {
+    escaped(value, |c, out| match letter(c, JSON_LETTERS) {
+        _ if feared.contains(c) || ascii && c > '~' => put_code_point(out, c, hex),
+        Some(letter) => out.extend(['\\', letter]),
+        None if c < ' ' => put_code_point(out, c, hex),
+        None if c == '/' && slash => out.push_str("\\/"),
+        None => out.push(c),
+    })
+}
+
+fn put_code_point(out: &mut String, c: char, hex: &[u8]) {
+    for unit in c.encode_utf16(&mut [0; 2]) {
+        out.push_str("\\u");
+        put(out, (*unit).into(), 4, 4, hex);
+    }
+}
+
+fn in_shell_quotes(value: &str, ascii: bool) -> String {
+    escaped(value, |c, out| match letter(c, SHELL_LETTERS) {
+        Some(letter) => out.extend(['\\', letter]),
+        None if c.is_ascii_control() || ascii && !c.is_ascii() => put_bytes(out, c, "\\", 3, 3, LOWER_HEX),
+        None => out.push(c),
+    })
+}
+
+fn letter(c: char, (from, to): (&str, &str)) -> Option<char> {
+    from.chars().zip(to.chars()).find(|pair| pair.0 == c).map(|pair| pair.1)
+}
+
+fn backslashed(value: &str, is_special: impl Fn(char) -> bool) -> String {
+    escaped(value, |c, out| {
+        if is_special(c) {
+            out.push('\\');
+        }
+        out.push(c);
+    })
+}
+
+/// Spells a value at each of the three places it may have in a longer base64 text, without the digits it shares with what is before
+/// it: in the midst of that text, at its end, and at its end with padding.
+fn spell_in_base64(value: &[u8], digits: &[u8], found: &mut Vec<String>) {
+    for (before, shared) in [(0, 0), (1, 2), (2, 3)] {
+        let bytes = [&[0; 2][..before], value].concat();
+        let (text, padding) = base64(&bytes, digits);
+        let own = &text[shared..bytes.len() * 8 / 6];
+        let last = &text[shared..];
+        found.extend([own.to_owned(), last.to_owned(), last.to_owned() + padding]);
+        if before == 0 {
+            for columns in BASE64_COLUMNS.into_iter().filter(|&columns| columns < own.len()) {
+                let lines = (0..own.len()).step_by(columns).map(|start| &own[start..own.len().min(start + columns)]);
+                found.extend(lines.filter(|line| line.len() >= LINE_CHARS).map(str::to_owned));
+            }
+        }
+    }
+}
+
+/// The text, and the padding that goes with it.
+pub fn base64(bytes: &[u8], digits: &[u8]) -> (String, &'static str) {
+    let mut text = String::with_capacity(bytes.len() / 3 * 4 + 4);
+    for group in bytes.chunks(3) {
+        let bits = group.iter().chain(&[0; 2]).take(3).fold(0, |bits, &byte| bits << 8 | u32::from(byte));
+        put(&mut text, bits, 6, 4, digits);
+    }
+    let padding = &"=="[..(3 - bytes.len() % 3) % 3];
+    text.truncate(text.len() - padding.len());
+    (text, padding)
+}

@@ -1,0 +1,123 @@
+//! Secrets reach those who are to have them, and nothing else: no file, no event, no message.
+
+use super::sandbox::{Sandbox, kill};
+
+/// As `sandbox.rs` gives it to every run.
+const SECRET: &str = "correct-horse";
+
+/// Nothing in the sandbox has these bytes.
+fn assert_nowhere(sandbox: &Sandbox, needle: &str) {
+    let mut folders = vec![sandbox.path("")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let bytes = std::fs::read(&path).unwrap();
+                assert!(!bytes.windows(needle.len()).any(|window| window == needle.as_bytes()), "{needle} is in {}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn output_is_masked_before_it_reaches_the_disk() {
+    let sandbox = Sandbox::with(
+        r#"runbook: leak
+secrets: { token: { env: DEPLOY_TOKEN } }
+phases:
+  p:
+    steps:
+      loud:
+        run: |
+          printf 'in pieces: correct-'; sleep 0.2; echo 'horse.'
+          echo "as it is: $T"; echo "to stderr: $T" >&2
+          printf %s "user:$T" | base64
+          printf '{"a":"%s"}\n' "$T"
+          echo "$T" > "$SWITCHOVER_OUTPUT.tmp"; sed 's/^/got=/' "$SWITCHOVER_OUTPUT.tmp" > "$SWITCHOVER_OUTPUT"; rm "$SWITCHOVER_OUTPUT.tmp"
+          echo in-the-middle >> "$W"; sleep 0.6
+        env: { T: { secret: token } }
+        undo: none
+"#,
+    );
+    let mut child = sandbox.start("run book.yaml");
+    sandbox.wait_for("in-the-middle");
+    let output = sandbox.path("journal/runs").read_dir().unwrap().next().unwrap().unwrap().path().join("logs");
+    for entry in output.read_dir().unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|ending| ending == "out" || ending == "err") {
+            assert!(!std::fs::read_to_string(&path).unwrap().contains(SECRET), "{}", path.display());
+        }
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    insta::assert_snapshot!(sandbox.run("logs loud"), @r#"
+    ── p/loud, forward attempt 1, output
+    in pieces: (the secret token).
+    as it is: (the secret token)
+    dXNlcjp(the secret token)
+    {"a":"(the secret token)"}
+    ── p/loud, forward attempt 1, errors
+    to stderr: (the secret token)
+    exit 0
+    "#);
+    assert_nowhere(&sandbox, SECRET);
+    assert_nowhere(&sandbox, "dXNlcjpjb3JyZWN0LWhvcnNl");
+    let log = sandbox.json("audit --format json")["log"].clone();
+    let done = log.as_array().unwrap().iter().find(|entry| entry["event"]["event"] == "step_succeeded").unwrap();
+    assert_eq!(done["event"]["outputs"]["got"], "(the secret token)");
+    assert_eq!(done["event"]["secrets"]["token"].as_str().unwrap().len(), 64, "a keyed digest tells one value from another");
+}
+
+#[test]
+fn a_command_gets_a_secret_as_a_file_that_no_disk_sees() {
+    let sandbox = Sandbox::with(
+        r#"runbook: file
+secrets: { token: { env: DEPLOY_TOKEN } }
+phases:
+  p:
+    steps:
+      read:
+        run: 'test -z "${DEPLOY_TOKEN-}" && test "$(cat "$T")" = "correct-""horse" && sh -c "cat \"$T\"" | wc -c'
+        env: { T: { secret: token, as: file } }
+        undo: none
+      header: { http: { url: "http://127.0.0.1:1/", headers: { A: { secret: token } } }, on_failure: continue }
+"#,
+    );
+    assert_eq!(sandbox.code("run book.yaml"), 0, "{}", sandbox.run("logs read"));
+    assert_eq!(sandbox.run("logs read").lines().nth(1), Some("13"));
+    assert_nowhere(&sandbox, SECRET);
+    sandbox.write("bad.yaml", "runbook: bad\nsecrets: { t: { env: T } }\nphases: { p: { steps: { a: { http: { url: \"http://a/\", headers: { A: { secret: t, as: file } } } } } } }\n");
+    let shown = sandbox.run("check bad.yaml");
+    assert!(shown.contains("only a command can be given a secret in a file") && shown.ends_with("exit 2"), "{shown}");
+}
+
+#[test]
+fn what_a_command_with_a_secret_said_is_masked_also_if_nobody_was_there() {
+    let sandbox = Sandbox::with(
+        r#"runbook: alone
+secrets: { token: { env: DEPLOY_TOKEN } }
+phases:
+  p:
+    steps:
+      a: { run: 'echo begin >> "$W"; sleep 0.4; echo "$T"; echo "got=$T" > "$SWITCHOVER_OUTPUT"', env: { T: { secret: token } }, expect: stdout.contains("secret"), undo: none }
+"#,
+    );
+    let child = sandbox.start("run book.yaml");
+    sandbox.wait_for("begin");
+    kill(child);
+    let shown = sandbox.run("resume");
+    assert!(shown.contains("as was recorded") && shown.ends_with("exit 0"), "{shown}");
+    assert_nowhere(&sandbox, SECRET);
+}
+
+#[test]
+fn a_daemon_that_keeps_masked_output_open_holds_nobody_up() {
+    let sandbox = Sandbox::with(
+        "runbook: daemon\nsecrets: { token: { env: DEPLOY_TOKEN } }\nphases:\n  p:\n    steps:\n      a: { run: 'setsid sh -c \"sleep 4; echo late\" & echo early', env: { T: { secret: token } }, undo: none }\n",
+    );
+    let begun = std::time::Instant::now();
+    assert_eq!(sandbox.code("run book.yaml"), 0);
+    assert!(begun.elapsed().as_secs() < 4, "{:?}", begun.elapsed());
+    assert!(sandbox.run("logs a").contains("early"));
+}
