@@ -16,8 +16,7 @@ pub struct Case {
     /// The step whose first undo fails.
     pub undo_fails: Option<usize>,
     pub after: After,
-    /// Whether commands that outlive a crash come to their end, or die without an effect.
-    pub orphans_finish: bool,
+    pub orphans: Orphans,
     /// Which of two running actions ends first.
     pub newest_first: bool,
     pub fault: Fault,
@@ -27,10 +26,21 @@ impl std::fmt::Debug for Case {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let needs: Vec<_> = self.book.steps.iter().map(|step| step.needs.iter().map(|need| need.0).collect::<Vec<_>>()).collect();
         let (idempotent, fails, undo_fails, after) = (self.idempotent, self.fails, self.undo_fails, self.after);
-        let (on_failure, orphans, newest, fault) = (self.book.steps[0].on_failure, self.orphans_finish, self.newest_first, self.fault);
+        let (on_failure, orphans, newest, fault) = (self.book.steps[0].on_failure, self.orphans, self.newest_first, self.fault);
         write!(out, "needs {needs:?}, idempotent {idempotent}, fails {fails:?}, undo fails {undo_fails:?}, then {after:?}, ")?;
-        write!(out, "on failure {on_failure:?}, orphans finish {orphans}, newest first {newest}, fault {fault:?}")
+        write!(out, "on failure {on_failure:?}, orphans {orphans:?}, newest first {newest}, fault {fault:?}")
     }
+}
+
+/// What becomes of commands that outlive a crash of their executor.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Orphans {
+    /// They die with it, without an effect.
+    Die,
+    /// They come to their end, and nobody knows.
+    Finish,
+    /// Their keeper records how they end, and that a command never began.
+    AreRecorded,
 }
 
 /// What the operator does after a failure.
@@ -150,7 +160,7 @@ impl Driver<'_> {
             let began =
                 self.history.world.iter().any(|seen| (seen.step, seen.direction, seen.attempt) == (ix.0 as usize, direction, attempt));
             if began {
-                if self.case.orphans_finish {
+                if self.case.orphans != Orphans::Die {
                     self.affect(ix, direction, attempt);
                 }
                 self.see(ix, direction, attempt, false);
@@ -164,6 +174,11 @@ impl Driver<'_> {
             Ok(state) => state,
             Err(error) => return Ok(Err(error)),
         };
+        if self.case.orphans == Orphans::AreRecorded
+            && let Err(error) = self.adopt(&mut state)?
+        {
+            return Ok(Err(error));
+        }
         if state.head > 1 {
             if state.ended.is_some() {
                 self.history.outcome = state.ended;
@@ -200,16 +215,7 @@ impl Driver<'_> {
             }
             self.inflight.retain(|running| *running != (ix, direction, attempt));
             self.see(ix, direction, attempt, false);
-            let failure = Failure { kind: FailureKind::Failed, message: "interrupted".into() };
-            let failed = Fact::StepFailed(StepFailed {
-                step,
-                direction,
-                attempt,
-                failure,
-                outputs: Default::default(),
-                retry_at: None,
-                logs: Vec::new(),
-            });
+            let failed = self.failed(ix, direction, attempt, FailureKind::Failed);
             if let Err(error) = self.append(state, failed)? {
                 return Ok(Err(error));
             }
@@ -313,36 +319,55 @@ impl Driver<'_> {
         self.inflight.remove(at);
         self.see(ix, direction, attempt, false);
         self.point()?;
+        self.append(state, self.result(ix, direction, attempt))
+    }
+
+    /// A new executor takes recorded ends for results, and begins what never began.
+    fn adopt(&mut self, state: &mut RunState) -> Result<Result<(), String>, Crash> {
+        for (ix, direction) in state.sets.running.clone() {
+            let attempt = state.attempts(ix, direction);
+            let began =
+                self.history.world.iter().any(|seen| (seen.step, seen.direction, seen.attempt) == (ix.0 as usize, direction, attempt));
+            let fact =
+                if began { self.result(ix, direction, attempt) } else { self.failed(ix, direction, attempt, FailureKind::BeforeEffect) };
+            if let Err(error) = self.append(state, fact)? {
+                return Ok(Err(error));
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// How an attempt ends that is not disturbed.
+    fn result(&self, ix: StepIx, direction: Direction, attempt: u32) -> Fact {
         let fails = match direction {
-            Direction::Forward => self.case.fails == Some(ix.0 as usize) && attempt == 1,
-            _ => self.case.undo_fails == Some(ix.0 as usize) && attempt == 1,
+            Direction::Forward => self.case.fails,
+            _ => self.case.undo_fails,
         };
-        let step = self.id(ix);
-        self.append(
-            state,
-            match fails {
-                false => Fact::StepSucceeded(StepSucceeded {
-                    step,
-                    direction,
-                    attempt,
-                    outputs: Default::default(),
-                    result: "ok".into(),
-                    logs: Vec::new(),
-                }),
-                true => {
-                    let failure = Failure { kind: FailureKind::Failed, message: "no".into() };
-                    Fact::StepFailed(StepFailed {
-                        step,
-                        direction,
-                        attempt,
-                        failure,
-                        outputs: Default::default(),
-                        retry_at: None,
-                        logs: Vec::new(),
-                    })
-                }
-            },
-        )
+        if fails == Some(ix.0 as usize) && attempt == 1 {
+            return self.failed(ix, direction, attempt, FailureKind::Failed);
+        }
+        Fact::StepSucceeded(StepSucceeded {
+            step: self.id(ix),
+            direction,
+            attempt,
+            outputs: Default::default(),
+            result: "ok".into(),
+            secrets: Default::default(),
+            logs: Vec::new(),
+        })
+    }
+
+    fn failed(&self, ix: StepIx, direction: Direction, attempt: u32, kind: FailureKind) -> Fact {
+        Fact::StepFailed(StepFailed {
+            step: self.id(ix),
+            direction,
+            attempt,
+            failure: Failure { kind, message: "no".into() },
+            outputs: Default::default(),
+            retry_at: None,
+            secrets: Default::default(),
+            logs: Vec::new(),
+        })
     }
 
     /// Makes a fact durable, and applies it. A faulty executor writes also what the state machine refuses.

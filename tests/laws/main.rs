@@ -14,7 +14,7 @@ mod graphs;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use checker::{check, check_held, depends};
-use driver::{After, Case, Fault, drive};
+use driver::{After, Case, Fault, Orphans, drive};
 use graphs::{all_edges, graph, held};
 use switchover::runbook::OnFailure;
 
@@ -51,7 +51,7 @@ fn cases(steps: usize, edges: u32) -> Vec<Case> {
                 (OnFailure::Rollback, After::Rollback, Some(0)),
                 (OnFailure::Continue, After::Resume, None),
             ] {
-                for orphans_finish in [false, true] {
+                for orphans in [Orphans::Die, Orphans::Finish, Orphans::AreRecorded] {
                     let book = graph(steps, edges, idempotent, on_failure);
                     cases.push(Case {
                         book,
@@ -59,7 +59,7 @@ fn cases(steps: usize, edges: u32) -> Vec<Case> {
                         fails,
                         undo_fails,
                         after,
-                        orphans_finish,
+                        orphans,
                         newest_first: edges.is_multiple_of(2),
                         fault: Fault::None,
                     });
@@ -148,10 +148,10 @@ proptest::proptest! {
     #![proptest_config(proptest::test_runner::Config { cases: 400, ..Default::default() })]
     #[test]
     fn larger_graphs_keep_the_laws(steps in 5usize..12, seed: u64, fails in 0usize..14, undo_fails in 0usize..20, idempotent: bool,
-                                   policy in 0u8..4, orphans_finish: bool, newest_first: bool, first in 0usize..120, gap in 1usize..60) {
+                                   policy in 0u8..4, orphans in 0u8..3, newest_first: bool, first in 0usize..120, gap in 1usize..60) {
         let (on_failure, after) = [(OnFailure::Pause, After::Rollback), (OnFailure::Pause, After::Resume), (OnFailure::Rollback, After::Rollback), (OnFailure::Continue, After::Resume)][policy as usize];
         let book = graphs::random(steps, seed, idempotent, on_failure);
-        let case = Case { book, idempotent, fails: (fails < steps).then_some(fails), undo_fails: (undo_fails < steps).then_some(undo_fails), after, orphans_finish, newest_first, fault: Fault::None };
+        let case = Case { book, idempotent, fails: (fails < steps).then_some(fails), undo_fails: (undo_fails < steps).then_some(undo_fails), after, orphans: [Orphans::Die, Orphans::Finish, Orphans::AreRecorded][usize::from(orphans)], newest_first, fault: Fault::None };
         try_one(&case, &[]);
         try_one(&case, &[first]);
         try_one(&case, &[first, first + gap]);
