@@ -6,6 +6,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::io::AsyncBufReadExt;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -295,10 +296,13 @@ impl Session<'_> {
     /// Makes what was decided durable, then acts on it.
     fn commit(&mut self) -> Result<(), JournalError> {
         // Before anything says that a command begins: only then can it be proved later that one did not.
-        if self.launches.iter().any(Launch::is_command)
-            && let Err(error) = self.keeper.ensure(self.state.head)
-        {
-            self.observer.note(&format!("the process that begins commands could not be started: {error}"));
+        if self.launches.iter().any(Launch::is_command) {
+            let keeper = self.keeper.ensure(self.state.head).and_then(|new| new.map(tokio::net::UnixStream::from_std).transpose());
+            match keeper {
+                Ok(Some(new)) => self.hear(new),
+                Ok(None) => {}
+                Err(error) => self.observer.note(&format!("the process that begins commands could not be started: {error}")),
+            }
         }
         let events = std::mem::take(&mut self.pending);
         if let Err(error) = self.journal.append(&mut self.head, &events) {
@@ -323,6 +327,18 @@ impl Session<'_> {
             }
         }
         self.deliver_due()
+    }
+
+    /// Passes on what a keeper says, to its end.
+    fn hear(&self, socket: tokio::net::UnixStream) {
+        let keeper = self.keeper.clone();
+        tokio::spawn(async move {
+            let mut lines = tokio::io::BufReader::new(socket).split(b'\n');
+            while let Ok(Some(line)) = lines.next_segment().await {
+                keeper.hear(&line);
+            }
+            keeper.lose();
+        });
     }
 
     fn launch(&mut self, launch: Launch) {

@@ -7,14 +7,16 @@ mod record;
 mod serve;
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{ErrorKind, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use order::{Answer, Order};
+use rustix::event::{PollFd, PollFlags};
+
 pub use order::{Attempt, Begin, Exit, Over};
 pub use record::Known;
 use record::{Entry, Record};
@@ -23,7 +25,7 @@ pub use serve::serve;
 /// The verb under which the program serves as a keeper.
 pub const VERB: &str = "keep";
 
-/// Called, on another thread, when a command is over.
+/// Called when a command is over.
 type Then = Box<dyn FnOnce(Over) + Send>;
 
 /// A keeper that is there as soon as it is needed, and again if it was killed.
@@ -43,7 +45,7 @@ struct Shared {
 struct State {
     /// Nothing until the keepers of earlier sessions take no more orders.
     record: Option<Record>,
-    socket: Option<UnixStream>,
+    keeper: Option<(UnixStream, Child)>,
     last: u64,
     waiting: HashMap<u64, Waiting>,
 }
@@ -77,14 +79,15 @@ impl Keeper {
     }
 
     /// Sees to it that the process is there, before anything says that it is to begin something. `head` is the number with
-    /// which the run's log ends.
+    /// which the run's log ends. What a new one says is to be read from the socket, each line given to [`Keeper::hear`], and its
+    /// end to [`Keeper::lose`].
     ///
     /// # Errors
     /// If it could not be begun; then no order is taken either.
-    pub fn ensure(&self, head: u64) -> std::io::Result<()> {
+    pub fn ensure(&self, head: u64) -> std::io::Result<Option<UnixStream>> {
         let mut state = self.shared.state();
-        if state.socket.is_some() {
-            return Ok(());
+        if state.keeper.is_some() {
+            return Ok(None);
         }
         let record = state.record.as_ref().ok_or(std::io::ErrorKind::NotConnected)?;
         let (here, there) = UnixStream::pair()?;
@@ -98,14 +101,37 @@ impl Keeper {
             command.env_remove(variable);
         }
         command.arg(VERB).arg(keeper.to_string());
-        let mut child = command.stdin(OwnedFd::from(there)).stdout(record.share()?).stderr(Stdio::null()).spawn()?;
-        state.socket = Some(here.try_clone()?);
-        let shared = Arc::clone(&self.shared);
-        std::thread::spawn(move || {
-            shared.listen(here);
+        let child = command.stdin(OwnedFd::from(there)).stdout(record.share()?).stderr(Stdio::null()).spawn()?;
+        here.set_nonblocking(true)?;
+        state.keeper = Some((here.try_clone()?, child));
+        Ok(Some(here))
+    }
+
+    /// Takes a line that the keeper said.
+    pub fn hear(&self, line: &[u8]) {
+        let Ok(Answer { id, over }) = serde_json::from_slice(line) else { return };
+        let waiting = self.shared.state().waiting.remove(&id);
+        if let Some(waiting) = waiting {
+            (waiting.then)(over);
+        }
+    }
+
+    /// The keeper is no more. What it recorded last counts; how the rest ends nobody will know.
+    pub fn lose(&self) {
+        let mut state = self.shared.state();
+        let (keeper, lost) = (state.keeper.take(), std::mem::take(&mut state.waiting));
+        drop(state);
+        if let Some((_, mut child)) = keeper {
             let _ = child.wait();
-        });
-        Ok(())
+        }
+        if lost.is_empty() {
+            return;
+        }
+        let known = self.known();
+        for Waiting { attempt, then } in lost.into_values() {
+            let over = attempt.and_then(|attempt| known.end(&attempt).cloned());
+            then(over.unwrap_or_else(|| Exit::Unknown("the process that watched it was killed".to_owned()).into()));
+        }
     }
 
     /// Begins a command; `then` is called when it is over. The number is for [`Keeper::end`].
@@ -137,36 +163,25 @@ impl State {
     fn send(&mut self, order: &Order) -> std::io::Result<()> {
         let mut line = serde_json::to_vec(order)?;
         line.push(b'\n');
-        let socket = self.socket.as_mut().ok_or(std::io::ErrorKind::NotConnected)?;
-        socket.write_all(&line)
+        let (socket, _) = self.keeper.as_mut().ok_or(ErrorKind::NotConnected)?;
+        let mut rest = &line[..];
+        while !rest.is_empty() {
+            match socket.write(rest) {
+                Ok(written) => rest = &rest[written..],
+                // A long order fills the socket; the keeper reads whatever else happens.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    let mut room = [PollFd::new(socket, PollFlags::OUT)];
+                    rustix::event::poll(&mut room, None)?;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 }
 
 impl Shared {
-    /// Passes answers on until the keeper is no more.
-    fn listen(&self, socket: UnixStream) {
-        for line in BufReader::new(socket).split(b'\n') {
-            let Ok(line) = line else { break };
-            let Ok(Answer { id, over }) = serde_json::from_slice(&line) else { break };
-            let waiting = self.state().waiting.remove(&id);
-            if let Some(waiting) = waiting {
-                (waiting.then)(over);
-            }
-        }
-        let mut state = self.state();
-        state.socket = None;
-        let lost = std::mem::take(&mut state.waiting);
-        drop(state);
-        if lost.is_empty() {
-            return;
-        }
-        let known = Known::read(&self.path);
-        for Waiting { attempt, then } in lost.into_values() {
-            let over = attempt.and_then(|attempt| known.end(&attempt).cloned());
-            then(over.unwrap_or_else(|| Exit::Unknown("the process that watched it was killed".to_owned()).into()));
-        }
-    }
-
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
