@@ -54,6 +54,8 @@ pub struct Resolve {
 pub enum VerdictWord {
     Done,
     NotDone,
+    /// Done in part: it is undone first, then begun anew.
+    Partial,
     Go,
     NoGo,
 }
@@ -73,6 +75,9 @@ pub fn resolve(verb: Resolve, folder: &Path) -> Result<i32, CliError> {
     let state = &taken.1.state;
     let step = find(state, &verb.step)?;
     let ix = state.runbook.find(&step).unwrap_or(crate::runbook::StepIx(0));
+    if state.unconfirmed().any(|waiting| waiting == ix) {
+        return confirm(journal, taken, step, verb);
+    }
     let unclear = |direction: &Direction| {
         matches!(state.track(ix, *direction), Track::InDoubt { .. } | Track::Failed { .. } | Track::Running { .. } | Track::Waiting { .. })
     };
@@ -95,6 +100,7 @@ pub fn resolve(verb: Resolve, folder: &Path) -> Result<i32, CliError> {
     let verdict = match verb.verdict {
         VerdictWord::Done => Verdict::Done,
         VerdictWord::NotDone => Verdict::NotDone,
+        VerdictWord::Partial => Verdict::Partial,
         VerdictWord::Go => Verdict::Go,
         VerdictWord::NoGo => Verdict::NoGo,
     };
@@ -109,6 +115,20 @@ pub fn resolve(verb: Resolve, folder: &Path) -> Result<i32, CliError> {
     }));
     let state = engine::record(&mut journal, taken, facts, &operator()).map_err(as_refusal)?;
     say(format_args!("{step} is {}; next: switchover resume {}", state.step(ix).word(), state.started.run));
+    Ok(0)
+}
+
+/// A word about a point of no return that is to be passed.
+fn confirm(mut journal: Journal, taken: (Head, Loaded), step: crate::runbook::StepId, verb: Resolve) -> Result<i32, CliError> {
+    if !matches!(verb.verdict, VerdictWord::Go) {
+        return Err(CliError::refused(
+            format!("{step} is a point of no return that waits for a go; without one it is not passed"),
+            Some("`switchover rollback` or `switchover cancel` goes another way"),
+        ));
+    }
+    let fact = Fact::PointConfirmed { step: Arc::clone(&step), actor: operator(), reason: verb.reason };
+    let state = engine::record(&mut journal, taken, vec![fact], &operator()).map_err(as_refusal)?;
+    say(format_args!("{step} may be passed; next: switchover resume {}", state.started.run));
     Ok(0)
 }
 
@@ -147,11 +167,11 @@ fn resumption(loaded: &Loaded) -> Vec<Fact> {
     killed.then(|| Fact::RunResumed { operator: operator(), until: None }).into_iter().collect()
 }
 
-fn take(run: Option<&str>, folder: &Path) -> Result<(Journal, (Head, Loaded)), CliError> {
+pub fn take(run: Option<&str>, folder: &Path) -> Result<(Journal, (Head, Loaded)), CliError> {
     drop(Journal::open_to_read(folder)?);
     let journal = Journal::open(folder)?;
     let run = journal.find(run)?;
-    let config = Config { operator: operator(), parallel: 1, guided: false, ask: None };
+    let config = Config { operator: operator(), parallel: 1, guided: false, consents: false, ask: None };
     let taken = journal.take(&run, &engine::holder(&run, &config))?;
     if let Some((ix, _)) = engine::orphan(&journal, &taken.1.state) {
         let step = &taken.1.state.runbook.step(ix).id;
@@ -170,7 +190,7 @@ fn take(run: Option<&str>, folder: &Path) -> Result<(Journal, (Head, Loaded)), C
 }
 
 /// A decision that does not fit the state is the person's slip, not a broken log.
-fn as_refusal(error: crate::journal::JournalError) -> CliError {
+pub fn as_refusal(error: crate::journal::JournalError) -> CliError {
     match error {
         crate::journal::JournalError::Illegal { source, .. } => CliError::refused(
             format!("{}: {}", source.step.unwrap_or_default(), source.why),

@@ -35,6 +35,7 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("downtime-starts", include_str!("../../templates/downtime-starts.txt")),
     ("downtime-over", include_str!("../../templates/downtime-over.txt")),
     ("waiting", include_str!("../../templates/waiting.txt")),
+    ("point-of-no-return", include_str!("../../templates/point-of-no-return.txt")),
     ("failure", include_str!("../../templates/failure.txt")),
     ("rollback-began", include_str!("../../templates/rollback-began.txt")),
     ("rolled-back", include_str!("../../templates/rolled-back.txt")),
@@ -44,7 +45,11 @@ const TEMPLATES: &[(&str, &str)] = &[
 
 /// Loads and checks a runbook. With `complete`, every required parameter must have a value.
 pub fn load(source: &Source, complete: bool) -> Result<Runbook, CliError> {
-    let mut given = Vec::new();
+    load_like(source, Vec::new(), complete)
+}
+
+/// The same, with values that hold unless the source gives others.
+pub fn load_like(source: &Source, mut given: Vec<(String, Given, String)>, complete: bool) -> Result<Runbook, CliError> {
     for path in &source.values {
         let text = std::fs::read(path)
             .map_err(|error| CliError::invalid(format!("the values file {} cannot be read: {error}", path.display()), None))?;

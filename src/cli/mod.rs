@@ -1,5 +1,6 @@
 //! The command line: arguments to exit code. One file per verb, its arguments beside it.
 
+mod amend;
 mod audit;
 mod check;
 mod decide;
@@ -46,6 +47,7 @@ enum Verb {
     Cancel(resume::Cancel),
     Skip(decide::Skip),
     Resolve(decide::Resolve),
+    Amend(amend::Amend),
     List(list::List),
     Status(status::Status),
     Logs(logs::Logs),
@@ -93,6 +95,7 @@ pub fn main() -> i32 {
         Verb::Cancel(verb) => resume::cancel(verb, &journal),
         Verb::Skip(verb) => decide::skip(verb, &journal),
         Verb::Resolve(verb) => decide::resolve(verb, &journal),
+        Verb::Amend(verb) => amend::amend(verb, &journal),
         Verb::List(verb) => list::list(verb, &journal),
         Verb::Status(verb) => status::status(verb, &journal),
         Verb::Logs(verb) => logs::logs(verb, &journal),

@@ -39,11 +39,12 @@ fn ask(question: &Question) -> Answer {
         let answer = match question.kind {
             QuestionKind::Step => prompt("  [g]o, [s]kip, [r]oll back or s[t]op? "),
             QuestionKind::Task => prompt("  [d]one, [n]ot done, [s]kip, [r]oll back or s[t]op? "),
+            QuestionKind::Point => prompt("  after this a rollback goes no further back: [g]o, [r]oll back or s[t]op? "),
             QuestionKind::Approve => prompt("  [g]o, [n]o-go, [r]oll back or s[t]op? "),
         };
         let Some(answer) = answer else { return Answer::Stop };
         match (answer.as_str(), question.kind) {
-            ("g" | "go", QuestionKind::Step | QuestionKind::Approve) => return Answer::Go,
+            ("g" | "go", QuestionKind::Step | QuestionKind::Approve | QuestionKind::Point) => return Answer::Go,
             ("d" | "done", QuestionKind::Task) => match fields(question) {
                 Some(outputs) => return Answer::Done { outputs },
                 None => return Answer::Stop,

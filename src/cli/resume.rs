@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::CliError;
 use super::run::{Session, closing};
+use super::{CliError, amend};
 use crate::engine::{self, Exit};
 use crate::journal::{Head, Journal, Loaded};
-use crate::run::{Fact, Mode, Outcome};
+use crate::report::say;
+use crate::run::{Fact, Mode, Outcome, RunState};
 
 /// Goes on with a run: after a failure, a kill, an answer.
 #[derive(Debug, Args)]
@@ -34,9 +35,9 @@ pub struct Rollback {
     #[arg(long, value_name = "STEP")]
     to: Option<String>,
     /// Why, for the record.
-    #[arg(long, default_value = "asked for by the operator", value_parser = super::reason)]
+    #[arg(long, default_value = "asked for by the operator", value_parser = super::reason, required_if_eq("force", "true"))]
     reason: String,
-    /// Go back also past a point of no return.
+    /// Go back also past a point of no return; needs a reason.
     #[arg(long)]
     force: bool,
     #[command(flatten)]
@@ -60,6 +61,9 @@ pub fn resume(verb: Resume, folder: &Path) -> Result<i32, CliError> {
     let state = &taken.1.state;
     if let Some(outcome) = state.ended {
         return Ok(closing(state, &Exit::Ended(outcome)));
+    }
+    for change in amend::changed_since(state) {
+        say(format_args!("the file has changed: {change}; the run goes on with its own definition (`switchover amend` takes the new one)"));
     }
     let until = verb.until.map(|step| find(state, &step)).transpose()?;
     let facts = vec![Fact::RunResumed { operator: config.operator.clone(), until }];
@@ -143,19 +147,24 @@ fn take(run: Option<&str>, folder: &Path, session: &Session) -> Result<Taken, Cl
     let run = journal.find(run)?;
     let config = session.config()?;
     let taken = journal.take(&run, &engine::holder(&run, &config))?;
-    let begun_in = &taken.1.state.started.folder;
+    enter(&taken.1.state)?;
+    Ok((journal, taken, config))
+}
+
+/// Goes to the folder in which a run was begun.
+pub fn enter(state: &RunState) -> Result<(), CliError> {
+    let begun_in = &state.started.folder;
     let enter = if begun_in.is_empty() { Ok(()) } else { std::env::set_current_dir(begun_in) };
     enter.map_err(|error| {
         CliError::refused(
             format!("the run was begun in {begun_in}, which cannot be entered: {error}; nothing was changed"),
             Some("its relative paths would mean other files; bring the folder back, or begin a new run"),
         )
-    })?;
-    Ok((journal, taken, config))
+    })
 }
 
 /// The full id of the step that a person named.
-pub fn find(state: &crate::run::RunState, step: &str) -> Result<crate::runbook::StepId, CliError> {
+pub fn find(state: &RunState, step: &str) -> Result<crate::runbook::StepId, CliError> {
     let ix = state.runbook.find_by_suffix(step).map_err(|error| CliError::invalid(error, None))?;
     Ok(Arc::clone(&state.runbook.step(ix).id))
 }

@@ -39,7 +39,7 @@ pub struct Session {
     /// Stop before every step, show what it will do, and ask.
     #[arg(long)]
     guided: bool,
-    /// Begin without asking, also if some steps have no undo.
+    /// Begin without asking, also if some steps have no undo, and pass points of no return.
     #[arg(long, short)]
     pub yes: bool,
     /// What is shown: a display for people, or the events as JSON Lines as they are committed.
@@ -80,7 +80,13 @@ impl Session {
         if self.guided && ask.is_none() {
             return Err(CliError::invalid("--guided needs a terminal to ask on", Some("leave it out, or run it in a terminal")));
         }
-        Ok(Config { operator: operator(), parallel: self.parallel.map_or(cores, usize::from), guided: self.guided, ask })
+        Ok(Config {
+            operator: operator(),
+            parallel: self.parallel.map_or(cores, usize::from),
+            guided: self.guided,
+            consents: self.yes,
+            ask,
+        })
     }
 
     pub fn display(&self) -> Box<dyn Observer> {

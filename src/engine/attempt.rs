@@ -387,7 +387,11 @@ impl Session<'_> {
             action => (QuestionKind::Step, in_words(action, &names), Default::default()),
         };
         Question {
-            kind: if waiting { kind } else { QuestionKind::Step },
+            kind: match waiting {
+                true => kind,
+                false if self.state.needs_confirmation(ix) => QuestionKind::Point,
+                false => QuestionKind::Step,
+            },
             direction,
             step: std::sync::Arc::clone(&step.id),
             title: step.title.as_ref().map(render).unwrap_or_default(),

@@ -29,6 +29,9 @@ impl Session<'_> {
                 if started.direction == Direction::Forward {
                     note("phase_start", phase, ix, "");
                 }
+                if started.direction == Direction::Forward && ix.is_some_and(|ix| state.runbook.step(ix).point_of_no_return) {
+                    note("point_of_no_return", phase, ix, "");
+                }
                 if !was_down && state.down_since.is_some() {
                     note("downtime_starts", phase, ix, "");
                 }
@@ -146,7 +149,15 @@ impl Session<'_> {
         let phase_id = if is_of_phase { in_phase.map(|phase| phase.id.as_str()) } else { None };
         let once = !matches!(
             occasion,
-            "failure" | "phase_failure" | "waiting" | "downtime_starts" | "downtime_over" | "report" | "rollback_began" | "rolled_back"
+            "failure"
+                | "phase_failure"
+                | "waiting"
+                | "point_of_no_return"
+                | "downtime_starts"
+                | "downtime_over"
+                | "report"
+                | "rollback_began"
+                | "rolled_back"
         );
         if once && self.state.told.contains(&told_key(occasion, phase_id)) {
             return Ok(());

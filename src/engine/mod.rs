@@ -41,6 +41,8 @@ pub struct Config {
     pub parallel: usize,
     /// Ask before every step.
     pub guided: bool,
+    /// Points of no return may be passed without asking.
+    pub consents: bool,
     /// Who answers tasks, approvals and the questions of a guided run; `None` if nobody is there.
     pub ask: Option<Ask>,
 }
@@ -72,6 +74,8 @@ pub enum QuestionKind {
     Step,
     Task,
     Approve,
+    /// Before a point of no return is passed.
+    Point,
 }
 
 /// What a person answers.
@@ -97,8 +101,7 @@ pub fn start(mut journal: Journal, new: NewRun, config: Config, observer: &mut d
     let run = fresh_id(&journal)?;
     let mut head = journal.create(&run, &new.runbook.locks, &holder(&run, &config))?;
     let definition = journal.define(&new.runbook)?;
-    let parameters: Vec<_> = new.runbook.scopes[0].parameters.iter().map(|(name, parameter)| (name, &parameter.value)).collect();
-    let parameters = crate::journal::sha256(serde_json::to_string(&parameters).unwrap_or_default().as_bytes());
+    let parameters = digest_of_parameters(&new.runbook);
     let started = RunStarted {
         run: run.clone(),
         name: new.name,
@@ -116,6 +119,12 @@ pub fn start(mut journal: Journal, new: NewRun, config: Config, observer: &mut d
     journal.append(&mut head, std::slice::from_ref(&first))?;
     observer.event(&state, &first);
     session::carry_out(journal, head, state, Facts::default(), config, observer)
+}
+
+/// The SHA-256 of a runbook's parameters with their values.
+pub fn digest_of_parameters(runbook: &Runbook) -> Digest {
+    let parameters: Vec<_> = runbook.scopes[0].parameters.iter().map(|(name, parameter)| (name, &parameter.value)).collect();
+    crate::journal::sha256(serde_json::to_string(&parameters).unwrap_or_default().as_bytes())
 }
 
 /// Takes a run up again, with further facts first (a rollback or a cancellation that begins), and carries it out.
@@ -162,7 +171,7 @@ pub fn record(journal: &mut Journal, taken: (Head, Loaded), facts: Vec<Fact>, ac
         events.push(event);
     }
     // A refusal may ask for everything to be undone: the next session must find that decided, as it forgets failures.
-    let limits = Limits { parallel: 1, draining: None, attended: false };
+    let limits = Limits { parallel: 1, draining: None, attended: false, consents: false };
     while let Decision::RollBack { because } = next(&state, now(), limits) {
         let event = Event {
             number: state.head + 1,
@@ -182,7 +191,8 @@ pub fn record(journal: &mut Journal, taken: (Head, Loaded), facts: Vec<Fact>, ac
 
 /// Who will hold a run's locks.
 pub fn holder(run: &str, config: &Config) -> Holder {
-    Holder { operator: config.operator.clone(), run: run.to_owned(), process: std::process::id(), since: now() }
+    let host = hostname::get().map_or_else(|_| String::new(), |name| name.to_string_lossy().into_owned());
+    Holder { operator: config.operator.clone(), run: run.to_owned(), process: std::process::id(), host, since: now() }
 }
 
 /// A short id that no run of this journal has: easy to read out, without letters that look alike.

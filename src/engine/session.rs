@@ -247,13 +247,18 @@ impl Session<'_> {
     fn decide(&mut self) -> Result<Next, JournalError> {
         loop {
             let now = now();
-            let limits = Limits { parallel: self.config.parallel, draining: self.draining, attended: self.config.ask.is_some() };
+            let Config { parallel, consents, .. } = self.config;
+            let limits = Limits { parallel, draining: self.draining, attended: self.config.ask.is_some(), consents };
             match next(&self.state, now, limits) {
                 Decision::Begin(ix, Direction::Forward) if self.config.guided && !self.released.contains(&ix) => {
                     self.to_ask = self.asking.is_none().then_some(ix);
                     return Ok(Next::Wait(None));
                 }
                 Decision::Begin(ix, direction) => self.begin(ix, direction)?,
+                Decision::Confirm(ix) => {
+                    let (step, actor) = (self.id(ix), self.config.operator.clone());
+                    self.record(Fact::PointConfirmed { step, actor, reason: "--yes was given".to_owned() })?;
+                }
                 Decision::Skip(ix, because) => self.record(Fact::StepSkipped { step: self.id(ix), because })?,
                 Decision::Pass(ix) => self.record(Fact::UndoPassed { step: self.id(ix) })?,
                 Decision::Probe(ix, direction) => {
@@ -266,7 +271,7 @@ impl Session<'_> {
                     self.record(Fact::RollbackBegan { to: None, because, actor, force: false })?;
                 }
                 Decision::Wait { until } => {
-                    if let Some(ix) = self.state.sets.waiting.iter().next().copied()
+                    if let Some(ix) = self.state.sets.waiting.iter().next().copied().or_else(|| self.state.unconfirmed().next())
                         && self.config.ask.is_some()
                         && self.draining.is_none()
                     {
@@ -519,6 +524,10 @@ impl Session<'_> {
             (super::QuestionKind::Step, Answer::Go) => {
                 self.released.insert(ix);
                 return Ok(());
+            }
+            (super::QuestionKind::Point, Answer::Go) => {
+                self.released.insert(ix);
+                Fact::PointConfirmed { step, actor, reason: "go".to_owned() }
             }
             (super::QuestionKind::Approve, Answer::Go) => resolved(Verdict::Go, "go".into(), Default::default()),
             (super::QuestionKind::Approve, Answer::No { reason }) => resolved(Verdict::NoGo, reason, Default::default()),

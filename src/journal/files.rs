@@ -42,7 +42,7 @@ impl AttemptFiles {
     }
 }
 
-const NOFOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
+pub const NOFOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
 
 /// The SHA-256 of some bytes.
 pub fn sha256(bytes: &[u8]) -> Digest {

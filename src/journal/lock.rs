@@ -1,8 +1,10 @@
-//! Locks that live exactly as long as the process that holds them: an open descriptor, no row and no expiry.
+//! Locks that live exactly as long as the process that holds them: an open descriptor, no row and no expiry. A run's lock lies
+//! beside it; the locks that runbooks name lie in one place of the machine, for all journals and all users.
 
-use std::fs::{File, TryLockError};
-use std::io::{Read, Seek, Write};
-use std::path::Path;
+use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::io::{ErrorKind, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +18,8 @@ pub struct Holder {
     pub operator: Person,
     pub run: String,
     pub process: u32,
+    #[serde(default)]
+    pub host: String,
     pub since: Moment,
 }
 
@@ -31,13 +35,38 @@ impl Held {
     /// # Errors
     /// [`JournalError::Locked`] with the holder, if somebody else has it.
     pub fn take(path: &Path, what: &str, holder: &Holder) -> Result<Held, JournalError> {
-        let mut file = files::open_private(path)?;
+        Held::lock(files::open_private(path)?, path, what, holder)
+    }
+
+    /// Takes a lock that other users of the machine may want too.
+    ///
+    /// # Errors
+    /// As [`Held::take`].
+    pub fn take_shared(path: &Path, name: &str, holder: &Holder) -> Result<Held, JournalError> {
+        files::refuse_symlink(path)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).custom_flags(files::NOFOLLOW);
+        // One that is there is opened as it is: where everybody may write, nobody may `create` another user's file.
+        let file = match options.open(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let made = options.create(true).open(path);
+                made.inspect(|file| drop(file.set_permissions(Permissions::from_mode(0o666))))
+            }
+            opened => opened,
+        };
+        Held::lock(file.map_err(JournalError::io(path, "opened"))?, path, &format!("the lock {name}"), holder)
+    }
+
+    fn lock(mut file: File, path: &Path, what: &str, holder: &Holder) -> Result<Held, JournalError> {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let holder = holder_of(&mut file).map_or_else(
                     || "another process".to_owned(),
-                    |holder| format!("{} with the run {} (process {}) since {}", holder.operator, holder.run, holder.process, holder.since),
+                    |holder| {
+                        let Holder { operator, run, process, host, since } = holder;
+                        format!("{operator} with the run {run} (process {process} on {host}) since {since}")
+                    },
                 );
                 return Err(JournalError::Locked { what: what.to_owned(), holder });
             }
@@ -64,4 +93,22 @@ fn holder_of(file: &mut File) -> Option<Holder> {
     file.rewind().ok()?;
     file.read_to_string(&mut text).ok()?;
     serde_json::from_str(&text).ok()
+}
+
+/// Where the named locks of this machine lie: `$SWITCHOVER_LOCKS`, else `/run/lock/switchover`, else a folder beside temporary
+/// files. Everybody may make files there, and nobody may remove another's.
+pub fn machine_folder() -> Result<PathBuf, JournalError> {
+    let usual = Path::new("/run/lock");
+    let folder = match std::env::var_os("SWITCHOVER_LOCKS").filter(|given| !given.is_empty()) {
+        Some(given) => PathBuf::from(given),
+        None if usual.is_dir() => usual.join("switchover"),
+        None => std::env::temp_dir().join("switchover-locks"),
+    };
+    files::refuse_symlink(&folder)?;
+    if !folder.is_dir() {
+        let made = DirBuilder::new().recursive(true).mode(0o1777).create(&folder);
+        // The mask of the process took some of it away.
+        made.and_then(|()| std::fs::set_permissions(&folder, Permissions::from_mode(0o1777))).map_err(JournalError::io(&folder, "made"))?;
+    }
+    Ok(folder)
 }

@@ -13,7 +13,7 @@ use super::copy::Copy;
 use super::error::JournalError;
 use super::fallback::Fallback;
 use super::files::{self, AttemptFiles};
-use super::lock::{Held, Holder};
+use super::lock::{Held, Holder, machine_folder};
 use crate::run::{Digest, Event, Fact, Moment, RunStarted, RunState, event};
 use crate::runbook::{Direction, Runbook, StepIx};
 
@@ -70,7 +70,7 @@ impl Journal {
     pub fn open(folder: &Path) -> Result<Journal, JournalError> {
         let folder = &std::path::absolute(folder).map_err(JournalError::io(folder, "found"))?;
         files::folder(folder)?;
-        for part in ["runs", "outbox", "locks"] {
+        for part in ["runs", "outbox"] {
             files::folder(&folder.join(part))?;
         }
         let path = Journal::database(folder)?;
@@ -232,8 +232,8 @@ impl Journal {
         let mut names: Vec<&String> = names.iter().collect();
         names.sort();
         names.dedup();
-        let path = |name: &str| self.folder.join("locks").join(files::sha256(name.as_bytes()).0);
-        names.into_iter().map(|name| Held::take(&path(name), &format!("the lock {name}"), holder)).collect()
+        let take = |name: &String| Held::take_shared(&machine_folder()?.join(files::sha256(name.as_bytes()).0), name, holder);
+        names.into_iter().map(take).collect()
     }
 
     /// The key of this journal for digests of secrets; made when it is first asked for.
@@ -320,7 +320,11 @@ impl Journal {
             if chain(before, run, &body) != hash {
                 return Err(altered(format!("event {number} does not match its hash")));
             }
-            let event: Event = serde_json::from_str(&body).map_err(|error| altered(format!("event {number} cannot be read: {error}")))?;
+            let mut event: Event =
+                serde_json::from_str(&body).map_err(|error| altered(format!("event {number} cannot be read: {error}")))?;
+            if let Fact::RunAmended(amended) = &mut event.fact {
+                amended.runbook = Some(self.definition(run, &amended.definition)?);
+            }
             let agrees = event.number == number
                 && event.at.to_string() == at
                 && event::kind(&event.fact) == kind
@@ -331,7 +335,7 @@ impl Journal {
             match &mut state {
                 None => {
                     state = Some(
-                        RunState::new(self.definition(run, &event)?, &event)
+                        RunState::new(self.first_definition(run, &event)?, &event)
                             .map_err(|source| JournalError::Illegal { run: run.to_owned(), source })?,
                     )
                 }
@@ -364,16 +368,22 @@ impl Journal {
         Ok(Loaded { state, events, hashes, anchored, kept: Vec::new() })
     }
 
-    fn definition(&self, run: &str, first: &Event) -> Result<Arc<Runbook>, JournalError> {
+    fn first_definition(&self, run: &str, first: &Event) -> Result<Arc<Runbook>, JournalError> {
+        match &first.fact {
+            Fact::RunStarted(started) => self.definition(run, &started.definition),
+            _ => Err(JournalError::Altered { run: run.to_owned(), why: "it does not begin with run_started".to_owned() }),
+        }
+    }
+
+    fn definition(&self, run: &str, digest: &Digest) -> Result<Arc<Runbook>, JournalError> {
         let altered = |why: String| JournalError::Altered { run: run.to_owned(), why };
-        let Fact::RunStarted(started) = &first.fact else { return Err(altered("it does not begin with run_started".to_owned())) };
         let body: Option<String> = self
             .db
-            .query_row("SELECT body FROM definitions WHERE digest = ?1", [&started.definition.0], |row| row.get(0))
+            .query_row("SELECT body FROM definitions WHERE digest = ?1", [&digest.0], |row| row.get(0))
             .optional()
             .map_err(JournalError::sql("read"))?;
         let body = body.ok_or_else(|| altered("its definition is missing".to_owned()))?;
-        if files::sha256(body.as_bytes()) != started.definition {
+        if files::sha256(body.as_bytes()) != *digest {
             return Err(altered("its definition does not match the digest".to_owned()));
         }
         let runbook: Runbook = serde_json::from_str(&body).map_err(|error| altered(format!("its definition cannot be read: {error}")))?;

@@ -74,6 +74,9 @@ fn step_block(out: &mut String, state: &RunState, ix: StepIx, now: Moment) {
                 };
                 let _ = writeln!(out, "  asked      {}", indent(&text.unwrap_or_default()));
             }
+            Track::Idle if direction == Direction::Forward && state.needs_confirmation(ix) => {
+                let _ = writeln!(out, "  asked      may this point of no return be passed? After it, a rollback goes no further back");
+            }
             _ => {}
         }
     }
@@ -95,14 +98,16 @@ fn next_block(out: &mut String, state: &RunState, stop: &Stop, first: Option<Ste
         ],
         Stop::Waiting { .. } => {
             let (yes, no) = if is_task { ("done", "not-done") } else { ("go", "no-go") };
+            let is_point = first.is_some_and(|ix| state.needs_confirmation(ix));
+            let or = if is_point { String::new() } else { format!("   (or {no})") };
             vec![
-                ("next", format!("switchover resolve {name} --run {run} --as {yes} --reason '…'   (or {no})")),
+                ("next", format!("switchover resolve {name} --run {run} --as {yes} --reason '…'{or}")),
                 ("then", format!("switchover resume {run}")),
             ]
         }
         Stop::InDoubt { .. } => vec![
             ("next", "find out whether it had its effect, then".to_owned()),
-            ("", format!("switchover resolve {name} --run {run} --as done|not-done --reason '…'")),
+            ("", format!("switchover resolve {name} --run {run} --as done|not-done|partial --reason '…'")),
             ("then", format!("switchover resume {run}   or   switchover rollback {run}")),
             ("output", format!("switchover logs {name} --run {run}")),
         ],

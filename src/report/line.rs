@@ -86,6 +86,7 @@ pub fn line(state: &RunState, event: &Event) -> Option<String> {
             let verdict = match resolved.verdict {
                 Verdict::Done => "done",
                 Verdict::NotDone => "not done",
+                Verdict::Partial => "done in part",
                 Verdict::Go => "go",
                 Verdict::NoGo => "no-go",
             };
@@ -96,6 +97,13 @@ pub fn line(state: &RunState, event: &Event) -> Option<String> {
                 resolved.actor,
                 printable(&resolved.reason)
             )
+        }
+        Fact::PointConfirmed { step, actor, reason } => {
+            format!("point of no return {step} may be passed: {} ({actor})", printable(reason))
+        }
+        Fact::RunAmended(amended) => {
+            let changes = shorten(&amended.changes.join("; "), 300);
+            format!("amended by {}: {} ({changes})", amended.actor, printable(&amended.reason))
         }
         Fact::CursorSaved { .. } => return None,
         Fact::MessageSent(message) => format!("message  {}", printable(&message.subject)),

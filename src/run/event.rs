@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value as Json;
 
-use crate::runbook::{Action, Direction, Outputs, StepId};
+use crate::runbook::{Action, Direction, Outputs, Runbook, StepId};
 
 /// A moment, in whole milliseconds of UTC. For people: it never decides what comes next in a log.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,6 +72,10 @@ pub enum Fact {
     StepProbed { step: StepId, direction: Direction, attempt: u32, verdict: Probed, reading: String },
     /// A person decided what a step's state is, or answered a task or an approval.
     StepResolved(StepResolved),
+    /// A person lets a point of no return be passed.
+    PointConfirmed { step: StepId, actor: Person, reason: String },
+    /// The run goes on with another definition; nothing that has started means anything else in it.
+    RunAmended(RunAmended),
     /// A long command said how far it is.
     CursorSaved { step: StepId, direction: Direction, attempt: u32, cursor: String },
     /// People were told something.
@@ -99,6 +104,28 @@ pub struct RunStarted {
     pub environment: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<StepId>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RunAmended {
+    /// SHA-256 of the new expanded runbook, which the journal holds under this digest.
+    pub definition: Digest,
+    pub parameters: Digest,
+    pub actor: Person,
+    pub reason: String,
+    /// For people: which steps are new, gone or different.
+    pub changes: Vec<String>,
+    /// The runbook itself; whoever reads an event puts it here.
+    #[serde(skip)]
+    pub runbook: Option<Arc<Runbook>>,
+}
+
+/// The same event, whether or not the runbook is at hand.
+impl PartialEq for RunAmended {
+    fn eq(&self, other: &RunAmended) -> bool {
+        (&self.definition, &self.parameters, &self.actor, &self.reason, &self.changes)
+            == (&other.definition, &other.parameters, &other.actor, &other.reason, &other.changes)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -289,6 +316,8 @@ pub enum Probed {
 pub enum Verdict {
     Done,
     NotDone,
+    /// Done in part: it is to be undone, and then begun anew.
+    Partial,
     Go,
     NoGo,
 }
@@ -383,6 +412,8 @@ pub fn kind(fact: &Fact) -> &'static str {
         Fact::UndoPassed { .. } => "undo_passed",
         Fact::StepProbed { .. } => "step_probed",
         Fact::StepResolved(_) => "step_resolved",
+        Fact::PointConfirmed { .. } => "point_confirmed",
+        Fact::RunAmended(_) => "run_amended",
         Fact::CursorSaved { .. } => "cursor_saved",
         Fact::MessageSent(_) => "message_sent",
     }
@@ -400,6 +431,7 @@ impl Fact {
             | Fact::StepSkipped { step, .. }
             | Fact::UndoPassed { step }
             | Fact::StepProbed { step, .. }
+            | Fact::PointConfirmed { step, .. }
             | Fact::CursorSaved { step, .. } => Some(step),
             Fact::MessageSent(message) => message.step.as_ref(),
             _ => None,

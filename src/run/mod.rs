@@ -1,6 +1,7 @@
 //! What happened and what is next: events, the state as a fold of them, and the planner that decides. Pure: no clock (time
 //! is an argument), no I/O, no async. Knows nothing of journals, processes or screens.
 
+mod amend;
 pub mod event;
 pub mod names;
 pub mod observer;

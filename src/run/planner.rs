@@ -14,6 +14,8 @@ pub enum Decision {
     Pass(StepIx),
     /// Look whether an attempt in doubt had its effect.
     Probe(StepIx, Direction),
+    /// A point of no return may be passed: the operator has said so for all of them.
+    Confirm(StepIx),
     /// A failed step asks for everything to be undone.
     RollBack {
         because: String,
@@ -35,6 +37,8 @@ pub struct Limits {
     pub draining: Option<i32>,
     /// Somebody is there to answer tasks and approvals.
     pub attended: bool,
+    /// Points of no return may be passed.
+    pub consents: bool,
 }
 
 /// Decides what is next at `now`.
@@ -85,12 +89,18 @@ fn forward(state: &RunState, now: Moment, limits: Limits, idle: bool) -> Decisio
     if let Some(&ix) = state.sets.held.iter().find(|ix| is_over(state, **ix) && can_release(state, **ix, now)) {
         return Decision::Begin(ix, Direction::Release);
     }
+    if let Some(&ix) = state.sets.partial.iter().find(|ix| *state.track(**ix, Direction::Undo) == Track::Idle) {
+        return Decision::Begin(ix, Direction::Undo);
+    }
     if let Some(until) = state.until.filter(|until| state.is_settled(*until)) {
         let step = state.runbook.step(until).id.clone();
         return if idle { Decision::Stop(Stop::Until { step }) } else { Decision::Wait { until: None } };
     }
     if let Some(ix) = due_retry(state, now) {
         return Decision::Begin(ix.0, ix.1);
+    }
+    if let Some(ix) = state.unconfirmed().next().filter(|_| limits.consents) {
+        return Decision::Confirm(ix);
     }
     if let Some(ix) = startable(state, limits) {
         return Decision::Begin(ix, Direction::Forward);
@@ -101,10 +111,11 @@ fn forward(state: &RunState, now: Moment, limits: Limits, idle: bool) -> Decisio
     if let Some(due) = next_retry(state) {
         return Decision::Wait { until: Some(due) };
     }
-    if !state.sets.waiting.is_empty() {
+    let asked: Vec<StepIx> = state.sets.waiting.iter().copied().chain(state.unconfirmed()).collect();
+    if !asked.is_empty() {
         return match limits.attended {
             true => Decision::Wait { until: None },
-            false => Decision::Stop(Stop::Waiting { steps: ids(state, state.sets.waiting.iter().copied()) }),
+            false => Decision::Stop(Stop::Waiting { steps: ids(state, asked) }),
         };
     }
     Decision::End(Outcome::Finished)
@@ -253,7 +264,8 @@ fn startable(state: &RunState, limits: Limits) -> Option<StepIx> {
         let has_room = !full || step.act.action.is_for_a_person();
         let group = step.group.map(|group| (&state.runbook.groups[group as usize], &state.groups[group as usize]));
         let group_has_room = group.is_none_or(|(group, now)| group.max_parallel.is_none_or(|most| now.running < most));
-        has_room && group_has_room && state.is_wanted(*ix) && *state.track(*ix, Direction::Forward) == Track::Idle
+        let is_free = !state.needs_confirmation(*ix) && !state.sets.partial.contains(ix);
+        has_room && group_has_room && is_free && state.is_wanted(*ix) && *state.track(*ix, Direction::Forward) == Track::Idle
     })
 }
 
@@ -289,8 +301,7 @@ fn can_release(state: &RunState, ix: StepIx, now: Moment) -> bool {
 }
 
 fn due_retry(state: &RunState, now: Moment) -> Option<(StepIx, Direction)> {
-    let relevant =
-        |direction: Direction| (direction == Direction::Forward) == (state.mode == Mode::Forward) || direction == Direction::Release;
+    let relevant = |direction: Direction| direction != Direction::Forward || state.mode == Mode::Forward;
     state
         .sets
         .retrying

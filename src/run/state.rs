@@ -74,6 +74,10 @@ pub struct StepState {
     cursors: [Option<String>; 3],
     /// Whether any attempt may have had an effect.
     pub touched: bool,
+    /// Of a point of no return: somebody lets it be passed.
+    confirmed: bool,
+    /// How often it was taken back to be begun anew: what is done then is not what was done before.
+    generation: u32,
     /// Needs that are not settled yet.
     unmet: u32,
     /// Done or skipped at some time: what needs it may go.
@@ -123,6 +127,8 @@ pub struct Sets {
     pub held: BTreeSet<StepIx>,
     /// Holds that were released by a failure and must be taken again before anything else.
     pub retake: BTreeSet<StepIx>,
+    /// Steps done in part, to be undone before they are begun anew.
+    pub partial: BTreeSet<StepIx>,
 }
 
 /// How far a rollback is.
@@ -157,6 +163,13 @@ impl RunState {
         if first.number != 1 {
             return Err(illegal(first, "the first event has the number 1"));
         }
+        let mut state = RunState::fresh(runbook, started.clone(), first.at);
+        state.set_until(started.until.as_deref());
+        Ok(state)
+    }
+
+    /// A run of which nothing has begun.
+    pub(super) fn fresh(runbook: Arc<Runbook>, started: RunStarted, began: Moment) -> RunState {
         let steps: Vec<StepState> =
             runbook.steps.iter().map(|step| StepState { unmet: step.needs.len() as u32, ..StepState::default() }).collect();
         let ready = runbook.ixs().filter(|ix| runbook.step(*ix).needs.is_empty()).collect();
@@ -164,12 +177,12 @@ impl RunState {
         for step in &runbook.steps {
             phase_left[step.phase as usize] += 1;
         }
-        let mut state = RunState {
-            started: started.clone(),
-            began: first.at,
+        RunState {
+            started,
+            began,
             session: 1,
             head: 1,
-            last: first.at,
+            last: began,
             mode: Mode::Forward,
             ended: None,
             stopped: None,
@@ -185,9 +198,20 @@ impl RunState {
             told: BTreeSet::new(),
             phase_left,
             runbook,
-        };
-        state.set_until(started.until.as_deref());
-        Ok(state)
+        }
+    }
+
+    /// Puts what is known of a step where it now stands.
+    pub(super) fn carry(&mut self, ix: StepIx, known: StepState) {
+        let (tracks, is_settled, finished) = (known.tracks.clone(), known.settled, known.finished);
+        let unmet = self.step(ix).unmet;
+        self.steps[ix.0 as usize] = StepState { unmet, settled: false, tracks: Default::default(), ..known };
+        for (direction, track) in Direction::ALL.into_iter().zip(tracks) {
+            self.set(ix, direction, track);
+        }
+        if is_settled {
+            self.settle(ix, finished.unwrap_or_default());
+        }
     }
 
     /// Makes the one change that `event` stands for.
@@ -266,6 +290,12 @@ impl RunState {
                 }
             }
             Fact::StepResolved(resolved) => self.resolve(resolved, at)?,
+            Fact::PointConfirmed { step, .. } => {
+                let ix = self.ix(step)?;
+                need(self.needs_confirmation(ix), "it is no point of no return that waits for a word")?;
+                self.steps[ix.0 as usize].confirmed = true;
+            }
+            Fact::RunAmended(amended) => self.amend(amended)?,
             Fact::CursorSaved { step, direction, cursor, .. } => {
                 let ix = self.ix(step)?;
                 self.steps[ix.0 as usize].cursors[*direction as usize] = Some(cursor.clone());
@@ -291,7 +321,10 @@ impl RunState {
             Direction::Forward => {
                 need(self.mode == Mode::Forward, "nothing goes forward any more")?;
                 need(self.step(ix).unmet == 0, "its needs are not met")?;
+                need(!self.needs_confirmation(ix), "it is a point of no return, and nobody has let it be passed")?;
+                need(!self.sets.partial.contains(&ix), "it was done in part, and is to be undone first")?;
             }
+            Direction::Undo if self.is_partial(ix) => {}
             Direction::Undo => self.may_undo(ix)?,
             Direction::Release => need(self.sets.held.contains(&ix), "it holds nothing")?,
         }
@@ -414,10 +447,23 @@ impl RunState {
                 let failure = Failure { kind: FailureKind::Refused, message: format!("{}: {}", resolved.actor, resolved.reason) };
                 self.set(ix, direction, Track::Failed { attempt, failure });
             }
+            (Track::InDoubt { .. } | Track::Failed { .. }, _) if resolved.verdict == Verdict::Partial => {
+                need(direction == Direction::Forward, "only a step is done in part; say of an undo whether it is done or not")?;
+                need(
+                    matches!(self.runbook.step(ix).undo, Undo::Act(_)),
+                    "it has no undo: take back by hand what was done, and say not-done",
+                )?;
+                self.set(ix, direction, Track::Idle);
+                if self.mode == Mode::Forward {
+                    self.sets.partial.insert(ix);
+                }
+            }
             (Track::InDoubt { .. } | Track::Failed { .. }, true) => self.done(ix, direction, &resolved.outputs, at),
             (Track::InDoubt { .. } | Track::Failed { .. }, false) => self.set(ix, direction, Track::Idle),
             (Track::Idle, true) if direction == Direction::Undo => {
-                self.may_undo(ix)?;
+                if !self.is_partial(ix) {
+                    self.may_undo(ix)?;
+                }
                 self.done(ix, direction, &resolved.outputs, at);
             }
             (other, _) => return Err(format!("it is {}: there is nothing to resolve", other.word())),
@@ -486,6 +532,8 @@ impl RunState {
         need(total > 0 || !again, &format!("there is nothing left to undo{why_not}"))?;
         let waits = runbook.ixs().map(|ix| runbook.dependents(ix).len() as u32).collect();
         self.rollback = Some(Rollback { to, because: because.to_owned(), targets, waits, ready: BTreeSet::new(), left: total, total });
+        // What was done in part is undone with the rest.
+        self.sets.partial.clear();
         self.mode = Mode::RollingBack;
         self.ended = None;
         self.stopped = None;
@@ -558,6 +606,14 @@ impl RunState {
                 }
                 self.settle(ix, at);
             }
+            Direction::Undo if self.sets.partial.remove(&ix) => {
+                if self.runbook.step(ix).downtime == Some(Downtime::Begins) {
+                    self.production_is_back(at);
+                }
+                self.set(ix, Direction::Undo, Track::Idle);
+                self.steps[ix.0 as usize].touched = false;
+                self.steps[ix.0 as usize].generation += 1;
+            }
             Direction::Undo => self.undone(ix, at),
             Direction::Release => {
                 self.sets.held.remove(&ix);
@@ -577,6 +633,7 @@ impl RunState {
         if released && *self.track(ix, Direction::Forward) == Track::Done && !self.step(until).settled {
             self.set(ix, Direction::Forward, Track::Idle);
             self.set(ix, Direction::Release, Track::Idle);
+            self.steps[ix.0 as usize].generation += 1;
             self.sets.retake.insert(ix);
         }
     }
@@ -705,9 +762,29 @@ impl RunState {
         self.downtime + self.down_since.map_or(Span::ZERO, |since| now.since(since))
     }
 
-    /// The same for all attempts of a step in one direction, and for nothing else.
+    /// The same for all attempts of a step in one direction, and for nothing else; a step that was taken back and is begun anew
+    /// has another one.
     pub fn idempotency_key(&self, ix: StepIx, direction: Direction) -> String {
-        format!("{}:{}:{}", self.started.run, self.runbook.step(ix).id, direction.word())
+        let again = match self.step(ix).generation {
+            0 => String::new(),
+            generation => format!(":{}", generation + 1),
+        };
+        format!("{}:{}:{}{again}", self.started.run, self.runbook.step(ix).id, direction.word())
+    }
+
+    /// Whether the step is a point of no return that has not begun and that nobody has let be passed.
+    pub fn needs_confirmation(&self, ix: StepIx) -> bool {
+        let step = self.step(ix);
+        self.runbook.step(ix).point_of_no_return && !step.confirmed && step.attempts[Direction::Forward as usize] == 0
+    }
+
+    /// The points of no return whose turn has come, and that wait for a word.
+    pub fn unconfirmed(&self) -> impl Iterator<Item = StepIx> + '_ {
+        self.sets.ready.iter().copied().filter(|ix| self.needs_confirmation(*ix) && self.is_wanted(*ix))
+    }
+
+    fn is_partial(&self, ix: StepIx) -> bool {
+        self.mode == Mode::Forward && self.sets.partial.contains(&ix)
     }
 
     /// How many steps stand in each state of their forward track, for one phase or all.

@@ -674,6 +674,7 @@ impl Builder<'_, '_, '_> {
             ("start", &raw.start),
             ("downtime_starts", &raw.downtime_starts),
             ("downtime_over", &raw.downtime_over),
+            ("point_of_no_return", &raw.point_of_no_return),
             ("waiting", &raw.waiting),
             ("failure", &raw.failure),
             ("rollback_began", &raw.rollback_began),

@@ -7,6 +7,7 @@ mod convert;
 mod expand;
 pub mod graph;
 mod load;
+pub mod meaning;
 mod model;
 pub mod names;
 pub mod parameter;

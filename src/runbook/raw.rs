@@ -101,6 +101,8 @@ pub struct RawOccasions {
     pub downtime_starts: Option<String>,
     /// Production is back: a step with `downtime: ends` succeeded, or the one that began it was undone.
     pub downtime_over: Option<String>,
+    /// A point of no return is passed: its step begins.
+    pub point_of_no_return: Option<String>,
     /// The run waits for a person: a task, an approval, a step in doubt.
     pub waiting: Option<String>,
     /// A step failed and the run stops.

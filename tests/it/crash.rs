@@ -32,7 +32,7 @@ fn a_killed_run_asks_about_what_it_cannot_know() {
       step       p/b (book.yaml:6)
       forward    attempt 1 is in doubt, begun <time> ago: it was running when the executor died
       next       find out whether it had its effect, then
-                 switchover resolve b --run <run> --as done|not-done --reason '…'
+                 switchover resolve b --run <run> --as done|not-done|partial --reason '…'
       then       switchover resume <run>   or   switchover rollback <run>
       output     switchover logs b --run <run>
     exit 3
@@ -189,7 +189,7 @@ fn of_two_executors_one_is_refused() {
     let mut child = sandbox.start("run book.yaml");
     sandbox.wait_for("begin-b");
     insta::assert_snapshot!(sandbox.run("resume"), @"
-    error: the run <run> is held by oncall@test with the run <run> (process <pid>) since <moment>
+    error: the run <run> is held by oncall@test with the run <run> (process <pid> on <host>) since <moment>
       next: nothing was changed. Wait until it is done, or stop it there with Ctrl-C
     exit 6
     ");

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod crash;
+mod decisions;
 mod doubt;
 mod faults;
 mod http;

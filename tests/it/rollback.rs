@@ -96,7 +96,7 @@ fn a_point_of_no_return_holds_unless_forced() {
         step("c", "b")
     );
     let sandbox = Sandbox::with(&book);
-    sandbox.code("run book.yaml");
+    sandbox.code("run book.yaml --yes");
     assert_eq!(sandbox.code("rollback"), 4);
     assert_eq!(sandbox.witness(), ["a", "b", "c", "undo-c"]);
 }

@@ -49,6 +49,7 @@ impl Sandbox {
         command
             .env_remove("SWITCHOVER_JOURNAL")
             .env("SWITCHOVER_OPERATOR", "oncall@test")
+            .env("SWITCHOVER_LOCKS", self.path("locks"))
             .env("NO_COLOR", "1")
             .env("DEPLOY_TOKEN", "correct-horse")
             .env("W", self.path("witness"));
@@ -140,6 +141,7 @@ impl Sandbox {
             (r"in \d+(\.\d+)?m?s", "in <time>"),
             (r"begun \d[\dhms. ]* ago", "begun <time> ago"),
             (r"downtime \d+(\.\d+)?m?s", "downtime <time>"),
+            (r"process \d+ on [^)]+", "process <pid> on <host>"),
             (r"process \d+", "process <pid>"),
             (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", "<moment>"),
         ] {

@@ -231,7 +231,7 @@ fn the_end_is_a_legal_one(case: &Case, history: &History) -> Result<(), String> 
 
 fn a_fold_says_the_same(case: &Case, history: &History) -> Result<(), String> {
     let state = fold(&case.book, &history.journal).map_err(|error| format!("law 3: {error}"))?;
-    match next(&state, Moment(0), Limits { parallel: 2, draining: None, attended: false }) {
+    match next(&state, Moment(0), Limits { parallel: 2, draining: None, attended: false, consents: false }) {
         Decision::End(outcome) if Some(outcome) == history.outcome => Ok(()),
         other => Err(format!("law 20: a run that is over wants {other:?}")),
     }

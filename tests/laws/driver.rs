@@ -196,7 +196,8 @@ impl Driver<'_> {
                     return Ok(Err(error));
                 }
             }
-            let decision = self.distort(&state, next(&state, Moment(0), Limits { parallel: 2, draining, attended: false }));
+            let decision =
+                self.distort(&state, next(&state, Moment(0), Limits { parallel: 2, draining, attended: false, consents: false }));
             match self.carry_out(&mut state, decision)? {
                 Ok(None) => {}
                 Ok(Some(over)) => return Ok(Ok(over)),

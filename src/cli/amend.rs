@@ -1,0 +1,84 @@
+//! `amend`: a run that stands goes on with another definition.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use clap::Args;
+use serde_json::Value as Json;
+
+use super::decide::{as_refusal, take};
+use super::load::{Source, load_like};
+use super::run::operator;
+use super::{CliError, resume};
+use crate::engine;
+use crate::report::say;
+use crate::run::{Fact, RunAmended, RunState};
+use crate::runbook::meaning::differences;
+use crate::runbook::{Given, Runbook};
+
+/// Lets a run go on with a changed runbook, if nothing that has started means anything else in it.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  switchover amend 7k2 move.yaml --reason 'the new cluster has another address' && switchover resume 7k2"
+)]
+pub struct Amend {
+    /// The run.
+    run: String,
+    #[command(flatten)]
+    source: Source,
+    /// Why, for the record.
+    #[arg(long, value_parser = super::reason)]
+    reason: String,
+}
+
+pub fn amend(verb: Amend, folder: &Path) -> Result<i32, CliError> {
+    let (mut journal, taken) = take(Some(&verb.run), folder)?;
+    let state = &taken.1.state;
+    resume::enter(state)?;
+    let new = like(&verb.source, state)?;
+    let changes = differences(&state.runbook, &new);
+    if changes.is_empty() {
+        return Err(CliError::refused("this definition does nothing else than the one that the run has; nothing was changed", None));
+    }
+    let conflicts = state.conflicts(&new);
+    if !conflicts.is_empty() {
+        return Err(CliError::refused(
+            format!("{}; nothing was changed", conflicts.join("; ")),
+            Some("what has started stays as it is: `switchover skip` it if it failed, and give what replaces it another name"),
+        ));
+    }
+    for change in &changes {
+        say(format_args!("  {change}"));
+    }
+    let run = state.started.run.clone();
+    let amended = RunAmended {
+        definition: journal.define(&new)?,
+        parameters: engine::digest_of_parameters(&new),
+        actor: operator(),
+        reason: verb.reason,
+        changes,
+        runbook: Some(Arc::new(new)),
+    };
+    engine::record(&mut journal, taken, vec![Fact::RunAmended(amended)], &operator()).map_err(as_refusal)?;
+    say(format_args!("the run {run} is amended; next: switchover resume {run}"));
+    Ok(0)
+}
+
+/// What the file of a run says now that the run's own definition does not; nothing if it cannot be read as it was.
+pub fn changed_since(state: &RunState) -> Vec<String> {
+    let source = Source { file: state.runbook.file.clone().into(), env: None, set: Vec::new(), values: Vec::new() };
+    like(&source, state).map(|now| differences(&state.runbook, &now)).unwrap_or_default()
+}
+
+/// The runbook with the run's environment and values, as far as it still asks for them and no others are given.
+fn like(source: &Source, state: &RunState) -> Result<Runbook, CliError> {
+    let environment = source.env.clone().or_else(|| state.runbook.environment.clone());
+    let source = Source { env: environment, set: source.set.clone(), values: source.values.clone(), file: source.file.clone() };
+    let asked = load_like(&source, Vec::new(), false)?;
+    let own = state.runbook.scopes[0].parameters.iter().filter(|(name, _)| asked.scopes[0].parameters.contains_key(*name));
+    let own = own.filter_map(|(name, parameter)| {
+        let value = parameter.value.value(&Json::Null).ok()?;
+        Some((name.clone(), Given::Json(value), "the value that the run has".to_owned()))
+    });
+    load_like(&source, own.collect(), true)
+}

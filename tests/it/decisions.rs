@@ -1,0 +1,178 @@
+//! What a person decides about a run: a point of no return, a step done in part, another definition, a lock of the machine.
+
+use super::sandbox::{Sandbox, kill_both};
+
+const POINT: &str = r#"runbook: point
+messages: { point_of_no_return: point-of-no-return }
+phases:
+  p:
+    steps:
+      a: { run: 'echo a >> "$W"', undo: { run: 'echo undo-a >> "$W"' } }
+      b: { run: 'echo b >> "$W"', undo: { run: 'echo undo-b >> "$W"' }, point_of_no_return: true, title: Drop the old tables }
+      c: { run: 'echo c >> "$W"', undo: { run: 'echo undo-c >> "$W"' } }
+"#;
+
+#[test]
+fn a_point_of_no_return_is_passed_with_somebodys_word_only() {
+    let sandbox = Sandbox::with(POINT);
+    insta::assert_snapshot!(sandbox.run("run book.yaml"), @"
+    run <run> of point began, by oncall@test
+    begin    p/a
+    done     p/a after <time>: exit 0
+    waiting for a person: p/b
+      run        <run>, 1 of 3 steps done
+      step       p/b (book.yaml:7)
+      asked      may this point of no return be passed? After it, a rollback <run> no further back
+      next       switchover resolve b --run <run> --as go --reason '…'
+      then       switchover resume <run>
+    exit 3
+    ");
+    assert_eq!(sandbox.witness(), ["a"]);
+    assert_eq!(sandbox.code("resume"), 3, "to resume is not to say go");
+    insta::assert_snapshot!(sandbox.run("resolve b --as no-go --reason not-yet"), @"
+    error: p/b is a point of no return that waits for a go; without one it is not passed
+      next: `switchover rollback` or `switchover cancel` goes another way
+    exit 6
+    ");
+    assert_eq!(sandbox.code("resolve b --as go --reason the-board-agreed"), 0);
+    assert_eq!(sandbox.code("resolve b --as go --reason twice"), 6);
+    assert_eq!(sandbox.code("resume"), 0);
+    assert_eq!(sandbox.witness(), ["a", "b", "c"]);
+    assert!(sandbox.run("audit").contains("point of no return p/b may be passed: the-board-agreed (oncall@test)"));
+    assert!(sandbox.run("audit").contains("point: past the point of no return"), "people are told");
+    insta::assert_snapshot!(sandbox.run("rollback --force"), @"
+    error: the following required arguments were not provided:
+      --reason <REASON>
+
+    Usage: switchover rollback --force --reason <REASON> [RUN]
+
+    For more information, try '--help'.
+    exit 2
+    ");
+    assert_eq!(sandbox.code("rollback"), 4);
+    assert_eq!(sandbox.witness()[3..], ["undo-c"]);
+    assert_eq!(sandbox.code("rollback --force --reason the-backup-is-good"), 4);
+    assert_eq!(sandbox.witness()[4..], ["undo-b", "undo-a"]);
+}
+
+#[test]
+fn who_says_yes_beforehand_is_not_asked() {
+    let sandbox = Sandbox::with(POINT);
+    assert_eq!(sandbox.code("run book.yaml --yes"), 0);
+    assert!(sandbox.run("audit").contains("may be passed: --yes was given (oncall@test)"));
+    let sandbox = Sandbox::with(POINT);
+    let seen = sandbox.in_terminal("run book.yaml", "g\n");
+    assert!(seen.contains("no further back: [g]o") && seen.ends_with("exit 0"), "{seen}");
+}
+
+#[test]
+fn what_was_done_in_part_is_undone_and_begun_anew() {
+    let sandbox = Sandbox::with(
+        r#"runbook: part
+phases:
+  p:
+    steps:
+      a:
+        run: 'echo "begin $SWITCHOVER_IDEMPOTENCY_KEY" >> "$W"; if [ ! -e quick ]; then sleep 0.5; fi'
+        undo: { run: 'echo "undo $SWITCHOVER_IDEMPOTENCY_KEY" >> "$W"; test -e undo-works' }
+      b: { run: 'echo b >> "$W"', undo: none }
+"#,
+    );
+    let child = sandbox.start("run book.yaml");
+    let begun = std::time::Instant::now();
+    while sandbox.witness().is_empty() {
+        assert!(begun.elapsed().as_secs() < 30);
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    kill_both(child);
+    assert_eq!(sandbox.code("resume"), 3);
+    sandbox.write("quick", "");
+    assert_eq!(sandbox.code("resolve a --as partial --reason half-of-it-is-there"), 0);
+    assert_eq!(sandbox.code("resume"), 5, "its undo fails: it is stuck");
+    sandbox.write("undo-works", "");
+    assert_eq!(sandbox.code("resume"), 0, "{}", sandbox.run("status"));
+    let seen: Vec<String> = sandbox.witness().iter().map(|line| line.split(':').skip(1).collect::<Vec<_>>().join(":")).collect();
+    assert_eq!(seen, ["p/a:forward", "p/a:undo", "p/a:undo", "p/a:forward:2", ""], "what is begun anew has another key");
+    assert_eq!(sandbox.code("rollback"), 4);
+    assert!(sandbox.witness().last().unwrap().ends_with("p/a:undo:2"), "{:?}", sandbox.witness());
+    assert_eq!(sandbox.code("audit --verify"), 0);
+}
+
+#[test]
+fn of_a_step_without_undo_no_part_can_be_taken_back() {
+    let sandbox =
+        Sandbox::with("runbook: part\nphases:\n  p:\n    steps:\n      a: { run: 'echo begin >> \"$W\"; sleep 0.3', undo: none }\n");
+    let child = sandbox.start("run book.yaml");
+    sandbox.wait_for("begin");
+    kill_both(child);
+    assert_eq!(sandbox.code("resume"), 3);
+    let shown = sandbox.run("resolve a --as partial --reason x");
+    assert!(shown.contains("it has no undo") && shown.ends_with("exit 6"), "{shown}");
+}
+
+#[test]
+fn a_run_goes_on_with_an_amended_runbook_if_what_has_started_means_the_same() {
+    let book = |host: &str, a: &str| {
+        format!(
+            "runbook: amend\nparameters: {{ host: {{ default: {host} }} }}\nphases:\n  p:\n    steps:\n      a: {{ run: 'echo {a} >> \"$W\"', undo: none }}\n      b: {{ run: 'exit 1', undo: none }}\n"
+        )
+    };
+    let sandbox = Sandbox::with(&book("one", "a"));
+    assert_eq!(sandbox.code("run book.yaml --name now"), 1);
+    sandbox.write("book.yaml", book("one", "changed"));
+    insta::assert_snapshot!(sandbox.run("amend now book.yaml --reason x"), @"
+    error: p/a has started, and would mean something else; nothing was changed
+      next: what has started stays as it is: `switchover skip` it if it failed, and give what replaces it another name
+    exit 6
+    ");
+    insta::assert_snapshot!(sandbox.run("resume"), @"
+    the file has changed: p/a differs in action; the run <run> on with its own definition (`switchover amend` takes the new one)
+    resumed by oncall@test
+    begin    p/b, attempt 2
+    FAILED   p/b: exit 1
+    stopped: p/b failed
+      run        <run>, 1 of 2 steps done
+      step       p/b (book.yaml:7)
+      forward    attempt 2: exit 1
+      next       mend it, then  switchover resume <run>
+      or         switchover skip b --run <run> --reason '…'
+      or         switchover rollback <run>
+      output     switchover logs b --run <run>
+    exit 1
+    ");
+    assert_eq!(sandbox.code("skip b --reason it-never-worked"), 0);
+    sandbox.write(
+        "book.yaml",
+        book("one", "a") + "      c: { run: 'echo c >> \"$W\"', undo: { run: 'echo undo-c >> \"$W\"' } }\n  q:\n    steps:\n      d: { run: 'echo d >> \"$W\"', undo: none }\n",
+    );
+    insta::assert_snapshot!(sandbox.run("amend now book.yaml --reason b-is-replaced-by-c"), @"
+      p/c is new
+      q/d is new
+    the run <run> is amended; next: switchover resume <run>
+    exit 0
+    ");
+    assert_eq!(sandbox.code("amend now book.yaml --reason again"), 6, "nothing new");
+    assert_eq!(sandbox.code("resume"), 0, "{}", sandbox.run("status"));
+    assert_eq!(sandbox.witness(), ["a", "c", "d"]);
+    assert!(sandbox.run("audit").contains("amended by oncall@test: b-is-replaced-by-c (p/c is new; q/d is new)"));
+    assert_eq!(sandbox.code("audit --verify"), 0);
+    assert_eq!(sandbox.code("rollback"), 4);
+    assert_eq!(sandbox.witness()[3..], ["undo-c"]);
+}
+
+#[test]
+fn a_lock_holds_on_the_whole_machine_and_says_who_has_it() {
+    let text = "runbook: locked\nlocks: [shop]\nphases:\n  p:\n    steps:\n      a: { run: 'echo begin >> \"$W\"; while [ ! -e go ]; do sleep 0.05; done', undo: none }\n";
+    let (one, other) = (Sandbox::with(text), Sandbox::with(text));
+    let locks = [("SWITCHOVER_LOCKS", one.path("locks").display().to_string())];
+    let mut child = one.start("run book.yaml");
+    one.wait_for("begin");
+    assert_eq!(other.code_with("run book.yaml", &locks), 6, "another journal, the same machine");
+    assert!(other.witness().is_empty());
+    let shown = one.run("run book.yaml");
+    assert!(shown.contains("the lock shop is held by oncall@test with the run"), "{shown}");
+    one.write("go", "");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    other.write("go", "");
+    assert_eq!(other.code_with("run book.yaml", &locks), 0, "it is gone with its process");
+}
