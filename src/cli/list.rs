@@ -18,13 +18,16 @@ pub struct List {
 }
 
 pub fn list(verb: List, folder: &Path) -> Result<i32, CliError> {
-    let runs = Journal::open_to_read(folder)?.runs()?;
+    let journal = Journal::open_to_read(folder)?;
+    let runs = journal.runs()?;
     if verb.format == Format::Json {
         let list: Vec<_> = runs.iter().map(|summary| json!({
             "run": summary.run, "name": summary.started.name, "runbook": summary.started.runbook, "environment": summary.started.environment,
             "operator": summary.started.operator, "began": summary.began, "last": summary.last.at, "events": summary.last.number, "state": state(summary),
         })).collect();
-        return print_json(&json!(list));
+        print_json(&json!(list))?;
+        journal.is_complete()?;
+        return Ok(0);
     }
     let mut out = String::new();
     for summary in &runs {
@@ -41,7 +44,9 @@ pub fn list(verb: List, folder: &Path) -> Result<i32, CliError> {
     if runs.is_empty() {
         say(format_args!("there are no runs in this journal yet"));
     }
-    print(&out)
+    print(&out)?;
+    journal.is_complete()?;
+    Ok(0)
 }
 
 fn state(summary: &Summary) -> &'static str {

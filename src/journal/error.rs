@@ -51,9 +51,22 @@ impl JournalError {
         !matches!(self, JournalError::Io { .. } | JournalError::Sql { .. }) || self.is_corrupt()
     }
 
+    /// Whether the database is damaged. Our own statements are right, so what does not fit them is not what was written.
     fn is_corrupt(&self) -> bool {
-        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
-        matches!(self, JournalError::Sql { source, .. } if matches!(source.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase)))
+        use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, SqlInputError, Utf8Error};
+        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase, SystemIoFailure, Unknown};
+        let JournalError::Sql { source, .. } = self else { return false };
+        let unfit = matches!(
+            source,
+            InvalidColumnType(..) | FromSqlConversionFailure(..) | IntegralValueOutOfRange(..) | Utf8Error(..) | SqlInputError { .. }
+        );
+        let code = source.sqlite_error().map(|error| (error.code, error.extended_code));
+        unfit
+            || match code {
+                Some((DatabaseCorrupt | NotADatabase | Unknown, _)) => true,
+                Some((SystemIoFailure, extended)) => extended == rusqlite::ffi::SQLITE_IOERR_SHORT_READ,
+                _ => false,
+            }
     }
 
     /// What to do next.

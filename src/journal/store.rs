@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use sha2::{Digest as _, Sha256};
 
@@ -79,6 +80,8 @@ impl Journal {
         let db = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
             .map_err(JournalError::sql("opened"))?;
         let mut journal = Journal { db, folder: folder.to_owned(), _copy: None };
+        // Closing must not write what a refusal found wrong into the database.
+        journal.checkpoint_at_close(false)?;
         journal.configure()?;
         journal.migrate()?;
         journal.guards()?;
@@ -97,7 +100,8 @@ impl Journal {
             db.busy_timeout(Duration::from_secs(10)).map_err(JournalError::sql("opened"))?;
             let journal = Journal { db, folder: folder.to_owned(), _copy: copy };
             if journal.version()? == 0 {
-                // Killed before it was made: there is nothing in it.
+                // Killed before it was made: there is nothing in it, and there never was.
+                journal.anchored_runs(|_, _| Ok(false))?;
                 return Err(JournalError::Empty);
             }
             journal.guards()?;
@@ -151,7 +155,7 @@ impl Journal {
     fn version(&self) -> Result<i64, JournalError> {
         let found = self.db.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(JournalError::sql("read"))?;
         let known = MIGRATIONS.len() as i64;
-        if found > known { Err(JournalError::Newer { found, known }) } else { Ok(found) }
+        if (0..=known).contains(&found) { Ok(found) } else { Err(JournalError::Newer { found, known }) }
     }
 
     /// The guards against changes are where they were put, and say what they said.
@@ -185,6 +189,12 @@ impl Journal {
         transaction.commit().map_err(JournalError::sql("migrated"))
     }
 
+    /// Whether the last one to close the database brings the WAL into it.
+    fn checkpoint_at_close(&self, wanted: bool) -> Result<(), JournalError> {
+        let done = self.db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !wanted);
+        done.map(drop).map_err(JournalError::sql("configured"))
+    }
+
     pub fn folder(&self) -> &Path {
         &self.folder
     }
@@ -195,12 +205,16 @@ impl Journal {
         files::folder(&self.run_folder(run).join("logs"))?;
         let held = self.locks(run, locks, holder)?;
         let anchor = Anchor::create(&self.run_folder(run).join("anchor"))?;
+        self.checkpoint_at_close(true)?;
         let fallback = Fallback::open(&self.run_folder(run))?;
         Ok(Head { run: run.to_owned(), number: 0, hash: String::new(), anchor, anchored: 0, fallback, _locks: held })
     }
 
     /// Takes a run's locks and reads it back for continuing.
     pub fn take(&self, run: &str, holder: &Holder) -> Result<(Head, Loaded), JournalError> {
+        if !self.run_folder(run).is_dir() {
+            return Err(JournalError::Altered { run: run.to_owned(), why: "its folder is missing".to_owned() });
+        }
         // The run's own lock first: what is read under it cannot be overtaken.
         let own = self.locks(run, &[], holder)?;
         let mut loaded = self.load(run)?;
@@ -209,6 +223,7 @@ impl Journal {
         let mut held = self.named_locks(&loaded.state.runbook.locks, holder)?;
         held.extend(own);
         let (anchor, _) = Anchor::open(&self.run_folder(run).join("anchor"))?;
+        self.checkpoint_at_close(true)?;
         let head = Head {
             run: run.to_owned(),
             number: loaded.events.len() as u64,
@@ -303,6 +318,8 @@ impl Journal {
     /// Reads a run and holds it against its hashes, its anchor and the legal order.
     pub fn load(&self, run: &str) -> Result<Loaded, JournalError> {
         let altered = |why: String| JournalError::Altered { run: run.to_owned(), why };
+        // Before the events: it is only ever set to what is committed, so what is read after it cannot be behind it.
+        let anchor = Anchor::read(&self.run_folder(run).join("anchor"))?;
         let mut rows = self
             .db
             .prepare("SELECT number, at, event, step, body, hash FROM events WHERE run = ?1 ORDER BY number")
@@ -344,7 +361,6 @@ impl Journal {
             events.push(event);
             hashes.push(hash);
         }
-        let anchor = Anchor::read(&self.run_folder(run).join("anchor"))?;
         let Some(state) = state else {
             return Err(match anchor {
                 Some((number, ..)) if number > 0 => altered(format!("its anchor knows {number} events, and the database none")),
@@ -427,8 +443,41 @@ impl Journal {
         statement.exists([id]).map_err(JournalError::sql("read"))
     }
 
+    /// Every run that an anchor knows is in the database; one that is not may be the latest.
+    ///
+    /// # Errors
+    /// [`JournalError::Altered`] with the run that is missing.
+    pub fn is_complete(&self) -> Result<(), JournalError> {
+        self.anchored_runs(|run, number| {
+            let mut statement =
+                self.db.prepare_cached("SELECT 1 FROM events WHERE run = ?1 AND number = ?2").map_err(JournalError::sql("read"))?;
+            statement.exists(params![run, number as i64]).map_err(JournalError::sql("read"))
+        })
+    }
+
+    /// Asks of each run that was anchored with events whether it is there.
+    fn anchored_runs(&self, is_there: impl Fn(&str, u64) -> Result<bool, JournalError>) -> Result<(), JournalError> {
+        let Ok(folders) = std::fs::read_dir(self.folder.join("runs")) else { return Ok(()) };
+        for folder in folders.filter_map(Result::ok) {
+            let run = folder.file_name().to_string_lossy().into_owned();
+            if let Some((number, ..)) = Anchor::read(&folder.path().join("anchor"))?
+                && number > 0
+                && !is_there(&run, number)?
+            {
+                let why = format!(
+                    "its anchor knows {number} events, and the database does not have them: commits were lost, or an older copy was restored"
+                );
+                return Err(JournalError::Altered { run, why });
+            }
+        }
+        Ok(())
+    }
+
     /// The run that a person means: the latest, or the one whose id or name begins so.
     pub fn find(&self, wanted: Option<&str>) -> Result<String, JournalError> {
+        if wanted.is_none() {
+            self.is_complete()?;
+        }
         let runs = self.runs()?;
         let Some(prefix) = wanted else { return runs.into_iter().next().map(|summary| summary.run).ok_or(JournalError::Empty) };
         if let Some(exact) = runs.iter().find(|summary| summary.run == prefix || summary.started.name.as_deref() == Some(prefix)) {

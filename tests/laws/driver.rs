@@ -231,6 +231,7 @@ impl Driver<'_> {
             Decision::Pass(ix) => self.append(state, Fact::UndoPassed { step: self.id(ix) })?,
             Decision::RollBack { because } => self.append(state, rollback(&because))?,
             Decision::Probe(..) => Err("no step has a probe".into()),
+            Decision::Confirm(..) => Err("no step is a point of no return".into()),
             Decision::Wait { .. } => return Ok(self.finish_one(state)?.map(|()| None)),
             Decision::End(outcome) => {
                 if state.ended.is_none()

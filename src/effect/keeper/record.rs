@@ -87,6 +87,8 @@ pub struct Known {
     ends: HashMap<Attempt, Over>,
     keepers: HashMap<u64, Keeper>,
     begun: HashMap<Attempt, u64>,
+    /// There is something that cannot be read: what is missing proves nothing.
+    is_damaged: bool,
 }
 
 #[derive(Debug, Default)]
@@ -98,7 +100,7 @@ struct Keeper {
 }
 
 impl Known {
-    /// Reads it; a line that is not whole is as if it were not there.
+    /// Reads it; of a line that is not whole, only that it is there.
     pub fn read(path: &Path) -> Known {
         let mut bytes = Vec::new();
         let _ = File::open(path).and_then(|mut file| file.read_to_end(&mut bytes));
@@ -107,7 +109,12 @@ impl Known {
             let (checked, text) = std::str::from_utf8(line).ok()?.split_once(' ')?;
             (checked == check(text)).then(|| serde_json::from_str(text).ok())?
         };
-        bytes.split(|byte| *byte == b'\n').filter_map(entry).for_each(|entry| known.learn(entry));
+        for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            match entry(line) {
+                Some(entry) => known.learn(entry),
+                None => known.is_damaged = true,
+            }
+        }
         known
     }
 
@@ -132,7 +139,10 @@ impl Known {
     /// every keeper of that session has said how many it began, and all of those are known.
     pub fn never_began(&self, attempt: &Attempt, since: u64) -> bool {
         let mut keepers = self.keepers.values().filter(|keeper| keeper.head >= since).peekable();
-        keepers.peek().is_some() && keepers.all(|keeper| keeper.closed == Some(keeper.begun)) && !self.begun.contains_key(attempt)
+        !self.is_damaged
+            && keepers.peek().is_some()
+            && keepers.all(|keeper| keeper.closed == Some(keeper.begun))
+            && !self.begun.contains_key(attempt)
     }
 }
 
