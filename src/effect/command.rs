@@ -108,6 +108,13 @@ fn environment(job: &Job, used: &mut Used) -> Result<Vec<(String, String)>, Effe
     Ok(all)
 }
 
+/// Lets a command go on that was stopped where it is when its executor died.
+pub fn wake_orphan(key: &str, attempt: u32) {
+    if let Some(group) = process::leader(key, attempt) {
+        let _ = kill_process_group(group, Signal::CONT);
+    }
+}
+
 /// Secrets that it is to find in files.
 fn files(job: &Job, used: &mut Used) -> Result<Vec<(String, String)>, EffectError> {
     job.env.iter().filter(|(_, value)| is_file(value)).map(|(name, value)| Ok((name.clone(), resolve(job, value, used)?))).collect()

@@ -22,9 +22,9 @@ use serde_json::{Map, Value as Json};
 use crate::runbook::Secret;
 use crate::runbook::action::{Action, Value};
 
-pub use command::{end_orphan, is_alive};
+pub use command::{end_orphan, is_alive, wake_orphan};
 pub use keeper::{Attempt, Keeper, Known, Over, VERB as KEEP, serve};
-pub use process::ignores;
+pub use process::{ignores, stop_here};
 pub use secret::MacKey;
 pub use stopper::Stopper;
 

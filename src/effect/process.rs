@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use rustix::process::{Pid, test_kill_process_group};
+use rustix::process::{Pid, Signal, getpid, kill_process, test_kill_process_group};
 
 /// The process that leads its group, but no session, with this attempt in its environment. Where there is no `/proc`, none.
 pub fn leader(key: &str, attempt: u32) -> Option<Pid> {
@@ -53,4 +53,9 @@ pub fn ignores(signal: i32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
     mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+}
+
+/// Stops this process where it is; returns when somebody lets it go on.
+pub fn stop_here() {
+    let _ = kill_process(getpid(), Signal::STOP);
 }

@@ -64,10 +64,26 @@ struct Running {
 
 /// Everything that can come in.
 pub(super) enum Input {
-    Finished { ix: StepIx, direction: Direction, attempt: u32, result: Result<Reading, EffectError> },
-    Probed { ix: StepIx, direction: Direction, attempt: u32, result: Result<Reading, EffectError> },
-    Answered { ix: StepIx, question: Box<Question>, answer: Answer },
+    Finished {
+        ix: StepIx,
+        direction: Direction,
+        attempt: u32,
+        result: Result<Reading, EffectError>,
+    },
+    Probed {
+        ix: StepIx,
+        direction: Direction,
+        attempt: u32,
+        result: Result<Reading, EffectError>,
+    },
+    Answered {
+        ix: StepIx,
+        question: Box<Question>,
+        answer: Answer,
+    },
     Signal(i32),
+    /// Ctrl-Z.
+    Suspend,
 }
 
 fn ended(ix: StepIx, direction: Direction, attempt: u32, is_probe: bool, result: Result<Reading, EffectError>) -> Input {
@@ -185,6 +201,7 @@ impl Session<'_> {
             self.adopt_recorded()?;
             let waits_for = match orphan.filter(|(ix, direction)| matches!(self.state.track(*ix, *direction), Track::Running { .. })) {
                 Some((ix, direction)) => {
+                    crate::effect::wake_orphan(&self.state.idempotency_key(ix, direction), self.state.attempts(ix, direction));
                     self.end_late_orphan(ix, direction, &mut asked)?;
                     let step = self.id(ix);
                     format!(
@@ -388,6 +405,10 @@ impl Session<'_> {
                 self.answered(ix, &question, answer)
             }
             Input::Signal(number) => self.interrupt(number),
+            Input::Suspend => {
+                self.suspend();
+                Ok(())
+            }
         }
     }
 
@@ -427,6 +448,20 @@ impl Session<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Stops here with all commands, until somebody lets this go on; the time in between does not count.
+    fn suspend(&mut self) {
+        let since = Instant::now();
+        self.observer.note("stopped here, with what runs; `fg` goes on");
+        self.keeper.pause(true);
+        crate::effect::stop_here();
+        self.keeper.pause(false);
+        let away = since.elapsed();
+        for due in self.running.values_mut().flat_map(|running| [&mut running.deadline, &mut running.kill_at]).flatten() {
+            *due += away;
+        }
+        self.observer.note(&format!("goes on after {}s", away.as_secs()));
     }
 
     /// Looks at what no input tells: deadlines, and once in a while cursors and progress.
@@ -551,7 +586,8 @@ impl Session<'_> {
     }
 
     fn listen(&self) {
-        for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
+        let suspend = SignalKind::from_raw(rustix::process::Signal::TSTP.as_raw());
+        for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup(), suspend] {
             // `nohup` asks for this one to be ignored.
             if kind == SignalKind::hangup() && crate::effect::ignores(kind.as_raw_value()) {
                 continue;
@@ -560,7 +596,8 @@ impl Session<'_> {
             let send = self.send.clone();
             tokio::spawn(async move {
                 while signals.recv().await.is_some() {
-                    if send.send(Input::Signal(kind.as_raw_value())).is_err() {
+                    let input = if kind == suspend { Input::Suspend } else { Input::Signal(kind.as_raw_value()) };
+                    if send.send(input).is_err() {
                         break;
                     }
                 }

@@ -102,6 +102,37 @@ fn without_its_keeper_a_run_waits_and_then_asks() {
 }
 
 #[test]
+fn what_is_suspended_stops_with_its_commands_and_its_clocks() {
+    let sandbox = Sandbox::with(
+        "runbook: z\nphases:\n  p:\n    steps:\n      a: { run: 'echo begin >> \"$W\"; for i in 1 2 3 4 5 6; do sleep 0.2; echo $i >> \"$W\"; done', timeout: 3s, undo: none }\n",
+    );
+    for dies in [false, true] {
+        let _ = std::fs::remove_file(sandbox.path("witness"));
+        let mut child = sandbox.start("run book.yaml");
+        sandbox.wait_for("1");
+        signal("TSTP", child.id());
+        let is_stopped = || std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap().contains(") T ");
+        let begun = std::time::Instant::now();
+        while !is_stopped() {
+            assert!(begun.elapsed().as_secs() < 10, "it does not stop");
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        let seen = sandbox.witness();
+        std::thread::sleep(std::time::Duration::from_secs(4));
+        assert_eq!(sandbox.witness(), seen, "its command stands still too");
+        if dies {
+            kill(child);
+            assert_eq!(sandbox.code("resume"), 1, "it stood for longer than it may take, and nobody was there to say why");
+        } else {
+            signal("CONT", child.id());
+            assert_eq!(child.wait().unwrap().code(), Some(0), "the pause does not count against its timeout");
+            assert_eq!(sandbox.witness().last().unwrap(), "6");
+        }
+    }
+}
+
+#[test]
 fn a_probe_decides_what_happened() {
     for (effect, expected) in [("touch done.txt", vec!["try", "after"]), ("true", vec!["try", "try", "after"])] {
         let sandbox = Sandbox::with(&format!(
@@ -204,7 +235,7 @@ fn an_altered_journal_is_refused_and_says_why() {
             "does not match its hash",
         ),
         ("DROP TRIGGER events_are_never_deleted; DELETE FROM events WHERE number = 3", "stands event"),
-        ("DROP TRIGGER events_are_never_deleted; DELETE FROM events WHERE number > 4", "the anchor knows"),
+        ("DROP TRIGGER events_are_never_deleted; DELETE FROM events WHERE number > 4", "anchor knows"),
         (
             "DROP TRIGGER definitions_are_never_updated; UPDATE definitions SET body = replace(body, 'echo c', 'echo d')",
             "does not match the digest",

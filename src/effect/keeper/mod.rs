@@ -156,6 +156,11 @@ impl Keeper {
         // One that is over needs no end, and without the keeper there is nobody to tell.
         let _ = self.shared.state().send(&Order::End { id, force });
     }
+
+    /// Stops all commands where they are, or lets them go on.
+    pub fn pause(&self, pause: bool) {
+        let _ = self.shared.state().send(&Order::Pause(pause));
+    }
 }
 
 impl State {

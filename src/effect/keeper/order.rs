@@ -14,6 +14,8 @@ pub enum Order {
         id: u64,
         force: bool,
     },
+    /// Stop all that runs where it is, or let it go on.
+    Pause(bool),
 }
 
 /// A command to be begun.

@@ -127,6 +127,12 @@ impl Serving {
                 }
                 None
             }
+            Ok(Order::Pause(pause)) => {
+                for group in self.kept.values().filter_map(|kept| kept.group) {
+                    let _ = kill_process_group(group, if pause { Signal::STOP } else { Signal::CONT });
+                }
+                None
+            }
             // The rest of a line of an executor that died while it wrote: no order.
             Err(_) => None,
         }
