@@ -25,6 +25,7 @@ use crate::runbook::action::{Action, Value};
 pub use command::{end_orphan, is_alive, wake_orphan};
 pub use keeper::{Attempt, Keeper, Known, Over, VERB as KEEP, serve};
 pub use process::{ignores, stop_here};
+pub use redactor::Redactor;
 pub use secret::MacKey;
 pub use stopper::Stopper;
 
