@@ -1,0 +1,300 @@
+//! Every byte of a small journal is changed, and every file cut off at every length. What is read back is exactly what was
+//! written, or it is refused; nothing in between, and nothing breaks.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use switchover::effect::{Attempt, Known};
+use switchover::journal::{Holder, Journal, JournalError, Loaded};
+use switchover::run::{Event, Fact, Moment, Person, StepSucceeded};
+use switchover::runbook::Direction;
+
+use super::sandbox::{Sandbox, children, kill};
+
+const BOOK: &str = r#"runbook: count
+phases:
+  p:
+    steps:
+      a: { run: 'echo a >> "$W"', undo: none }
+      b: { run: 'echo begin-b >> "$W"; while [ -e hold ]; do sleep 0.02; done; echo end-b >> "$W"', undo: none }
+      c: { run: 'echo c >> "$W"', undo: none }
+"#;
+
+/// A journal as it lies on the disk, with one run.
+struct Written {
+    run: String,
+    files: BTreeMap<String, Vec<u8>>,
+}
+
+/// A change of one file.
+#[derive(Debug, Clone, Copy)]
+enum Change {
+    Flip(usize, u8),
+    Cut(usize),
+}
+
+#[test]
+fn a_changed_database_wal_or_anchor_is_read_as_it_was_or_refused() {
+    let mut tried = 0;
+    for written in [Written::of(&stopped()), Written::of(&killed())] {
+        let whole = written.state();
+        for name in written.files.keys().filter(|name| name.contains(".db") || name.ends_with("anchor")) {
+            let length = written.files[name].len();
+            let flips = [0x01, 0x80].into_iter().flat_map(|mask| (0..length).map(move |at| Change::Flip(at, mask)));
+            let changes: Vec<Change> = (0..length).map(Change::Cut).chain(flips).collect();
+            tried += changes.len();
+            on_all_cores(&changes, |folder, change| {
+                written.lay_out(folder, name, *change);
+                if let Ok(seen) = read(folder, &written.run) {
+                    assert!(seen == whole, "{name} {change:?}: {seen}");
+                }
+            });
+        }
+    }
+    report("changes of database, WAL and anchor", tried);
+}
+
+#[test]
+fn a_changed_record_of_the_commands_says_the_same_or_nothing() {
+    let written = Written::of(&killed());
+    let name = written.name("commands");
+    let length = written.files[&name].len();
+    let flips = [0x01, 0x80, 0xff].into_iter().flat_map(|mask| (0..length).map(move |at| Change::Flip(at, mask)));
+    let changes: Vec<Change> = (0..length).map(Change::Cut).chain(flips).collect();
+    let attempt = |step: &str| Attempt { key: format!("{}:p/{step}:forward", written.run), number: 1 };
+    on_all_cores(&changes, |folder, change| {
+        written.lay_out(folder, &name, *change);
+        let known = Known::read(&folder.join(&name));
+        for step in ["a", "b"] {
+            let exit = known.exit(&attempt(step));
+            assert!(exit.is_none_or(|exit| *exit == switchover::effect::Exit::Code(0)), "{change:?}: {step} ended with {exit:?}");
+            for since in 0..8 {
+                assert!(!known.never_began(&attempt(step), since), "{change:?}: {step} is to be begun again");
+            }
+        }
+    });
+    report("changes of the record of the commands", changes.len());
+}
+
+#[test]
+fn with_a_changed_record_of_the_commands_a_run_goes_on_or_asks() {
+    let sandbox = killed();
+    let written = Written::of(&sandbox);
+    let name = written.name("commands");
+    let length = written.files[&name].len();
+    let (mut ended, mut asked) = (0, 0);
+    for at in (0..length).step_by(11) {
+        for change in [Change::Flip(at, 0xff), Change::Cut(at)] {
+            written.lay_out(&sandbox.path("journal"), &name, change);
+            sandbox.write("witness", "a\nbegin-b\nend-b\n");
+            match sandbox.code("resume") {
+                0 => ended += 1,
+                3 => asked += 1,
+                code => panic!("{change:?}: exit {code}"),
+            }
+            let is_over = sandbox.witness().len() == 4;
+            assert_eq!(sandbox.witness(), ["a", "begin-b", "end-b", "c"][..if is_over { 4 } else { 3 }], "{change:?}");
+        }
+    }
+    assert!(ended > 0 && asked > 0, "{ended} went on, {asked} asked");
+}
+
+#[test]
+fn a_changed_fallback_record_gives_the_same_results_or_none() {
+    let sandbox = killed();
+    let journal = Journal::open(&sandbox.path("journal")).unwrap();
+    let run = journal.find(None).unwrap();
+    let (head, loaded) = journal.take(&run, &holder(&run)).unwrap();
+    let step = Arc::clone(&loaded.state.runbook.steps[1].id);
+    let kept = StepSucceeded {
+        step,
+        direction: Direction::Forward,
+        attempt: 1,
+        outputs: Default::default(),
+        result: "exit 0".into(),
+        logs: vec![],
+    };
+    let kept = Fact::StepSucceeded(kept);
+    assert!(journal.keep(&head, &[Event { number: head.number + 1, at: Moment(0), fact: kept.clone() }]));
+    drop((head, journal));
+    let written = Written::of(&sandbox);
+    let name = written.name("fallback");
+    let line = written.files[&name].iter().position(|byte| *byte == 0).unwrap();
+    let length = written.files[&name].len();
+    let flips = [0x01, 0x80]
+        .into_iter()
+        .flat_map(|mask| (0..line + 9).chain((line + 9..length).step_by(4099)).map(move |at| Change::Flip(at, mask)));
+    let changes: Vec<Change> = (0..line + 9).chain([length - 1]).map(Change::Cut).chain(flips).collect();
+    on_all_cores(&changes, |folder, change| {
+        written.lay_out(folder, &name, *change);
+        let (_, loaded) = Journal::open(folder).unwrap().take(&run, &holder(&run)).unwrap();
+        assert!(loaded.kept.is_empty() || loaded.kept == [kept.clone()], "{change:?}: {:?}", loaded.kept);
+    });
+    report("changes of the fallback record", changes.len());
+}
+
+#[test]
+fn a_wal_that_was_cut_off_or_lost_is_refused() {
+    let sandbox = killed();
+    let written = Written::of(&sandbox);
+    let wal = written.files["switchover.db-wal"].len();
+    // A header of 32 bytes, then frames of 24 bytes and a page.
+    for length in std::iter::once(0).chain((32..wal).step_by(24 + 4096)) {
+        written.lay_out(&sandbox.path("journal"), "switchover.db-wal", Change::Cut(length));
+        refused(&sandbox, "");
+    }
+    written.lay_out(&sandbox.path("journal"), "", Change::Cut(0));
+    std::fs::remove_file(sandbox.path("journal/switchover.db-wal")).unwrap();
+    refused(&sandbox, "");
+}
+
+#[test]
+fn an_older_copy_of_the_database_is_refused() {
+    let sandbox = Sandbox::with(BOOK);
+    assert_eq!(sandbox.code("run book.yaml --until a"), 0);
+    let older = std::fs::read(sandbox.path("journal/switchover.db")).unwrap();
+    assert_eq!(sandbox.code("resume --until b"), 0);
+    sandbox.write("journal/switchover.db", older);
+    refused(&sandbox, "commits were lost, or an older copy was restored");
+}
+
+#[test]
+fn a_journal_without_its_guards_or_its_anchor_is_refused() {
+    let sandbox = stopped();
+    let written = Written::of(&sandbox);
+    let guard = "events_are_never_updated";
+    rusqlite::Connection::open(sandbox.path("journal/switchover.db")).unwrap().execute_batch(&format!("DROP TRIGGER {guard}")).unwrap();
+    refused(&sandbox, guard);
+    written.lay_out(&sandbox.path("journal"), "", Change::Cut(0));
+    assert_eq!(sandbox.code("status"), 0);
+    std::fs::remove_file(sandbox.path("journal").join(written.name("anchor"))).unwrap();
+    refused(&sandbox, "its anchor is missing");
+}
+
+/// A run that stopped as it was asked to.
+fn stopped() -> Sandbox {
+    let sandbox = Sandbox::with(BOOK);
+    assert_eq!(sandbox.code("run book.yaml --until b"), 0);
+    sandbox
+}
+
+/// A run whose executor was killed while a command ran, which has ended since.
+fn killed() -> Sandbox {
+    let sandbox = Sandbox::with(BOOK);
+    sandbox.write("hold", "");
+    let child = sandbox.start("run book.yaml");
+    sandbox.wait_for("begin-b");
+    let keepers = children(child.id());
+    kill(child);
+    std::fs::remove_file(sandbox.path("hold")).unwrap();
+    while keepers.iter().any(|keeper| std::fs::read(format!("/proc/{keeper}/cmdline")).is_ok_and(|line| !line.is_empty())) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    sandbox
+}
+
+/// Every verb says no, and why, and nothing of the world changes.
+fn refused(sandbox: &Sandbox, why: &str) {
+    let seen = sandbox.witness();
+    for verb in ["status", "audit --verify", "resume", "rollback", "cancel --reason no", "skip c --reason no"] {
+        let shown = sandbox.run(verb);
+        assert!(shown.contains(why) && shown.ends_with("exit 6"), "{verb}: {shown}");
+    }
+    assert_eq!(sandbox.witness(), seen);
+}
+
+impl Written {
+    fn of(sandbox: &Sandbox) -> Written {
+        let runs = std::fs::read_dir(sandbox.path("journal/runs")).unwrap();
+        let run = runs.map(|run| run.unwrap().file_name().into_string().unwrap()).next().unwrap();
+        Written { files: Written::read(sandbox, &run), run }
+    }
+
+    fn read(sandbox: &Sandbox, run: &str) -> BTreeMap<String, Vec<u8>> {
+        let names = ["switchover.db", "switchover.db-wal"].map(str::to_owned).into_iter();
+        let names = names.chain(["anchor", "commands", "fallback"].map(|name| format!("runs/{run}/{name}")));
+        names.filter_map(|name| Some((name.clone(), std::fs::read(sandbox.path("journal").join(name)).ok()?))).collect()
+    }
+
+    fn name(&self, file: &str) -> String {
+        format!("runs/{}/{file}", self.run)
+    }
+
+    /// Writes all of it into a folder, with one file changed.
+    fn lay_out(&self, folder: &Path, name: &str, change: Change) {
+        for old in ["switchover.db-shm", "switchover.db-wal"] {
+            let _ = std::fs::remove_file(folder.join(old));
+        }
+        std::fs::create_dir_all(folder.join("runs").join(&self.run)).unwrap();
+        for (file, bytes) in &self.files {
+            let mut bytes = bytes.clone();
+            match change {
+                Change::Cut(length) if file == name => bytes.truncate(length),
+                Change::Flip(at, mask) if file == name => bytes[at] ^= mask,
+                _ if file.ends_with("fallback") && !name.ends_with("fallback") => continue,
+                _ => {}
+            }
+            std::fs::write(folder.join(file), bytes).unwrap();
+        }
+    }
+
+    /// What is read when nothing was changed.
+    fn state(&self) -> String {
+        let folder = memory();
+        self.lay_out(folder.path(), "", Change::Cut(0));
+        read(folder.path(), &self.run).unwrap()
+    }
+}
+
+/// Reads the journal as `status` does, the latest run and then all of it; everything that is known of it.
+fn read(folder: &Path, run: &str) -> Result<String, JournalError> {
+    let journal = Journal::open_to_read(folder)?;
+    Ok(in_words(journal.load(&journal.find(None)?)?, run))
+}
+
+fn holder(run: &str) -> Holder {
+    Holder { operator: Person("oncall@test".into()), run: run.to_owned(), process: 1, since: Moment(0) }
+}
+
+fn in_words(mut loaded: Loaded, run: &str) -> String {
+    assert_eq!(loaded.state.started.run, run);
+    // A map, in no order, made from the rest.
+    Arc::make_mut(&mut loaded.state.runbook).index = Default::default();
+    format!("{:?} {:?}", loaded.hashes, loaded.state)
+}
+
+/// Tries each instance, on each core in a folder of its own; tells of those that panicked.
+fn on_all_cores<T: Sync + std::fmt::Debug>(instances: &[T], attempt: impl Fn(&Path, &T) + Sync) {
+    let (next, broken) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
+            scope.spawn(|| {
+                let folder = memory();
+                while let Some(instance) = instances.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if catch_unwind(AssertUnwindSafe(|| attempt(folder.path(), instance))).is_err() {
+                        broken.lock().unwrap().push(format!("{instance:?}"));
+                    }
+                }
+            });
+        }
+    });
+    let broken = broken.into_inner().unwrap();
+    assert!(broken.is_empty(), "{} of {}: {:?}", broken.len(), instances.len(), &broken[..broken.len().min(20)]);
+}
+
+/// A folder in memory, if the machine has one.
+fn memory() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
+}
+
+fn report(what: &str, tried: usize) {
+    #[expect(clippy::print_stdout, reason = "with --show-output, it says what was tried")]
+    {
+        println!("corruption: {tried} {what} tried");
+    }
+}
