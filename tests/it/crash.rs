@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::sandbox::{Sandbox, kill, kill_all, kill_both};
+use super::sandbox::{Sandbox, kill, kill_all, kill_both, signal};
 
 const COUNTING: &str = r#"runbook: count
 phases:
@@ -284,10 +284,6 @@ fn a_symbolic_link_in_the_journals_place_is_refused() {
       next: name the real folder with --journal
     exit 6
     ");
-}
-
-fn signal(name: &str, process: u32) {
-    assert!(Command::new("kill").args([format!("-{name}"), process.to_string()]).status().unwrap().success());
 }
 
 #[test]

@@ -181,6 +181,11 @@ fn kill_process(process: u32) {
     let _ = Command::new("kill").args(["-KILL", &process.to_string()]).stderr(Stdio::null()).status();
 }
 
+/// Sends a signal, as `TERM`, to a process.
+pub fn signal(name: &str, process: u32) {
+    assert!(Command::new("kill").args([format!("-{name}"), process.to_string()]).status().expect("kill").success());
+}
+
 /// The processes whose parent this is.
 pub fn children(parent: u32) -> Vec<u32> {
     let list = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
