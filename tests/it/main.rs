@@ -12,6 +12,7 @@ mod http;
 mod language;
 mod layering;
 mod people;
+mod processes;
 mod races;
 mod rollback;
 mod sandbox;

@@ -88,6 +88,27 @@ impl Sandbox {
         self.command(line).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the program")
     }
 
+    /// The same, with more in its environment; what it says is written to the file `said`.
+    pub fn start_heard(&self, line: &str, env: &[(&str, String)]) -> Child {
+        let said = std::fs::File::create(self.path("said")).expect("a file");
+        let mut command = self.command(line);
+        command.envs(env.iter().map(|(name, value)| (name, value)));
+        command.stdout(Stdio::null()).stderr(said).spawn().expect("the program")
+    }
+
+    /// The processes that were begun in this sandbox and still run, each with its command line.
+    pub fn processes(&self) -> Vec<(u32, String)> {
+        let folder = self.path("witness").display().to_string().into_bytes();
+        let pids = std::fs::read_dir("/proc").expect("/proc").filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+        pids.filter_map(|pid| {
+            let environment = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+            let is_ours = environment.windows(folder.len()).any(|window| window == folder);
+            is_ours.then(|| (pid, String::from_utf8_lossy(&line).replace('\0', " ")))
+        })
+        .collect()
+    }
+
     /// What a terminal of 80 columns was sent, without colours, movements and more than one space, while the keys were pressed.
     pub fn in_terminal(&self, line: &str, keys: &str) -> String {
         self.in_terminal_slowly(line, &[keys], 0)
