@@ -69,7 +69,7 @@ fn a_flood_of_output_is_nobodys_memory() {
     std::fs::remove_file(sandbox.path("hold")).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert!(executor < 80 << 10 && keeper < 40 << 10, "the executor took {executor} KiB, its keeper {keeper} KiB");
-    assert_eq!(sandbox.code("audit --verify"), 0);
+    assert!(sandbox.run("audit --format json").contains(&format!("\"bytes\": {}", 200 << 20)));
     nothing_left(&sandbox);
 }
 
@@ -177,6 +177,11 @@ fn a_clock_that_jumps_forward_does_no_harm() {
     a_clock_jumps("+3600");
 }
 
+#[test]
+fn a_clock_that_jumps_back_does_no_harm() {
+    a_clock_jumps("-3600");
+}
+
 /// While a step waits for its next attempt, while one waits, and while one runs against its timeout.
 fn a_clock_jumps(jump: &str) {
     if let Some(library) = faketime() {
@@ -253,4 +258,64 @@ fn peak(process: u32) -> u64 {
 fn faketime() -> Option<&'static str> {
     let places = ["/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1", "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1"];
     places.into_iter().find(|place| Path::new(place).exists())
+}
+
+#[test]
+fn a_command_that_stops_its_parent_does_not_escape_its_timeout() {
+    let sandbox = step("echo begin >> \"$W\"; kill -STOP $PPID; sleep 300", ", timeout: 500ms");
+    let mut child = sandbox.start("run book.yaml");
+    sandbox.wait_for("begin");
+    let keeper = children(child.id())[0];
+    let begun = Instant::now();
+    while child.try_wait().unwrap().is_none() && begun.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let code = child.try_wait().unwrap().map(|status| status.code());
+    if code.is_none() {
+        kill(child);
+    }
+    let left = sandbox.processes();
+    for (process, _) in &left {
+        signal("KILL", *process);
+    }
+    assert!(code.is_some(), "after a minute it still waits for its keeper {keeper}: {left:?}");
+}
+
+#[test]
+fn what_cannot_be_seen_to_live_does_not_run_twice_at_once() {
+    let sandbox =
+        step("echo begin >> \"$W\"; exec env -i /bin/sh -c 'sleep 1; echo end >> \"$0\"' \"$W\" >/dev/null 2>&1", ", idempotent: true");
+    let child = sandbox.start("run book.yaml");
+    sandbox.wait_for("begin");
+    std::thread::sleep(Duration::from_millis(200));
+    kill(child);
+    let shown = sandbox.run("resume");
+    assert_eq!(sandbox.witness(), ["begin", "end"], "its keeper lives, and knows: {shown}");
+    nothing_left(&sandbox);
+}
+
+#[test]
+fn what_a_child_adds_to_the_log_later_is_no_alteration() {
+    let sandbox = step("(while [ -e hold ]; do sleep 0.01; done; echo late) & echo early", "");
+    sandbox.write("hold", "");
+    assert_eq!(sandbox.code("run book.yaml"), 0);
+    std::fs::remove_file(sandbox.path("hold")).unwrap();
+    nothing_left(&sandbox);
+    assert_eq!(sandbox.code("audit --verify"), 0, "{}", sandbox.run("audit --verify"));
+}
+
+#[test]
+fn an_orphan_has_its_time_by_a_clock_that_does_not_jump() {
+    let Some(library) = faketime() else { return };
+    let sandbox = step("echo begin >> \"$W\"; while [ -e hold ]; do sleep 0.01; done; echo end >> \"$W\"", ", timeout: 30m");
+    sandbox.write("hold", "");
+    let child = sandbox.start("run book.yaml");
+    sandbox.wait_for("begin");
+    kill(child);
+    let env = [("LD_PRELOAD", library.to_owned()), ("FAKETIME", "+1h".to_owned()), ("DONT_FAKE_MONOTONIC", "1".to_owned())];
+    let mut resumed = sandbox.start_heard("resume", &env);
+    wait_until("it says that it waits", || sandbox.read("said").contains("waiting: "));
+    std::thread::sleep(Duration::from_millis(500));
+    std::fs::remove_file(sandbox.path("hold")).unwrap();
+    assert_eq!(resumed.wait().unwrap().code(), Some(0), "{}", sandbox.read("said"));
 }

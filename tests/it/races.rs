@@ -3,6 +3,7 @@
 
 use std::process::Child;
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::sandbox::{Sandbox, signal};
@@ -131,6 +132,40 @@ fn of_a_cancellation_and_a_resumption_one_comes_first() {
         }
         assert_eq!(sandbox.code("audit --verify"), 0);
     }
+}
+
+#[test]
+fn readers_are_never_refused_and_disturb_nobody() {
+    let steps: String = (0..40).map(|at| format!("      s{at}: {{ run: 'echo {at} >> \"$W\"; echo words', undo: none }}\n")).collect();
+    let sandbox = Sandbox::with(&format!(
+        "runbook: many\nphases:\n  p:\n    steps:\n{steps}      last: {{ run: 'while [ -e hold ]; do sleep 0.01; done', undo: none }}\n"
+    ));
+    sandbox.write("hold", "");
+    let mut run = sandbox.start("run book.yaml");
+    sandbox.wait_for("0");
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for verb in ["status", "status --format json", "audit --verify", "audit", "logs s0", "list"] {
+            let (sandbox, is_over) = (&sandbox, &is_over);
+            scope.spawn(move || {
+                for read in 0.. {
+                    if is_over.load(Ordering::Relaxed) && read >= 3 {
+                        break;
+                    }
+                    let shown = sandbox.run(verb);
+                    assert!(shown.ends_with("exit 0"), "{verb}: {shown}");
+                }
+            });
+        }
+        sandbox.wait_for("39");
+        std::thread::sleep(Duration::from_millis(300));
+        std::fs::remove_file(sandbox.path("hold")).unwrap();
+        let code = run.wait().unwrap().code();
+        is_over.store(true, Ordering::Relaxed);
+        assert_eq!(code, Some(0));
+    });
+    assert_eq!(sandbox.witness(), (0..40).map(|at| at.to_string()).collect::<Vec<_>>());
+    assert_eq!(sandbox.code("audit --verify"), 0);
 }
 
 fn rounds() -> usize {
