@@ -87,13 +87,14 @@ fn altered(loaded: &Loaded, folder: &Path) -> Vec<String> {
     for event in &loaded.events {
         match &event.fact {
             Fact::StepSucceeded(StepSucceeded { logs, .. }) | Fact::StepFailed(StepFailed { logs, .. }) => {
-                digests.extend(logs.iter().map(|log| (&log.file, &log.sha256)));
+                digests.extend(logs.iter().map(|log| (&log.file, (&log.sha256, log.bytes))));
             }
-            Fact::MessageSent(message) => drop(digests.insert(&message.file, &message.digest)),
+            Fact::MessageSent(message) => drop(digests.insert(&message.file, (&message.digest, u64::MAX))),
             _ => {}
         }
     }
-    let differs = |(file, digest): &(&String, &Digest)| digest_of(&folder.join(file)).ok().as_ref() != Some(*digest);
+    let differs =
+        |(file, (digest, bytes)): &(&String, (&Digest, u64))| digest_of(&folder.join(file), *bytes).ok().as_ref() != Some(*digest);
     digests.into_iter().filter(differs).map(|(file, _)| file.clone()).collect()
 }
 

@@ -180,6 +180,12 @@ pub fn take(run: Option<&str>, folder: &Path) -> Result<(Journal, (Head, Loaded)
             Some("wait until it has ended, or end it, and try again"),
         ));
     }
+    if engine::is_watched(&journal, &taken.1.state) {
+        return Err(CliError::refused(
+            "a command that an executor left when it died still runs",
+            Some("wait until it has ended, or end it, and try again"),
+        ));
+    }
     if let Some(step) = engine::ended_unseen(&journal, &taken.1.state) {
         return Err(CliError::refused(
             format!("how the command of {step} ended is on record: there is nothing to guess"),

@@ -1,16 +1,21 @@
 //! `logs`: what a step's commands wrote.
 
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use super::resume::find;
-use super::{CliError, Format, print, print_json};
+use super::{CliError, Format, print_json};
 use crate::journal::Journal;
 use crate::message::printable;
 use crate::report::say;
 use crate::runbook::Direction;
+
+/// How much of a long line is shown at once, in bytes.
+const PIECE: u64 = 64 << 10;
 
 /// Shows what a step's commands wrote, attempt by attempt.
 #[derive(Debug, Args)]
@@ -31,21 +36,28 @@ pub fn logs(verb: Logs, folder: &Path) -> Result<i32, CliError> {
     let state = journal.load(&run)?.state;
     let step = find(&state, &verb.step)?;
     let Some(ix) = state.runbook.find(&step) else { return Ok(0) };
-    let (mut out, mut list) = (String::new(), Vec::new());
+    let (mut out, mut list) = (std::io::stdout().lock(), Vec::new());
     for direction in Direction::ALL {
         for attempt in 1..=state.attempts(ix, direction) {
             let files = journal.attempt_files(&run, &state.runbook, ix, direction, attempt);
             for (ending, name) in [("out", "output"), ("err", "errors")] {
                 let path = files.path(ending);
-                let Ok(bytes) = std::fs::read(&path) else { continue };
-                if bytes.is_empty() {
+                let Ok(file) = File::open(&path) else { continue };
+                if file.metadata().is_ok_and(|found| found.len() == 0) {
                     continue;
                 }
-                let text = String::from_utf8_lossy(&bytes);
-                list.push(json!({"step": step, "direction": direction, "attempt": attempt, "stream": name, "file": path, "text": text}));
-                out.push_str(&format!("── {step}, {} attempt {attempt}, {name}\n{}", direction.word(), printable(&text)));
-                if !out.ends_with('\n') {
-                    out.push('\n');
+                if verb.format == Format::Json {
+                    let bytes = std::fs::read(&path).unwrap_or_default();
+                    let text = String::from_utf8_lossy(&bytes);
+                    list.push(
+                        json!({"step": step, "direction": direction, "attempt": attempt, "stream": name, "file": path, "text": text}),
+                    );
+                    continue;
+                }
+                list.push(Json::Null);
+                let head = format!("── {step}, {} attempt {attempt}, {name}\n", direction.word());
+                if out.write_all(head.as_bytes()).and_then(|()| show(file, &mut out)).is_err() {
+                    return Ok(0); // The reader went away.
                 }
             }
         }
@@ -54,7 +66,18 @@ pub fn logs(verb: Logs, folder: &Path) -> Result<i32, CliError> {
         say(format_args!("{step} wrote nothing"));
     }
     match verb.format {
-        Format::Text => print(&out),
+        Format::Text => Ok(0),
         Format::Json => print_json(&json!(list)),
     }
+}
+
+/// Shows a log piece by piece, as it may be longer than memory.
+fn show(file: File, out: &mut impl Write) -> std::io::Result<()> {
+    let (mut reader, mut piece, mut is_ended) = (BufReader::new(file), Vec::new(), true);
+    while (&mut reader).take(PIECE).read_until(b'\n', &mut piece)? > 0 {
+        out.write_all(printable(&String::from_utf8_lossy(&piece)).as_bytes())?;
+        is_ended = piece.ends_with(b"\n");
+        piece.clear();
+    }
+    if is_ended { Ok(()) } else { out.write_all(b"\n") }
 }

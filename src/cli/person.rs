@@ -4,6 +4,7 @@ use std::io::{BufRead, IsTerminal, Write};
 use std::sync::Arc;
 
 use crate::engine::{Answer, Ask, Question, QuestionKind};
+use crate::message::printable;
 use crate::report::{say, tell};
 use crate::runbook::Outputs;
 
@@ -21,7 +22,7 @@ pub fn confirm(question: &str) -> bool {
 fn ask(question: &Question) -> Answer {
     let mut out = String::from("\n");
     let mut line = |name: &str, value: &str| {
-        for (number, part) in value.lines().enumerate() {
+        for (number, part) in printable(value).lines().enumerate() {
             out.push_str(&format!("  {:<9} {part}\n", if number == 0 { name } else { "" }));
         }
     };
@@ -29,11 +30,11 @@ fn ask(question: &Question) -> Answer {
     line("what", &question.title);
     line("why", &question.description);
     line("who", &question.role);
-    line("does", &crate::message::printable(&question.action));
+    line("does", &question.action);
     if let Some(estimate) = question.estimate {
         line("takes", &format!("about {estimate}"));
     }
-    line("undo", &crate::message::printable(&question.undo));
+    line("undo", &question.undo);
     tell(format_args!("{out}"));
     loop {
         let answer = match question.kind {
@@ -73,7 +74,7 @@ fn with_reason(answer: impl Fn(String) -> Answer) -> Answer {
 fn fields(question: &Question) -> Option<Outputs> {
     let mut outputs = Outputs::new();
     for (name, kind) in &question.fields {
-        let about = kind.description.as_deref().map(|text| format!(" ({text})")).unwrap_or_default();
+        let about = kind.description.as_deref().map(|text| format!(" ({})", printable(text))).unwrap_or_default();
         loop {
             let answer = prompt(&format!("  {name}, {}{about}: ", kind.word()))?;
             if answer.is_empty() && !kind.required {

@@ -7,6 +7,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::process::{Signal, kill_process_group};
 use serde_json::{Map, Value as Json};
@@ -113,6 +114,11 @@ pub fn wake_orphan(key: &str, attempt: u32) {
     if let Some(group) = process::leader(key, attempt) {
         let _ = kill_process_group(group, Signal::CONT);
     }
+}
+
+/// How long a command that outlived its executor has run, by a clock that does not jump; `None` if it is not to be found.
+pub fn age_of_orphan(key: &str, attempt: u32) -> Option<Duration> {
+    process::leader(key, attempt).and_then(process::age)
 }
 
 /// Secrets that it is to find in files.

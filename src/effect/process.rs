@@ -1,7 +1,9 @@
 //! Processes that are nobody's children here, as `/proc` tells of them. It does not know what they are for.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
+use rustix::param::clock_ticks_per_second;
 use rustix::process::{Pid, Signal, getpid, kill_process, test_kill_process_group};
 
 /// The process that leads its group, but no session, with this attempt in its environment. Where there is no `/proc`, none.
@@ -23,20 +25,30 @@ pub fn group_lives(group: Pid) -> bool {
     test_kill_process_group(group).is_ok() && (!PathBuf::from("/proc/self/stat").exists() || has_members())
 }
 
+/// How long a process has lived.
+pub fn age(pid: Pid) -> Option<Duration> {
+    let uptime: f64 = std::fs::read_to_string("/proc/uptime").ok()?.split_whitespace().next()?.parse().ok()?;
+    let begun = stat(pid)?.begun as f64 / clock_ticks_per_second() as f64;
+    Duration::try_from_secs_f64((uptime - begun).max(0.0)).ok()
+}
+
 struct Stat {
     runs: bool,
     group: i32,
     /// 0 if its leader is outside of the container.
     session: i32,
+    /// In ticks since the machine began.
+    begun: u64,
 }
 
-/// See proc_pid_stat(5): after the name in brackets come the state, the parent, the group and the session.
+/// See proc_pid_stat(5): after the name in brackets come the state, the parent, the group, the session, and as field 22 the start.
 fn stat(pid: Pid) -> Option<Stat> {
     let text = std::fs::read_to_string(file(pid, "stat")).ok()?;
     let mut fields = text.rsplit(')').next()?.split_whitespace();
     let runs = !matches!(fields.next()?, "Z" | "X");
-    let mut numbers = fields.skip(1).map(str::parse);
-    Some(Stat { runs, group: numbers.next()?.ok()?, session: numbers.next()?.ok()? })
+    let mut numbers = fields.skip(1);
+    let (group, session) = (numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?);
+    Some(Stat { runs, group, session, begun: numbers.nth(15)?.parse().ok()? })
 }
 
 fn pids() -> impl Iterator<Item = Pid> {

@@ -153,6 +153,11 @@ pub fn still_missing(loaded: &Loaded) -> Vec<Fact> {
     missing
 }
 
+/// Whether a keeper that an executor left lives, and with it a command.
+pub fn is_watched(journal: &Journal, state: &RunState) -> bool {
+    crate::effect::Keeper::new(commands(journal, state), Vec::new()).take_over().is_ok_and(|alone| !alone)
+}
+
 /// A step whose end was recorded while no executor was there: the next session takes it up, and a person need not decide.
 pub fn ended_unseen(journal: &Journal, state: &RunState) -> Option<StepId> {
     let known = crate::effect::Known::read(&commands(journal, state));

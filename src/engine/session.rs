@@ -20,6 +20,8 @@ use crate::runbook::{Action, Direction, Secret, StepIx};
 
 /// How long a command may take to end after TERM, before KILL.
 const GRACE: Duration = Duration::from_secs(5);
+/// After how long a command that was killed, and of whose end nothing is heard, is no longer waited for. A keeper gives up sooner.
+const UNANSWERED: Duration = Duration::from_secs(25);
 /// How often cursors and progress are looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -51,6 +53,8 @@ pub(super) struct Session<'a> {
     released: HashSet<StepIx>,
     /// When cursors and progress were looked at last.
     looked: Instant,
+    /// When the session began, by the clock on the wall and by one that does not jump.
+    begun: (Moment, Instant),
 }
 
 struct Running {
@@ -58,6 +62,8 @@ struct Running {
     deadline: Option<Instant>,
     kill_at: Option<Instant>,
     attempt: u32,
+    /// When it was to be killed at last.
+    killed: Option<Instant>,
     /// Why nobody watches it any more, although it may still run.
     lost: Option<EffectError>,
 }
@@ -138,6 +144,7 @@ pub(super) fn carry_out(
         to_ask: None,
         released: HashSet::new(),
         looked: Instant::now(),
+        begun: (now(), Instant::now()),
     };
     let exit = runtime.block_on(session.run(facts, receive))?;
     // A thread may still wait for a person at the terminal; it must not keep the process.
@@ -209,7 +216,7 @@ impl Session<'_> {
                     )
                 }
                 None if !is_alone => {
-                    "a process of an executor that died still takes orders; `ps -ef | grep 'switchover keep'` shows it".to_owned()
+                    "a command that an executor left when it died still runs; `ps -ef --forest` shows it below `exe keep`".to_owned()
                 }
                 None => return Ok(None),
             };
@@ -250,20 +257,27 @@ impl Session<'_> {
     fn end_late_orphan(&mut self, ix: StepIx, direction: Direction, asked: &mut Option<Instant>) -> Result<(), JournalError> {
         let timeout = self.state.runbook.step(ix).act(direction).and_then(|act| act.timeout);
         let (Some(timeout), &Track::Running { attempt, since, .. }) = (timeout, self.state.track(ix, direction)) else { return Ok(()) };
-        if now().since(since) > timeout {
+        let key = self.state.idempotency_key(ix, direction);
+        let age = crate::effect::age_of_orphan(&key, attempt).unwrap_or_else(|| now().since(since).as_duration());
+        if age > timeout.as_duration() {
             self.request_stop(ix, direction, StopReason::Timeout)?;
             self.commit()?;
-            let key = self.state.idempotency_key(ix, direction);
             let force = asked.get_or_insert_with(Instant::now).elapsed() > GRACE;
             crate::effect::end_orphan(&key, attempt, force);
         }
         Ok(())
     }
 
+    /// The time that decides what is due in this session: it goes on whatever is done to the clock on the wall.
+    pub fn clock(&self) -> Moment {
+        let (moment, instant) = self.begun;
+        Moment(moment.0 + instant.elapsed().as_millis() as i64)
+    }
+
     /// Asks the planner until it has nothing more to decide now.
     fn decide(&mut self) -> Result<Next, JournalError> {
         loop {
-            let now = now();
+            let now = self.clock();
             let Config { parallel, consents, .. } = self.config;
             let limits = Limits { parallel, draining: self.draining, attended: self.config.ask.is_some(), consents };
             match next(&self.state, now, limits) {
@@ -371,7 +385,7 @@ impl Session<'_> {
             Work::Probe(job) => (job, true),
         };
         let deadline = timeout.map(|span| Instant::now() + span.as_duration());
-        let running = Running { stopper: Arc::clone(&stopper), deadline, kill_at: None, attempt, lost: None };
+        let running = Running { stopper: Arc::clone(&stopper), deadline, kill_at: None, attempt, killed: None, lost: None };
         self.running.insert((ix, direction), running);
         let send = self.send.clone();
         // If nobody listens any more, the session is over; the journal knows that this attempt began.
@@ -390,6 +404,9 @@ impl Session<'_> {
                     && let Some(running) = self.running.get_mut(&(ix, direction))
                 {
                     running.lost = Some(error.clone());
+                    if running.killed.is_some() {
+                        crate::effect::end_orphan(&self.state.idempotency_key(ix, direction), attempt, true);
+                    }
                     return self.see_the_lost_end();
                 }
                 self.running.remove(&(ix, direction));
@@ -491,6 +508,11 @@ impl Session<'_> {
         for pair in to_kill {
             self.end(pair, true);
         }
+        // Whoever stopped or froze the keeper must not put its commands out of reach.
+        if self.running.values().any(|running| running.lost.is_none() && running.killed.is_some_and(|at| at.elapsed() > UNANSWERED)) {
+            self.observer.note("the process that watches the commands does not answer, and is killed");
+            self.keeper.kill();
+        }
         self.see_the_lost_end()?;
         if now_instant.saturating_duration_since(self.looked) < LOOK {
             return Ok(());
@@ -524,6 +546,9 @@ impl Session<'_> {
                 running.stopper.stop()
             }
             running.deadline = None;
+            if force {
+                running.killed.get_or_insert_with(Instant::now);
+            }
             running.kill_at = (!force).then(|| Instant::now() + GRACE);
         }
     }

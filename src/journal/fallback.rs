@@ -23,9 +23,12 @@ impl Fallback {
     pub fn open(folder: &Path) -> Result<Fallback, JournalError> {
         let path = folder.join("fallback");
         let file = files::open_private(&path)?;
-        if file.metadata().map_err(JournalError::io(&path, "read"))?.len() < ROOM {
+        let length = file.metadata().map_err(JournalError::io(&path, "read"))?.len();
+        if length < ROOM {
             // Zeros that are written, not only promised: file systems may need room to keep a promise.
-            file.write_all_at(&vec![0; ROOM as usize], 0).and_then(|()| file.sync_all()).map_err(JournalError::io(&path, "made"))?;
+            file.write_all_at(&vec![0; (ROOM - length) as usize], length)
+                .and_then(|()| file.sync_all())
+                .map_err(JournalError::io(&path, "made"))?;
         }
         Ok(Fallback { file, path })
     }

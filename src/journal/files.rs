@@ -37,7 +37,7 @@ impl AttemptFiles {
     pub fn log(&self, ending: &str) -> Option<Log> {
         let path = self.path(ending);
         let bytes = std::fs::metadata(&path).ok().map(|found| found.len()).filter(|bytes| *bytes > 0)?;
-        let sha256 = digest_of(&path).ok()?;
+        let sha256 = digest_of(&path, bytes).ok()?;
         Some(Log { file: format!("{}.{ending}", self.stem), bytes, sha256 })
     }
 }
@@ -57,9 +57,9 @@ pub fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// The SHA-256 of a file.
-pub fn digest_of(path: &Path) -> std::io::Result<Digest> {
-    let (mut file, mut hasher, mut buffer) = (File::open(path)?, Sha256::new(), vec![0; 64 << 10]);
+/// The SHA-256 of a file's first so many bytes: what a process left behind adds later is not what an event speaks of.
+pub fn digest_of(path: &Path, bytes: u64) -> std::io::Result<Digest> {
+    let (mut file, mut hasher, mut buffer) = (File::open(path)?.take(bytes), Sha256::new(), vec![0; 64 << 10]);
     loop {
         match file.read(&mut buffer)? {
             0 => return Ok(Digest(hex(&hasher.finalize()))),

@@ -201,9 +201,11 @@ impl Journal {
 
     /// Prepares a new run: its folder, lock and anchor. Nothing is in the database yet.
     pub fn create(&self, run: &str, locks: &[String], holder: &Holder) -> Result<Head, JournalError> {
+        // The named locks first: a run that does not get them leaves nothing behind.
+        let mut held = self.named_locks(locks, holder)?;
         files::folder(&self.run_folder(run))?;
         files::folder(&self.run_folder(run).join("logs"))?;
-        let held = self.locks(run, locks, holder)?;
+        held.push(self.own_lock(run, holder)?);
         let anchor = Anchor::create(&self.run_folder(run).join("anchor"))?;
         self.checkpoint_at_close(true)?;
         let fallback = Fallback::open(&self.run_folder(run))?;
@@ -216,12 +218,12 @@ impl Journal {
             return Err(JournalError::Altered { run: run.to_owned(), why: "its folder is missing".to_owned() });
         }
         // The run's own lock first: what is read under it cannot be overtaken.
-        let own = self.locks(run, &[], holder)?;
+        let own = self.own_lock(run, holder)?;
         let mut loaded = self.load(run)?;
         let fallback = Fallback::open(&self.run_folder(run))?;
         loaded.kept = fallback.kept()?;
         let mut held = self.named_locks(&loaded.state.runbook.locks, holder)?;
-        held.extend(own);
+        held.push(own);
         let (anchor, _) = Anchor::open(&self.run_folder(run).join("anchor"))?;
         self.checkpoint_at_close(true)?;
         let head = Head {
@@ -236,10 +238,8 @@ impl Journal {
         Ok((head, loaded))
     }
 
-    fn locks(&self, run: &str, names: &[String], holder: &Holder) -> Result<Vec<Held>, JournalError> {
-        let mut held = vec![Held::take(&self.run_folder(run).join("lock"), &format!("the run {run}"), holder)?];
-        held.extend(self.named_locks(names, holder)?);
-        Ok(held)
+    fn own_lock(&self, run: &str, holder: &Holder) -> Result<Held, JournalError> {
+        Held::take(&self.run_folder(run).join("lock"), &format!("the run {run}"), holder)
     }
 
     fn named_locks(&self, names: &[String], holder: &Holder) -> Result<Vec<Held>, JournalError> {
@@ -485,7 +485,7 @@ impl Journal {
         }
         let mut found: Vec<String> = runs.into_iter().map(|summary| summary.run).filter(|run| run.starts_with(prefix)).collect();
         match found.len() {
-            0 => Err(JournalError::NoRun(prefix.to_owned())),
+            0 => self.is_complete().and(Err(JournalError::NoRun(prefix.to_owned()))),
             1 => Ok(found.remove(0)),
             _ => Err(JournalError::Ambiguous { prefix: prefix.to_owned(), found }),
         }

@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use super::line::shorten;
 use super::table::phase_row;
-use crate::message::printable;
+use crate::message::one_line;
 use crate::run::*;
 use crate::runbook::graph::longest_way;
 use crate::runbook::{Direction, Span, StepIx};
@@ -60,7 +60,7 @@ fn running_lines(state: &RunState, phase: u32, now: Moment, progress: &HashMap<S
                 Direction::Undo => ("undo ", String::new()),
                 Direction::Release => ("release ", String::new()),
             };
-            let said = progress.get(ix).map(|text| printable(text)).unwrap_or_else(|| title(state, *ix));
+            let said = progress.get(ix).map(|text| one_line(text)).unwrap_or_else(|| title(state, *ix));
             format!("      {way}{}  {}{estimate}  {said}", step.name(), seconds(now.since(*since)))
         })
         .collect()
@@ -68,7 +68,7 @@ fn running_lines(state: &RunState, phase: u32, now: Moment, progress: &HashMap<S
 
 fn title(state: &RunState, ix: StepIx) -> String {
     let Some(title) = &state.runbook.step(ix).title else { return String::new() };
-    title.render(&names::of_step(state, ix, Direction::Forward)).unwrap_or_default()
+    one_line(&title.render(&names::of_step(state, ix, Direction::Forward)).unwrap_or_default())
 }
 
 fn foot(state: &RunState, now: Moment) -> String {

@@ -93,8 +93,8 @@ fn a_changed_record_of_the_commands_says_the_same_or_nothing() {
         written.lay_out(folder, &name, *change);
         let known = Known::read(&folder.join(&name));
         for step in ["a", "b"] {
-            let exit = known.exit(&attempt(step));
-            assert!(exit.is_none_or(|exit| *exit == switchover::effect::Exit::Code(0)), "{change:?}: {step} ended with {exit:?}");
+            let end = known.end(&attempt(step));
+            assert!(end.is_none_or(|end| end.exit == switchover::effect::Exit::Code(0)), "{change:?}: {step} ended with {end:?}");
             for since in 0..8 {
                 assert!(!known.never_began(&attempt(step), since), "{change:?}: {step} is to be begun again");
             }
@@ -139,6 +139,7 @@ fn a_changed_fallback_record_gives_the_same_results_or_none() {
         attempt: 1,
         outputs: Default::default(),
         result: "exit 0".into(),
+        secrets: Default::default(),
         logs: vec![],
     };
     let kept = Fact::StepSucceeded(kept);
@@ -410,7 +411,7 @@ fn take(folder: &Path, run: &str) -> Result<String, JournalError> {
 }
 
 fn holder(run: &str) -> Holder {
-    Holder { operator: Person("oncall@test".into()), run: run.to_owned(), process: 1, since: Moment(0) }
+    Holder { operator: Person("oncall@test".into()), run: run.to_owned(), process: 1, host: String::new(), since: Moment(0) }
 }
 
 fn in_words(mut loaded: Loaded, run: &str) -> String {

@@ -43,7 +43,7 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// Nothing until the keepers of earlier sessions take no more orders.
+    /// Nothing until the keepers of earlier sessions are gone.
     record: Option<Record>,
     keeper: Option<(UnixStream, Child)>,
     last: u64,
@@ -61,7 +61,7 @@ impl Keeper {
         Keeper { shared: Arc::new(Shared { path, hidden, state: Mutex::default() }) }
     }
 
-    /// Takes over from the keepers of earlier sessions; false as long as one of them may still begin something.
+    /// Takes over from the keepers of earlier sessions; false as long as one of them lives, and with it a command.
     ///
     /// # Errors
     /// If the record cannot be opened.
@@ -155,6 +155,13 @@ impl Keeper {
     pub fn end(&self, id: u64, force: bool) {
         // One that is over needs no end, and without the keeper there is nobody to tell.
         let _ = self.shared.state().send(&Order::End { id, force });
+    }
+
+    /// Kills the keeper itself, which does not do what it is told; what it watched is then lost.
+    pub fn kill(&self) {
+        if let Some((_, child)) = &mut self.shared.state().keeper {
+            let _ = child.kill();
+        }
     }
 
     /// Stops all commands where they are, or lets them go on.

@@ -37,14 +37,14 @@ pub enum Entry {
     },
 }
 
-/// The file, to be added to. Whoever may still take orders holds a shared lock on it.
+/// The file, to be added to. Executors and keepers hold a shared lock on it as long as they live.
 #[derive(Debug)]
 pub struct Record {
     file: File,
 }
 
 impl Record {
-    /// Opens the file of a run and waits for no keeper: `None` if one of an earlier session may still take orders.
+    /// Opens the file of a run and waits for no keeper: `None` if one of an earlier session lives.
     pub fn take_over(path: &Path) -> std::io::Result<Option<Record>> {
         let nofollow = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
         let file = OpenOptions::new().append(true).read(true).create(true).mode(0o600).custom_flags(nofollow).open(path)?;
@@ -73,11 +73,6 @@ impl Record {
     pub fn add(&self, entry: &Entry) -> std::io::Result<()> {
         let text = serde_json::to_string(entry)?;
         (&self.file).write_all(format!("{} {text}\n", check(&text)).as_bytes())
-    }
-
-    /// No more orders are taken.
-    pub fn release(&self) {
-        let _ = self.file.unlock();
     }
 }
 

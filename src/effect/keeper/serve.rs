@@ -90,8 +90,8 @@ impl Serving {
                     }
                     _ => {
                         is_open = false;
+                        // The lock on the record stays until the last command is over: whoever comes next waits for that.
                         let _ = self.record.add(&Entry::Closed { keeper: self.keeper, begun: self.begun });
-                        self.record.release();
                     }
                 },
                 () = tokio::time::sleep(LOOK), if is_ending => {}
