@@ -8,17 +8,35 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::sandbox::{Sandbox, repository};
 
-/// Four steps, none idempotent, two of them at once; each writes down when it begins and ends.
-const BOOK: &str = r#"runbook: count
+/// The steps, each with what it needs: four, or with `SWITCHOVER_STEPS=12` twelve, for all pairs of kills, which takes an hour.
+fn steps() -> Vec<(String, String)> {
+    let count = std::env::var("SWITCHOVER_STEPS").ok().and_then(|text| text.parse().ok()).unwrap_or(4);
+    // Diamonds in a row: two at once, then one that needs both.
+    let needs = |at: usize| match at % 3 {
+        _ if at == 0 => String::new(),
+        0 => format!("s{}, s{}", at - 2, at - 1),
+        1 => format!("s{}", at - 1),
+        _ => format!("s{}", at - 2),
+    };
+    (0..count).map(|at| (format!("s{at}"), needs(at))).collect()
+}
+
+/// None is idempotent; each writes down when it begins and ends.
+fn book() -> String {
+    let mut book = r#"runbook: count
 env: { B: 'echo "begin $SWITCHOVER_STEP $SWITCHOVER_DIRECTION $SWITCHOVER_ATTEMPT" >> "$W"', E: 'echo "end $SWITCHOVER_STEP $SWITCHOVER_DIRECTION $SWITCHOVER_ATTEMPT" >> "$W"' }
 phases:
   p:
     steps:
-      a: { run: 'eval "$B"; eval "$E"', undo: { run: 'eval "$B"; eval "$E"' } }
-      b: { run: 'eval "$B"; eval "$E"', undo: { run: 'eval "$B"; eval "$E"' } }
-      c: { needs: [a], run: 'eval "$B"; eval "$E"', undo: { run: 'eval "$B"; eval "$E"' } }
-      d: { needs: [b, c], run: 'eval "$B"; echo out=1 > "$SWITCHOVER_OUTPUT"; eval "$E"', undo: { run: 'eval "$B"; eval "$E"' } }
-"#;
+"#
+    .to_owned();
+    for (step, needs) in steps() {
+        book.push_str(&format!(
+            "      {step}: {{ needs: [{needs}], run: 'eval \"$B\"; echo out=1 > \"$SWITCHOVER_OUTPUT\"; eval \"$E\"', undo: {{ run: 'eval \"$B\"; eval \"$E\"' }} }}\n"
+        ));
+    }
+    book
+}
 
 /// What goes wrong, and in which process.
 #[derive(Debug, Clone, Copy)]
@@ -67,7 +85,7 @@ fn a_second_kill_at_any_call_of_the_recovery_changes_nothing_about_that() {
     count_up(first, &AtomicUsize::new(0), |first| {
         let mut fired = false;
         for at in 1.. {
-            let sandbox = Sandbox::with(BOOK);
+            let sandbox = Sandbox::with(&book());
             fired = strike(&sandbox, "run book.yaml --parallel 2", first);
             let second = Fault { at, ..first };
             let again = if sandbox.code("status") == 0 { "resume" } else { "run book.yaml" };
@@ -83,9 +101,31 @@ fn a_second_kill_at_any_call_of_the_recovery_changes_nothing_about_that() {
     report("second kills", &tried);
 }
 
+#[test]
+fn a_file_that_may_not_grow_is_like_a_full_disk() {
+    let sandbox = Sandbox::with(
+        "runbook: limit\nphases:\n  p:\n    steps:\n      a: { run: 'echo a >> \"$W\"', undo: none }\n      b: { run: 'echo b >> \"$W\"; head -c 300000 /dev/zero', undo: none }\n",
+    );
+    let limited = |blocks: u32, verb: &str| {
+        // In blocks of 1024 bytes, for the program and all that it begins.
+        let shell = format!("ulimit -f {blocks}; exec {} {verb}", env!("CARGO_BIN_EXE_switchover"));
+        let mut command = Command::new("bash");
+        command.args(["-c", &shell]).current_dir(sandbox.path("")).env("W", sandbox.path("witness"));
+        command.env("SWITCHOVER_LOCKS", sandbox.path("locks")).output().unwrap().status.code()
+    };
+    assert_eq!(limited(20, "run book.yaml"), Some(7), "its own files: no signal, an error");
+    assert!(sandbox.witness().is_empty());
+    let shown = sandbox.run("run book.yaml --until a");
+    assert!(shown.ends_with("exit 0"), "{shown}");
+    assert_eq!(limited(200, "resume"), Some(1), "a command's: it is told in the usual way");
+    assert!(sandbox.run("status").contains("File size limit exceeded"), "{}", sandbox.run("status"));
+    assert_eq!(sandbox.code("resume"), 0);
+    assert_eq!(sandbox.witness(), ["a", "b", "b"]);
+}
+
 /// One fault, forward or on the way back, and the recovery from it; says whether it came to pass.
 fn single(fault: Fault, back: bool) -> bool {
-    let sandbox = Sandbox::with(BOOK);
+    let sandbox = Sandbox::with(&book());
     let line = if back {
         assert_eq!(sandbox.code("run book.yaml"), 0);
         "rollback"
@@ -150,7 +190,7 @@ fn recover(sandbox: &Sandbox, back: bool, about: &str) {
     let (verb, over) = if back { ("rollback", 4) } else { ("resume", 0) };
     let mut said = Vec::new();
     let mut is_over = false;
-    for _ in 0..12 {
+    for _ in 0..30 {
         let has_run = sandbox.code("status") == 0;
         let shown = sandbox.run(if has_run { verb } else { "run book.yaml" });
         let code: i32 = shown.rsplit("exit ").next().unwrap().parse().unwrap_or(-1);
@@ -185,7 +225,7 @@ fn recover(sandbox: &Sandbox, back: bool, about: &str) {
     let ways: &[&str] = if back { &["forward", "undo"] } else { &["forward"] };
     let mut expected: Vec<String> = Vec::new();
     for way in ways {
-        for step in ["a", "b", "c", "d"] {
+        for (step, _) in steps() {
             expected.extend([format!("begin p/{step} {way}"), format!("end p/{step} {way}")]);
         }
     }
