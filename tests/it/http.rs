@@ -48,6 +48,7 @@ pub fn nginx(sandbox: &Sandbox) -> (Nginx, u16, u16) {
             "daemon off; pid {path}/pid; error_log {path}/error.log; events {{}}\nhttp {{ access_log off; client_body_temp_path {path}/b; proxy_temp_path {path}/p; fastcgi_temp_path {path}/f; uwsgi_temp_path {path}/u; scgi_temp_path {path}/s;\n\
              server {{ listen 127.0.0.1:{plain}; listen 127.0.0.1:{tls} ssl; ssl_certificate {path}/cert.pem; ssl_certificate_key {path}/key.pem;\n\
              location /health {{ default_type application/json; return 200 '{{\"ok\": true, \"key\": \"$http_idempotency_key\", \"token\": \"$http_x_token\", \"method\": \"$request_method\"}}'; }}\n\
+             location /echo {{ return 200 \"$http_x_evil\"; }}\n\
              location = /x {{ default_type application/json; return 201 '{{\"id\": 7}}'; }}\n\
              location = /x/7 {{ return 204; }}\n\
              location = /deploys {{ if ($http_authorization = '') {{ return 401; }} return 204; }}\n\

@@ -42,24 +42,55 @@ phases:
 
 #[test]
 fn hostile_values_are_data() {
-    let hostile = "$(touch pwned) `touch pwned` '; touch pwned; \" {{x}} -rf \\n %s";
-    let sandbox = Sandbox::with(
-        r#"runbook: hostile
-parameters: { evil: { type: string } }
+    let book = r#"runbook: hostile
+parameters: { evil: { type: string }, api: { type: string } }
 phases:
   one:
     steps:
       shell: { run: 'printf %s "$EVIL"', env: { EVIL: "{{ evil }}" }, capture: { out: stdout }, expect: stdout == evil, undo: none }
       args: { run: [printf, "%s", "{{ steps.shell.out }}"], expect: stdout == evil, undo: none }
+      input: { run: { script: cat, stdin: "{{ steps.shell.out }}" }, expect: stdout == evil, undo: none }
+      output:
+        run: 'printf "{\"out\": %s}" "$JSON" > "$SWITCHOVER_OUTPUT"'
+        env: { JSON: "{{ quoted }}" }
+        undo: { run: 'test "$A" = "$B"', env: { A: "{{ outputs.out }}", B: "{{ evil }}" } }
+      again: { run: [printf, "%s", "{{ steps.output.out }}"], expect: stdout == evil, undo: none }
       insert:
-        sql: { database: x.db, statement: "CREATE TABLE t (a); INSERT INTO t VALUES (:evil)", parameters: { evil: "{{ evil }}" } }
-        undo: none
+        sql: { database: x.db, statement: "CREATE TABLE t (a); INSERT INTO t VALUES (:evil)", parameters: { evil: "{{ steps.output.out }}" } }
+        undo: { sql: { database: x.db, statement: "DROP TABLE t" } }
       select: { sql: { database: x.db, query: SELECT a FROM t }, expect: "rows[0][0] == evil" }
-"#,
-    );
-    sandbox.write("values.yaml", format!("evil: {}\n", serde_json::to_string(hostile).unwrap()));
-    assert_eq!(sandbox.code("run book.yaml --values values.yaml"), 0, "{}", sandbox.run("status"));
-    assert!(!sandbox.path("pwned").exists());
+"#
+    .replace("api: {", "quoted: { type: string }, api: {");
+    let header = r#"      header: { http: { url: "{{ api }}/echo", headers: { X-Evil: "{{ steps.output.out }}" } }, expect: body == evil }
+"#;
+    for hostile in [
+        "$(touch pwned) `touch pwned` '; touch pwned; \" {{x}} -rf \\n %s",
+        "-rf",
+        "--help",
+        "'; DROP TABLE t; --",
+        "\"}, \"out\": \"no\"",
+        "evil == evil || true",
+        "{{#each steps}}{{this}}{{/each}} ${EVIL} %EVIL% !!",
+        "two\nlines\n[section]\nkey=value",
+        "\u{1b}]0;title\u{7} \u{202e}drow",
+        "* ~ ? [a-z] > out < in | cat &",
+    ] {
+        let sandbox = Sandbox::new();
+        let (_nginx, plain, _) = super::http::nginx(&sandbox);
+        // A header has one line, without control characters.
+        let fits = !hostile.chars().any(|c| c.is_control() || !c.is_ascii());
+        sandbox.write("book.yaml", format!("{book}{}", if fits { header } else { "" }));
+        let quoted = serde_json::to_string(hostile).unwrap();
+        let values = serde_json::json!({ "evil": hostile, "quoted": quoted, "api": format!("http://127.0.0.1:{plain}") });
+        sandbox.write("values.yaml", values.to_string());
+        let shown = sandbox.run("run book.yaml --values values.yaml");
+        assert!(shown.ends_with("exit 0"), "{hostile}: {shown}");
+        assert_eq!(sandbox.code("rollback"), 4, "{hostile}");
+        assert!(!sandbox.path("pwned").exists());
+        for verb in ["audit", "status", "logs shell", "plan book.yaml --values values.yaml"] {
+            assert!(!sandbox.run(verb).contains('\u{1b}'), "{verb}: control characters are shown, not sent");
+        }
+    }
 }
 
 #[test]
