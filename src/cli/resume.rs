@@ -60,7 +60,7 @@ pub fn resume(verb: Resume, folder: &Path) -> Result<i32, CliError> {
     let (journal, taken, config) = take(verb.run.as_deref(), folder, &verb.session)?;
     let state = &taken.1.state;
     if let Some(outcome) = state.ended {
-        return Ok(closing(state, &Exit::Ended(outcome)));
+        return Ok(closing(state, &Exit::Ended(outcome), folder));
     }
     for change in amend::changed_since(state) {
         say(format_args!("the file has changed: {change}; the run goes on with its own definition (`switchover amend` takes the new one)"));
@@ -71,7 +71,7 @@ pub fn resume(verb: Resume, folder: &Path) -> Result<i32, CliError> {
     let mut display = verb.session.display();
     let (state, exit) = engine::go_on(journal, taken, facts, config, &mut *display)?;
     drop(display);
-    Ok(closing(&state, &exit))
+    Ok(closing(&state, &exit, folder))
 }
 
 pub fn rollback(verb: Rollback, folder: &Path) -> Result<i32, CliError> {
@@ -100,7 +100,7 @@ pub fn rollback(verb: Rollback, folder: &Path) -> Result<i32, CliError> {
     let mut display = verb.session.display();
     let (state, exit) = engine::go_on(journal, taken, facts, config, &mut *display)?;
     drop(display);
-    Ok(closing(&state, &exit))
+    Ok(closing(&state, &exit, folder))
 }
 
 pub fn cancel(verb: Cancel, folder: &Path) -> Result<i32, CliError> {
@@ -123,7 +123,7 @@ pub fn cancel(verb: Cancel, folder: &Path) -> Result<i32, CliError> {
     let mut display = verb.session.display();
     let (state, exit) = engine::go_on(journal, taken, facts, config, &mut *display)?;
     drop(display);
-    closing(&state, &exit);
+    closing(&state, &exit, folder);
     Ok(if exit == Exit::Ended(Outcome::Cancelled) { 0 } else { exit.code() })
 }
 

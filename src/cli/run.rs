@@ -1,6 +1,7 @@
 //! `run`: a new run of a runbook.
 
-use std::io::IsTerminal;
+use std::fs::File;
+use std::io::{IsTerminal, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use clap::Args;
@@ -11,6 +12,10 @@ use crate::engine::{self, Config, Exit, NewRun};
 use crate::journal::Journal;
 use crate::report::{self, Live, say, tell};
 use crate::run::{Observer, Person, RunState};
+use crate::runbook::{Direction, StepIx};
+
+/// How much of an output's end is looked at, in bytes.
+const LAST: u64 = 4096;
 
 /// Starts a run and carries it out.
 #[derive(Debug, Args)]
@@ -70,7 +75,7 @@ pub fn run(verb: Run, folder: &Path) -> Result<i32, CliError> {
     let mut display = verb.session.display();
     let (state, exit) = engine::start(journal, new, config, &mut *display)?;
     drop(display);
-    Ok(closing(&state, &exit))
+    Ok(closing(&state, &exit, folder))
 }
 
 impl Session {
@@ -108,17 +113,29 @@ pub fn operator() -> Person {
 }
 
 /// The last words of a session, and its exit code.
-pub fn closing(state: &RunState, exit: &Exit) -> i32 {
-    tell(format_args!(
-        "{}",
-        report::closing(
-            state,
-            engine::now(),
-            match exit {
-                Exit::Ended(_) => None,
-                Exit::Stopped(stop) => Some(stop),
-            }
-        )
-    ));
+pub fn closing(state: &RunState, exit: &Exit, folder: &Path) -> i32 {
+    let stop = match exit {
+        Exit::Ended(_) => None,
+        Exit::Stopped(stop) => Some(stop),
+    };
+    let said = |ix, direction| last_lines(state, folder, ix, direction);
+    tell(format_args!("{}", report::closing(state, engine::now(), stop, &said)));
     exit.code()
+}
+
+/// What an attempt said last: of the one that nobody saw the end of, this may tell how far it came.
+fn last_lines(state: &RunState, folder: &Path, ix: StepIx, direction: Direction) -> Option<String> {
+    let attempt = state.attempts(ix, direction);
+    let files = Journal::files_of(folder, &state.started.run, &state.runbook, ix, direction, attempt);
+    let end = |ending: &str| {
+        let mut file = File::open(files.path(ending)).ok()?;
+        let length = file.metadata().ok()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(LAST))).ok()?;
+        let mut bytes = Vec::new();
+        file.take(LAST).read_to_end(&mut bytes).ok()?;
+        let text = String::from_utf8_lossy(&bytes);
+        let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+        (!lines.is_empty()).then(|| lines[lines.len().saturating_sub(3)..].join("\n"))
+    };
+    end("out").or_else(|| end("err"))
 }

@@ -493,10 +493,15 @@ impl Journal {
 
     /// The files of an attempt.
     pub fn attempt_files(&self, run: &str, runbook: &Runbook, ix: StepIx, direction: Direction, attempt: u32) -> AttemptFiles {
+        Journal::files_of(&self.folder, run, runbook, ix, direction, attempt)
+    }
+
+    /// The same, of a journal that need not be open.
+    pub fn files_of(folder: &Path, run: &str, runbook: &Runbook, ix: StepIx, direction: Direction, attempt: u32) -> AttemptFiles {
         let name: String =
             runbook.step(ix).name().chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).take(60).collect();
         let letter = &direction.word()[..1];
-        AttemptFiles::new(&self.folder, format!("runs/{run}/logs/{:05}-{name}.{letter}{attempt}", ix.0))
+        AttemptFiles::new(folder, format!("runs/{run}/logs/{:05}-{name}.{letter}{attempt}", ix.0))
     }
 
     pub fn run_folder(&self, run: &str) -> PathBuf {

@@ -7,8 +7,11 @@ use crate::message::printable;
 use crate::run::*;
 use crate::runbook::{Direction, Span, StepIx};
 
+/// What an attempt in doubt said last, if anything.
+pub type Said<'a> = &'a dyn Fn(StepIx, Direction) -> Option<String>;
+
 /// How a session ended at `now`; `stop` says why it stopped, if the run is not over.
-pub fn closing(state: &RunState, now: Moment, stop: Option<&Stop>) -> String {
+pub fn closing(state: &RunState, now: Moment, stop: Option<&Stop>, said: Said) -> String {
     let run = &state.started.run;
     let mut out = String::new();
     let total = state.runbook.steps.len();
@@ -34,7 +37,7 @@ pub fn closing(state: &RunState, now: Moment, stop: Option<&Stop>) -> String {
             let _ = writeln!(out, "  run        {run}, {done} of {total} steps done{down}");
             let steps: Vec<StepIx> = steps_of(stop).iter().filter_map(|step| state.runbook.find(step)).collect();
             for ix in &steps {
-                step_block(&mut out, state, *ix, now);
+                step_block(&mut out, state, *ix, now, said);
             }
             next_block(&mut out, state, stop, steps.first().copied());
         }
@@ -49,7 +52,7 @@ fn steps_of(stop: &Stop) -> &[crate::runbook::StepId] {
     }
 }
 
-fn step_block(out: &mut String, state: &RunState, ix: StepIx, now: Moment) {
+fn step_block(out: &mut String, state: &RunState, ix: StepIx, now: Moment, said: Said) {
     let step = state.runbook.step(ix);
     let _ = writeln!(out, "  step       {} ({}:{})", step.id, step.file, step.line);
     let names = names::of_step(state, ix, Direction::Forward);
@@ -60,11 +63,12 @@ fn step_block(out: &mut String, state: &RunState, ix: StepIx, now: Moment) {
             }
             Track::InDoubt { attempt, .. } => {
                 let began = state.step(ix).started.map(|at| format!(", begun {} ago", now.since(at))).unwrap_or_default();
-                let _ =
-                    writeln!(out, "  {:<10} attempt {attempt} is in doubt{began}: it was running when the executor died", direction.word());
+                let _ = writeln!(out, "  {:<10} attempt {attempt} is in doubt{began}: nobody saw how it ended", direction.word());
                 if let Some(cursor) = state.cursor(ix, direction) {
                     let _ = writeln!(out, "  cursor     {}", printable(cursor));
                 }
+                let said = said(ix, direction).unwrap_or_else(|| "nothing".to_owned());
+                let _ = writeln!(out, "  said last  {}", indent(&said));
             }
             Track::Waiting { .. } => {
                 let text = match &step.act.action {

@@ -30,7 +30,8 @@ fn a_killed_run_asks_about_what_it_cannot_know() {
     stopped: nobody knows how p/b ended
       run        <run>, 1 of 3 steps done
       step       p/b (book.yaml:6)
-      forward    attempt 1 is in doubt, begun <time> ago: it was running when the executor died
+      forward    attempt 1 is in doubt, begun <time> ago: nobody saw how it ended
+      said last  nothing
       next       find out whether it had its effect, then
                  switchover resolve b --run <run> --as done|not-done|partial --reason '…'
       then       switchover resume <run>   or   switchover rollback <run>
