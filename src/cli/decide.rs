@@ -90,7 +90,7 @@ pub fn resolve(verb: Resolve, folder: &Path) -> Result<i32, CliError> {
     } else {
         [Direction::Forward, Direction::Release, Direction::Undo]
     };
-    let Some(direction) = order.into_iter().find(|direction| unclear(direction) || asked(direction)) else {
+    let Some(direction) = order.into_iter().find(unclear).or_else(|| order.into_iter().find(asked)) else {
         return Err(CliError::refused(
             format!("{step} is {}: there is nothing to resolve", state.step(ix).word()),
             Some("`switchover status` shows what is open"),

@@ -13,6 +13,7 @@ use rustix::process::{Signal, kill_process_group};
 use serde_json::{Map, Value as Json};
 
 use super::keeper::{Attempt, Begin, Exit, Keeper, Over};
+use super::redactor::Redactor;
 use super::secret::{MacKey, mask};
 use super::{EffectError, Job, Reading, Stopper, Used, process, resolve};
 use crate::runbook::action::{Command, Run, SecretForm, Value};
@@ -35,6 +36,9 @@ pub fn begin(
         Ok(order) => order,
         Err(error) => return then(Err(error)),
     };
+    if !used.is_empty() {
+        stopper.mask_with(Redactor::new(&used));
+    }
     let (stem, ended, key) = (job.stem.clone(), Arc::clone(stopper), job.mac_key);
     let id = keeper.begin(order, move |over| {
         ended.clear();

@@ -129,10 +129,19 @@ pub fn begin(job: &Job, keeper: &Keeper, stopper: &Arc<Stopper>, then: impl FnOn
 /// What a command left whose end an earlier session did not see, as its keeper recorded it. Secrets that it was given are read
 /// again, to be masked.
 pub fn recovered(stem: &Path, over: Over, secrets: &[(&str, &Secret)], key: MacKey) -> Result<Reading, EffectError> {
-    let read = |(name, source): &(&str, &Secret)| Ok(((*name).to_owned(), secret::read(name, source)?));
-    let used = secrets.iter().map(read).collect::<Result<Used, EffectError>>();
-    let used = used.map_err(|error| EffectError::lost(format!("what it left cannot be read without its secrets: {}", error.message)))?;
-    command::reading(stem, over, &used, key)
+    command::reading(stem, over, &read_again(secrets)?, key)
+}
+
+/// Masks the secrets that an attempt of an earlier session was given.
+///
+/// # Errors
+/// If one cannot be read any more.
+pub fn redactor_of(secrets: &[(&str, &Secret)]) -> Result<Redactor, EffectError> {
+    Ok(Redactor::new(&read_again(secrets)?))
+}
+
+fn read_again(secrets: &[(&str, &Secret)]) -> Result<Used, EffectError> {
+    secrets.iter().map(|(name, source)| Ok(((*name).to_owned(), secret::read(name, source)?))).collect()
 }
 
 /// Secrets that an attempt has used, by name, to be masked in what it writes and in what comes back.

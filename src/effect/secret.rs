@@ -1,6 +1,8 @@
 //! Reads a secret from where it is kept, at the moment of use, and masks it in what comes back. Its value goes nowhere but to
 //! the caller.
 
+use std::time::{Duration, Instant};
+
 use hmac::{KeyInit, Mac};
 use serde_json::Value as Json;
 
@@ -8,6 +10,8 @@ use super::redactor::Redactor;
 use super::{EffectError, Reading};
 use crate::runbook::Secret;
 
+/// How long a command may take to give a secret.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// The fewest characters of a secret.
 const SHORTEST: usize = 6;
 
@@ -19,11 +23,19 @@ pub fn read(name: &str, source: &Secret) -> Result<String, EffectError> {
         Secret::File(path) => std::fs::read_to_string(path).map_err(|error| missing(format!("is to come from {path}: {error}")))?,
         Secret::Command(command) => {
             let (program, arguments) = command.split_first().ok_or_else(|| missing("has an empty command".to_owned()))?;
-            duct::cmd(program, arguments)
-                .stdin_null()
-                .stderr_null()
-                .read()
-                .map_err(|error| missing(format!("is to come from `{program}`: {error}")))?
+            let failed = |why: &dyn std::fmt::Display| missing(format!("is to come from `{program}`: {why}"));
+            let handle = duct::cmd(program, arguments).stdin_null().stderr_null().stdout_capture().start();
+            let handle = handle.map_err(|error| failed(&error))?;
+            let begun = Instant::now();
+            while let Ok(None) = handle.try_wait() {
+                if begun.elapsed() > PATIENCE {
+                    let _ = handle.kill();
+                    return Err(failed(&format!("it took longer than {}s", PATIENCE.as_secs())));
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            let output = handle.into_output().map_err(|error| failed(&error))?;
+            String::from_utf8(output.stdout).map_err(|_| failed(&"it is no UTF-8"))?
         }
     };
     let value = value.strip_suffix('\n').unwrap_or(&value).to_owned();

@@ -3,6 +3,8 @@
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::redactor::Redactor;
+
 /// Shared by an action's thread and the engine.
 #[derive(Default)]
 pub struct Stopper {
@@ -13,6 +15,8 @@ pub struct Stopper {
 #[derive(Default)]
 struct State {
     stopped: Option<Instant>,
+    /// Masks the secrets that the action was given.
+    redactor: Option<Redactor>,
     /// Called with `false` to ask, with `true` to force.
     interrupt: Option<Box<dyn Fn(bool) + Send>>,
 }
@@ -57,13 +61,21 @@ impl Stopper {
         self.lock().interrupt = None;
     }
 
-    pub fn is_stopped(&self) -> bool {
-        self.stopped_since().is_some()
+    /// The action was given secrets, which are to be masked in what it says of itself.
+    pub fn mask_with(&self, redactor: Redactor) {
+        self.lock().redactor = Some(redactor);
     }
 
-    /// When it was first asked to end.
-    pub fn stopped_since(&self) -> Option<Instant> {
-        self.lock().stopped
+    /// What the action said of itself, without the secrets that it was given.
+    pub fn masked(&self, text: String) -> String {
+        match &self.lock().redactor {
+            Some(redactor) => redactor.mask(&text),
+            None => text,
+        }
+    }
+
+    pub fn is_stopped(&self) -> bool {
+        self.lock().stopped.is_some()
     }
 
     /// Sleeps; returns early, and true, if the action is stopped.

@@ -13,7 +13,7 @@ use crate::journal::{AttemptFiles, JournalError};
 use crate::message;
 use crate::run::*;
 use crate::runbook::action::{Action, Content, Notify, Value, Wait, in_words};
-use crate::runbook::{Act, Condition, Direction, Outputs, Span, StepIx, Text, Undo};
+use crate::runbook::{Act, Condition, ConditionError, Direction, Outputs, Secret, Span, StepIx, Text, Undo};
 
 /// An action to be begun once its event is durable.
 pub(super) struct Launch {
@@ -60,20 +60,15 @@ impl Session<'_> {
         let attempt = self.state.attempts(ix, direction) + 1;
         // Asked until the step has really begun: a condition that could not be decided must not let the next attempt through.
         if direction == Direction::Forward && !self.state.step(ix).touched {
-            for when in &step.when {
-                match when.condition.holds(&names::of_when(&self.state, when)) {
-                    Ok(true) => {}
-                    Ok(false) => {
-                        let because = SkipReason::Condition { condition: when.condition.source().to_owned() };
-                        return self.record(Fact::StepSkipped { step: self.id(ix), because });
-                    }
-                    Err(error) => return self.fail_before(ix, direction, attempt, format!("its condition cannot be decided: {error}")),
-                }
+            match self.passes_over(ix) {
+                Ok(None) => {}
+                Ok(Some(because)) => return self.record(Fact::StepSkipped { step: self.id(ix), because }),
+                Err(error) => return self.fail_before(ix, direction, attempt, format!("its condition cannot be decided: {error}")),
             }
         }
         let Some(act) = step.act(direction) else { return Ok(()) };
         if attempt > 1 {
-            self.save_cursor(ix, direction)?;
+            self.save_left_cursor(ix, direction)?;
         }
         let names = if needs_names(act) { names::of_step(&self.state, ix, direction) } else { Json::Null };
         let rendered = act.action.render(&names).and_then(|action| Ok((action, render_env(&self.state, ix, act, &names)?)));
@@ -132,6 +127,16 @@ impl Session<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// Why a step whose turn has come is not for this run, if one of its conditions says so.
+    pub fn passes_over(&self, ix: StepIx) -> Result<Option<SkipReason>, ConditionError> {
+        for when in &self.state.runbook.step(ix).when {
+            if !when.condition.holds(&names::of_when(&self.state, when))? {
+                return Ok(Some(SkipReason::Condition { condition: when.condition.source().to_owned() }));
+            }
+        }
+        Ok(None)
     }
 
     /// Looks at an attempt in doubt; false if that look is under way.
@@ -208,7 +213,6 @@ impl Session<'_> {
         attempt: u32,
         result: Result<Reading, EffectError>,
     ) -> Result<(), JournalError> {
-        self.save_cursor(ix, direction)?;
         let runbook = std::sync::Arc::clone(&self.state.runbook);
         let Some(act) = runbook.step(ix).act(direction) else { return Ok(()) };
         let is_command = matches!(act.action, Action::Run(_) | Action::Wait(Wait::Until { .. }));
@@ -255,7 +259,30 @@ impl Session<'_> {
     }
 
     /// What an attempt gave whose end was recorded while no executor was there.
-    pub fn recovered(&self, ix: StepIx, direction: Direction, attempt: u32, over: Over) -> Result<Reading, EffectError> {
+    ///
+    /// # Errors
+    /// If its secrets cannot be read, to be masked in it.
+    pub fn recovered(
+        &self,
+        ix: StepIx,
+        direction: Direction,
+        attempt: u32,
+        over: Over,
+    ) -> Result<Result<Reading, EffectError>, JournalError> {
+        let secrets = self.secrets_of(ix, direction);
+        // Read first by themselves: what is missing must not be taken for what the command said.
+        crate::effect::redactor_of(&secrets).map_err(|error| self.untaken(ix, error))?;
+        let stem = self.files(ix, direction, attempt).path_stem();
+        let reading = crate::effect::recovered(&stem, over, &secrets, self.mac_key);
+        Ok(reading.map(|reading| Reading { summary: format!("{}, as was recorded", reading.summary), ..reading }))
+    }
+
+    fn untaken(&self, ix: StepIx, error: EffectError) -> JournalError {
+        JournalError::Untaken { step: self.id(ix).to_string(), why: error.message }
+    }
+
+    /// The secrets that a step's commands are given, by name.
+    fn secrets_of(&self, ix: StepIx, direction: Direction) -> Vec<(&str, &Secret)> {
         let runbook = &self.state.runbook;
         let scope = &runbook.scopes[runbook.step(ix).scope as usize];
         let own = runbook.step(ix).act(direction).map(|act| act.env.values()).into_iter().flatten();
@@ -263,10 +290,7 @@ impl Session<'_> {
             Value::Secret { name, .. } => Some((name.as_str(), scope.secrets.get(name)?)),
             Value::Text(_) => None,
         });
-        let stem = self.files(ix, direction, attempt).path_stem();
-        let mut reading = crate::effect::recovered(&stem, over, &secrets.collect::<Vec<_>>(), self.mac_key)?;
-        reading.summary.push_str(", as was recorded");
-        Ok(reading)
+        secrets.collect()
     }
 
     /// What the attempt wrote. Most commands write nothing to one of the two; what is empty is removed when there is time.
@@ -339,14 +363,27 @@ impl Session<'_> {
         }))
     }
 
-    /// Journals the last cursor that the attempt wrote, if it is a new one.
-    pub fn save_cursor(&mut self, ix: StepIx, direction: Direction) -> Result<(), JournalError> {
+    /// Journals the last cursor that the last attempt wrote, if it is a new one; `mask` takes secrets out of it.
+    pub fn save_cursor(&mut self, ix: StepIx, direction: Direction, mask: &dyn Fn(String) -> String) -> Result<(), JournalError> {
         let attempt = self.state.attempts(ix, direction);
-        let Some(cursor) = self.read_last_line(ix, direction, "checkpoint") else { return Ok(()) };
+        if self.state.is_past(ix, direction, attempt) {
+            return Ok(());
+        }
+        let Some(cursor) = self.read_last_line(ix, direction, "checkpoint").map(mask) else { return Ok(()) };
         if self.state.cursor(ix, direction) == Some(&cursor) {
             return Ok(());
         }
         self.record(Fact::CursorSaved { step: self.id(ix), direction, attempt, cursor })
+    }
+
+    /// The same of an attempt that an earlier session began.
+    pub fn save_left_cursor(&mut self, ix: StepIx, direction: Direction) -> Result<(), JournalError> {
+        let secrets = self.secrets_of(ix, direction);
+        if secrets.is_empty() || self.read_last_line(ix, direction, "checkpoint").is_none() {
+            return self.save_cursor(ix, direction, &|cursor| cursor);
+        }
+        let redactor = crate::effect::redactor_of(&secrets).map_err(|error| self.untaken(ix, error))?;
+        self.save_cursor(ix, direction, &|cursor| redactor.mask(&cursor))
     }
 
     /// The last whole line of a file that the running attempt writes.

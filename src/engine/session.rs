@@ -240,7 +240,8 @@ impl Session<'_> {
             let attempt = self.state.attempts(ix, direction);
             match recorded(&self.state, &known, ix, direction) {
                 Recorded::Ended(over) => {
-                    let result = self.recovered(ix, direction, attempt, over);
+                    let result = self.recovered(ix, direction, attempt, over)?;
+                    self.save_left_cursor(ix, direction)?;
                     self.finish(ix, direction, attempt, result)?;
                 }
                 Recorded::NeverBegan => {
@@ -279,6 +280,12 @@ impl Session<'_> {
         loop {
             let now = self.clock();
             let Config { parallel, consents, .. } = self.config;
+            // Of a point of no return that is not for this run, nobody need be asked.
+            let skipped = self.state.unconfirmed().find_map(|ix| Some((ix, self.passes_over(ix).ok()??)));
+            if let Some((ix, because)) = skipped.filter(|_| self.draining.is_none() && self.state.mode == Mode::Forward) {
+                self.record(Fact::StepSkipped { step: self.id(ix), because })?;
+                continue;
+            }
             let limits = Limits { parallel, draining: self.draining, attended: self.config.ask.is_some(), consents };
             match next(&self.state, now, limits) {
                 Decision::Begin(ix, Direction::Forward) if self.config.guided && !self.released.contains(&ix) => {
@@ -409,7 +416,9 @@ impl Session<'_> {
                     }
                     return self.see_the_lost_end();
                 }
-                self.running.remove(&(ix, direction));
+                if let Some(running) = self.running.remove(&(ix, direction)) {
+                    self.save_cursor(ix, direction, &|cursor| running.stopper.masked(cursor))?;
+                }
                 self.finish(ix, direction, attempt, result)
             }
             Input::Probed { ix, direction, attempt, result } => {
@@ -434,7 +443,9 @@ impl Session<'_> {
         let lost = self.running.iter().filter_map(|(pair, running)| Some((*pair, running.attempt, running.lost.clone()?)));
         for ((ix, direction), attempt, error) in lost.collect::<Vec<_>>() {
             if !lives(&self.journal, &self.state, ix, direction) {
-                self.running.remove(&(ix, direction));
+                if let Some(running) = self.running.remove(&(ix, direction)) {
+                    self.save_cursor(ix, direction, &|cursor| running.stopper.masked(cursor))?;
+                }
                 self.finish(ix, direction, attempt, Err(error))?;
             }
         }
@@ -518,12 +529,12 @@ impl Session<'_> {
             return Ok(());
         }
         self.looked = now_instant;
-        let looked: Vec<_> = self.running.keys().copied().collect();
-        for (ix, direction) in looked {
+        let looked: Vec<_> = self.running.iter().map(|(pair, running)| (*pair, Arc::clone(&running.stopper))).collect();
+        for ((ix, direction), stopper) in looked {
             if matches!(self.state.runbook.step(ix).act(direction).map(|act| &act.action), Some(Action::Run(_))) {
-                self.save_cursor(ix, direction)?;
+                self.save_cursor(ix, direction, &|cursor| stopper.masked(cursor))?;
                 if let Some(text) = self.read_last_line(ix, direction, "progress") {
-                    self.observer.progress(&self.state, ix, &text);
+                    self.observer.progress(&self.state, ix, &stopper.masked(text));
                 }
             }
         }

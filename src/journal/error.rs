@@ -32,6 +32,8 @@ pub enum JournalError {
     Altered { run: String, why: String },
     #[error("the run {run} is not a legal one: {source}")]
     Illegal { run: String, source: IllegalEvent },
+    #[error("what the command of {step} left cannot be taken up: {why}")]
+    Untaken { step: String, why: String },
     #[error("{what} is held by {holder}")]
     Locked { what: String, holder: String },
 }
@@ -79,6 +81,7 @@ impl JournalError {
                 "nothing was changed. Keep the whole journal folder as it is, restore it from a backup that is complete, \
                  or start a new run after checking by hand what this one did; `sqlite3 -readonly` shows what can be read"
             }
+            JournalError::Untaken { .. } => "nothing was changed. Give the secret as when the step began, then `switchover resume`",
             JournalError::Locked { .. } => "nothing was changed. Wait until it is done, or stop it there with Ctrl-C",
             JournalError::Io { .. } | JournalError::Sql { .. } => {
                 "check that the disk has room and can be written, then `switchover resume`"

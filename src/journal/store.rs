@@ -500,8 +500,10 @@ impl Journal {
     pub fn files_of(folder: &Path, run: &str, runbook: &Runbook, ix: StepIx, direction: Direction, attempt: u32) -> AttemptFiles {
         let name: String =
             runbook.step(ix).name().chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).take(60).collect();
+        // A number would change its meaning with an amendment.
+        let id = &files::sha256(runbook.step(ix).id.as_bytes()).0[..6];
         let letter = &direction.word()[..1];
-        AttemptFiles::new(folder, format!("runs/{run}/logs/{:05}-{name}.{letter}{attempt}", ix.0))
+        AttemptFiles::new(folder, format!("runs/{run}/logs/{name}-{id}.{letter}{attempt}"))
     }
 
     pub fn run_folder(&self, run: &str) -> PathBuf {

@@ -26,6 +26,11 @@ pub fn closing(state: &RunState, now: Moment, stop: Option<&Stop>, said: Said) -
         (None, Some(Outcome::RolledBack)) => {
             let undone = state.rollback.as_ref().map_or(0, |rollback| rollback.total);
             let _ = writeln!(out, "rolled back: run {run}, {undone} steps undone{down}");
+            let stay = state.steps.iter().filter(|step| step.touched && step.word() != "undone").count();
+            if stay > 0 {
+                let _ = writeln!(out, "  stays      {stay} steps, which lie before that; `switchover status {run}` names them");
+                let _ = writeln!(out, "  further    switchover rollback {run} --force --reason '…'");
+            }
             let _ = writeln!(out, "  review     switchover audit {run}");
         }
         (None, _) => {
@@ -128,7 +133,7 @@ fn next_block(out: &mut String, state: &RunState, stop: &Stop, first: Option<Ste
         ],
         Stop::Stuck { .. } => vec![
             ("next", "mend it and try again, or undo it by hand and say so:".to_owned()),
-            ("", format!("switchover rollback {run}")),
+            ("", format!("switchover {} {run}", if state.mode == Mode::Forward { "resume" } else { "rollback" })),
             ("", format!("switchover resolve {name} --run {run} --as done --reason '…'")),
         ],
         Stop::Until { .. } | Stop::Interrupted { .. } => {

@@ -185,8 +185,18 @@ fn rolling_back(state: &RunState, now: Moment, limits: Limits, idle: bool) -> De
             return Decision::Begin(ix, direction);
         }
     }
-    if rollback.left == 0 && idle {
+    // What is held by a step that stays is released too.
+    if rollback.left == 0
+        && idle
+        && let Some(&ix) = state.sets.held.iter().rev().find(|ix| can_release(state, **ix, now))
+    {
+        return Decision::Begin(ix, Direction::Release);
+    }
+    if rollback.left == 0 && idle && state.sets.held.is_empty() {
         return Decision::End(Outcome::RolledBack);
+    }
+    if rollback.left == 0 {
+        stuck.extend(&state.sets.held);
     }
     if !idle || next_retry(state).is_some() {
         return Decision::Wait { until: next_retry(state) };

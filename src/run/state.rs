@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::event::*;
-use crate::runbook::{Direction, Downtime, Outputs, Runbook, Span, StepIx, Undo};
+use crate::runbook::{Action, Direction, Downtime, Outputs, Runbook, Span, StepIx, Undo};
 
 /// An event that cannot follow the ones before it: the log was altered, or the program is wrong. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -78,6 +78,8 @@ pub struct StepState {
     confirmed: bool,
     /// How often it was taken back to be begun anew: what is done then is not what was done before.
     generation: u32,
+    /// The attempts before that, in each direction.
+    before: [u32; 3],
     /// Needs that are not settled yet.
     unmet: u32,
     /// Done or skipped at some time: what needs it may go.
@@ -111,6 +113,8 @@ pub struct RunState {
     pub told: BTreeSet<String>,
     unsettled: usize,
     phase_left: Vec<usize>,
+    /// The points of no return.
+    points: Vec<StepIx>,
 }
 
 /// Steps by where they stand; derived, for the planner.
@@ -197,6 +201,7 @@ impl RunState {
             downtime: Span::ZERO,
             told: BTreeSet::new(),
             phase_left,
+            points: runbook.ixs().filter(|ix| runbook.step(*ix).point_of_no_return).collect(),
             runbook,
         }
     }
@@ -437,6 +442,9 @@ impl RunState {
     fn resolve(&mut self, resolved: &StepResolved, at: Moment) -> Result<(), String> {
         let (ix, direction) = (self.ix(&resolved.step)?, resolved.direction);
         let good = matches!(resolved.verdict, Verdict::Done | Verdict::Go);
+        let is_gate = self.runbook.step(ix).act(direction).is_some_and(|act| matches!(act.action, Action::Approve(_)));
+        let fits = is_gate == matches!(resolved.verdict, Verdict::Go | Verdict::NoGo);
+        need(fits, if is_gate { "an approval is a go or a no-go" } else { "only an approval is a go or a no-go; say whether it is done" })?;
         match (self.track(ix, direction).clone(), good) {
             (Track::Waiting { .. }, true) => {
                 self.leave_group(ix, direction);
@@ -586,7 +594,7 @@ impl RunState {
         need(self.sets.running.is_empty(), "actions are still running")?;
         let done = match outcome {
             Outcome::Finished => self.mode == Mode::Forward && self.unsettled == 0 && self.sets.held.is_empty(),
-            Outcome::RolledBack => self.rollback.as_ref().is_some_and(|rollback| rollback.left == 0),
+            Outcome::RolledBack => self.rollback.as_ref().is_some_and(|rollback| rollback.left == 0) && self.sets.held.is_empty(),
             Outcome::Cancelled => self.mode == Mode::Cancelling && self.sets.held.is_empty(),
         };
         need(done, "there is something left to do")?;
@@ -612,7 +620,8 @@ impl RunState {
                 }
                 self.set(ix, Direction::Undo, Track::Idle);
                 self.steps[ix.0 as usize].touched = false;
-                self.steps[ix.0 as usize].generation += 1;
+                self.steps[ix.0 as usize].outputs.clear();
+                self.begin_anew(ix);
             }
             Direction::Undo => self.undone(ix, at),
             Direction::Release => {
@@ -626,6 +635,14 @@ impl RunState {
         }
     }
 
+    /// What comes is no longer what was: it has keys of its own, and goes on from nowhere.
+    fn begin_anew(&mut self, ix: StepIx) {
+        let state = &mut self.steps[ix.0 as usize];
+        state.generation += 1;
+        state.before = state.attempts;
+        state.cursors = Default::default();
+    }
+
     /// A hold that was released before its point is to be taken again before anything else.
     fn retake(&mut self, ix: StepIx) {
         let until = self.runbook.step(ix).hold.as_ref().map_or(ix, |hold| hold.until);
@@ -633,7 +650,7 @@ impl RunState {
         if released && *self.track(ix, Direction::Forward) == Track::Done && !self.step(until).settled {
             self.set(ix, Direction::Forward, Track::Idle);
             self.set(ix, Direction::Release, Track::Idle);
-            self.steps[ix.0 as usize].generation += 1;
+            self.begin_anew(ix);
             self.sets.retake.insert(ix);
         }
     }
@@ -728,6 +745,11 @@ impl RunState {
         self.steps[ix.0 as usize].attempts[direction as usize]
     }
 
+    /// Whether an attempt belongs to what was taken back since.
+    pub fn is_past(&self, ix: StepIx, direction: Direction, attempt: u32) -> bool {
+        attempt <= self.steps[ix.0 as usize].before[direction as usize]
+    }
+
     pub fn cursor(&self, ix: StepIx, direction: Direction) -> Option<&str> {
         self.steps[ix.0 as usize].cursors[direction as usize].as_deref()
     }
@@ -780,7 +802,8 @@ impl RunState {
 
     /// The points of no return whose turn has come, and that wait for a word.
     pub fn unconfirmed(&self) -> impl Iterator<Item = StepIx> + '_ {
-        self.sets.ready.iter().copied().filter(|ix| self.needs_confirmation(*ix) && self.is_wanted(*ix))
+        let waits = |ix: &StepIx| self.sets.ready.contains(ix) && self.needs_confirmation(*ix) && self.is_wanted(*ix);
+        self.points.iter().copied().filter(waits)
     }
 
     fn is_partial(&self, ix: StepIx) -> bool {

@@ -1,11 +1,12 @@
 //! What a step means: everything about it that a run would do differently, and nothing that people only read. Two runbooks are
 //! compared by it, step by step.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value as Json, json};
 
-use super::{Runbook, Source, StepIx};
+use super::action::{Action, Value, Wait};
+use super::{Condition, Runbook, Source, Step, StepIx, Text, Undo};
 
 /// How one runbook differs from another, for people: `p/a is new`, `p/b is gone`, `p/c does something else`.
 pub fn differences(old: &Runbook, new: &Runbook) -> Vec<String> {
@@ -40,8 +41,34 @@ pub fn meaning(runbook: &Runbook, ix: StepIx) -> Json {
         "action": step.act,
         "undo": step.undo,
         "hold": hold,
-        "values": scopes(runbook, Some(step.scope)),
+        "values": values(runbook, step),
     })
+}
+
+/// The first names of all references in what a step does, and its secrets.
+fn names(step: &Step) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    let undo = if let Undo::Act(act) = &step.undo { Some(&**act) } else { None };
+    let acts = [Some(&step.act), undo, step.hold.as_ref().map(|hold| &*hold.release)];
+    for act in acts.into_iter().flatten() {
+        names.extend(act.action.texts().into_iter().chain(act.env.values().filter_map(Value::text)).flat_map(first_names));
+        let until = if let Action::Wait(Wait::Until { until, .. }) = &act.action { Some(until) } else { None };
+        names.extend(act.expect.iter().chain(act.capture.values()).chain(until).flat_map(first_names_of));
+        names.extend(act.env.values().filter_map(Value::secret).chain(act.action.secrets()).map(str::to_owned));
+        if let Some(probe) = &act.probe {
+            names.extend(probe.action.texts().into_iter().flat_map(first_names));
+            names.extend([&probe.done, &probe.not_done].into_iter().flat_map(first_names_of));
+        }
+    }
+    names
+}
+
+fn first_names(text: &Text) -> Vec<String> {
+    text.references().into_iter().filter_map(|reference| reference.into_iter().next()).collect()
+}
+
+fn first_names_of(condition: &Condition) -> Vec<String> {
+    condition.references().into_iter().filter_map(|reference| reference.into_iter().next()).collect()
 }
 
 fn by_id(runbook: &Runbook) -> BTreeMap<String, Json> {
@@ -55,14 +82,22 @@ fn source(runbook: &Runbook, source: &Source) -> Json {
     }
 }
 
-/// The parameters, secrets and variables that it sees, from its own runbook outward.
-fn scopes(runbook: &Runbook, mut scope: Option<u32>) -> Vec<Json> {
-    let mut all = Vec::new();
+/// The values of these parameters, and the runbook's variables and secrets, from its own runbook outward.
+fn values(runbook: &Runbook, step: &Step) -> Vec<Json> {
+    let (mut all, mut scope, mut names) = (Vec::new(), Some(step.scope), names(step));
     while let Some(at) = scope {
         let found = &runbook.scopes[at as usize];
-        let values: BTreeMap<&String, _> = found.parameters.iter().map(|(name, parameter)| (name, &parameter.value)).collect();
+        // A condition may come from any of the runbooks around.
+        names.extend(step.when.iter().flat_map(|when| first_names_of(&when.condition)));
+        names.extend(found.env.values().filter_map(Value::text).flat_map(first_names));
+        names.extend(found.env.values().filter_map(Value::secret).map(str::to_owned));
+        let secrets: BTreeMap<&String, _> = found.secrets.iter().filter(|(name, _)| names.contains(*name)).collect();
+        let values: BTreeMap<&String, _> =
+            found.parameters.iter().filter(|(name, _)| names.contains(*name)).map(|(name, parameter)| (name, &parameter.value)).collect();
         let reads: BTreeMap<&str, Json> = found.reads.iter().map(|read| (read.name.as_str(), source(runbook, &read.of))).collect();
-        all.push(json!({ "parameters": values, "secrets": found.secrets, "env": found.env, "reads": reads, "item": found.item }));
+        // What the values of a nested runbook are made of is in the scope around it.
+        names = values.values().flat_map(|value| value.texts()).flat_map(first_names).collect();
+        all.push(json!({ "parameters": values, "secrets": secrets, "env": found.env, "reads": reads, "item": found.item }));
         scope = found.parent;
     }
     all

@@ -176,3 +176,78 @@ fn a_lock_holds_on_the_whole_machine_and_says_who_has_it() {
     other.write("go", "");
     assert_eq!(other.code_with("run book.yaml", &locks), 0, "it is gone with its process");
 }
+
+#[test]
+fn an_amendment_may_change_what_no_started_step_uses() {
+    let book = |one: &str, other: &str, more: &str| {
+        format!(
+            "runbook: amend\nparameters: {{ one: {{ default: {one} }}, other: {{ default: {other} }} }}\nphases:\n  p:\n    steps:\n      a: {{ run: [echo, \"{{{{ one }}}}\"], undo: none }}\n{more}      b: {{ run: 'echo \"$O\" >> \"$W\"; test -e go', env: {{ O: \"{{{{ other }}}}\" }}, idempotent: true, undo: none }}\n"
+        )
+    };
+    let sandbox = Sandbox::with(&book("uno", "x", ""));
+    assert_eq!(sandbox.code("run book.yaml --until a"), 0);
+    let run = sandbox.json("status --format json")["run"].as_str().unwrap().to_owned();
+    assert_eq!(sandbox.code(&format!("amend {run} book.yaml --set one=due --reason x")), 6, "a has started, and uses it");
+    assert_eq!(sandbox.code(&format!("amend {run} book.yaml --set other=y --reason x")), 0);
+    sandbox.write("book.yaml", book("uno", "x", "      new: { needs: [], run: [/bin/true], undo: none }\n"));
+    assert_eq!(sandbox.code(&format!("amend {run} book.yaml --reason x")), 0, "other keeps the value that the run has");
+    sandbox.write("go", "");
+    assert_eq!(sandbox.code("resume"), 0, "{}", sandbox.run("status"));
+    assert_eq!(sandbox.witness(), ["y"]);
+    assert!(sandbox.run("logs a").contains("uno"), "its log is still found");
+    assert_eq!(sandbox.code("audit --verify"), 0);
+}
+
+#[test]
+fn what_is_begun_anew_goes_on_from_nowhere() {
+    let sandbox = Sandbox::with(
+        r#"runbook: anew
+phases:
+  p:
+    steps:
+      a:
+        run: 'echo "from=[$SWITCHOVER_RESUME_FROM]" >> "$W"; echo 500 > "$SWITCHOVER_CHECKPOINT"; echo row=500 > "$SWITCHOVER_OUTPUT"; if [ ! -e quick ]; then sleep 0.5; fi'
+        undo: { run: 'echo undo >> "$W"' }
+"#,
+    );
+    let child = sandbox.start("run book.yaml");
+    sandbox.wait_for("from=[]");
+    kill_both(child);
+    assert_eq!(sandbox.code("resume"), 3);
+    sandbox.write("quick", "");
+    assert_eq!(sandbox.code("resolve a --as go --reason x"), 6, "it is no gate");
+    assert_eq!(sandbox.code("resolve a --as partial --reason half"), 0);
+    assert_eq!(sandbox.code("resume"), 0);
+    assert_eq!(sandbox.witness(), ["from=[]", "undo", "from=[]"]);
+}
+
+#[test]
+fn what_a_step_that_stays_holds_is_released_at_the_end_of_a_rollback() {
+    let sandbox = Sandbox::with(
+        r#"runbook: held
+phases:
+  p:
+    steps:
+      silence: { run: 'echo silent >> "$W"', undo: none, hold: { until: last, release: { run: 'echo loud >> "$W"; test -e works' } } }
+      drop: { run: 'echo drop >> "$W"', undo: none, point_of_no_return: true }
+      last: { run: [/bin/false], undo: none }
+"#,
+    );
+    assert_eq!(sandbox.code("run book.yaml --yes --until drop"), 0);
+    assert_eq!(sandbox.code("rollback"), 5, "its release fails");
+    let shown = sandbox.run("resolve silence --as done --reason by-hand");
+    assert!(shown.ends_with("exit 0"), "{shown}");
+    let shown = sandbox.run("rollback");
+    assert!(shown.contains("stays      2 steps") && shown.ends_with("exit 4"), "{shown}");
+    assert_eq!(sandbox.witness(), ["silent", "drop", "loud"]);
+}
+
+#[test]
+fn of_a_point_of_no_return_that_is_not_for_this_run_nobody_is_asked() {
+    let sandbox = Sandbox::with(
+        "runbook: when\nparameters: { drop: { type: boolean, default: false } }\nphases:\n  p:\n    steps:\n      a: { when: drop, run: 'echo a >> \"$W\"', undo: none, point_of_no_return: true }\n      b: { run: 'echo b >> \"$W\"', undo: none }\n",
+    );
+    assert_eq!(sandbox.code("run book.yaml"), 0);
+    assert_eq!(sandbox.witness(), ["b"]);
+    assert_eq!(sandbox.code("run book.yaml --set drop=true"), 3);
+}

@@ -121,3 +121,26 @@ fn a_daemon_that_keeps_masked_output_open_holds_nobody_up() {
     assert!(begun.elapsed().as_secs() < 4, "{:?}", begun.elapsed());
     assert!(sandbox.run("logs a").contains("early"));
 }
+
+#[test]
+fn a_secret_in_a_cursor_is_masked_and_one_that_is_gone_is_asked_for() {
+    let sandbox = Sandbox::with(
+        r#"runbook: cursor
+secrets: { token: { env: DEPLOY_TOKEN } }
+phases:
+  p:
+    steps:
+      a: { run: 'echo "at $T" > "$SWITCHOVER_CHECKPOINT"; echo begin >> "$W"; sleep 1.3; rm "$SWITCHOVER_CHECKPOINT"', env: { T: { secret: token } }, undo: none }
+"#,
+    );
+    let child = sandbox.start("run book.yaml");
+    sandbox.wait_for("begin");
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    kill(child);
+    std::thread::sleep(std::time::Duration::from_millis(400));
+    assert_eq!(sandbox.code_with("resume", &[("DEPLOY_TOKEN", String::new())]), 6, "the recorded end is not thrown away");
+    let shown = sandbox.run("resume");
+    assert!(shown.contains("exit 0, as was recorded") && shown.ends_with("exit 0"), "{shown}");
+    assert!(sandbox.run("audit --format json").contains("at (the secret token)"));
+    assert_nowhere(&sandbox, SECRET);
+}
