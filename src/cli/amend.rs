@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 use serde_json::Value as Json;
 
-use super::decide::{as_refusal, take};
+use super::decide::{as_refusal, resumption, take};
 use super::load::{Source, load_like};
 use super::run::operator;
 use super::{CliError, resume};
@@ -61,7 +61,8 @@ pub fn amend(verb: Amend, folder: &Path) -> Result<i32, CliError> {
         changes,
         runbook: Some(Arc::new(new)),
     };
-    engine::record(&mut journal, taken, vec![Fact::RunAmended(amended)], &operator()).map_err(as_refusal)?;
+    let facts = [resumption(&taken.1), vec![Fact::RunAmended(amended)]].concat();
+    engine::record(&mut journal, taken, facts, &operator()).map_err(as_refusal)?;
     say(format_args!("the run {run} is amended; next: switchover resume {run}"));
     Ok(0)
 }

@@ -161,7 +161,7 @@ fn outputs(set: &[String], action: &Action<crate::runbook::Text>, complete: bool
 }
 
 /// A run that was killed is taken up first: what was running is then in doubt, and can be decided.
-fn resumption(loaded: &Loaded) -> Vec<Fact> {
+pub fn resumption(loaded: &Loaded) -> Vec<Fact> {
     let results = engine::still_missing(loaded).len();
     let killed = loaded.state.sets.running.len() > results;
     killed.then(|| Fact::RunResumed { operator: operator(), until: None }).into_iter().collect()

@@ -40,7 +40,7 @@ fn ask(question: &Question) -> Answer {
         let answer = match question.kind {
             QuestionKind::Step => prompt("  [g]o, [s]kip, [r]oll back or s[t]op? "),
             QuestionKind::Task => prompt("  [d]one, [n]ot done, [s]kip, [r]oll back or s[t]op? "),
-            QuestionKind::Point => prompt("  after this a rollback goes no further back: [g]o, [r]oll back or s[t]op? "),
+            QuestionKind::Point => prompt("  after this a rollback goes no further back: [g]o, [s]kip, [r]oll back or s[t]op? "),
             QuestionKind::Approve => prompt("  [g]o, [n]o-go, [r]oll back or s[t]op? "),
         };
         let Some(answer) = answer else { return Answer::Stop };
@@ -53,7 +53,9 @@ fn ask(question: &Question) -> Answer {
             ("n" | "no" | "no-go" | "not done", QuestionKind::Task | QuestionKind::Approve) => {
                 return with_reason(|reason| Answer::No { reason });
             }
-            ("s" | "skip", QuestionKind::Step | QuestionKind::Task) => return with_reason(|reason| Answer::Skip { reason }),
+            ("s" | "skip", QuestionKind::Step | QuestionKind::Task | QuestionKind::Point) => {
+                return with_reason(|reason| Answer::Skip { reason });
+            }
             ("r" | "roll back" | "rollback", _) => return with_reason(|reason| Answer::RollBack { reason }),
             ("t" | "stop", _) => return Answer::Stop,
             _ => say(format_args!("  please answer with one of the letters in brackets")),

@@ -57,25 +57,21 @@ pub fn perform(job: &Job, run: &Run<String>, keeper: &Keeper, stopper: &Arc<Stop
 
 /// What a command left that ended so; `used` are the secrets that it was given.
 pub fn reading(stem: &Path, over: Over, used: &Used, key: MacKey) -> Result<Reading, EffectError> {
-    let (mut summary, code) = match over.exit {
+    let (summary, code) = match over.exit {
         Exit::Code(code) => (format!("exit {code}"), Some(code)),
         Exit::Signal(signal) => (format!("killed by signal {signal}"), None),
         Exit::NotBegun(why) => return Err(EffectError::before(why)),
         Exit::Unknown(why) => return Err(EffectError::lost(why)),
     };
     if let Some(error) = over.unwritten {
-        summary = format!("{summary}; not all of its output could be written: {error}");
+        // What is read of it would not be what it said.
+        return Err(EffectError::during(format!("{summary}, but not all of its output could be written: {error}")));
     }
     let mut names = Map::new();
     names.insert("exit_code".into(), code.map_or(Json::Null, Json::from));
     names.insert("stdout".into(), tail(&with_ending(stem, "out")).into());
     names.insert("stderr".into(), tail(&with_ending(stem, "err")).into());
-    let file = with_ending(stem, "output");
-    let outputs = read_outputs(&file);
-    if !used.is_empty() {
-        // What is journaled of it is masked; the file is not.
-        let _ = std::fs::remove_file(&file);
-    }
+    let outputs = read_outputs(&with_ending(stem, "output"));
     mask(outputs.map(|outputs| Reading { names, outputs, summary, is_good: code == Some(0), ..Reading::default() }), used, key)
 }
 
@@ -95,6 +91,7 @@ fn order(job: &Job, run: &Run<String>, used: &mut Used) -> Result<Begin, EffectE
         secrets: used.clone(),
         out: path(job, "out"),
         err: path(job, "err"),
+        said: ["output", "checkpoint", "progress"].map(|ending| path(job, ending)).to_vec(),
         attempt: job.attempt.map(|number| Attempt { key: job.key.clone(), number }),
     })
 }

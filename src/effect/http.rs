@@ -45,9 +45,11 @@ fn exchange(job: &Job, http: &Http<String>) -> Result<Reading, EffectError> {
 fn answer(job: &Job, http: &Http<String>, used: &mut Used) -> Result<Reading, EffectError> {
     // Following a redirect after a change would hide that the change was made.
     let reads = matches!(http.method.word(), "GET" | "HEAD" | "OPTIONS");
+    // Nor is a secret to follow to another server.
+    let follows = reads && http.headers.values().all(|value| value.secret().is_none());
     let mut config = ureq::Agent::config_builder()
         .timeout_global(job.timeout)
-        .max_redirects(if reads { 5 } else { 0 })
+        .max_redirects(if follows { 5 } else { 0 })
         .max_redirects_will_error(false)
         .http_status_as_error(false)
         .user_agent(concat!("switchover/", env!("CARGO_PKG_VERSION")));

@@ -126,10 +126,9 @@ pub fn begin(job: &Job, keeper: &Keeper, stopper: &Arc<Stopper>, then: impl FnOn
     }
 }
 
-/// What a command left whose end an earlier session did not see, as its keeper recorded it. Secrets that it was given are read
-/// again, to be masked.
-pub fn recovered(stem: &Path, over: Over, secrets: &[(&str, &Secret)], key: MacKey) -> Result<Reading, EffectError> {
-    command::reading(stem, over, &read_again(secrets)?, key)
+/// What a command left whose end an earlier session did not see, as its keeper recorded and masked it.
+pub fn recovered(stem: &Path, over: Over) -> Result<Reading, EffectError> {
+    command::reading(stem, over, &Used::new(), [0; 32])
 }
 
 /// Masks the secrets that an attempt of an earlier session was given.

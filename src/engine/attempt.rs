@@ -245,6 +245,10 @@ impl Session<'_> {
             (None, Ok(reading)) => self.judge(ix, direction, act, &reading).map(|outputs| (outputs, reading.summary)),
         };
         let step = self.id(ix);
+        if judged.is_err() {
+            // What it left running may still hold its empty log, by which the next attempt knows of it.
+            self.empty_logs.clear();
+        }
         match judged {
             Ok((outputs, result)) => {
                 self.record(Fact::StepSucceeded(StepSucceeded { step, direction, attempt, outputs, result, secrets, logs }))
@@ -259,22 +263,9 @@ impl Session<'_> {
     }
 
     /// What an attempt gave whose end was recorded while no executor was there.
-    ///
-    /// # Errors
-    /// If its secrets cannot be read, to be masked in it.
-    pub fn recovered(
-        &self,
-        ix: StepIx,
-        direction: Direction,
-        attempt: u32,
-        over: Over,
-    ) -> Result<Result<Reading, EffectError>, JournalError> {
-        let secrets = self.secrets_of(ix, direction);
-        // Read first by themselves: what is missing must not be taken for what the command said.
-        crate::effect::redactor_of(&secrets).map_err(|error| self.untaken(ix, error))?;
-        let stem = self.files(ix, direction, attempt).path_stem();
-        let reading = crate::effect::recovered(&stem, over, &secrets, self.mac_key);
-        Ok(reading.map(|reading| Reading { summary: format!("{}, as was recorded", reading.summary), ..reading }))
+    pub fn recovered(&self, ix: StepIx, direction: Direction, attempt: u32, over: Over) -> Result<Reading, EffectError> {
+        let reading = crate::effect::recovered(&self.files(ix, direction, attempt).path_stem(), over)?;
+        Ok(Reading { summary: format!("{}, as was recorded", reading.summary), ..reading })
     }
 
     fn untaken(&self, ix: StepIx, error: EffectError) -> JournalError {

@@ -64,6 +64,10 @@ impl Session<'_> {
                     steps.first().and_then(|step| state.runbook.find(step)),
                     &format!("in doubt: {}", steps.join(", ")),
                 ),
+                Stop::Waiting { steps } => {
+                    let points = steps.iter().filter_map(|step| state.runbook.find(step)).filter(|ix| state.needs_confirmation(*ix));
+                    points.for_each(|ix| note("waiting", Some(state.runbook.step(ix).phase), Some(ix), "a point of no return"));
+                }
                 _ => {}
             },
             Fact::RollbackBegan { because, .. } => note("rollback_began", None, None, because),

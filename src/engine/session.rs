@@ -53,6 +53,8 @@ pub(super) struct Session<'a> {
     released: HashSet<StepIx>,
     /// When cursors and progress were looked at last.
     looked: Instant,
+    /// Whose last attempt's processes are waited for.
+    awaited: Option<(StepIx, Direction)>,
     /// When the session began, by the clock on the wall and by one that does not jump.
     begun: (Moment, Instant),
 }
@@ -144,6 +146,7 @@ pub(super) fn carry_out(
         to_ask: None,
         released: HashSet::new(),
         looked: Instant::now(),
+        awaited: None,
         begun: (now(), Instant::now()),
     };
     let exit = runtime.block_on(session.run(facts, receive))?;
@@ -240,8 +243,8 @@ impl Session<'_> {
             let attempt = self.state.attempts(ix, direction);
             match recorded(&self.state, &known, ix, direction) {
                 Recorded::Ended(over) => {
-                    let result = self.recovered(ix, direction, attempt, over)?;
-                    self.save_left_cursor(ix, direction)?;
+                    let result = self.recovered(ix, direction, attempt, over);
+                    self.save_cursor(ix, direction, &|cursor| cursor)?;
                     self.finish(ix, direction, attempt, result)?;
                 }
                 Recorded::NeverBegan => {
@@ -292,6 +295,15 @@ impl Session<'_> {
                     self.to_ask = self.asking.is_none().then_some(ix);
                     return Ok(Next::Wait(None));
                 }
+                Decision::Begin(ix, direction)
+                    if self.state.attempts(ix, direction) > 0 && lives(&self.journal, &self.state, ix, direction) =>
+                {
+                    if self.awaited.replace((ix, direction)) != Some((ix, direction)) {
+                        let step = self.id(ix);
+                        self.observer.note(&format!("waiting: a process that the last attempt of {step} left still runs"));
+                    }
+                    return Ok(Next::Wait(Some(Instant::now() + Duration::from_millis(200))));
+                }
                 Decision::Begin(ix, direction) => self.begin(ix, direction)?,
                 Decision::Confirm(ix) => {
                     let (step, actor) = (self.id(ix), self.config.operator.clone());
@@ -309,7 +321,7 @@ impl Session<'_> {
                     self.record(Fact::RollbackBegan { to: None, because, actor, force: false })?;
                 }
                 Decision::Wait { until } => {
-                    if let Some(ix) = self.state.sets.waiting.iter().next().copied().or_else(|| self.state.unconfirmed().next())
+                    if let Some(ix) = self.state.asked().chain(self.state.unconfirmed()).next()
                         && self.config.ask.is_some()
                         && self.draining.is_none()
                     {

@@ -96,7 +96,11 @@ fn step_block(out: &mut String, state: &RunState, ix: StepIx, now: Moment, said:
 
 fn next_block(out: &mut String, state: &RunState, stop: &Stop, first: Option<StepIx>) {
     let run = &state.started.run;
-    let name = first.map_or("", |ix| state.runbook.step(ix).name());
+    let name = first.map_or("", |ix| {
+        let step = state.runbook.step(ix);
+        // The short name, unless it could be another step's.
+        if state.runbook.find_by_suffix(step.name()).is_ok() { step.name() } else { &step.id }
+    });
     let is_task = first.is_some_and(|ix| matches!(state.runbook.step(ix).act.action, crate::runbook::Action::Task(_)));
     let lines: Vec<(&str, String)> = match stop {
         Stop::Failed { .. } => vec![

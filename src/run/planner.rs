@@ -111,7 +111,7 @@ fn forward(state: &RunState, now: Moment, limits: Limits, idle: bool) -> Decisio
     if let Some(due) = next_retry(state) {
         return Decision::Wait { until: Some(due) };
     }
-    let asked: Vec<StepIx> = state.sets.waiting.iter().copied().chain(state.unconfirmed()).collect();
+    let asked: Vec<StepIx> = state.asked().chain(state.unconfirmed()).collect();
     if !asked.is_empty() {
         return match limits.attended {
             true => Decision::Wait { until: None },
@@ -201,14 +201,12 @@ fn rolling_back(state: &RunState, now: Moment, limits: Limits, idle: bool) -> De
     if !idle || next_retry(state).is_some() {
         return Decision::Wait { until: next_retry(state) };
     }
-    if !state.sets.waiting.is_empty() && limits.attended {
+    if state.asked().next().is_some() && limits.attended {
         return Decision::Wait { until: None };
     }
     match doubt {
         Doubt::Blocked(steps) => Decision::Stop(Stop::InDoubt { steps }),
-        _ if stuck.is_empty() && !state.sets.waiting.is_empty() => {
-            Decision::Stop(Stop::Waiting { steps: ids(state, state.sets.waiting.iter().copied()) })
-        }
+        _ if stuck.is_empty() && state.asked().next().is_some() => Decision::Stop(Stop::Waiting { steps: ids(state, state.asked()) }),
         _ => Decision::Stop(Stop::Stuck { steps: ids(state, stuck) }),
     }
 }
@@ -247,8 +245,9 @@ enum Doubt {
 fn settle_doubt(state: &RunState) -> Doubt {
     let mut blocked = Vec::new();
     for &(ix, direction) in &state.sets.doubt {
-        // While rolling back, an attempt forward in doubt is undone like any other.
-        if direction == Direction::Forward && state.mode != Mode::Forward {
+        // While rolling back, an attempt forward in doubt is undone like any other; what is cancelled stays as it is.
+        let stays = state.mode == Mode::Cancelling && direction == Direction::Undo;
+        if stays || direction == Direction::Forward && state.mode != Mode::Forward {
             continue;
         }
         let (Some(act), Track::InDoubt { probed, .. }) = (state.runbook.step(ix).act(direction), state.track(ix, direction)) else {

@@ -74,6 +74,8 @@ pub struct StepState {
     cursors: [Option<String>; 3],
     /// Whether any attempt may have had an effect.
     pub touched: bool,
+    /// The same, of all attempts but the last.
+    was_touched: bool,
     /// Of a point of no return: somebody lets it be passed.
     confirmed: bool,
     /// How often it was taken back to be begun anew: what is done then is not what was done before.
@@ -350,7 +352,7 @@ impl RunState {
             if state.started.is_none() || self.sets.retake.contains(&ix) {
                 state.started = Some(at);
             }
-            state.touched = true;
+            state.was_touched = std::mem::replace(&mut state.touched, true);
             if holds {
                 self.sets.held.insert(ix);
             }
@@ -395,9 +397,12 @@ impl RunState {
         } else {
             self.steps[ix.0 as usize].attempts[direction as usize] = attempt;
         }
-        if failed.failure.kind == FailureKind::BeforeEffect && direction == Direction::Forward && attempt == 1 {
-            self.steps[ix.0 as usize].touched = false;
-            if self.runbook.step(ix).downtime == Some(Downtime::Begins) && self.down_since == self.step(ix).started {
+        if failed.failure.kind == FailureKind::BeforeEffect && direction == Direction::Forward {
+            self.steps[ix.0 as usize].touched = self.step(ix).was_touched;
+            if !self.step(ix).touched
+                && self.runbook.step(ix).downtime == Some(Downtime::Begins)
+                && self.down_since == self.step(ix).started
+            {
                 self.down_since = None;
             }
         }
@@ -461,6 +466,8 @@ impl RunState {
                     matches!(self.runbook.step(ix).undo, Undo::Act(_)),
                     "it has no undo: take back by hand what was done, and say not-done",
                 )?;
+                let stands = self.runbook.dependents(ix).iter().any(|dependent| self.step(*dependent).touched);
+                need(!stands, "steps that depend on it have begun: take back by hand what was done in part, and say not-done")?;
                 self.set(ix, direction, Track::Idle);
                 if self.mode == Mode::Forward {
                     self.sets.partial.insert(ix);
@@ -520,6 +527,9 @@ impl RunState {
         let is_back = |step: &StepState| matches!(step.tracks[Direction::Undo as usize], Track::Done | Track::Passed);
         let began = |step: &StepState| step.attempts[Direction::Forward as usize] > 0;
         let mut targets: Vec<bool> = self.steps.iter().map(|step| began(step) && !is_back(step)).collect();
+        // What was being undone to be begun anew is undone to its end, whatever else stays.
+        let is_half_back = |step: &StepState| step.tracks[Direction::Undo as usize] != Track::Idle && !is_back(step);
+        let half_back: Vec<bool> = self.steps.iter().map(is_half_back).collect();
         if let Some(to) = to {
             need(
                 self.step(to).attempts[Direction::Forward as usize] > 0,
@@ -534,6 +544,7 @@ impl RunState {
                 targets.iter_mut().zip(runbook.ancestors(ix)).for_each(|(target, before)| *target &= !before);
             }
         }
+        targets.iter_mut().zip(half_back).for_each(|(target, half_back)| *target |= half_back);
         let total = targets.iter().filter(|target| **target).count();
         let is_held_back = runbook.ixs().any(|ix| began(self.step(ix)) && !is_back(self.step(ix)));
         let why_not = if is_held_back { ": what stays lies before a point of no return (--force passes it)" } else { "" };
@@ -583,11 +594,12 @@ impl RunState {
         if self.runbook.step(ix).downtime == Some(Downtime::Begins) {
             self.production_is_back(at);
         }
-        if let Some(rollback) = &mut self.rollback {
-            rollback.ready.remove(&ix);
+        let Some(rollback) = &mut self.rollback else { return };
+        // An undo that began before the rollback, of a step that is no target of it, frees nobody.
+        if rollback.ready.remove(&ix) {
             rollback.left -= 1;
+            self.clear_for_undo(ix);
         }
-        self.clear_for_undo(ix);
     }
 
     fn end(&mut self, outcome: Outcome) -> Result<(), String> {
@@ -640,6 +652,7 @@ impl RunState {
         let state = &mut self.steps[ix.0 as usize];
         state.generation += 1;
         state.before = state.attempts;
+        state.confirmed = false;
         state.cursors = Default::default();
     }
 
@@ -797,13 +810,20 @@ impl RunState {
     /// Whether the step is a point of no return that has not begun and that nobody has let be passed.
     pub fn needs_confirmation(&self, ix: StepIx) -> bool {
         let step = self.step(ix);
-        self.runbook.step(ix).point_of_no_return && !step.confirmed && step.attempts[Direction::Forward as usize] == 0
+        let has_begun = !self.is_past(ix, Direction::Forward, self.attempts(ix, Direction::Forward));
+        self.runbook.step(ix).point_of_no_return && !step.confirmed && !has_begun
     }
 
     /// The points of no return whose turn has come, and that wait for a word.
     pub fn unconfirmed(&self) -> impl Iterator<Item = StepIx> + '_ {
         let waits = |ix: &StepIx| self.sets.ready.contains(ix) && self.needs_confirmation(*ix) && self.is_wanted(*ix);
         self.points.iter().copied().filter(waits)
+    }
+
+    /// The steps that somebody is asked about now; on the way back, what was asked going forward is no longer open.
+    pub fn asked(&self) -> impl Iterator<Item = StepIx> + '_ {
+        let is_open = |ix: &StepIx| self.mode == Mode::Forward || !matches!(self.track(*ix, Direction::Forward), Track::Waiting { .. });
+        self.sets.waiting.iter().copied().filter(is_open)
     }
 
     fn is_partial(&self, ix: StepIx) -> bool {

@@ -437,6 +437,10 @@ impl Builder<'_, '_, '_> {
                 return None;
             }
         };
+        if let Some(item) = items.iter().find(|item| item.key.contains(char::is_control)) {
+            self.report(place, format!("for_each: the key {:?} has control characters, and is part of a name", item.key), None);
+            return None;
+        }
         Some((items, max_parallel, max_failures))
     }
 
@@ -823,7 +827,8 @@ fn list_items(items: Vec<Json>) -> Vec<Item> {
     };
     let words: Vec<Option<String>> = items.iter().map(word).collect();
     let distinct: std::collections::HashSet<_> = words.iter().flatten().collect();
-    let named = distinct.len() == items.len();
+    // A key is part of a name that people read.
+    let named = distinct.len() == items.len() && distinct.iter().all(|word| !word.contains(char::is_control));
     let key = |at: usize| if named { words[at].clone() } else { None }.unwrap_or_else(|| at.to_string());
     items.iter().enumerate().map(|(at, value)| Item { key: key(at), value: value.clone() }).collect()
 }

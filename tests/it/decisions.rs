@@ -251,3 +251,68 @@ fn of_a_point_of_no_return_that_is_not_for_this_run_nobody_is_asked() {
     assert_eq!(sandbox.witness(), ["b"]);
     assert_eq!(sandbox.code("run book.yaml --set drop=true"), 3);
 }
+
+#[test]
+fn what_never_began_neither_bars_the_way_back_nor_is_undone() {
+    let sandbox = Sandbox::with(
+        r#"runbook: never
+phases:
+  p:
+    steps:
+      a: { run: 'echo a >> "$W"', undo: { run: 'echo undo-a >> "$W"' } }
+      b: { run: [/no/such/program], undo: { run: 'echo undo-b >> "$W"' }, point_of_no_return: true }
+"#,
+    );
+    assert_eq!(sandbox.code("run book.yaml --yes"), 1);
+    assert_eq!(sandbox.code("resume"), 1);
+    assert_eq!(sandbox.code("rollback"), 4);
+    assert_eq!(sandbox.witness(), ["a", "undo-a"]);
+}
+
+#[test]
+fn an_undo_of_a_part_that_is_in_doubt_is_not_forgotten_by_a_rollback() {
+    for verb in ["rollback", "rollback --to one", "cancel --reason x"] {
+        let sandbox = Sandbox::with(
+            r#"runbook: doubt
+phases:
+  p:
+    steps:
+      one: { run: [/bin/true], undo: none }
+      a: { run: 'echo begin >> "$W"; sleep 0.5', undo: { run: 'echo undo >> "$W"; if [ ! -e quick ]; then sleep 0.5; fi' } }
+      z: { needs: [], run: 'echo z >> "$W"', undo: { run: 'echo undo-z >> "$W"' } }
+"#,
+        );
+        let child = sandbox.start("run book.yaml --parallel 2");
+        sandbox.wait_for("begin");
+        kill_both(child);
+        assert_eq!(sandbox.code("resume"), 3);
+        assert_eq!(sandbox.code("resolve a --as partial --reason half"), 0);
+        let child = sandbox.start("resume");
+        sandbox.wait_for("undo");
+        kill_both(child);
+        assert_eq!(sandbox.code("resume"), 3, "the undo is in doubt");
+        sandbox.write("quick", "");
+        match verb {
+            "cancel --reason x" => assert_eq!(sandbox.code(verb), 0, "what is cancelled stays as it is"),
+            verb => {
+                assert_eq!(sandbox.code(verb), 3, "{verb}: still in doubt");
+                assert_eq!(sandbox.code("resolve a --as not-done --reason looked"), 0);
+                assert_eq!(sandbox.code("rollback"), 4, "{verb}: {}", sandbox.run("status"));
+                let undone = sandbox.witness().iter().filter(|line| *line == "undo").count();
+                assert_eq!(undone, 2, "{verb}");
+                assert_eq!(sandbox.witness().contains(&"undo-z".to_owned()), verb == "rollback", "{verb}");
+            }
+        }
+        assert_eq!(sandbox.code("audit --verify"), 0);
+    }
+}
+
+#[test]
+fn a_retry_waits_for_what_the_failed_attempt_left_running() {
+    let sandbox = Sandbox::with(
+        "runbook: left\nphases:\n  p:\n    steps:\n      a: { run: '(echo begin >> \"$W\"; sleep 0.7; echo end >> \"$W\") & wait_for() { while [ ! -s \"$W\" ]; do sleep 0.01; done; }; wait_for; exit 1', idempotent: true, retry: { attempts: 2, backoff: 10ms }, undo: none }\n",
+    );
+    let shown = sandbox.run("run book.yaml");
+    assert!(shown.contains("waiting: a process that the last attempt of p/a left still runs"), "{shown}");
+    assert_eq!(sandbox.witness()[..3], ["begin", "end", "begin"], "attempts never overlap");
+}

@@ -35,6 +35,8 @@ pub struct Begin {
     pub secrets: Vec<(String, String)>,
     pub out: PathBuf,
     pub err: PathBuf,
+    /// Files that it may write about itself, to be masked when it is over.
+    pub said: Vec<PathBuf>,
     /// Under which its beginning and its end are recorded; nothing for what only looks.
     pub attempt: Option<Attempt>,
 }

@@ -2,13 +2,13 @@
 //! standard output. It knows commands and files, not runs.
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{ErrorKind, PipeWriter, Write};
 use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -62,6 +62,8 @@ struct Kept {
     told: Option<Instant>,
     /// Its output, if it was given secrets.
     masked: Vec<Masked>,
+    /// What masks the files that it wrote about itself.
+    redactor: Option<(Redactor, Vec<PathBuf>)>,
     /// When it was first seen to have ended.
     ended: Option<Instant>,
 }
@@ -151,17 +153,18 @@ impl Serving {
         let lock = out.try_clone().map_err(|error| error.to_string())?;
         let mut masked = Vec::new();
         let mut expression = duct::cmd(program, arguments).unchecked();
-        expression = if begin.secrets.is_empty() {
-            expression.stdout_file(out).stderr_file(err)
-        } else {
-            let redactor = Redactor::new(&begin.secrets);
-            let mut through = |file: File| -> Result<PipeWriter, String> {
-                let made = Masked::into(file, redactor.clone(), Arc::clone(&self.wake));
-                let (writer, thread) = made.map_err(|error| format!("its output could not be masked: {error}"))?;
-                masked.push(thread);
-                Ok(writer)
-            };
-            expression.stdout_file(through(out)?).stderr_file(through(err)?)
+        let redactor = (!begin.secrets.is_empty()).then(|| Redactor::new(&begin.secrets));
+        expression = match &redactor {
+            None => expression.stdout_file(out).stderr_file(err),
+            Some(redactor) => {
+                let mut through = |file: File| -> Result<PipeWriter, String> {
+                    let made = Masked::into(file, redactor.clone(), Arc::clone(&self.wake));
+                    let (writer, thread) = made.map_err(|error| format!("its output could not be masked: {error}"))?;
+                    masked.push(thread);
+                    Ok(writer)
+                };
+                expression.stdout_file(through(out)?).stderr_file(through(err)?)
+            }
         };
         if let Some(folder) = &begin.folder {
             if !Path::new(folder).is_dir() {
@@ -203,7 +206,15 @@ impl Serving {
             _ => format!("`{program}` could not be started: {error}"),
         })?;
         let group = handle.pids().first().and_then(|pid| Pid::from_raw(*pid as i32));
-        Ok(Kept { handle, group, attempt: begin.attempt.clone(), told: None, masked, ended: None })
+        Ok(Kept {
+            handle,
+            group,
+            attempt: begin.attempt.clone(),
+            told: None,
+            masked,
+            redactor: redactor.map(|redactor| (redactor, begin.said.clone())),
+            ended: None,
+        })
     }
 
     /// Records and answers for what is over by now.
@@ -221,6 +232,9 @@ impl Serving {
                 Ok(None) => Exit::Unknown("it cannot be killed".to_owned()),
                 Err(error) => Exit::Unknown(format!("it could not be waited for: {error}")),
             };
+            if let Some((redactor, files)) = &kept.redactor {
+                files.iter().for_each(|file| mask_file(file, redactor));
+            }
             let over = Over { exit, unwritten: kept.masked.into_iter().find_map(Masked::unwritten) };
             self.note_end(kept.attempt, &over);
             answers.push(line_of(id, over));
@@ -258,9 +272,22 @@ fn line_of(id: u64, over: Over) -> Vec<u8> {
     line
 }
 
+/// Writes a file anew without the secrets; what cannot be is removed.
+fn mask_file(path: &Path, redactor: &Redactor) {
+    let Ok(bytes) = std::fs::read(path) else { return };
+    let mut masked = Vec::with_capacity(bytes.len());
+    let mut redactor = redactor.clone();
+    redactor.push(&bytes, &mut masked);
+    redactor.finish(&mut masked);
+    if masked != bytes && std::fs::write(path, &masked).is_err() {
+        let _ = std::fs::remove_file(path);
+    }
+}
+
 /// A file that no disk sees.
 fn in_memory(content: &str) -> std::io::Result<File> {
     let mut file = File::from(rustix::fs::memfd_create("switchover", rustix::fs::MemfdFlags::CLOEXEC)?);
+    file.set_permissions(Permissions::from_mode(0o400))?;
     file.write_all(content.as_bytes())?;
     Ok(file)
 }
