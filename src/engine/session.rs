@@ -227,8 +227,10 @@ impl Session<'_> {
                 self.observer.note(&format!("waiting: {waits_for}"));
             }
             let pause = Duration::from_millis(if is_alone { 200 } else { 5 });
-            if let Ok(Some(Input::Signal(number))) = tokio::time::timeout(pause, receive.recv()).await {
-                return Ok(Some(number));
+            match tokio::time::timeout(pause, receive.recv()).await {
+                Ok(Some(Input::Signal(number))) => return Ok(Some(number)),
+                Ok(Some(Input::Suspend)) => crate::effect::stop_here(),
+                _ => {}
             }
         }
     }

@@ -34,6 +34,8 @@ pub enum JournalError {
     Illegal { run: String, source: IllegalEvent },
     #[error("what the command of {step} left cannot be taken up: {why}")]
     Untaken { step: String, why: String },
+    #[error("the named locks of this machine at {} cannot be used: {source}", path.display())]
+    Locks { path: PathBuf, source: std::io::Error },
     #[error("{what} is held by {holder}")]
     Locked { what: String, holder: String },
 }
@@ -82,6 +84,7 @@ impl JournalError {
                  or start a new run after checking by hand what this one did; `sqlite3 -readonly` shows what can be read"
             }
             JournalError::Untaken { .. } => "nothing was changed. Give the secret as when the step began, then `switchover resume`",
+            JournalError::Locks { .. } => "nothing was changed. Name a folder that all operators can write with SWITCHOVER_LOCKS",
             JournalError::Locked { .. } => "nothing was changed. Wait until it is done, or stop it there with Ctrl-C",
             JournalError::Io { .. } | JournalError::Sql { .. } => {
                 "check that the disk has room and can be written, then `switchover resume`"

@@ -55,7 +55,7 @@ impl Held {
             }
             opened => opened,
         };
-        Held::lock(file.map_err(JournalError::io(path, "opened"))?, path, &format!("the lock {name}"), holder)
+        Held::lock(file.map_err(|source| JournalError::Locks { path: path.to_owned(), source })?, path, &format!("the lock {name}"), holder)
     }
 
     fn lock(mut file: File, path: &Path, what: &str, holder: &Holder) -> Result<Held, JournalError> {
@@ -118,7 +118,9 @@ pub fn machine_folder() -> Result<PathBuf, JournalError> {
     if !folder.is_dir() {
         let made = DirBuilder::new().recursive(true).mode(0o1777).create(&folder);
         // The mask of the process took some of it away.
-        made.and_then(|()| std::fs::set_permissions(&folder, Permissions::from_mode(0o1777))).map_err(JournalError::io(&folder, "made"))?;
+        let made = made.and_then(|()| std::fs::set_permissions(&folder, Permissions::from_mode(0o1777)));
+        // Another may have made it at the same moment.
+        made.or_else(|source| if folder.is_dir() { Ok(()) } else { Err(JournalError::Locks { path: folder.clone(), source }) })?;
     }
     Ok(folder)
 }

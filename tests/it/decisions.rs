@@ -316,3 +316,12 @@ fn a_retry_waits_for_what_the_failed_attempt_left_running() {
     assert!(shown.contains("waiting: a process that the last attempt of p/a left still runs"), "{shown}");
     assert_eq!(sandbox.witness()[..3], ["begin", "end", "begin"], "attempts never overlap");
 }
+
+#[test]
+fn a_place_for_locks_that_cannot_be_used_is_named() {
+    let sandbox = Sandbox::with("runbook: locked\nlocks: [shop]\nphases: { p: { steps: { a: { run: [/bin/true], undo: none } } } }\n");
+    sandbox.write("file", "");
+    let shown = sandbox.code_with("run book.yaml", &[("SWITCHOVER_LOCKS", sandbox.path("file/below").display().to_string())]);
+    assert_eq!(shown, 6);
+    assert_eq!(sandbox.code("run book.yaml"), 0);
+}
