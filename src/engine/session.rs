@@ -262,10 +262,10 @@ impl Session<'_> {
     /// `asked` is when one was first asked to end.
     fn end_late_orphan(&mut self, ix: StepIx, direction: Direction, asked: &mut Option<Instant>) -> Result<(), JournalError> {
         let timeout = self.state.runbook.step(ix).act(direction).and_then(|act| act.timeout);
-        let (Some(timeout), &Track::Running { attempt, since, .. }) = (timeout, self.state.track(ix, direction)) else { return Ok(()) };
+        let (Some(timeout), &Track::Running { attempt, .. }) = (timeout, self.state.track(ix, direction)) else { return Ok(()) };
         let key = self.state.idempotency_key(ix, direction);
-        let age = crate::effect::age_of_orphan(&key, attempt).unwrap_or_else(|| now().since(since).as_duration());
-        if age > timeout.as_duration() {
+        // One that is not to be found cannot be ended, and may have ended well by now.
+        if crate::effect::age_of_orphan(&key, attempt).is_some_and(|age| age > timeout.as_duration()) {
             self.request_stop(ix, direction, StopReason::Timeout)?;
             self.commit()?;
             let force = asked.get_or_insert_with(Instant::now).elapsed() > GRACE;
