@@ -49,7 +49,7 @@ fn a_command_outlives_its_executor_and_its_end_is_the_result() {
     for (ends, code) in [("exit 0", 0), ("exit 3", 1)] {
         for wait in [true, false] {
             let sandbox = Sandbox::with(&format!(
-                "runbook: outlive\nphases:\n  p:\n    steps:\n      b: {{ run: 'echo begin >> \"$W\"; sleep 0.4; echo words; echo out=7 > \"$SWITCHOVER_OUTPUT\"; echo end >> \"$W\"; {ends}', undo: none }}\n      c: {{ run: [echo, \"{{{{ steps.b.out }}}}\"], expect: stdout == \"7\", undo: none }}\n"
+                "runbook: outlive\nphases:\n  p:\n    steps:\n      b: {{ run: 'echo begin >> \"$W\"; sleep 1.5; echo words; echo out=7 > \"$SWITCHOVER_OUTPUT\"; echo end >> \"$W\"; {ends}', undo: none }}\n      c: {{ run: [echo, \"{{{{ steps.b.out }}}}\"], expect: stdout == \"7\", undo: none }}\n"
             ));
             let child = sandbox.start("run book.yaml");
             sandbox.wait_for("begin");

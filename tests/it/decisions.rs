@@ -73,7 +73,7 @@ phases:
   p:
     steps:
       a:
-        run: 'echo "begin $SWITCHOVER_IDEMPOTENCY_KEY" >> "$W"; if [ ! -e quick ]; then sleep 0.5; fi'
+        run: 'echo "begin $SWITCHOVER_IDEMPOTENCY_KEY" >> "$W"; if [ ! -e quick ]; then sleep 1.5; fi'
         undo: { run: 'echo "undo $SWITCHOVER_IDEMPOTENCY_KEY" >> "$W"; test -e undo-works' }
       b: { run: 'echo b >> "$W"', undo: none }
 "#,
@@ -101,7 +101,7 @@ phases:
 #[test]
 fn of_a_step_without_undo_no_part_can_be_taken_back() {
     let sandbox =
-        Sandbox::with("runbook: part\nphases:\n  p:\n    steps:\n      a: { run: 'echo begin >> \"$W\"; sleep 0.3', undo: none }\n");
+        Sandbox::with("runbook: part\nphases:\n  p:\n    steps:\n      a: { run: 'echo begin >> \"$W\"; sleep 1', undo: none }\n");
     let child = sandbox.start("run book.yaml");
     sandbox.wait_for("begin");
     kill_both(child);
@@ -206,7 +206,7 @@ phases:
   p:
     steps:
       a:
-        run: 'echo "from=[$SWITCHOVER_RESUME_FROM]" >> "$W"; echo 500 > "$SWITCHOVER_CHECKPOINT"; echo row=500 > "$SWITCHOVER_OUTPUT"; if [ ! -e quick ]; then sleep 0.5; fi'
+        run: 'echo "from=[$SWITCHOVER_RESUME_FROM]" >> "$W"; echo 500 > "$SWITCHOVER_CHECKPOINT"; echo row=500 > "$SWITCHOVER_OUTPUT"; if [ ! -e quick ]; then sleep 1.5; fi'
         undo: { run: 'echo undo >> "$W"' }
 "#,
     );
@@ -278,7 +278,7 @@ phases:
   p:
     steps:
       one: { run: [/bin/true], undo: none }
-      a: { run: 'echo begin >> "$W"; sleep 0.5', undo: { run: 'echo undo >> "$W"; if [ ! -e quick ]; then sleep 0.5; fi' } }
+      a: { run: 'echo begin >> "$W"; sleep 1.5', undo: { run: 'echo undo >> "$W"; if [ ! -e quick ]; then sleep 1.5; fi' } }
       z: { needs: [], run: 'echo z >> "$W"', undo: { run: 'echo undo-z >> "$W"' } }
 "#,
         );
@@ -310,7 +310,7 @@ phases:
 #[test]
 fn a_retry_waits_for_what_the_failed_attempt_left_running() {
     let sandbox = Sandbox::with(
-        "runbook: left\nphases:\n  p:\n    steps:\n      a: { run: '(echo begin >> \"$W\"; sleep 0.7; echo end >> \"$W\") & wait_for() { while [ ! -s \"$W\" ]; do sleep 0.01; done; }; wait_for; exit 1', idempotent: true, retry: { attempts: 2, backoff: 10ms }, undo: none }\n",
+        "runbook: left\nphases:\n  p:\n    steps:\n      a: { run: '(echo begin >> \"$W\"; sleep 2; echo end >> \"$W\") & wait_for() { while [ ! -s \"$W\" ]; do sleep 0.01; done; }; wait_for; exit 1', idempotent: true, retry: { attempts: 2, backoff: 10ms }, undo: none }\n",
     );
     let shown = sandbox.run("run book.yaml");
     assert!(shown.contains("waiting: a process that the last attempt of p/a left still runs"), "{shown}");
