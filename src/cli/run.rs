@@ -1,13 +1,13 @@
 //! `run`: a new run of a runbook.
 
-use std::fs::File;
-use std::io::{IsTerminal, Read, Seek, SeekFrom};
+use std::io::IsTerminal;
 use std::path::Path;
 
 use clap::Args;
 
 use super::load::{Source, load};
 use super::{CliError, Format, person};
+use crate::effect::last_bytes;
 use crate::engine::{self, Config, Exit, NewRun};
 use crate::journal::Journal;
 use crate::report::{self, Live, say, tell};
@@ -128,11 +128,7 @@ fn last_lines(state: &RunState, folder: &Path, ix: StepIx, direction: Direction)
     let attempt = state.attempts(ix, direction);
     let files = Journal::files_of(folder, &state.started.run, &state.runbook, ix, direction, attempt);
     let end = |ending: &str| {
-        let mut file = File::open(files.path(ending)).ok()?;
-        let length = file.metadata().ok()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(LAST))).ok()?;
-        let mut bytes = Vec::new();
-        file.take(LAST).read_to_end(&mut bytes).ok()?;
+        let bytes = last_bytes(&files.path(ending), LAST).ok()?;
         let text = String::from_utf8_lossy(&bytes);
         let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
         (!lines.is_empty()).then(|| lines[lines.len().saturating_sub(3)..].join("\n"))

@@ -171,20 +171,22 @@ fn with_ending(stem: &Path, ending: &str) -> PathBuf {
     path.into()
 }
 
+/// The last bytes of a file, which may be a long one, at most so many.
+pub fn last_bytes(path: &Path, most: u64) -> std::io::Result<Vec<u8>> {
+    let length = path.metadata()?.len();
+    if length == 0 {
+        return Ok(Vec::new());
+    }
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::Start(length.saturating_sub(most)))?;
+    let mut bytes = Vec::new();
+    file.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// The end of a file as text, without the line break at its end.
 fn tail(path: &Path) -> String {
-    let read = || -> std::io::Result<Vec<u8>> {
-        let length = path.metadata()?.len();
-        if length == 0 {
-            return Ok(Vec::new());
-        }
-        let mut file = File::open(path)?;
-        file.seek(SeekFrom::Start(length.saturating_sub(SEEN)))?;
-        let mut bytes = Vec::new();
-        file.take(SEEN).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    let bytes = read().unwrap_or_default();
+    let bytes = last_bytes(path, SEEN).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
     text.strip_suffix('\n').unwrap_or(&text).to_owned()
 }

@@ -22,7 +22,7 @@ use serde_json::{Map, Value as Json};
 use crate::runbook::Secret;
 use crate::runbook::action::{Action, Value};
 
-pub use command::{age_of_orphan, end_orphan, is_alive, wake_orphan};
+pub use command::{age_of_orphan, end_orphan, is_alive, last_bytes, wake_orphan};
 pub use keeper::{Attempt, Exit, Keeper, Known, Over, VERB as KEEP, serve};
 pub use process::{ignores, stop_here};
 pub use redactor::Redactor;

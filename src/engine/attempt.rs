@@ -1,7 +1,6 @@
 //! The life of one attempt: its condition, its texts, its beginning, its result, its cursor.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Seek, SeekFrom};
 
 use serde_json::Value as Json;
 
@@ -380,7 +379,7 @@ impl Session<'_> {
     /// The last whole line of a file that the running attempt writes.
     pub fn read_last_line(&self, ix: StepIx, direction: Direction, ending: &str) -> Option<String> {
         let attempt = self.state.attempts(ix, direction);
-        let bytes = last_bytes(&self.files(ix, direction, attempt).path(ending), MAX_CURSOR as u64 + 2).ok()?;
+        let bytes = crate::effect::last_bytes(&self.files(ix, direction, attempt).path(ending), MAX_CURSOR as u64 + 2).ok()?;
         let whole = &bytes[..=bytes.iter().rposition(|byte| *byte == b'\n')?];
         let text = String::from_utf8_lossy(whole);
         let line = text.lines().rfind(|line| !line.trim().is_empty())?.trim();
@@ -437,16 +436,6 @@ impl Session<'_> {
             fields,
         }
     }
-}
-
-/// The end of a file, which may be a long one.
-fn last_bytes(path: &std::path::Path, most: u64) -> std::io::Result<Vec<u8>> {
-    let mut file = std::fs::File::open(path)?;
-    let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(most)))?;
-    let mut bytes = Vec::new();
-    file.take(most).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 fn needs_names(act: &Act) -> bool {

@@ -1,7 +1,7 @@
 //! The record that keepers make of a run's commands: that one begins, before it does, and how it ended. It outlives the executor
 //! and the keeper; the next executor reads it. It does not outlive a loss of power for certain: what is missing says nothing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -81,7 +81,7 @@ impl Record {
 pub struct Known {
     ends: HashMap<Attempt, Over>,
     keepers: HashMap<u64, Keeper>,
-    begun: HashMap<Attempt, u64>,
+    begun: HashSet<Attempt>,
     /// There is something that cannot be read: what is missing proves nothing.
     is_damaged: bool,
 }
@@ -118,7 +118,7 @@ impl Known {
             Entry::Opened { keeper, head } => self.keepers.entry(keeper).or_default().head = head,
             Entry::Begins { keeper, attempt } => {
                 self.keepers.entry(keeper).or_default().begun += 1;
-                self.begun.insert(attempt, keeper);
+                self.begun.insert(attempt);
             }
             Entry::Ended { attempt, over } => drop(self.ends.insert(attempt, over)),
             Entry::Closed { keeper, begun } => self.keepers.entry(keeper).or_default().closed = Some(begun),
@@ -137,7 +137,7 @@ impl Known {
         !self.is_damaged
             && keepers.peek().is_some()
             && keepers.all(|keeper| keeper.closed == Some(keeper.begun))
-            && !self.begun.contains_key(attempt)
+            && !self.begun.contains(attempt)
     }
 }
 
