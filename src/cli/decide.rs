@@ -164,7 +164,7 @@ fn outputs(set: &[String], action: &Action<crate::runbook::Text>, complete: bool
 pub fn resumption(loaded: &Loaded) -> Vec<Fact> {
     let results = engine::still_missing(loaded).len();
     let killed = loaded.state.sets.running.len() > results;
-    killed.then(|| Fact::RunResumed { operator: operator(), until: None }).into_iter().collect()
+    killed.then(|| Fact::RunResumed { operator: operator(), until: None, still_running: Vec::new() }).into_iter().collect()
 }
 
 pub fn take(run: Option<&str>, folder: &Path) -> Result<(Journal, (Head, Loaded)), CliError> {

@@ -66,7 +66,7 @@ pub fn resume(verb: Resume, folder: &Path) -> Result<i32, CliError> {
         say(format_args!("the file has changed: {change}; the run goes on with its own definition (`switchover amend` takes the new one)"));
     }
     let until = verb.until.map(|step| find(state, &step)).transpose()?;
-    let facts = vec![Fact::RunResumed { operator: config.operator.clone(), until }];
+    let facts = vec![Fact::RunResumed { operator: config.operator.clone(), until, still_running: Vec::new() }];
     refuse_illegal(&taken.1, &facts)?;
     let mut display = verb.session.display();
     let (state, exit) = engine::go_on(journal, taken, facts, config, &mut *display)?;
@@ -82,7 +82,7 @@ pub fn rollback(verb: Rollback, folder: &Path) -> Result<i32, CliError> {
     }
     let mut facts = Vec::new();
     if state.ended.is_none() {
-        facts.push(Fact::RunResumed { operator: config.operator.clone(), until: None });
+        facts.push(Fact::RunResumed { operator: config.operator.clone(), until: None, still_running: Vec::new() });
     }
     match state.mode {
         // A run that went back in part can go back further.
@@ -109,7 +109,7 @@ pub fn cancel(verb: Cancel, folder: &Path) -> Result<i32, CliError> {
     if state.ended.is_some() {
         return Err(CliError::refused(format!("the run {} is over already", state.started.run), None));
     }
-    let mut facts = vec![Fact::RunResumed { operator: config.operator.clone(), until: None }];
+    let mut facts = vec![Fact::RunResumed { operator: config.operator.clone(), until: None, still_running: Vec::new() }];
     if state.mode == Mode::RollingBack {
         return Err(CliError::refused(
             "the run is rolling back; cancelling would leave it half undone",

@@ -110,13 +110,6 @@ fn environment(job: &Job, used: &mut Used) -> Result<Vec<(String, String)>, Effe
     Ok(all)
 }
 
-/// Lets a command go on that was stopped where it is when its executor died.
-pub fn wake_orphan(key: &str, attempt: u32) {
-    if let Some(group) = process::leader(key, attempt) {
-        let _ = kill_process_group(group, Signal::CONT);
-    }
-}
-
 /// How long a command that outlived its executor has run, by a clock that does not jump; `None` if it is not to be found.
 pub fn age_of_orphan(key: &str, attempt: u32) -> Option<Duration> {
     process::leader(key, attempt).and_then(process::age)
@@ -149,9 +142,9 @@ pub fn is_alive(stem: &Path, key: &str, attempt: u32) -> bool {
     holds_output(stem) || process::leader(key, attempt).is_some()
 }
 
-/// Ends a command that outlived its executor, with its whole group; false if its first process is not to be found.
-pub fn end_orphan(key: &str, attempt: u32, force: bool) -> bool {
-    process::leader(key, attempt).is_some_and(|group| kill_process_group(group, if force { Signal::KILL } else { Signal::TERM }).is_ok())
+/// Signals a command that outlived its executor, with its whole group; false if its first process is not to be found.
+pub fn signal_orphan(key: &str, attempt: u32, signal: Signal) -> bool {
+    process::leader(key, attempt).is_some_and(|group| kill_process_group(group, signal).is_ok())
 }
 
 fn holds_output(stem: &Path) -> bool {

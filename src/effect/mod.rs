@@ -22,10 +22,11 @@ use serde_json::{Map, Value as Json};
 use crate::runbook::Secret;
 use crate::runbook::action::{Action, Value};
 
-pub use command::{age_of_orphan, end_orphan, is_alive, last_bytes, wake_orphan};
+pub use command::{age_of_orphan, is_alive, last_bytes, signal_orphan};
 pub use keeper::{Attempt, Exit, Keeper, Known, Over, VERB as KEEP, serve};
 pub use process::{ignores, stop_here};
 pub use redactor::Redactor;
+pub use rustix::process::Signal;
 pub use secret::MacKey;
 pub use stopper::Stopper;
 

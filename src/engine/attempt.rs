@@ -267,12 +267,12 @@ impl Session<'_> {
         Ok(Reading { summary: format!("{}, as was recorded", reading.summary), ..reading })
     }
 
-    fn untaken(&self, ix: StepIx, error: EffectError) -> JournalError {
+    pub fn untaken(&self, ix: StepIx, error: EffectError) -> JournalError {
         JournalError::Untaken { step: self.id(ix).to_string(), why: error.message }
     }
 
     /// The secrets that a step's commands are given, by name.
-    fn secrets_of(&self, ix: StepIx, direction: Direction) -> Vec<(&str, &Secret)> {
+    pub fn secrets_of(&self, ix: StepIx, direction: Direction) -> Vec<(&str, &Secret)> {
         let runbook = &self.state.runbook;
         let scope = &runbook.scopes[runbook.step(ix).scope as usize];
         let own = runbook.step(ix).act(direction).map(|act| act.env.values()).into_iter().flatten();

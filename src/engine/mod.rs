@@ -4,6 +4,7 @@
 mod attempt;
 mod messages;
 mod session;
+mod takeover;
 
 use std::sync::Arc;
 
@@ -14,8 +15,10 @@ use crate::run::{Decision, Digest, Event, Fact, Limits, Observer, Outcome, Perso
 use crate::runbook::parameter::Kind;
 use crate::runbook::{Outputs, Runbook, StepId};
 
-use session::{Facts, Recorded, commands, recorded};
-pub use session::{now, orphan};
+use session::Facts;
+pub use session::now;
+pub use takeover::orphan;
+use takeover::{Recorded, left, recorded};
 
 /// How a session ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -155,13 +158,13 @@ pub fn still_missing(loaded: &Loaded) -> Vec<Fact> {
 
 /// Whether a keeper that an executor left lives, and with it a command.
 pub fn is_watched(journal: &Journal, state: &RunState) -> bool {
-    crate::effect::Keeper::new(commands(journal, state), Vec::new()).take_over().is_ok_and(|alone| !alone)
+    left(journal, state).is_ok_and(|left| left.is_any_held())
 }
 
 /// A step whose end was recorded while no executor was there: the next session takes it up, and a person need not decide.
 pub fn ended_unseen(journal: &Journal, state: &RunState) -> Option<StepId> {
-    let known = crate::effect::Known::read(&commands(journal, state));
-    let ended = state.sets.running.iter().find(|(ix, direction)| matches!(recorded(state, &known, *ix, *direction), Recorded::Ended(_)));
+    let left = left(journal, state).ok()?;
+    let ended = state.sets.running.iter().find(|(ix, direction)| matches!(recorded(state, &left, *ix, *direction), Recorded::Ended(_)));
     ended.map(|(ix, _)| state.runbook.step(*ix).id.clone())
 }
 
@@ -197,7 +200,7 @@ pub fn record(journal: &mut Journal, taken: (Head, Loaded), facts: Vec<Fact>, ac
 /// Who will hold a run's locks.
 pub fn holder(run: &str, config: &Config) -> Holder {
     let host = hostname::get().map_or_else(|_| String::new(), |name| name.to_string_lossy().into_owned());
-    Holder { operator: config.operator.clone(), run: run.to_owned(), process: std::process::id(), host, since: now() }
+    Holder { operator: config.operator.clone(), run: run.to_owned(), process: std::process::id(), host, since: now(), folder: None }
 }
 
 /// A short id that no run of this journal has: easy to read out, without letters that look alike.

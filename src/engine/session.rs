@@ -12,8 +12,9 @@ use tokio::sync::mpsc;
 
 use super::attempt::{Launch, Work};
 use super::messages::Due;
+use super::takeover::{left, lives};
 use super::{Answer, Config, Exit, Question};
-use crate::effect::{Attempt, EffectError, Keeper, Known, MacKey, Reading, Stopper, When};
+use crate::effect::{EffectError, Keeper, Known, MacKey, Reading, Signal, Stopper, When};
 use crate::journal::{Head, Journal, JournalError};
 use crate::run::*;
 use crate::runbook::{Action, Direction, Secret, StepIx};
@@ -40,8 +41,10 @@ pub(super) struct Session<'a> {
     /// To be removed when nothing waits for it.
     pub empty_logs: Vec<std::path::PathBuf>,
     pub keeper: Keeper,
+    /// What earlier sessions recorded of their commands, and still record.
+    pub left: Known,
     pub mac_key: MacKey,
-    running: HashMap<(StepIx, Direction), Running>,
+    pub running: HashMap<(StepIx, Direction), Running>,
     send: mpsc::UnboundedSender<Input>,
     draining: Option<i32>,
     signals: u32,
@@ -59,15 +62,25 @@ pub(super) struct Session<'a> {
     begun: (Moment, Instant),
 }
 
-struct Running {
-    stopper: Arc<Stopper>,
-    deadline: Option<Instant>,
-    kill_at: Option<Instant>,
-    attempt: u32,
+/// An attempt that runs.
+pub(super) struct Running {
+    pub stopper: Arc<Stopper>,
+    pub deadline: Option<Instant>,
+    pub kill_at: Option<Instant>,
+    pub attempt: u32,
     /// When it was to be killed at last.
-    killed: Option<Instant>,
-    /// Why nobody watches it any more, although it may still run.
-    lost: Option<EffectError>,
+    pub killed: Option<Instant>,
+    pub watch: Watch,
+}
+
+/// Who sees a running attempt end.
+pub(super) enum Watch {
+    /// This session, or its keeper.
+    Here,
+    /// The keeper of an earlier session, if it lives.
+    Earlier,
+    /// Nobody any more, for this reason, although it may still run.
+    Nobody(EffectError),
 }
 
 /// Everything that can come in.
@@ -120,7 +133,8 @@ pub(super) fn carry_out(
 ) -> Result<(RunState, Exit), JournalError> {
     let hidden = state.runbook.scopes.iter().flat_map(|scope| scope.secrets.values());
     let hidden = hidden.filter_map(|secret| if let Secret::Env(variable) = secret { Some(variable.clone()) } else { None });
-    let keeper = Keeper::new(commands(&journal, &state), hidden.collect());
+    let keeper = Keeper::new(&journal.run_folder(&head.run), state.head, hidden.collect());
+    let left = left(&journal, &state)?;
     let has_secrets = state.runbook.scopes.iter().any(|scope| !scope.secrets.is_empty());
     let mac_key = if has_secrets { journal.mac_key()? } else { MacKey::default() };
     let runtime =
@@ -137,6 +151,7 @@ pub(super) fn carry_out(
         due: Vec::new(),
         empty_logs: Vec::new(),
         keeper,
+        left,
         mac_key,
         running: HashMap::new(),
         send,
@@ -149,7 +164,11 @@ pub(super) fn carry_out(
         awaited: None,
         begun: (now(), Instant::now()),
     };
-    let exit = runtime.block_on(session.run(facts, receive))?;
+    let exit = runtime.block_on(session.run(facts, receive));
+    if !session.running.is_empty() {
+        session.head.leave_commands();
+    }
+    let exit = exit?;
     // A thread may still wait for a person at the terminal; it must not keep the process.
     runtime.shutdown_background();
     Ok((session.state, exit))
@@ -165,7 +184,11 @@ impl Session<'_> {
             self.commit()?;
             return Ok(Exit::Stopped(Stop::Interrupted { signal }));
         }
-        for fact in facts.wanted {
+        for mut fact in facts.wanted {
+            if let Fact::RunResumed { still_running, .. } = &mut fact {
+                let step = |(ix, direction): &(StepIx, Direction)| StillRunning { step: self.id(*ix), direction: *direction };
+                *still_running = self.running.keys().map(step).collect();
+            }
             self.record(fact)?;
         }
         self.commit()?;
@@ -198,80 +221,6 @@ impl Session<'_> {
             }
             self.look()?;
         }
-    }
-
-    /// Commands outlive a killed executor. What has ended has its recorded end; as long as one runs, or a keeper may still begin
-    /// one, nothing is decided: two attempts must never overlap.
-    async fn take_over(&mut self, receive: &mut mpsc::UnboundedReceiver<Input>) -> Result<Option<i32>, JournalError> {
-        let (mut told, mut asked) = (false, None);
-        loop {
-            let is_alone = self.keeper.take_over().map_err(JournalError::io(&commands(&self.journal, &self.state), "opened"))?;
-            let orphan = orphan(&self.journal, &self.state);
-            // Read after the look at what lives: what has ended by then is in it.
-            self.adopt_recorded()?;
-            let waits_for = match orphan.filter(|(ix, direction)| matches!(self.state.track(*ix, *direction), Track::Running { .. })) {
-                Some((ix, direction)) => {
-                    crate::effect::wake_orphan(&self.state.idempotency_key(ix, direction), self.state.attempts(ix, direction));
-                    self.end_late_orphan(ix, direction, &mut asked)?;
-                    let step = self.id(ix);
-                    format!(
-                        "the command of {step} still runs, left by an executor that died; `ps e | grep SWITCHOVER_STEP={step}` names its processes"
-                    )
-                }
-                None if !is_alone => {
-                    "a command that an executor left when it died still runs; `ps -ef --forest` shows it below `exe keep`".to_owned()
-                }
-                None => return Ok(None),
-            };
-            if !std::mem::replace(&mut told, true) {
-                self.observer.note(&format!("waiting: {waits_for}"));
-            }
-            let pause = Duration::from_millis(if is_alone { 200 } else { 5 });
-            match tokio::time::timeout(pause, receive.recv()).await {
-                Ok(Some(Input::Signal(number))) => return Ok(Some(number)),
-                Ok(Some(Input::Suspend)) => crate::effect::stop_here(),
-                _ => {}
-            }
-        }
-    }
-
-    /// Takes recorded ends as results, and what provably never began as that.
-    fn adopt_recorded(&mut self) -> Result<(), JournalError> {
-        if self.state.sets.running.is_empty() {
-            return Ok(());
-        }
-        let known = self.keeper.known();
-        for (ix, direction) in self.state.sets.running.clone() {
-            let attempt = self.state.attempts(ix, direction);
-            match recorded(&self.state, &known, ix, direction) {
-                Recorded::Ended(over) => {
-                    let result = self.recovered(ix, direction, attempt, over);
-                    self.save_cursor(ix, direction, &|cursor| cursor)?;
-                    self.finish(ix, direction, attempt, result)?;
-                }
-                Recorded::NeverBegan => {
-                    self.finish(ix, direction, attempt, Err(EffectError::before("it was not begun: its executor died before that")))?;
-                }
-                Recorded::Nothing => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// An orphan has no more time than it would have had with its executor.
-    /// `asked` is when one was first asked to end.
-    fn end_late_orphan(&mut self, ix: StepIx, direction: Direction, asked: &mut Option<Instant>) -> Result<(), JournalError> {
-        let timeout = self.state.runbook.step(ix).act(direction).and_then(|act| act.timeout);
-        let (Some(timeout), &Track::Running { attempt, .. }) = (timeout, self.state.track(ix, direction)) else { return Ok(()) };
-        let key = self.state.idempotency_key(ix, direction);
-        // One that is not to be found cannot be ended, and may have ended well by now.
-        if crate::effect::age_of_orphan(&key, attempt).is_some_and(|age| age > timeout.as_duration()) {
-            self.request_stop(ix, direction, StopReason::Timeout)?;
-            self.commit()?;
-            let force = asked.get_or_insert_with(Instant::now).elapsed() > GRACE;
-            crate::effect::end_orphan(&key, attempt, force);
-        }
-        Ok(())
     }
 
     /// The time that decides what is due in this session: it goes on whatever is done to the clock on the wall.
@@ -406,7 +355,7 @@ impl Session<'_> {
             Work::Probe(job) => (job, true),
         };
         let deadline = timeout.map(|span| Instant::now() + span.as_duration());
-        let running = Running { stopper: Arc::clone(&stopper), deadline, kill_at: None, attempt, killed: None, lost: None };
+        let running = Running { stopper: Arc::clone(&stopper), deadline, kill_at: None, attempt, killed: None, watch: Watch::Here };
         self.running.insert((ix, direction), running);
         let send = self.send.clone();
         // If nobody listens any more, the session is over; the journal knows that this attempt began.
@@ -424,11 +373,11 @@ impl Session<'_> {
                     && error.when == When::Unknown
                     && let Some(running) = self.running.get_mut(&(ix, direction))
                 {
-                    running.lost = Some(error.clone());
+                    running.watch = Watch::Nobody(error.clone());
                     if running.killed.is_some() {
-                        crate::effect::end_orphan(&self.state.idempotency_key(ix, direction), attempt, true);
+                        crate::effect::signal_orphan(&self.state.idempotency_key(ix, direction), attempt, Signal::KILL);
                     }
-                    return self.see_the_lost_end();
+                    return self.see_from_afar();
                 }
                 if let Some(running) = self.running.remove(&(ix, direction)) {
                     self.save_cursor(ix, direction, &|cursor| running.stopper.masked(cursor))?;
@@ -450,20 +399,6 @@ impl Session<'_> {
                 Ok(())
             }
         }
-    }
-
-    /// What nobody watches is over when it does not live any more.
-    fn see_the_lost_end(&mut self) -> Result<(), JournalError> {
-        let lost = self.running.iter().filter_map(|(pair, running)| Some((*pair, running.attempt, running.lost.clone()?)));
-        for ((ix, direction), attempt, error) in lost.collect::<Vec<_>>() {
-            if !lives(&self.journal, &self.state, ix, direction) {
-                if let Some(running) = self.running.remove(&(ix, direction)) {
-                    self.save_cursor(ix, direction, &|cursor| running.stopper.masked(cursor))?;
-                }
-                self.finish(ix, direction, attempt, Err(error))?;
-            }
-        }
-        Ok(())
     }
 
     /// The first signal lets what runs finish; the second stops it; the third does not ask.
@@ -496,14 +431,22 @@ impl Session<'_> {
     fn suspend(&mut self) {
         let since = Instant::now();
         self.observer.note("stopped here, with what runs; `fg` goes on");
-        self.keeper.pause(true);
+        self.pause(true);
         crate::effect::stop_here();
-        self.keeper.pause(false);
+        self.pause(false);
         let away = since.elapsed();
         for due in self.running.values_mut().flat_map(|running| [&mut running.deadline, &mut running.kill_at]).flatten() {
             *due += away;
         }
         self.observer.note(&format!("goes on after {}s", away.as_secs()));
+    }
+
+    fn pause(&self, pause: bool) {
+        self.keeper.pause(pause);
+        for ((ix, direction), running) in self.running.iter().filter(|(_, running)| !matches!(running.watch, Watch::Here)) {
+            let signal = if pause { Signal::STOP } else { Signal::CONT };
+            crate::effect::signal_orphan(&self.state.idempotency_key(*ix, *direction), running.attempt, signal);
+        }
     }
 
     /// Looks at what no input tells: deadlines, and once in a while cursors and progress.
@@ -534,11 +477,15 @@ impl Session<'_> {
             self.end(pair, true);
         }
         // Whoever stopped or froze the keeper must not put its commands out of reach.
-        if self.running.values().any(|running| running.lost.is_none() && running.killed.is_some_and(|at| at.elapsed() > UNANSWERED)) {
+        if self
+            .running
+            .values()
+            .any(|running| matches!(running.watch, Watch::Here) && running.killed.is_some_and(|at| at.elapsed() > UNANSWERED))
+        {
             self.observer.note("the process that watches the commands does not answer, and is killed");
             self.keeper.kill();
         }
-        self.see_the_lost_end()?;
+        self.see_from_afar()?;
         if now_instant.saturating_duration_since(self.looked) < LOOK {
             return Ok(());
         }
@@ -563,8 +510,9 @@ impl Session<'_> {
 
     fn end(&mut self, pair: (StepIx, Direction), force: bool) {
         if let Some(running) = self.running.get_mut(&pair) {
-            if running.lost.is_some() {
-                crate::effect::end_orphan(&self.state.idempotency_key(pair.0, pair.1), running.attempt, force);
+            if !matches!(running.watch, Watch::Here) {
+                let signal = if force { Signal::KILL } else { Signal::TERM };
+                crate::effect::signal_orphan(&self.state.idempotency_key(pair.0, pair.1), running.attempt, signal);
             } else if force {
                 running.stopper.kill()
             } else {
@@ -581,8 +529,8 @@ impl Session<'_> {
     /// When to wake at the latest.
     fn next_look(&self, due: Option<Instant>) -> Option<Instant> {
         let deadlines = self.running.values().flat_map(|running| [running.deadline, running.kill_at]).flatten();
-        let is_lost = self.running.values().any(|running| running.lost.is_some());
-        let soon = is_lost.then(|| Instant::now() + Duration::from_millis(50));
+        let is_afar = self.running.values().any(|running| !matches!(running.watch, Watch::Here));
+        let soon = is_afar.then(|| Instant::now() + Duration::from_millis(50));
         let look = (!self.running.is_empty() || self.asking.is_some()).then(|| self.looked.max(Instant::now() - LOOK) + LOOK);
         deadlines.chain(due).chain(look).chain(soon).min()
     }
@@ -677,39 +625,6 @@ impl Session<'_> {
     pub fn id(&self, ix: StepIx) -> crate::runbook::StepId {
         Arc::clone(&self.state.runbook.step(ix).id)
     }
-}
-
-/// A step whose command still runs although no executor watches it.
-pub fn orphan(journal: &Journal, state: &RunState) -> Option<(StepIx, Direction)> {
-    state.sets.running.iter().copied().find(|(ix, direction)| lives(journal, state, *ix, *direction))
-}
-
-fn lives(journal: &Journal, state: &RunState, ix: StepIx, direction: Direction) -> bool {
-    let attempt = state.attempts(ix, direction);
-    let files = journal.attempt_files(&state.started.run, &state.runbook, ix, direction, attempt);
-    crate::effect::is_alive(&files.path_stem(), &state.idempotency_key(ix, direction), attempt)
-}
-
-/// What keepers have recorded of an attempt that a killed executor left.
-pub enum Recorded {
-    Ended(crate::effect::Over),
-    NeverBegan,
-    Nothing,
-}
-
-pub fn recorded(state: &RunState, known: &Known, ix: StepIx, direction: Direction) -> Recorded {
-    let attempt = Attempt { key: state.idempotency_key(ix, direction), number: state.attempts(ix, direction) };
-    let is_command = state.runbook.step(ix).act(direction).is_some_and(|act| matches!(act.action, Action::Run(_)));
-    match known.end(&attempt) {
-        Some(over) => Recorded::Ended(over.clone()),
-        None if is_command && known.never_began(&attempt, state.session) => Recorded::NeverBegan,
-        None => Recorded::Nothing,
-    }
-}
-
-/// Where the keepers of a run record what they do.
-pub fn commands(journal: &Journal, state: &RunState) -> std::path::PathBuf {
-    journal.run_folder(&state.started.run).join("commands")
 }
 
 enum Next {

@@ -85,7 +85,7 @@ impl JournalError {
             }
             JournalError::Untaken { .. } => "nothing was changed. Give the secret as when the step began, then `switchover resume`",
             JournalError::Locks { .. } => "nothing was changed. Name a folder that all operators can write with SWITCHOVER_LOCKS",
-            JournalError::Locked { .. } => "nothing was changed. Wait until it is done, or stop it there with Ctrl-C",
+            JournalError::Locked { .. } => "nothing was changed. Wait until it is done, or end it there",
             JournalError::Io { .. } | JournalError::Sql { .. } => {
                 "check that the disk has room and can be written, then `switchover resume`"
             }

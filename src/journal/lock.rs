@@ -1,6 +1,8 @@
 //! Locks that live exactly as long as the process that holds them: an open descriptor, no row and no expiry. A run's lock lies
-//! beside it; the locks that runbooks name lie in one place of the machine, for all journals and all users.
+//! beside it; the locks that runbooks name lie in one place of the machine, for all journals and all users, and are not free
+//! either as long as a command lives that a killed executor left.
 
+use std::fmt;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
@@ -22,12 +24,26 @@ pub struct Holder {
     #[serde(default)]
     pub host: String,
     pub since: Moment,
+    /// Of a named lock, the run's folder: what its commands hold lies there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<PathBuf>,
 }
 
 /// A lock that is held until this is dropped.
 #[derive(Debug)]
 pub struct Held {
-    _file: File,
+    file: File,
+    /// Commands may go on without whoever holds this.
+    leaves_commands: bool,
+}
+
+impl Drop for Held {
+    /// Who is killed leaves its name, by which the next one finds its commands.
+    fn drop(&mut self) {
+        if !self.leaves_commands && !std::thread::panicking() {
+            let _ = self.file.set_len(0);
+        }
+    }
 }
 
 impl Held {
@@ -71,21 +87,36 @@ impl Held {
         match taken {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let holder = holder_of(&mut file).map_or_else(
-                    || "another process".to_owned(),
-                    |holder| {
-                        let Holder { operator, run, process, host, since } = holder;
-                        format!("{operator} with the run {run} (process {process} on {host}) since {since}")
-                    },
-                );
+                let holder = holder_of(&mut file).map_or_else(|| "another process".to_owned(), |holder| holder.to_string());
                 return Err(JournalError::Locked { what: what.to_owned(), holder });
             }
             Err(TryLockError::Error(error)) => return Err(JournalError::io(path, "locked")(error)),
         }
+        let left = holder_of(&mut file).filter(|before| before.folder.is_some() && before.folder != holder.folder);
+        if let Some((before, folder)) = left.and_then(|before| Some((before.to_string(), before.folder?))) {
+            let why = match has_locked_files(&folder) {
+                Ok(false) => None,
+                Ok(true) => Some("which was killed, but commands of it still run".to_owned()),
+                Err(error) => {
+                    let (folder, path) = (folder.display(), path.display());
+                    Some(format!(
+                        "which was killed; whether commands of it still run cannot be seen in {folder}: {error}. If none does, empty {path}"
+                    ))
+                }
+            };
+            if let Some(why) = why {
+                return Err(JournalError::Locked { what: what.to_owned(), holder: format!("{before}, {why}") });
+            }
+        }
         let text = serde_json::to_vec(holder).unwrap_or_default();
         // What stands in the file is for people only; the lock is the descriptor.
         let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(&text));
-        Ok(Held { _file: file })
+        Ok(Held { file, leaves_commands: false })
+    }
+
+    /// Says that commands go on when this is dropped.
+    pub fn leave_commands(&mut self) {
+        self.leaves_commands = true;
     }
 
     /// Who holds the lock at `path`, if anybody does now.
@@ -96,6 +127,39 @@ impl Held {
             _ => None,
         }
     }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Holder { operator, run, process, host, since, .. } = self;
+        write!(out, "{operator} with the run {run} (process {process} on {host}) since {since}")
+    }
+}
+
+/// Whether a keeper or a command of a run lives: each holds a lock on a file below the run's folder. The run's own lock is no
+/// such file, as who decides about the run holds it too.
+fn has_locked_files(folder: &Path) -> std::io::Result<bool> {
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let (kind, path) = (entry.file_type()?, entry.path());
+        let is_locked = match path.file_name().is_some_and(|name| name != "lock") {
+            true if kind.is_dir() => has_locked_files(&path)?,
+            true if kind.is_file() => {
+                let file = OpenOptions::new().append(true).custom_flags(files::NOFOLLOW).open(&path);
+                // A log that was removed meanwhile belongs to nobody.
+                file.is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
+            }
+            _ => false,
+        };
+        if is_locked {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn holder_of(file: &mut File) -> Option<Holder> {

@@ -41,7 +41,14 @@ pub struct Head {
     anchor: Anchor,
     anchored: u64,
     fallback: Fallback,
-    _locks: Vec<Held>,
+    locks: Vec<Held>,
+}
+
+impl Head {
+    /// Says that the run's commands go on when this is dropped: its named locks are not free before they are over.
+    pub fn leave_commands(&mut self) {
+        self.locks.iter_mut().for_each(Held::leave_commands);
+    }
 }
 
 /// A run read back: its state, its events and the end of its log.
@@ -209,7 +216,7 @@ impl Journal {
         let anchor = Anchor::create(&self.run_folder(run).join("anchor"))?;
         self.checkpoint_at_close(true)?;
         let fallback = Fallback::open(&self.run_folder(run))?;
-        Ok(Head { run: run.to_owned(), number: 0, hash: String::new(), anchor, anchored: 0, fallback, _locks: held })
+        Ok(Head { run: run.to_owned(), number: 0, hash: String::new(), anchor, anchored: 0, fallback, locks: held })
     }
 
     /// Takes a run's locks and reads it back for continuing.
@@ -233,7 +240,7 @@ impl Journal {
             anchor,
             anchored: loaded.anchored,
             fallback,
-            _locks: held,
+            locks: held,
         };
         Ok((head, loaded))
     }
@@ -247,7 +254,9 @@ impl Journal {
         let mut names: Vec<&String> = names.iter().collect();
         names.sort();
         names.dedup();
-        let take = |name: &String| Held::take_shared(&machine_folder()?.join(files::sha256(name.as_bytes()).0), name, holder);
+        let folder = std::path::absolute(self.run_folder(&holder.run)).map_err(JournalError::io(&self.folder, "found"))?;
+        let holder = Holder { folder: Some(folder), ..holder.clone() };
+        let take = |name: &String| Held::take_shared(&machine_folder()?.join(files::sha256(name.as_bytes()).0), name, &holder);
         names.into_iter().map(take).collect()
     }
 

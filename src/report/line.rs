@@ -41,7 +41,11 @@ pub fn line(state: &RunState, event: &Event) -> Option<String> {
             let environment = started.environment.as_ref().map(|name| format!(" in {name}")).unwrap_or_default();
             format!("run {} of {}{environment} began, by {}", started.run, started.runbook, started.operator)
         }
-        Fact::RunResumed { operator, .. } => format!("resumed by {operator}"),
+        Fact::RunResumed { operator, still_running, .. } if still_running.is_empty() => format!("resumed by {operator}"),
+        Fact::RunResumed { operator, still_running, .. } => {
+            let steps: Vec<&str> = still_running.iter().map(|still| &*still.step).collect();
+            format!("resumed by {operator}, while this still runs: {}", steps.join(", "))
+        }
         Fact::RunStopped { because } => stop_words(because),
         Fact::RunEnded { outcome } => match outcome {
             Outcome::Finished => "finished".to_owned(),
@@ -63,7 +67,8 @@ pub fn line(state: &RunState, event: &Event) -> Option<String> {
         }
         Fact::StepFailed(failed) => {
             let retry = failed.retry_at.map(|at| format!("; next attempt in {}", at.since(event.at))).unwrap_or_default();
-            format!("FAILED   {}{}: {}{retry}", way(&failed.direction), failed.step, printable(&failed.failure.message))
+            let word = if failed.failure.kind == FailureKind::Lost { "unseen" } else { "FAILED" };
+            format!("{word}   {}{}: {}{retry}", way(&failed.direction), failed.step, printable(&failed.failure.message))
         }
         Fact::StopRequested { step, direction, because, .. } => {
             let why = match because {

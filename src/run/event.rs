@@ -29,17 +29,27 @@ pub struct Event {
 #[serde(transparent)]
 pub struct Person(pub String);
 
+/// An attempt that outlived its executor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StillRunning {
+    pub step: StepId,
+    pub direction: Direction,
+}
+
 /// Everything that can happen in a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Fact {
     /// Always the first: binds the run to its definition, parameters and program.
     RunStarted(RunStarted),
-    /// An executor takes the run up again. What was running is in doubt from here; what had failed may begin anew.
+    /// An executor takes the run up again. What was running is in doubt from here, unless it is known to run still; what had
+    /// failed may begin anew.
     RunResumed {
         operator: Person,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         until: Option<StepId>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        still_running: Vec<StillRunning>,
     },
     /// The executor leaves; the run can be resumed.
     RunStopped { because: Stop },

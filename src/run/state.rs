@@ -251,8 +251,8 @@ impl RunState {
         }
         match &event.fact {
             Fact::RunStarted(_) => return Err("a run begins once".into()),
-            Fact::RunResumed { until, .. } => {
-                self.resume(until.as_deref());
+            Fact::RunResumed { until, still_running, .. } => {
+                self.resume(until.as_deref(), still_running)?;
                 self.session = event.number;
             }
             Fact::RunStopped { because } => {
@@ -486,12 +486,15 @@ impl RunState {
         Ok(())
     }
 
-    fn resume(&mut self, until: Option<&str>) {
+    fn resume(&mut self, until: Option<&str>, still_running: &[StillRunning]) -> Result<(), String> {
+        let goes_on = |still: &StillRunning| Ok((self.ix(&still.step)?, still.direction));
+        let go_on: BTreeSet<_> = still_running.iter().map(goes_on).collect::<Result<_, String>>()?;
+        need(go_on.is_subset(&self.sets.running), "what is said to run still was not running")?;
         // Who resumes has seen the failures of a session that stopped because of them, and takes them up again; a failure that
         // nobody was told of stands. What had no effect may be begun in any case.
         let is_told = self.stopped.take().is_some();
         self.set_until(until);
-        for (ix, direction) in self.sets.running.clone() {
+        for (ix, direction) in self.sets.running.difference(&go_on).copied().collect::<Vec<_>>() {
             if let Track::Running { attempt, .. } = *self.track(ix, direction) {
                 self.leave_group(ix, direction);
                 self.set(ix, direction, Track::InDoubt { attempt, probed: None });
@@ -516,6 +519,7 @@ impl RunState {
                 self.retake(ix);
             }
         }
+        Ok(())
     }
 
     fn begin_rollback(&mut self, to: Option<&str>, because: &str, force: bool) -> Result<(), String> {

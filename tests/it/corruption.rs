@@ -84,14 +84,14 @@ fn a_changed_database_or_wal_is_taken_up_as_it_was_or_refused() {
 #[test]
 fn a_changed_record_of_the_commands_says_the_same_or_nothing() {
     let written = Written::of(&killed());
-    let name = written.name("commands");
+    let name = written.name("commands-1");
     let length = written.files[&name].len();
     let flips = [0x01, 0x80, 0xff].into_iter().flat_map(|mask| (0..length).map(move |at| Change::Flip(at, mask)));
     let changes: Vec<Change> = (0..length).map(Change::Cut).chain(flips).collect();
     let attempt = |step: &str| Attempt { key: format!("{}:p/{step}:forward", written.run), number: 1 };
     on_all_cores(&changes, |folder, change| {
         written.lay_out(folder, &name, *change);
-        let known = Known::read(&folder.join(&name));
+        let known = Known::of(&[folder.join(&name)]).unwrap();
         for step in ["a", "b"] {
             let end = known.end(&attempt(step));
             assert!(end.is_none_or(|end| end.exit == switchover::effect::Exit::Code(0)), "{change:?}: {step} ended with {end:?}");
@@ -107,7 +107,7 @@ fn a_changed_record_of_the_commands_says_the_same_or_nothing() {
 fn with_a_changed_record_of_the_commands_a_run_goes_on_or_asks() {
     let sandbox = killed();
     let written = Written::of(&sandbox);
-    let name = written.name("commands");
+    let name = written.name("commands-1");
     let length = written.files[&name].len();
     let (mut ended, mut asked) = (0, 0);
     for at in (0..length).step_by(11) {
@@ -224,12 +224,12 @@ phases:
     sandbox.wait_for("end-x");
     wait_for_end(&second);
     let written = Written::of(&sandbox);
-    let name = written.name("commands");
+    let name = written.name("commands-1");
     let attempt = Attempt { key: format!("{}:p/x:forward", written.run), number: 1 };
     let changes: Vec<Change> = (0..written.files[&name].len()).map(|at| Change::Flip(at, 0xff)).collect();
     on_all_cores(&changes, |folder, change| {
         written.lay_out(folder, &name, *change);
-        let known = Known::read(&folder.join(&name));
+        let known = Known::of(&[folder.join(&name)]).unwrap();
         assert!(!known.never_began(&attempt, 1), "{change:?}: x is to be begun again");
     });
     // The line break behind the first line.
@@ -362,7 +362,7 @@ impl Written {
 
     fn read(sandbox: &Sandbox, run: &str) -> BTreeMap<String, Vec<u8>> {
         let names = ["switchover.db", "switchover.db-wal"].map(str::to_owned).into_iter();
-        let names = names.chain(["anchor", "commands", "fallback"].map(|name| format!("runs/{run}/{name}")));
+        let names = names.chain(["anchor", "commands-1", "fallback"].map(|name| format!("runs/{run}/{name}")));
         names.filter_map(|name| Some((name.clone(), std::fs::read(sandbox.path("journal").join(name)).ok()?))).collect()
     }
 
@@ -411,7 +411,7 @@ fn take(folder: &Path, run: &str) -> Result<String, JournalError> {
 }
 
 fn holder(run: &str) -> Holder {
-    Holder { operator: Person("oncall@test".into()), run: run.to_owned(), process: 1, host: String::new(), since: Moment(0) }
+    Holder { operator: Person("oncall@test".into()), run: run.to_owned(), process: 1, host: String::new(), since: Moment(0), folder: None }
 }
 
 fn in_words(mut loaded: Loaded, run: &str) -> String {

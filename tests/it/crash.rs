@@ -25,8 +25,9 @@ fn a_killed_run_asks_about_what_it_cannot_know() {
     exit 6
     ");
     insta::assert_snapshot!(sandbox.run("resume"), @"
-    waiting: the command of p/b still runs, left by an executor that died; `ps e | grep SWITCHOVER_STEP=p/b` names its processes
-    resumed by oncall@test
+    the command of p/b still runs, left by an executor that died; `ps e | grep SWITCHOVER_STEP=p/b` names its processes
+    resumed by oncall@test, while this still runs: p/b
+    unseen   p/b: it has ended, and the process that watched it was killed before
     stopped: nobody knows how p/b ended
       run        <run>, 1 of 3 steps done
       step       p/b (book.yaml:6)
@@ -59,7 +60,7 @@ fn a_command_outlives_its_executor_and_its_end_is_the_result() {
                 std::thread::sleep(std::time::Duration::from_millis(100));
             }
             let shown = sandbox.run("resume");
-            assert_eq!(shown.contains("waiting: the command of p/b still runs"), !wait, "{shown}");
+            assert_eq!(shown.contains("while this still runs: p/b"), !wait, "{shown}");
             assert!(shown.contains(&format!("{ends}, as was recorded")), "{shown}");
             // A failure that nobody has seen is shown, not tried again.
             assert!(shown.ends_with(&format!("exit {code}")), "{shown}");
@@ -222,7 +223,7 @@ fn of_two_executors_one_is_refused() {
     sandbox.wait_for("begin-b");
     insta::assert_snapshot!(sandbox.run("resume"), @"
     error: the run <run> is held by oncall@test with the run <run> (process <pid> on <host>) since <moment>
-      next: nothing was changed. Wait until it is done, or stop it there with Ctrl-C
+      next: nothing was changed. Wait until it is done, or end it there
     exit 6
     ");
     assert_eq!(child.wait().unwrap().code(), Some(0));

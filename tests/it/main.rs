@@ -18,4 +18,5 @@ mod rollback;
 mod sandbox;
 mod secrets;
 mod shipped;
+mod takeover;
 mod terminal;

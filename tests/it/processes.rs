@@ -314,7 +314,7 @@ fn an_orphan_has_its_time_by_a_clock_that_does_not_jump() {
     kill(child);
     let env = [("LD_PRELOAD", library.to_owned()), ("FAKETIME", "+1h".to_owned()), ("DONT_FAKE_MONOTONIC", "1".to_owned())];
     let mut resumed = sandbox.start_heard("resume", &env);
-    wait_until("it says that it waits", || sandbox.read("said").contains("waiting: "));
+    wait_until("it says what still runs", || sandbox.read("said").contains("while this still runs: "));
     std::thread::sleep(Duration::from_millis(500));
     std::fs::remove_file(sandbox.path("hold")).unwrap();
     assert_eq!(resumed.wait().unwrap().code(), Some(0), "{}", sandbox.read("said"));

@@ -184,7 +184,9 @@ impl Driver<'_> {
                 self.history.outcome = state.ended;
                 return Ok(Ok(true));
             }
-            if let Err(error) = self.append(&mut state, Fact::RunResumed { operator: Person("p".into()), until: None })? {
+            if let Err(error) =
+                self.append(&mut state, Fact::RunResumed { operator: Person("p".into()), until: None, still_running: Vec::new() })?
+            {
                 return Ok(Err(error));
             }
         }

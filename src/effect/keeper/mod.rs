@@ -35,6 +35,7 @@ pub struct Keeper {
 }
 
 struct Shared {
+    /// The session's record.
     path: PathBuf,
     /// Variables that only the executor is to see.
     hidden: Vec<String>,
@@ -43,7 +44,7 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// Nothing until the keepers of earlier sessions are gone.
+    /// Made when it is first needed.
     record: Option<Record>,
     keeper: Option<(UnixStream, Child)>,
     last: u64,
@@ -56,26 +57,9 @@ struct Waiting {
 }
 
 impl Keeper {
-    /// A keeper with the run's record at `path`, which does nothing before [`Keeper::take_over`].
-    pub fn new(path: PathBuf, hidden: Vec<String>) -> Keeper {
-        Keeper { shared: Arc::new(Shared { path, hidden, state: Mutex::default() }) }
-    }
-
-    /// Takes over from the keepers of earlier sessions; false as long as one of them lives, and with it a command.
-    ///
-    /// # Errors
-    /// If the record cannot be opened.
-    pub fn take_over(&self) -> std::io::Result<bool> {
-        let mut state = self.shared.state();
-        if state.record.is_none() {
-            state.record = Record::take_over(&self.shared.path)?;
-        }
-        Ok(state.record.is_some())
-    }
-
-    /// What keepers have recorded.
-    pub fn known(&self) -> Known {
-        Known::read(&self.shared.path)
+    /// The keeper of a session that goes on from the number `head` of a run's log; it records in the run's folder.
+    pub fn new(folder: &Path, head: u64, hidden: Vec<String>) -> Keeper {
+        Keeper { shared: Arc::new(Shared { path: record::path_of(folder, head), hidden, state: Mutex::default() }) }
     }
 
     /// Sees to it that the process is there, before anything says that it is to begin something. `head` is the number with
@@ -89,7 +73,11 @@ impl Keeper {
         if state.keeper.is_some() {
             return Ok(None);
         }
-        let record = state.record.as_ref().ok_or(std::io::ErrorKind::NotConnected)?;
+        let record = match state.record.take() {
+            Some(record) => record,
+            None => Record::create(&self.shared.path)?,
+        };
+        let record = state.record.insert(record);
         let (here, there) = UnixStream::pair()?;
         let keeper = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), head);
         record.add(&Entry::Opened { keeper, head })?;
@@ -127,7 +115,7 @@ impl Keeper {
         if lost.is_empty() {
             return;
         }
-        let known = self.known();
+        let known = Known::of(std::slice::from_ref(&self.shared.path)).unwrap_or_default();
         for Waiting { attempt, then } in lost.into_values() {
             let over = attempt.and_then(|attempt| known.end(&attempt).cloned());
             then(over.unwrap_or_else(|| Exit::Unknown("the process that watched it was killed".to_owned()).into()));

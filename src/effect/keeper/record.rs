@@ -1,11 +1,11 @@
 //! The record that keepers make of a run's commands: that one begins, before it does, and how it ended. It outlives the executor
 //! and the keeper; the next executor reads it. It does not outlive a loss of power for certain: what is missing says nothing.
 
-use std::collections::{HashMap, HashSet};
-use std::fs::{File, OpenOptions, TryLockError};
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -37,26 +37,23 @@ pub enum Entry {
     },
 }
 
-/// The file, to be added to. Executors and keepers hold a shared lock on it as long as they live.
+/// Where a session records its commands, in the run's folder; `head` is the number with which the run's log ended before it.
+pub fn path_of(folder: &Path, head: u64) -> PathBuf {
+    folder.join(format!("commands-{head}"))
+}
+
+/// The file of one session, to be added to. Its executor and keepers hold a shared lock on it as long as they live.
 #[derive(Debug)]
 pub struct Record {
     file: File,
 }
 
 impl Record {
-    /// Opens the file of a run and waits for no keeper: `None` if one of an earlier session lives.
-    pub fn take_over(path: &Path) -> std::io::Result<Option<Record>> {
-        let nofollow = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
-        let file = OpenOptions::new().append(true).read(true).create(true).mode(0o600).custom_flags(nofollow).open(path)?;
-        match file.try_lock() {
-            Ok(()) => {
-                file.unlock()?;
-                file.lock_shared()?;
-                Ok(Some(Record { file }))
-            }
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(error),
-        }
+    /// Makes the file.
+    pub fn create(path: &Path) -> std::io::Result<Record> {
+        let file = open(path, true)?;
+        file.lock_shared()?;
+        Ok(Record { file })
     }
 
     /// Of an open file that was handed over.
@@ -76,18 +73,28 @@ impl Record {
     }
 }
 
-/// What the file of a run says.
+/// What the files of some sessions say, as far as they were read.
 #[derive(Debug, Default)]
 pub struct Known {
+    files: Vec<Reading>,
     ends: HashMap<Attempt, Over>,
     keepers: HashMap<u64, Keeper>,
-    begun: HashSet<Attempt>,
+    /// In which file each attempt is said to begin.
+    begun: HashMap<Attempt, usize>,
     /// There is something that cannot be read: what is missing proves nothing.
     is_damaged: bool,
 }
 
+#[derive(Debug)]
+struct Reading {
+    file: File,
+    /// The beginning of a line that has no end yet.
+    rest: Vec<u8>,
+}
+
 #[derive(Debug, Default)]
 struct Keeper {
+    file: usize,
     head: u64,
     begun: u64,
     /// How many it says it has begun.
@@ -95,30 +102,58 @@ struct Keeper {
 }
 
 impl Known {
-    /// Reads it; of a line that is not whole, only that it is there.
-    pub fn read(path: &Path) -> Known {
-        let mut bytes = Vec::new();
-        let _ = File::open(path).and_then(|mut file| file.read_to_end(&mut bytes));
-        let mut known = Known::default();
+    /// Reads what the sessions so far have recorded in a run's folder.
+    ///
+    /// # Errors
+    /// If a file of it cannot be opened.
+    pub fn in_folder(folder: &Path) -> std::io::Result<Known> {
+        let mut paths = Vec::new();
+        for entry in std::fs::read_dir(folder)? {
+            paths.push(entry?.path());
+        }
+        paths.retain(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("commands-")));
+        Known::of(&paths)
+    }
+
+    /// Reads these files.
+    pub fn of(paths: &[PathBuf]) -> std::io::Result<Known> {
+        let file = |path: &PathBuf| Ok(Reading { file: open(path, false)?, rest: Vec::new() });
+        let files = paths.iter().map(file).collect::<std::io::Result<_>>()?;
+        let mut known = Known { files, ..Known::default() };
+        known.read_on();
+        Ok(known)
+    }
+
+    /// Reads what was added since; of a line that is not whole, only that it is there.
+    pub fn read_on(&mut self) {
         let entry = |line: &[u8]| {
             let (checked, text) = std::str::from_utf8(line).ok()?.split_once(' ')?;
             (checked == check(text)).then(|| serde_json::from_str(text).ok())?
         };
-        for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            match entry(line) {
-                Some(entry) => known.learn(entry),
-                None => known.is_damaged = true,
+        for at in 0..self.files.len() {
+            let reading = &mut self.files[at];
+            let mut bytes = std::mem::take(&mut reading.rest);
+            self.is_damaged |= reading.file.read_to_end(&mut bytes).is_err();
+            let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+            reading.rest = bytes.split_off(whole);
+            for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+                match entry(line) {
+                    Some(entry) => self.learn(at, entry),
+                    None => self.is_damaged = true,
+                }
             }
         }
-        known
     }
 
-    fn learn(&mut self, entry: Entry) {
+    fn learn(&mut self, file: usize, entry: Entry) {
         match entry {
-            Entry::Opened { keeper, head } => self.keepers.entry(keeper).or_default().head = head,
+            Entry::Opened { keeper, head } => {
+                let keeper = self.keepers.entry(keeper).or_default();
+                (keeper.file, keeper.head) = (file, head);
+            }
             Entry::Begins { keeper, attempt } => {
                 self.keepers.entry(keeper).or_default().begun += 1;
-                self.begun.insert(attempt);
+                self.begun.insert(attempt, file);
             }
             Entry::Ended { attempt, over } => drop(self.ends.insert(attempt, over)),
             Entry::Closed { keeper, begun } => self.keepers.entry(keeper).or_default().closed = Some(begun),
@@ -134,11 +169,42 @@ impl Known {
     /// every keeper of that session has said how many it began, and all of those are known.
     pub fn never_began(&self, attempt: &Attempt, since: u64) -> bool {
         let mut keepers = self.keepers.values().filter(|keeper| keeper.head >= since).peekable();
-        !self.is_damaged
+        let is_whole = !self.is_damaged && self.files.iter().all(|reading| reading.rest.is_empty());
+        is_whole
             && keepers.peek().is_some()
             && keepers.all(|keeper| keeper.closed == Some(keeper.begun))
-            && !self.begun.contains(attempt)
+            && !self.begun.contains_key(attempt)
     }
+
+    /// Whether a keeper lives that may still begin what it was told to.
+    pub fn may_begin(&self) -> bool {
+        let open = self.keepers.values().filter(|keeper| keeper.closed.is_none());
+        open.into_iter().any(|keeper| self.is_held(keeper.file))
+    }
+
+    /// Whether the keeper that began an attempt may still live, and record its end.
+    pub fn is_watched(&self, attempt: &Attempt) -> bool {
+        self.begun.get(attempt).is_some_and(|file| self.is_held(*file))
+    }
+
+    /// Whether any keeper lives.
+    pub fn is_any_held(&self) -> bool {
+        (0..self.files.len()).any(|file| self.is_held(file))
+    }
+
+    fn is_held(&self, file: usize) -> bool {
+        let file = &self.files[file].file;
+        match file.try_lock() {
+            Ok(()) => file.unlock().is_err(),
+            Err(_) => true,
+        }
+    }
+}
+
+/// Opened to append, also to read it: some file systems grant an exclusive lock only then.
+fn open(path: &Path, create: bool) -> std::io::Result<File> {
+    let nofollow = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
+    OpenOptions::new().append(true).read(true).create(create).mode(0o600).custom_flags(nofollow).open(path)
 }
 
 fn check(text: &str) -> String {

@@ -1,0 +1,125 @@
+//! What a killed executor leaves: commands that go on, are watched by the next session, and keep their run's locks.
+
+use super::sandbox::{Sandbox, kill, kill_both, signal};
+
+/// `long` runs until the file `hold` is gone; `other` needs nothing of it.
+fn beside(keys: &str) -> Sandbox {
+    let sandbox = Sandbox::with(&format!(
+        r#"runbook: beside
+locks: [shop-production]
+phases:
+  p:
+    steps:
+      long:
+        run: |
+          echo begin-long >> "$W"; echo 5 > "$SWITCHOVER_CHECKPOINT"; echo half > "$SWITCHOVER_PROGRESS"
+          while [ -e hold ]; do sleep 0.01; done
+          echo end-long >> "$W"
+        undo: {{ run: 'echo undo-long >> "$W"' }}
+        {keys}
+      first: {{ run: 'echo begin-first >> "$W"; while [ -e first-holds ]; do sleep 0.01; done', undo: none, needs: [], idempotent: true }}
+      second: {{ run: 'echo second >> "$W"', undo: none }}
+      last: {{ run: 'echo last >> "$W"', undo: none, needs: [long, second] }}
+"#
+    ));
+    sandbox.write("hold", "");
+    sandbox.write("first-holds", "");
+    sandbox
+}
+
+fn let_go(sandbox: &Sandbox, file: &str) {
+    std::fs::remove_file(sandbox.path(file)).unwrap();
+}
+
+/// Begins a run and kills its executor while both first steps run, of which one then ends.
+fn killed(sandbox: &Sandbox, how: fn(std::process::Child)) {
+    let child = sandbox.start("run book.yaml --parallel 2");
+    sandbox.wait_for("begin-long");
+    sandbox.wait_for("begin-first");
+    how(child);
+    let_go(sandbox, "first-holds");
+}
+
+#[test]
+fn what_still_runs_is_watched_while_the_rest_goes_on() {
+    let sandbox = beside("");
+    killed(&sandbox, kill);
+    let mut resumed = sandbox.start_heard("resume --parallel 2", &[]);
+    sandbox.wait_for("second");
+    assert!(resumed.try_wait().unwrap().is_none());
+    // Killed once more, and again it is found.
+    resumed.kill().unwrap();
+    resumed.wait().unwrap();
+    let mut resumed = sandbox.start_heard("resume", &[]);
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let_go(&sandbox, "hold");
+    assert_eq!(resumed.wait().unwrap().code(), Some(0), "{}", sandbox.read("said"));
+    assert!(sandbox.read("said").contains("while this still runs: p/long"), "{}", sandbox.read("said"));
+    assert_eq!(sandbox.witness(), ["begin-long", "begin-first", "second", "end-long", "last"]);
+    assert_eq!(sandbox.code("audit --verify"), 0);
+}
+
+#[test]
+fn what_nobody_watches_any_more_is_in_doubt_when_it_is_over() {
+    let sandbox = beside("");
+    killed(&sandbox, kill_both);
+    let mut resumed = sandbox.start_heard("resume", &[]);
+    sandbox.wait_for("second");
+    let_go(&sandbox, "hold");
+    assert_eq!(resumed.wait().unwrap().code(), Some(3), "{}", sandbox.read("said"));
+    assert!(sandbox.read("said").contains("nobody knows how p/long ended"), "{}", sandbox.read("said"));
+    assert_eq!(sandbox.code("resolve long --as done --reason seen"), 0);
+    assert_eq!(sandbox.code("resume"), 0);
+    assert_eq!(sandbox.witness().last().unwrap(), "last");
+}
+
+#[test]
+fn it_has_its_timeout_and_is_stopped_like_any_other() {
+    let sandbox = beside("timeout: 1s");
+    killed(&sandbox, kill);
+    let shown = sandbox.run("resume");
+    assert!(shown.contains("it took longer than 1s and was stopped") && shown.ends_with("exit 1"), "{shown}");
+
+    let sandbox = beside("");
+    killed(&sandbox, kill);
+    let mut resumed = sandbox.start_heard("resume", &[]);
+    sandbox.wait_for("second");
+    signal("TERM", resumed.id());
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    assert!(resumed.try_wait().unwrap().is_none(), "the first lets it finish");
+    signal("TERM", resumed.id());
+    assert_eq!(resumed.wait().unwrap().code(), Some(143), "{}", sandbox.read("said"));
+    assert_eq!(sandbox.processes(), []);
+}
+
+#[test]
+fn a_rollback_lets_it_finish_and_takes_it_back() {
+    let sandbox = beside("");
+    killed(&sandbox, kill);
+    let mut back = sandbox.start_heard("rollback", &[]);
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert!(back.try_wait().unwrap().is_none(), "nothing is undone under its feet");
+    let_go(&sandbox, "hold");
+    assert_eq!(back.wait().unwrap().code(), Some(4), "{}", sandbox.read("said"));
+    assert_eq!(sandbox.witness(), ["begin-long", "begin-first", "end-long", "undo-long"]);
+}
+
+#[test]
+fn its_locks_are_not_free_before_it_is_over() {
+    for how in [kill, kill_both] {
+        let sandbox = beside("");
+        sandbox.write(
+            "other.yaml",
+            "runbook: other\nlocks: [shop-production]\nphases: { p: { steps: { a: { run: 'true', undo: none } } } }\n",
+        );
+        killed(&sandbox, how);
+        let shown = sandbox.run("run other.yaml --journal other");
+        assert!(shown.contains("which was killed, but commands of it still run") && shown.ends_with("exit 6"), "{shown}");
+        let_go(&sandbox, "hold");
+        sandbox.wait_for("end-long");
+        let begun = std::time::Instant::now();
+        while sandbox.code("run other.yaml --journal other") != 0 {
+            assert!(begun.elapsed().as_secs() < 20, "{}", sandbox.run("run other.yaml --journal other"));
+        }
+    }
+}
