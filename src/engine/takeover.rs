@@ -142,10 +142,12 @@ pub enum Recorded {
 
 pub fn recorded(state: &RunState, known: &Known, ix: StepIx, direction: Direction) -> Recorded {
     let attempt = Attempt { key: state.idempotency_key(ix, direction), number: state.attempts(ix, direction) };
+    // What was found running did begin, whatever its record lost since.
+    let is_inherited = state.sets.inherited.contains(&(ix, direction));
     let is_command = state.runbook.step(ix).act(direction).is_some_and(|act| matches!(act.action, Action::Run(_)));
     match known.end(&attempt) {
         Some(over) => Recorded::Ended(over.clone()),
-        None if is_command && known.never_began(&attempt, state.session) => Recorded::NeverBegan,
+        None if is_command && !is_inherited && known.never_began(&attempt, state.session) => Recorded::NeverBegan,
         None => Recorded::Nothing,
     }
 }

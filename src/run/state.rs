@@ -135,6 +135,8 @@ pub struct Sets {
     pub retake: BTreeSet<StepIx>,
     /// Steps done in part, to be undone before they are begun anew.
     pub partial: BTreeSet<StepIx>,
+    /// What an earlier session began and this one found running.
+    pub inherited: BTreeSet<(StepIx, Direction)>,
 }
 
 /// How far a rollback is.
@@ -341,6 +343,7 @@ impl RunState {
             false => Track::Running { attempt: started.attempt, since: at, stopping: None },
         };
         self.set(ix, direction, track);
+        self.sets.inherited.remove(&(ix, direction));
         if direction == Direction::Forward && *self.track(ix, Direction::Release) == Track::Done {
             // Taken again, it is to be released again.
             self.set(ix, Direction::Release, Track::Idle);
@@ -500,6 +503,7 @@ impl RunState {
                 self.set(ix, direction, Track::InDoubt { attempt, probed: None });
             }
         }
+        self.sets.inherited = go_on;
         // A look at an attempt in doubt is as old as the session that took it.
         for (ix, direction) in self.sets.doubt.clone() {
             if let Track::InDoubt { attempt, .. } = *self.track(ix, direction) {

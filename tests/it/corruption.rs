@@ -375,7 +375,14 @@ impl Written {
         for old in ["switchover.db-shm", "switchover.db-wal"] {
             let _ = std::fs::remove_file(folder.join(old));
         }
-        std::fs::create_dir_all(folder.join("runs").join(&self.run)).unwrap();
+        let runs = folder.join("runs").join(&self.run);
+        std::fs::create_dir_all(&runs).unwrap();
+        for entry in std::fs::read_dir(&runs).unwrap().map(Result::unwrap) {
+            let name = entry.file_name().into_string().unwrap();
+            if name.starts_with("commands-") && !self.files.contains_key(&format!("runs/{}/{name}", self.run)) {
+                std::fs::remove_file(entry.path()).unwrap();
+            }
+        }
         for (file, bytes) in &self.files {
             let mut bytes = bytes.clone();
             match change {

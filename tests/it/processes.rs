@@ -239,7 +239,7 @@ fn wait_until(what: &str, holds: impl Fn() -> bool) {
     }
 }
 
-fn nothing_left(sandbox: &Sandbox) {
+pub fn nothing_left(sandbox: &Sandbox) {
     let begun = Instant::now();
     while !sandbox.processes().is_empty() {
         assert!(begun.elapsed() < Duration::from_secs(30), "still there: {:?}", sandbox.processes());

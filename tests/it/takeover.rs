@@ -74,6 +74,21 @@ fn what_nobody_watches_any_more_is_in_doubt_when_it_is_over() {
 }
 
 #[test]
+fn what_was_found_running_is_not_said_never_to_have_begun() {
+    let sandbox = beside("");
+    killed(&sandbox, kill_both);
+    let resumed = sandbox.start_heard("resume", &[]);
+    sandbox.wait_for("second");
+    kill_both(resumed);
+    let_go(&sandbox, "hold");
+    sandbox.wait_for("end-long");
+    let runs = std::fs::read_dir(sandbox.path("journal/runs")).unwrap().next().unwrap().unwrap().path();
+    std::fs::remove_file(runs.join("commands-1")).unwrap();
+    assert_eq!(sandbox.code("resume"), 3);
+    assert_eq!(sandbox.witness().iter().filter(|line| *line == "begin-long").count(), 1);
+}
+
+#[test]
 fn it_has_its_timeout_and_is_stopped_like_any_other() {
     let sandbox = beside("timeout: 1s");
     killed(&sandbox, kill);
@@ -89,7 +104,7 @@ fn it_has_its_timeout_and_is_stopped_like_any_other() {
     assert!(resumed.try_wait().unwrap().is_none(), "the first lets it finish");
     signal("TERM", resumed.id());
     assert_eq!(resumed.wait().unwrap().code(), Some(143), "{}", sandbox.read("said"));
-    assert_eq!(sandbox.processes(), []);
+    super::processes::nothing_left(&sandbox);
 }
 
 #[test]
