@@ -103,7 +103,7 @@ impl EffectError {
 pub fn perform(job: &Job, keeper: &Keeper, stopper: &Arc<Stopper>) -> Result<Reading, EffectError> {
     match &job.action {
         Action::Run(run) => command::perform(job, run, keeper, stopper),
-        Action::Sql(sql) => sql::perform(sql, stopper),
+        Action::Sql(sql) => sql::perform(job, sql, stopper),
         Action::Http(http) => http::perform(job, http, stopper),
         Action::Wait(wait) => wait::perform(job, wait, keeper, stopper),
         // Messages are delivered by the engine, people answer to it, and a join has nothing to do.

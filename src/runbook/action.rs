@@ -7,6 +7,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
+use super::database::Database;
 use super::parameter::Kind;
 use super::raw::Method;
 pub use super::raw::SecretForm;
@@ -50,10 +51,10 @@ pub enum Command<T> {
     Arguments(Vec<T>),
 }
 
-/// Statements or a query on SQLite files.
+/// Statements or a query.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Sql<T> {
-    pub database: T,
+    pub database: Database<T>,
     #[serde(default = "IndexMap::new", skip_serializing_if = "IndexMap::is_empty")]
     pub attach: IndexMap<String, T>,
     pub text: String,
@@ -163,7 +164,7 @@ pub enum Argument<T> {
     Map(IndexMap<String, Argument<T>>),
 }
 
-fn none<T>() -> Option<T> {
+pub(super) fn none<T>() -> Option<T> {
     None
 }
 
@@ -201,6 +202,7 @@ impl<T> Action<T> {
     pub fn secrets(&self) -> Vec<&str> {
         match self {
             Action::Http(http) => http.headers.values().filter_map(Value::secret).collect(),
+            Action::Sql(sql) => sql.database.secret().into_iter().collect(),
             Action::Wait(Wait::Until { probe, .. }) => probe.secrets(),
             _ => Vec::new(),
         }
@@ -230,7 +232,7 @@ impl Action<Text> {
                 stdin: optional(&run.stdin, values)?,
             }),
             Action::Sql(sql) => Action::Sql(Sql {
-                database: one(&sql.database)?,
+                database: sql.database.render(values)?,
                 attach: map(&sql.attach, one)?,
                 text: sql.text.clone(),
                 reads: sql.reads,
@@ -246,12 +248,7 @@ impl Action<Text> {
                     Some(Body::Json(argument)) => Some(Body::Json(argument.render(values)?)),
                     None => None,
                 },
-                tls: match &http.tls {
-                    Some(tls) => {
-                        Some(Tls { ca: optional(&tls.ca, values)?, cert: optional(&tls.cert, values)?, key: optional(&tls.key, values)? })
-                    }
-                    None => None,
-                },
+                tls: http.tls.as_ref().map(|tls| tls.render(values)).transpose()?,
             }),
             Action::Wait(Wait::For(span)) => Action::Wait(Wait::For(one(span)?)),
             Action::Wait(Wait::Until { until, probe, every, stable }) => {
@@ -283,7 +280,7 @@ impl Action<Text> {
             }
             Action::Sql(sql) => {
                 let parameters = sql.parameters.values().flat_map(Argument::texts);
-                [&sql.database].into_iter().chain(sql.attach.values()).chain(parameters).collect()
+                sql.database.texts().into_iter().chain(sql.attach.values()).chain(parameters).collect()
             }
             Action::Http(http) => {
                 let headers = http.headers.values().filter_map(Value::text);
@@ -291,7 +288,7 @@ impl Action<Text> {
                     Body::Text(text) => vec![text],
                     Body::Json(argument) => argument.texts(),
                 });
-                let tls = http.tls.iter().flat_map(|tls| tls.ca.iter().chain(&tls.cert).chain(&tls.key));
+                let tls = http.tls.iter().flat_map(Tls::texts);
                 [&http.url].into_iter().chain(headers).chain(body).chain(tls).collect()
             }
             Action::Wait(Wait::For(span)) => vec![span],
@@ -307,6 +304,16 @@ impl Action<Text> {
             Action::Approve(approve) => vec![&approve.question],
             Action::Join => Vec::new(),
         }
+    }
+}
+
+impl Tls<Text> {
+    pub fn render(&self, values: &Json) -> Result<Tls<String>, TextError> {
+        Ok(Tls { ca: optional(&self.ca, values)?, cert: optional(&self.cert, values)?, key: optional(&self.key, values)? })
+    }
+
+    pub fn texts(&self) -> Vec<&Text> {
+        self.ca.iter().chain(&self.cert).chain(&self.key).collect()
     }
 }
 
@@ -425,7 +432,7 @@ impl Action<String> {
                 Command::Script { script, .. } => script.trim_end().to_owned(),
                 Command::Arguments(list) => list.join(" "),
             },
-            Action::Sql(sql) => format!("on {}: {}", sql.database, sql.text.trim_end()),
+            Action::Sql(sql) => format!("on {}: {}", sql.database.in_words(), sql.text.trim_end()),
             Action::Http(http) => format!("{} {}", http.method.word(), http.url),
             Action::Wait(Wait::For(time)) => format!("wait for {time}"),
             Action::Wait(Wait::Until { until, every, stable, .. }) => {

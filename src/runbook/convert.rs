@@ -3,6 +3,7 @@
 use indexmap::IndexMap;
 
 use super::action::*;
+use super::database::{Database, Encryption, Server};
 use super::model::{Act, Probe, Retry, Undo};
 use super::parameter::Kind;
 use super::problem::{Place, Problem, suggest};
@@ -20,6 +21,8 @@ pub struct Converter<'a> {
     pub place: Place,
     /// The names under `secrets`.
     pub secrets: Vec<&'a str>,
+    /// What stands under `databases`.
+    pub databases: &'a IndexMap<String, RawDatabase>,
     pub problems: &'a mut Vec<Problem>,
 }
 
@@ -184,14 +187,53 @@ impl Converter<'_> {
                 return None;
             }
         };
+        if !raw.attach.is_empty() && self.databases.get(&raw.database).is_some_and(|found| found.sqlite.is_none()) {
+            self.report(below, "sql", "only an SQLite file can have others attached".into(), None);
+        }
         Some(Sql {
-            database: text(&raw.database),
+            database: self.database(&raw.database, below)?,
             attach: raw.attach.iter().map(|(name, path)| (name.clone(), text(path))).collect(),
             text: sql.clone(),
             reads,
             parameters: raw.parameters.iter().map(|(name, value)| (name.clone(), scalar_argument(value))).collect(),
             transaction: raw.transaction.unwrap_or(!reads),
         })
+    }
+
+    /// One of the runbook's databases by its name, or a file.
+    fn database(&mut self, name: &str, below: &[&str]) -> Option<Database<Text>> {
+        let Some(raw) = self.databases.get(name) else {
+            // What looks like a name and is close to one was meant as that.
+            let close = suggest(name, self.databases.keys().map(String::as_str));
+            if let Some(help) = close.filter(|_| !name.contains(['/', '.', '{'])) {
+                self.report(below, "sql", format!("there is no database `{name}`"), Some(help));
+                return None;
+            }
+            return Some(Database::Sqlite(text(name)));
+        };
+        Some(match (&raw.sqlite, &raw.postgres, &raw.mysql) {
+            (Some(file), ..) => Database::Sqlite(text(file)),
+            (_, Some(server), _) => Database::Postgres(self.server(server, "5432", below)),
+            (.., Some(server)) => Database::Mysql(self.server(server, "3306", below)),
+            _ => return None,
+        })
+    }
+
+    fn server(&mut self, raw: &RawServer, port: &str, below: &[&str]) -> Server<Text> {
+        let password: IndexMap<String, RawValue> =
+            raw.password.iter().map(|used| ("password".to_owned(), RawValue::Secret(used.clone()))).collect();
+        Server {
+            host: text(&raw.host),
+            port: raw.port.as_ref().map_or_else(|| text(port), scalar_text),
+            database: text(&raw.database),
+            user: text(&raw.user),
+            password: self.values(&password, below, "sql").shift_remove("password"),
+            encryption: match &raw.tls {
+                None => Encryption::Local,
+                Some(RawServerTls::Word(NoTls::None)) => Encryption::None,
+                Some(RawServerTls::Map(raw)) => Encryption::Tls(tls(raw)),
+            },
+        }
     }
 
     fn http(&mut self, raw: &RawHttp, below: &[&str]) -> Option<Http<Text>> {
@@ -204,12 +246,13 @@ impl Converter<'_> {
                 return None;
             }
         };
-        let tls = raw.tls.as_ref().map(|tls| Tls {
-            ca: tls.ca.as_deref().map(text),
-            cert: tls.cert.as_deref().map(text),
-            key: tls.key.as_deref().map(text),
-        });
-        Some(Http { method: raw.method, url: text(&raw.url), headers: self.values(&raw.headers, below, "http"), body, tls })
+        Some(Http {
+            method: raw.method,
+            url: text(&raw.url),
+            headers: self.values(&raw.headers, below, "http"),
+            body,
+            tls: raw.tls.as_ref().map(tls),
+        })
     }
 
     fn notify(&mut self, raw: &RawNotify, below: &[&str]) -> Option<Notify<Text>> {
@@ -300,6 +343,10 @@ impl Converter<'_> {
 /// Syntax was checked by the schema walk; a template that got past it fails when it is rendered.
 pub fn text(source: &str) -> Text {
     Text::from(source)
+}
+
+fn tls(raw: &RawTls) -> Tls<Text> {
+    Tls { ca: raw.ca.as_deref().map(text), cert: raw.cert.as_deref().map(text), key: raw.key.as_deref().map(text) }
 }
 
 fn condition(source: &str) -> Condition {

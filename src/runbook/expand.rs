@@ -102,7 +102,8 @@ impl Builder<'_, '_, '_> {
         let secrets = self.secrets(file);
         let mut problems = Vec::new();
         let names = file.raw.secrets.keys().map(String::as_str).collect();
-        let mut converter = Converter { mark: &file.mark, place: file.mark.place, secrets: names, problems: &mut problems };
+        let mut converter =
+            Converter { mark: &file.mark, place: file.mark.place, secrets: names, databases: &file.raw.databases, problems: &mut problems };
         let env = converter.values(&file.raw.env, &[], "env");
         self.loading.problems.extend(problems);
         self.scopes.push(Scope { parent, parameters, secrets, env, reads, item });
@@ -259,6 +260,7 @@ impl Builder<'_, '_, '_> {
                     mark: at.mark,
                     place: at.place,
                     secrets: at.file.raw.secrets.keys().map(String::as_str).collect(),
+                    databases: &at.file.raw.databases,
                     problems: &mut problems,
                 };
                 let act = converter.act(&raw.act, &[], &IndexMap::new());

@@ -26,6 +26,9 @@ pub struct RawRunbook {
     /// Secrets by name, and where each is read from. Their values are never stored.
     #[serde(default)]
     pub secrets: IndexMap<String, RawSecret>,
+    /// Databases by the names that steps use for them.
+    #[serde(default)]
+    pub databases: IndexMap<String, RawDatabase>,
     /// Named sets of parameter values, chosen with `--env`.
     #[serde(default)]
     pub environments: IndexMap<String, IndexMap<String, Json>>,
@@ -88,6 +91,57 @@ pub struct RawSecret {
     pub file: Option<String>,
     /// A command, as a list of arguments; what it prints, less one line break at the end.
     pub command: Option<Vec<String>>,
+}
+
+/// A database: exactly one of the three.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
+pub struct RawDatabase {
+    /// An SQLite file.
+    #[schemars(extend("format" = "template"))]
+    pub sqlite: Option<String>,
+    /// A database of a PostgreSQL server.
+    pub postgres: Option<RawServer>,
+    /// A database of a MySQL or MariaDB server.
+    pub mysql: Option<RawServer>,
+}
+
+/// A database of a server, and who asks it.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct RawServer {
+    /// Its name or address.
+    #[schemars(extend("format" = "template"))]
+    pub host: String,
+    /// Its port. Default 5432 for PostgreSQL, 3306 for MySQL.
+    pub port: Option<RawScalar>,
+    /// The database.
+    #[schemars(extend("format" = "template"))]
+    pub database: String,
+    /// The user.
+    #[schemars(extend("format" = "template"))]
+    pub user: String,
+    /// The user's password, which is a secret: `{ secret: name }`.
+    pub password: Option<RawSecretUse>,
+    /// The certificates of an encrypted connection, which is then required; the server's name is verified. `none` for a
+    /// connection over a network that is not encrypted; on the same machine nothing need be said.
+    pub tls: Option<RawServerTls>,
+}
+
+/// Certificates, or `none`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum RawServerTls {
+    Word(NoTls),
+    Map(RawTls),
+}
+
+/// `none`.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum NoTls {
+    None,
 }
 
 /// The occasions of a whole run, each with the name of a template.
@@ -418,14 +472,14 @@ pub enum RawScalar {
     Number(serde_json::Number),
 }
 
-/// A statement or a query, on SQLite. The text is never templated: values are bound by `:name`.
+/// A statement or a query. The text is never templated: values are bound by `:name`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct RawSql {
-    /// The database file.
+    /// The name of one of the `databases`, or an SQLite file.
     #[schemars(extend("format" = "template"))]
     pub database: String,
-    /// More database files, attached under their names.
+    /// More SQLite files, attached under their names.
     #[serde(default)]
     #[schemars(extend("additionalProperties" = {"type": "string", "format": "template"}))]
     pub attach: IndexMap<String, String>,

@@ -64,6 +64,14 @@ impl Sandbox {
         format!("{}exit {code}", self.without_accidents(&text))
     }
 
+    /// The same, with more in its environment.
+    pub fn run_with(&self, line: &str, env: &[(&str, String)]) -> String {
+        let mut command = self.command(line);
+        let output = command.envs(env.iter().map(|(name, value)| (name, value))).output().expect("the program");
+        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        format!("{}exit {}", self.without_accidents(&text), output.status.code().unwrap_or(-1))
+    }
+
     /// Only the exit code.
     pub fn code(&self, line: &str) -> i32 {
         let output = self.command("").args(line.split_whitespace().map(|word| word.replace('~', " "))).output().expect("the program");

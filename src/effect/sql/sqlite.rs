@@ -1,4 +1,4 @@
-//! SQL on SQLite files: statements in one transaction, or one query that only reads. Values are bound, never pasted.
+//! SQL on SQLite files.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,16 +8,14 @@ use indexmap::IndexMap;
 use rusqlite::fallible_iterator::FallibleIterator;
 use rusqlite::types::{ToSqlOutput, Value as Cell, ValueRef};
 use rusqlite::{Batch, Connection, OpenFlags};
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 
-use super::{EffectError, Reading, Stopper, When};
+use super::{MAX_ROWS, reading};
+use crate::effect::{EffectError, Reading, Stopper, When};
 use crate::runbook::action::Sql;
 
-/// The most rows a query may have: they are for conditions, not for moving data.
-const MAX_ROWS: usize = 10_000;
-
-pub fn perform(sql: &Sql<String>, stopper: &Arc<Stopper>) -> Result<Reading, EffectError> {
-    let db = open(sql)?;
+pub fn perform(file: &str, sql: &Sql<String>, stopper: &Arc<Stopper>) -> Result<Reading, EffectError> {
+    let db = open(file, sql)?;
     let interrupt = db.get_interrupt_handle();
     stopper.on_stop(move |_| interrupt.interrupt());
     let parameters: IndexMap<String, Cell> = sql
@@ -30,17 +28,17 @@ pub fn perform(sql: &Sql<String>, stopper: &Arc<Stopper>) -> Result<Reading, Eff
     result
 }
 
-fn open(sql: &Sql<String>) -> Result<Connection, EffectError> {
-    let path = Path::new(&sql.database);
+fn open(file: &str, sql: &Sql<String>) -> Result<Connection, EffectError> {
+    let path = Path::new(file);
     let failed = |what: &str, error: &dyn std::fmt::Display| EffectError::before(format!("the database {what}: {error}"));
     if sql.reads && !path.is_file() {
-        return Err(EffectError::before(format!("the database {} does not exist", sql.database)));
+        return Err(EffectError::before(format!("the database {file} does not exist")));
     }
     let flags =
         if sql.reads { OpenFlags::SQLITE_OPEN_READ_ONLY } else { OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE };
     let db = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
-        .map_err(|error| failed(&format!("{} could not be opened", sql.database), &error))?;
-    db.busy_timeout(Duration::from_secs(10)).map_err(|error| failed(&sql.database, &error))?;
+        .map_err(|error| failed(&format!("{file} could not be opened"), &error))?;
+    db.busy_timeout(Duration::from_secs(10)).map_err(|error| failed(file, &error))?;
     for (name, file) in &sql.attach {
         if !Path::new(file).is_file() {
             return Err(EffectError::before(format!("the database {file}, to be attached as {name}, does not exist")));
@@ -67,12 +65,7 @@ fn query(db: &Connection, sql: &Sql<String>, parameters: &IndexMap<String, Cell>
         }
         rows.push(Json::Array((0..columns.len()).map(|at| row.get_ref(at).map(json)).collect::<Result<_, _>>().map_err(failed)?));
     }
-    let summary = if rows.len() == 1 { "1 row".to_owned() } else { format!("{} rows", rows.len()) };
-    let mut names = Map::new();
-    names.insert("rows".into(), Json::Array(rows));
-    names.insert("columns".into(), Json::Array(columns));
-    names.insert("changes".into(), 0.into());
-    Ok(Reading { names, summary, is_good: true, ..Reading::default() })
+    Ok(reading(columns, rows, None))
 }
 
 fn change(db: &Connection, sql: &Sql<String>, parameters: &IndexMap<String, Cell>) -> Result<Reading, EffectError> {
@@ -105,12 +98,7 @@ fn change(db: &Connection, sql: &Sql<String>, parameters: &IndexMap<String, Cell
     if sql.transaction && !db.is_autocommit() {
         db.execute_batch("COMMIT").map_err(|error| EffectError::during(format!("the commit failed: {error}")))?;
     }
-    let changes = db.total_changes() - before;
-    let mut names = Map::new();
-    names.insert("changes".into(), changes.into());
-    names.insert("rows".into(), Json::Array(Vec::new()));
-    names.insert("columns".into(), Json::Array(Vec::new()));
-    Ok(Reading { names, summary: format!("{changes} rows changed"), is_good: true, ..Reading::default() })
+    Ok(reading(Vec::new(), Vec::new(), Some(db.total_changes() - before)))
 }
 
 /// Binds the parameters that a statement names. One that it names and nobody gave is an error, not NULL.

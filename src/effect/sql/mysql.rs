@@ -1,0 +1,193 @@
+//! SQL on MySQL and MariaDB. Statements without values go by the text protocol, which knows all of them; values are bound.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mysql::consts::ColumnType;
+use mysql::prelude::Queryable;
+use mysql::{Conn, OptsBuilder, Params, Row, TxOpts, Value as Cell};
+use serde_json::Value as Json;
+
+use super::statement::{Dialect, Statement, first_word, statements};
+use super::{Login, MAX_ROWS, reading, tls, too_many, value_of};
+use crate::effect::{EffectError, Reading, Stopper, When};
+use crate::runbook::action::Sql;
+
+/// How long a server may take to answer at first.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+pub fn perform(login: &Login, sql: &Sql<String>, stopper: &Arc<Stopper>) -> Result<Reading, EffectError> {
+    let options = options(login)?;
+    let mut client = connect(login, &options)?;
+    let thread = client.connection_id();
+    stopper.on_stop(move |_| {
+        let options = options.clone();
+        // Another connection, which may take its time.
+        std::thread::spawn(move || Conn::new(options).and_then(|mut client| client.query_drop(format!("KILL QUERY {thread}"))));
+    });
+    if let Some(timeout) = login.timeout {
+        // The one is MariaDB's, the other MySQL's and for queries only; neither has both.
+        let _ = client.query_drop(format!("SET max_statement_time = {}", timeout.as_secs_f64()));
+        let _ = client.query_drop(format!("SET max_execution_time = {}", timeout.as_millis()));
+    }
+    let result = if sql.reads { query(&mut client, sql) } else { change(&mut client, sql) };
+    stopper.clear();
+    result
+}
+
+fn options(login: &Login) -> Result<OptsBuilder, EffectError> {
+    let server = login.server;
+    let mut options = OptsBuilder::new()
+        .ip_or_hostname(Some(&server.host))
+        .tcp_port(login.port)
+        .db_name(Some(&server.database))
+        .user(Some(&server.user))
+        .pass(login.password.as_deref())
+        .prefer_socket(false)
+        .tcp_connect_timeout(Some(PATIENCE));
+    if let Some(tls) = tls::wanted(login)? {
+        options = options.ssl_opts(tls::options(tls)?);
+    }
+    Ok(options)
+}
+
+fn connect(login: &Login, options: &OptsBuilder) -> Result<Conn, EffectError> {
+    let Login { server, port, .. } = login;
+    let place = format!("mysql://{}@{}:{port}/{}", server.user, server.host, server.database);
+    Conn::new(options.clone()).map_err(|error| EffectError::before(format!("{place}: {}", in_words(&error))))
+}
+
+fn query(client: &mut Conn, sql: &Sql<String>) -> Result<Reading, EffectError> {
+    let all = statements(&sql.text, Dialect::Mysql);
+    let [one] = all.as_slice() else {
+        return Err(EffectError::before("a query is one statement; write several as a `statement`".to_owned()));
+    };
+    let failed = |error: mysql::Error| EffectError::before(format!("the query failed: {}", in_words(&error)));
+    let values = bound(sql, one)?;
+    // The server sees to it that it only reads.
+    let mut transaction = client.start_transaction(TxOpts::default().set_access_mode(Some(mysql::AccessMode::ReadOnly))).map_err(failed)?;
+    let (mut columns, mut rows) = (Vec::new(), Vec::new());
+    let mut take = |row: Row| -> Result<(), EffectError> {
+        if rows.len() == MAX_ROWS {
+            return Err(too_many());
+        }
+        rows.push(cells(row));
+        Ok(())
+    };
+    if one.names.is_empty() {
+        let result = transaction.query_iter(&one.text).map_err(failed)?;
+        columns.extend(result.columns().as_ref().iter().map(|column| Json::from(column.name_str().into_owned())));
+        for row in result {
+            take(row.map_err(failed)?)?;
+        }
+    } else {
+        let result = transaction.exec_iter(&one.text, values).map_err(failed)?;
+        columns.extend(result.columns().as_ref().iter().map(|column| Json::from(column.name_str().into_owned())));
+        for row in result {
+            take(row.map_err(failed)?)?;
+        }
+    }
+    Ok(reading(columns, rows, None))
+}
+
+fn change(client: &mut Conn, sql: &Sql<String>) -> Result<Reading, EffectError> {
+    let all = match is_one(&sql.text) {
+        true => vec![Statement { text: sql.text.clone(), names: Vec::new() }],
+        false => statements(&sql.text, Dialect::Mysql),
+    };
+    // Whatever else a statement does, the server commits before it.
+    let stays =
+        |one: &Statement| !matches!(&*first_word(&one.text), "INSERT" | "UPDATE" | "DELETE" | "REPLACE" | "SELECT" | "WITH" | "SET");
+    if sql.transaction
+        && all.len() > 1
+        && let Some(one) = all.iter().find(|one| stays(one))
+    {
+        return Err(EffectError::before(format!(
+            "{} cannot be part of a transaction: the server commits before and after it. Make it a step of its own, or say `transaction: false`",
+            first_word(&one.text)
+        )));
+    }
+    let is_transaction = sql.transaction && all.len() > 1;
+    if is_transaction {
+        client.query_drop("START TRANSACTION").map_err(|error| EffectError::before(in_words(&error)))?;
+    }
+    let mut changes = 0;
+    for (number, one) in all.iter().enumerate() {
+        let values = bound(sql, one)?;
+        let done = if one.names.is_empty() { client.query_drop(&one.text) } else { client.exec_drop(&one.text, values) };
+        done.map_err(|error| {
+            // What the server refuses to understand, or to the user, has done nothing. Tables without transactions keep the rest.
+            let is_refused = matches!(&error, mysql::Error::MySqlError(said) if said.state.starts_with("42") && number == 0);
+            let counted = if all.len() > 1 { format!("statement {}: ", number + 1) } else { String::new() };
+            EffectError { when: if is_refused { When::Before } else { When::During }, message: format!("{counted}{}", in_words(&error)) }
+        })?;
+        changes += client.affected_rows();
+    }
+    if is_transaction {
+        client.query_drop("COMMIT").map_err(|error| match error {
+            mysql::Error::MySqlError(_) => EffectError::during(format!("the commit failed: {}", in_words(&error))),
+            _ => EffectError::lost(format!("the connection was lost during the commit: {}", in_words(&error))),
+        })?;
+    }
+    Ok(reading(Vec::new(), Vec::new(), Some(changes)))
+}
+
+/// Whether it is the definition of a routine, whose body has semicolons of its own.
+fn is_one(text: &str) -> bool {
+    let words: Vec<String> = text.split_whitespace().take(8).map(str::to_ascii_uppercase).collect();
+    let is_routine = |word: &String| matches!(&**word, "PROCEDURE" | "FUNCTION" | "TRIGGER" | "EVENT");
+    words.first().is_some_and(|word| word == "CREATE") && words.iter().any(is_routine)
+}
+
+fn bound(sql: &Sql<String>, one: &Statement) -> Result<Params, EffectError> {
+    let cell = |value: Json| match value {
+        Json::Null => Cell::NULL,
+        Json::Bool(value) => Cell::from(value),
+        Json::Number(number) => match number.as_i64() {
+            Some(whole) => Cell::from(whole),
+            None => Cell::from(number.to_string()),
+        },
+        Json::String(text) => Cell::from(text),
+        other => Cell::from(other.to_string()),
+    };
+    let values = one.names.iter().map(|name| Ok(cell(value_of(sql, name)?))).collect::<Result<Vec<_>, EffectError>>()?;
+    Ok(if values.is_empty() { Params::Empty } else { Params::Positional(values) })
+}
+
+fn cells(row: Row) -> Json {
+    let kinds: Vec<ColumnType> = row.columns_ref().iter().map(|column| column.column_type()).collect();
+    row.unwrap().into_iter().zip(kinds).map(|(cell, kind)| json(cell, kind)).collect()
+}
+
+fn json(cell: Cell, kind: ColumnType) -> Json {
+    match cell {
+        Cell::NULL => Json::Null,
+        Cell::Int(value) => value.into(),
+        Cell::UInt(value) => value.into(),
+        Cell::Float(value) => value.into(),
+        Cell::Double(value) => value.into(),
+        // The text protocol has only texts.
+        Cell::Bytes(bytes) => match String::from_utf8(bytes) {
+            Ok(text) if kind.is_numeric_type() => number(text),
+            Ok(text) => text.into(),
+            Err(error) => error.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect::<String>().into(),
+        },
+        date_or_time => date_or_time.as_sql(false).trim_matches('\'').into(),
+    }
+}
+
+/// A number that fits, or its text: of a decimal, nothing is lost.
+fn number(text: String) -> Json {
+    match (text.parse::<i64>(), text.parse::<f64>()) {
+        (Ok(whole), _) => whole.into(),
+        (_, Ok(broken)) if broken.to_string() == text => broken.into(),
+        _ => text.into(),
+    }
+}
+
+fn in_words(error: &mysql::Error) -> String {
+    match error {
+        mysql::Error::MySqlError(said) => format!("{} ({}, {})", said.message, said.code, said.state),
+        other => other.to_string(),
+    }
+}

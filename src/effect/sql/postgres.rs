@@ -1,0 +1,330 @@
+//! SQL on PostgreSQL. Texts without values go as they are, so that the server tells statements apart; values go as texts of
+//! the types that the server finds for them.
+
+use std::error::Error as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use postgres::fallible_iterator::FallibleIterator;
+use postgres::types::private::BytesMut;
+use postgres::types::{Format, FromSql, IsNull, ToSql, Type, to_sql_checked};
+use postgres::{Client, Config, NoTls, Row, SimpleQueryMessage};
+use serde_json::Value as Json;
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::statement::{Dialect, Statement, first_word, statements};
+use super::{Login, MAX_ROWS, reading, tls, too_many, value_of};
+use crate::effect::{EffectError, Reading, Stopper, When};
+use crate::runbook::action::Sql;
+
+/// How long a server may take to answer at first.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+pub fn perform(login: &Login, sql: &Sql<String>, stopper: &Arc<Stopper>) -> Result<Reading, EffectError> {
+    let mut client = connect(login)?;
+    let (token, tls) = (client.cancel_token(), wanted(login)?);
+    stopper.on_stop(move |_| {
+        let (token, tls) = (token.clone(), tls.clone());
+        // Another connection, which may take its time.
+        std::thread::spawn(move || match tls {
+            Some(tls) => token.cancel_query(tls),
+            None => token.cancel_query(NoTls),
+        });
+    });
+    if let Some(timeout) = login.timeout {
+        let set = client.batch_execute(&format!("SET statement_timeout = {}", timeout.as_millis().min(i32::MAX as u128)));
+        set.map_err(|error| EffectError::before(in_words(&error, "")))?;
+    }
+    let result = if sql.reads { query(&mut client, sql) } else { change(&mut client, sql) };
+    stopper.clear();
+    result
+}
+
+/// Connects.
+pub fn connect(login: &Login) -> Result<Client, EffectError> {
+    let server = login.server;
+    let mut config = Config::new();
+    config.host(&server.host).port(login.port).dbname(&server.database).user(&server.user);
+    config.application_name(&login.name).connect_timeout(PATIENCE).keepalives_idle(Duration::from_secs(30));
+    if let Some(password) = &login.password {
+        config.password(password);
+    }
+    let made = match wanted(login)? {
+        Some(tls) => config.ssl_mode(postgres::config::SslMode::Require).connect(tls),
+        None => config.ssl_mode(postgres::config::SslMode::Disable).connect(NoTls),
+    };
+    let Login { server, port, .. } = login;
+    let place = format!("postgres://{}@{}:{port}/{}", server.user, server.host, server.database);
+    made.map_err(|error| EffectError::before(format!("{place}: {}", in_words(&error, ""))))
+}
+
+fn wanted(login: &Login) -> Result<Option<MakeRustlsConnect>, EffectError> {
+    tls::wanted(login)?.map(|tls| tls::config(tls).map(MakeRustlsConnect::new)).transpose()
+}
+
+fn query(client: &mut Client, sql: &Sql<String>) -> Result<Reading, EffectError> {
+    let all = statements(&sql.text, Dialect::Postgres);
+    let [one] = all.as_slice() else {
+        return Err(EffectError::before("a query is one statement; write several as a `statement`".to_owned()));
+    };
+    let failed = |error: postgres::Error| EffectError::before(format!("the query failed: {}", in_words(&error, &one.text)));
+    // The server sees to it that it only reads.
+    let mut transaction = client.build_transaction().read_only(true).start().map_err(failed)?;
+    let prepared = transaction.prepare(&one.text).map_err(failed)?;
+    let columns: Vec<Json> = prepared.columns().iter().map(|column| column.name().into()).collect();
+    let (values, mut rows) = (bound(sql, one)?, Vec::new());
+    let mut cursor = transaction.query_raw(&prepared, values.iter().map(|value| value as &dyn ToSql)).map_err(failed)?;
+    while let Some(row) = cursor.next().map_err(failed)? {
+        if rows.len() == MAX_ROWS {
+            return Err(too_many());
+        }
+        rows.push(cells(&row).map_err(EffectError::before)?);
+    }
+    Ok(reading(columns, rows, None))
+}
+
+fn change(client: &mut Client, sql: &Sql<String>) -> Result<Reading, EffectError> {
+    let all = statements(&sql.text, Dialect::Postgres);
+    let has_values = all.iter().any(|one| !one.names.is_empty());
+    let all: Vec<Statement> = match sql.transaction && !has_values {
+        true => vec![Statement { text: sql.text.clone(), names: Vec::new() }],
+        false => all,
+    };
+    if sql.transaction {
+        let ends = |one: &Statement| matches!(&*first_word(&one.text), "BEGIN" | "COMMIT" | "ROLLBACK" | "END" | "ABORT" | "START");
+        if statements(&sql.text, Dialect::Postgres).iter().any(ends) {
+            return Err(EffectError::before(
+                "all of it is one transaction, and it begins or ends one itself: leave that out, or say `transaction: false`".to_owned(),
+            ));
+        }
+        client.batch_execute("BEGIN").map_err(|error| EffectError::before(in_words(&error, "")))?;
+    }
+    let mut changes = 0;
+    for (number, one) in all.iter().enumerate() {
+        let done = execute(client, sql, one);
+        changes += done.map_err(|error| {
+            // Taken back with the transaction, which ends with the connection at the latest; without one, the first had no effect
+            // if the server refused it.
+            let is_refused = |error: &postgres::Error| error.as_db_error().is_some();
+            match error {
+                Failed::Here(error) => error,
+                Failed::There(error) => EffectError {
+                    when: if sql.transaction || number == 0 && is_refused(&error) { When::Before } else { When::During },
+                    message: format!(
+                        "{}{}",
+                        if all.len() > 1 { format!("statement {}: ", number + 1) } else { String::new() },
+                        in_words(&error, &one.text)
+                    ),
+                },
+            }
+        })?;
+    }
+    if sql.transaction {
+        client.batch_execute("COMMIT").map_err(|error| match error.as_db_error() {
+            Some(_) => EffectError::before(format!("the commit failed, and nothing was changed: {}", in_words(&error, ""))),
+            None => EffectError::lost(format!("the connection was lost during the commit: {}", in_words(&error, ""))),
+        })?;
+    }
+    Ok(reading(Vec::new(), Vec::new(), Some(changes)))
+}
+
+enum Failed {
+    Here(EffectError),
+    There(postgres::Error),
+}
+
+fn execute(client: &mut Client, sql: &Sql<String>, one: &Statement) -> Result<u64, Failed> {
+    if one.names.is_empty() {
+        let answers = client.simple_query(&one.text).map_err(Failed::There)?;
+        return Ok(answers.iter().map(|answer| if let SimpleQueryMessage::CommandComplete(count) = answer { *count } else { 0 }).sum());
+    }
+    let values = bound(sql, one).map_err(Failed::Here)?;
+    let values: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| value as &(dyn ToSql + Sync)).collect();
+    client.execute(&one.text, &values).map_err(Failed::There)
+}
+
+fn bound(sql: &Sql<String>, one: &Statement) -> Result<Vec<Bound>, EffectError> {
+    let text = |value: Json| match value {
+        Json::Null => None,
+        Json::String(text) => Some(text),
+        other => Some(other.to_string()),
+    };
+    one.names.iter().map(|name| Ok(Bound(text(value_of(sql, name)?)))).collect()
+}
+
+/// A value as the text that the server reads for whatever type it is.
+#[derive(Debug)]
+struct Bound(Option<String>);
+
+impl ToSql for Bound {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        match &self.0 {
+            None => Ok(IsNull::Yes),
+            Some(text) => {
+                out.extend_from_slice(text.as_bytes());
+                Ok(IsNull::No)
+            }
+        }
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    fn encode_format(&self, _: &Type) -> Format {
+        Format::Text
+    }
+
+    to_sql_checked!();
+}
+
+fn cells(row: &Row) -> Result<Json, String> {
+    let cell = |at: usize| {
+        let kind = row.columns()[at].type_();
+        let read: Result<Option<Cell>, _> = row.try_get(at);
+        read.map(|cell| cell.map_or(Json::Null, |cell| cell.0)).map_err(|_| {
+            format!(
+                "the column `{}` is of the type {kind}, which is not read here: write it as a text, `…::text`",
+                row.columns()[at].name()
+            )
+        })
+    };
+    (0..row.len()).map(cell).collect::<Result<_, _>>().map(Json::Array)
+}
+
+/// A value that came back, as its type says.
+struct Cell(Json);
+
+impl<'a> FromSql<'a> for Cell {
+    fn from_sql(kind: &Type, raw: &'a [u8]) -> Result<Cell, Box<dyn std::error::Error + Sync + Send>> {
+        Ok(Cell(match *kind {
+            Type::BOOL => bool::from_sql(kind, raw)?.into(),
+            Type::INT2 => i16::from_sql(kind, raw)?.into(),
+            Type::INT4 => i32::from_sql(kind, raw)?.into(),
+            Type::INT8 => i64::from_sql(kind, raw)?.into(),
+            Type::OID => u32::from_sql(kind, raw)?.into(),
+            Type::FLOAT4 => f32::from_sql(kind, raw)?.into(),
+            Type::FLOAT8 => f64::from_sql(kind, raw)?.into(),
+            Type::NUMERIC => numeric(raw).ok_or("not a number")?,
+            Type::JSON => serde_json::from_slice(raw)?,
+            Type::JSONB => serde_json::from_slice(raw.get(1..).unwrap_or_default())?,
+            Type::TIMESTAMPTZ => chrono::DateTime::<chrono::Utc>::from_sql(kind, raw)?.to_rfc3339().into(),
+            Type::TIMESTAMP => chrono::NaiveDateTime::from_sql(kind, raw)?.to_string().into(),
+            Type::DATE => chrono::NaiveDate::from_sql(kind, raw)?.to_string().into(),
+            Type::TIME => chrono::NaiveTime::from_sql(kind, raw)?.to_string().into(),
+            Type::PG_LSN => postgres::types::PgLsn::from_sql(kind, raw)?.to_string().into(),
+            Type::BYTEA => raw.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into(),
+            // Texts, names, words of an enum: their bytes are their text.
+            _ => String::from_utf8(raw.to_vec())?.into(),
+        }))
+    }
+
+    fn accepts(kind: &Type) -> bool {
+        let is_text = matches!(*kind, Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME | Type::CHAR | Type::UNKNOWN);
+        let is_word = matches!(kind.kind(), postgres::types::Kind::Enum(_));
+        let is_known = matches!(
+            *kind,
+            Type::BOOL
+                | Type::INT2
+                | Type::INT4
+                | Type::INT8
+                | Type::OID
+                | Type::FLOAT4
+                | Type::FLOAT8
+                | Type::NUMERIC
+                | Type::JSON
+                | Type::JSONB
+        );
+        let is_time = matches!(*kind, Type::TIMESTAMPTZ | Type::TIMESTAMP | Type::DATE | Type::TIME);
+        is_text || is_word || is_known || is_time || matches!(*kind, Type::PG_LSN | Type::BYTEA)
+    }
+}
+
+/// A decimal number: as a number if it is a whole one that fits, else as its text. In the server's binary form these are 16-bit
+/// words: how many digits of base 10,000, the power of the first, the sign, the places behind the point, and the digits.
+fn numeric(raw: &[u8]) -> Option<Json> {
+    let words: Vec<i16> = raw.chunks_exact(2).map(|pair| i16::from_be_bytes([pair[0], pair[1]])).collect();
+    let [count, weight, sign, places, digits @ ..] = words.as_slice() else { return None };
+    let sign = match *sign as u16 {
+        0x0000 => "",
+        0x4000 => "-",
+        0xC000 => return Some("NaN".into()),
+        0xD000 => return Some("Infinity".into()),
+        0xF000 => return Some("-Infinity".into()),
+        _ => return None,
+    };
+    let digit = |power: i32| usize::try_from(i32::from(*weight) - power).ok().and_then(|at| digits.get(at)).copied().unwrap_or(0);
+    if digits.len() != usize::try_from(*count).ok()? {
+        return None;
+    }
+    let whole: String = (0..=i32::from(*weight).max(0)).rev().map(|power| format!("{:04}", digit(power))).collect();
+    let whole = whole.trim_start_matches('0');
+    let mut text = format!("{sign}{}", if whole.is_empty() { "0" } else { whole });
+    let places = usize::try_from(*places).ok()?;
+    if places > 0 {
+        let fraction: String = (1..=places.div_ceil(4) as i32).map(|power| format!("{:04}", digit(-power))).collect();
+        text.push('.');
+        text.push_str(&fraction[..places]);
+    }
+    Some(text.parse::<i64>().map_or(Json::String(text), Json::from))
+}
+
+/// What the server says, with the line that it is about, as its own client shows it.
+fn in_words(error: &postgres::Error, text: &str) -> String {
+    let Some(said) = error.as_db_error() else {
+        let source = error.source().map(|source| format!(": {source}")).unwrap_or_default();
+        return format!("{error}{source}");
+    };
+    let mut words = format!("{} ({})", said.message(), said.code().code());
+    if let Some(postgres::error::ErrorPosition::Original(position)) = said.position()
+        && let Some((number, line, column)) = line_at(text, *position as usize)
+    {
+        let label = format!("LINE {number}: ");
+        words.push_str(&format!("\n{label}{line}\n{}^", " ".repeat(label.len() + column)));
+    }
+    for (label, more) in [("DETAIL", said.detail()), ("HINT", said.hint()), ("CONTEXT", said.where_())] {
+        words.extend(more.map(|more| format!("\n{label}: {more}")));
+    }
+    words
+}
+
+/// The line that a character is in, counted from 1, with its number and the character's column from 0.
+fn line_at(text: &str, position: usize) -> Option<(usize, &str, usize)> {
+    let mut before = position.checked_sub(1)?;
+    for (number, line) in text.split('\n').enumerate() {
+        let length = line.chars().count();
+        if before <= length {
+            return Some((number + 1, line, before));
+        }
+        before -= length + 1;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decimals_are_read_from_their_binary_form() {
+        let raw = |words: &[u16]| words.iter().flat_map(|word| word.to_be_bytes()).collect::<Vec<u8>>();
+        for (words, expected) in [
+            (vec![0, 0, 0, 0], Json::from(0)),
+            (vec![1, 1, 0, 0, 5], Json::from(50_000)),
+            (vec![3, 1, 0x4000, 3, 1, 2345, 6780], Json::from("-12345.678")),
+            (vec![1, 0xffff, 0, 4, 12], Json::from("0.0012")),
+            (vec![1, 0xfffe, 0, 8, 12], Json::from("0.00000012")),
+            (vec![0, 0, 0xC000, 0], Json::from("NaN")),
+        ] {
+            assert_eq!(numeric(&raw(&words)), Some(expected), "{words:?}");
+        }
+        assert_eq!(numeric(&raw(&[2, 0, 0, 0, 1])), None);
+    }
+
+    #[test]
+    fn the_line_of_an_error_is_found() {
+        assert_eq!(line_at("SELECT\n  nix", 10), Some((2, "  nix", 2)));
+        assert_eq!(line_at("x", 1), Some((1, "x", 0)));
+        assert_eq!(line_at("x", 9), None);
+    }
+}

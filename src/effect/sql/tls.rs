@@ -1,0 +1,77 @@
+//! How a connection to a database server is protected: the certificates to trust and to show.
+
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
+
+use super::Login;
+use crate::effect::EffectError;
+use crate::runbook::action::Tls;
+use crate::runbook::database::Encryption;
+
+/// The certificates of a connection that is to be encrypted, if it is.
+///
+/// # Errors
+/// If nothing was said, and the server is on another machine.
+pub fn wanted<'a>(login: &'a Login) -> Result<Option<&'a Tls<String>>, EffectError> {
+    let host = &login.server.host;
+    let is_here = host == "localhost" || host.starts_with('/') || host.parse().is_ok_and(|address: IpAddr| address.is_loopback());
+    match &login.server.encryption {
+        Encryption::Tls(tls) => Ok(Some(tls)),
+        Encryption::None => Ok(None),
+        Encryption::Local if is_here => Ok(None),
+        Encryption::Local => Err(EffectError::before(format!(
+            "{host} is another machine, and nothing is said of encryption: give the database `tls: {{}}` (with `ca`, if its certificate is your own), or `tls: none`"
+        ))),
+    }
+}
+
+/// The settings of rustls for PostgreSQL.
+pub fn config(tls: &Tls<String>) -> Result<ClientConfig, EffectError> {
+    let failed = |path: &str, error: &dyn std::fmt::Display| EffectError::before(format!("the certificates in {path}: {error}"));
+    let mut roots = RootCertStore::empty();
+    match &tls.ca {
+        Some(path) => {
+            for certificate in CertificateDer::pem_file_iter(path).map_err(|error| failed(path, &error))? {
+                let certificate = certificate.map_err(|error| failed(path, &error))?;
+                roots.add(certificate).map_err(|error| failed(path, &error))?;
+            }
+            if roots.is_empty() {
+                return Err(failed(path, &"there is none"));
+            }
+        }
+        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let builder = builder.map_err(|error| EffectError::before(error.to_string()))?.with_root_certificates(roots);
+    match (&tls.cert, &tls.key) {
+        (Some(cert), Some(key)) => {
+            let chain = CertificateDer::pem_file_iter(cert).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+            let chain = chain.map_err(|error| failed(cert, &error))?;
+            let key = PrivateKeyDer::from_pem_file(key).map_err(|error| failed(key, &error))?;
+            builder.with_client_auth_cert(chain, key).map_err(|error| failed(cert, &error))
+        }
+        (None, None) => Ok(builder.with_no_client_auth()),
+        _ => Err(EffectError::before("a client's certificate needs its key, and the key its certificate".to_owned())),
+    }
+}
+
+/// The same for MySQL.
+pub fn options(tls: &Tls<String>) -> Result<mysql::SslOpts, EffectError> {
+    let mut options = mysql::SslOpts::default();
+    if let Some(ca) = &tls.ca {
+        options = options.with_root_cert_path(Some(Path::new(ca).to_owned()));
+    }
+    match (&tls.cert, &tls.key) {
+        (Some(cert), Some(key)) => {
+            Ok(options.with_client_identity(Some(mysql::ClientIdentity::new(Path::new(cert).to_owned(), Path::new(key).to_owned()))))
+        }
+        (None, None) => Ok(options),
+        _ => Err(EffectError::before("a client's certificate needs its key, and the key its certificate".to_owned())),
+    }
+}

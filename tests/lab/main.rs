@@ -1,0 +1,10 @@
+//! The program against real servers: PostgreSQL, MariaDB, BIND, HAProxy, nginx, Prometheus and Redis, as `runbooks/lab/lab` begins
+//! them. They are begun once for all tests here, and end with them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+#[path = "../it/sandbox.rs"]
+#[expect(dead_code, reason = "shared with the tests that need no servers")]
+mod sandbox;
+
+mod servers;
+mod sql;

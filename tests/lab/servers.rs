@@ -1,0 +1,83 @@
+//! The lab of these tests, and sandboxes that know their way to it.
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+
+use super::sandbox::{Sandbox, repository};
+
+pub struct Lab {
+    folder: PathBuf,
+    port: u16,
+    /// It ends when this one's standard input does, at the end of the tests at the latest.
+    _held: Child,
+}
+
+/// The one lab of all tests here.
+pub fn lab() -> &'static Lab {
+    static LAB: OnceLock<Lab> = OnceLock::new();
+    LAB.get_or_init(|| {
+        let port = (20..60).map(|at| at * 1000 + std::process::id() as u16 % 900).find(|&port| is_free(port)).expect("twenty free ports");
+        let folder = std::env::temp_dir().join(format!("switchover-lab-{}", std::process::id()));
+        let mut command = Command::new(script());
+        command.arg("hold").env("LAB", &folder).env("LAB_PORT", port.to_string());
+        let mut held = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the lab");
+        let mut said = String::new();
+        BufReader::new(held.stdout.take().unwrap()).read_line(&mut said).unwrap();
+        assert_eq!(said, "ready\n", "the lab did not begin; `runbooks/lab/lab install` installs what it needs");
+        Lab { folder, port, _held: held }
+    })
+}
+
+fn script() -> PathBuf {
+    repository().join("runbooks/lab/lab")
+}
+
+fn is_free(port: u16) -> bool {
+    (0..20).all(|at| TcpListener::bind(("127.0.0.1", port + at)).is_ok())
+}
+
+impl Lab {
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    pub fn port(&self, name: &str) -> u16 {
+        let output = Command::new(script()).args(["port", name]).env("LAB_PORT", self.port.to_string()).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().parse().unwrap_or_else(|_| panic!("there is no {name} in the lab"))
+    }
+
+    /// A sandbox with this runbook, in which `PORT(name)` and `LAB` stand for the lab's; the secret is in `SHOP_PASSWORD`.
+    pub fn sandbox(&self, runbook: &str) -> Sandbox {
+        Sandbox::with(&self.filled(runbook))
+    }
+
+    pub fn filled(&self, text: &str) -> String {
+        let port = |found: &regex::Captures| self.port(&found[1]).to_string();
+        let text = regex::Regex::new(r"PORT\(([a-z0-9-]+)\)").unwrap().replace_all(text, port).into_owned();
+        text.replace("LAB", &self.folder.display().to_string())
+    }
+
+    /// What `psql` says to a query, as the administrator.
+    pub fn psql(&self, server: &str, database: &str, query: &str) -> String {
+        let output = Command::new("psql")
+            .args(["-X", "-q", "-A", "-t", "-h", "127.0.0.1", "-U", "postgres", "-v", "ON_ERROR_STOP=1", "-d", database, "-c", query])
+            .args(["-p", &self.port(server).to_string()])
+            .output()
+            .expect("psql");
+        assert!(output.status.success(), "{query}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// A new, empty database on a PostgreSQL server, which belongs to the user `shop`.
+    pub fn fresh(&self, server: &str, name: &str) {
+        let lock = Path::new(&self.folder).join("fresh");
+        // Two databases cannot be made from one template at once.
+        let lock = std::fs::File::create(lock).unwrap();
+        lock.lock().unwrap();
+        self.psql(server, "postgres", &format!("DROP DATABASE IF EXISTS {name}"));
+        self.psql(server, "postgres", &format!("CREATE DATABASE {name} OWNER shop"));
+    }
+}
