@@ -18,5 +18,6 @@ mod rollback;
 mod sandbox;
 mod secrets;
 mod shipped;
+mod signals;
 mod takeover;
 mod terminal;

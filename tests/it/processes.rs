@@ -231,7 +231,7 @@ fn step(script: &str, keys: &str) -> Sandbox {
     Sandbox::with(&format!("runbook: one\nphases:\n  p:\n    steps:\n      a: {{ run: {script}, undo: none{keys} }}\n"))
 }
 
-fn wait_until(what: &str, holds: impl Fn() -> bool) {
+pub fn wait_until(what: &str, holds: impl Fn() -> bool) {
     let begun = Instant::now();
     while !holds() {
         assert!(begun.elapsed() < Duration::from_secs(30), "it never came to pass: {what}");

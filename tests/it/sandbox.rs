@@ -44,7 +44,10 @@ impl Sandbox {
     }
 
     fn command(&self, line: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_switchover"));
+        self.prepare(Command::new(env!("CARGO_BIN_EXE_switchover")), line)
+    }
+
+    fn prepare(&self, mut command: Command, line: &str) -> Command {
         command.args(line.split_whitespace()).current_dir(self.path("").join(&self.working)).stdin(Stdio::null());
         command
             .env_remove("SWITCHOVER_JOURNAL")
@@ -102,6 +105,14 @@ impl Sandbox {
         let mut command = self.command(line);
         command.envs(env.iter().map(|(name, value)| (name, value)));
         command.stdout(Stdio::null()).stderr(said).spawn().expect("the program")
+    }
+
+    /// The same, with a signal's disposition, as `--default-signal=HUP`, that does not depend on who began the tests.
+    pub fn start_disposed(&self, disposition: &str, line: &str) -> Child {
+        let said = std::fs::File::create(self.path("said")).expect("a file");
+        let mut command = Command::new("env");
+        command.args([disposition, env!("CARGO_BIN_EXE_switchover")]);
+        self.prepare(command, line).stdout(Stdio::null()).stderr(said).spawn().expect("env, of the package coreutils")
     }
 
     /// The processes that were begun in this sandbox and still run, each with its command line.
