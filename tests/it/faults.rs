@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::sandbox::{Sandbox, repository};
 
-/// The steps, each with what it needs: four, or with `SWITCHOVER_STEPS=12` twelve, for all pairs of kills, which takes an hour.
+/// The steps, each with what it needs: four, or with `SWITCHOVER_STEPS=12` twelve, for all pairs of kills, which takes some hours.
 fn steps() -> Vec<(String, String)> {
     let count = std::env::var("SWITCHOVER_STEPS").ok().and_then(|text| text.parse().ok()).unwrap_or(4);
     // Diamonds in a row: two at once, then one that needs both.
@@ -80,25 +80,50 @@ fn a_call_that_fails_once_or_from_then_on_loses_nothing_and_does_nothing_twice()
 
 #[test]
 fn a_second_kill_at_any_call_of_the_recovery_changes_nothing_about_that() {
-    let tried = AtomicUsize::new(0);
-    let first = Fault { role: "executor", mode: "kill-after", errno: "EIO", calls: CHANGES, at: 0 };
-    count_up(first, &AtomicUsize::new(0), |first| {
-        let mut fired = false;
-        for at in 1.. {
-            let sandbox = Sandbox::with(&book());
-            fired = strike(&sandbox, "run book.yaml --parallel 2", first);
-            let second = Fault { at, ..first };
-            let again = if sandbox.code("status") == 0 { "resume" } else { "run book.yaml" };
-            let second_fired = strike(&sandbox, again, second);
-            tried.fetch_add(1, Ordering::Relaxed);
-            recover(&sandbox, false, &format!("{first:?} then {second:?}"));
-            if !second_fired || !fired {
-                break;
-            }
+    let (every, seed) = sample();
+    for back in [false, true] {
+        for role in ["executor", "keeper"] {
+            let tried = AtomicUsize::new(0);
+            let first = Fault { role: "executor", mode: "kill-after", errno: "EIO", calls: CHANGES, at: 0 };
+            count_up(first, &AtomicUsize::new(0), |first| {
+                let mut fired = false;
+                for at in (1 + (first.at + seed) % every..).step_by(every) {
+                    let second = Fault { role, at, ..first };
+                    let (first_fired, second_fired) = pair(first, second, back);
+                    tried.fetch_add(1, Ordering::Relaxed);
+                    fired = first_fired;
+                    if !second_fired || !fired {
+                        break;
+                    }
+                }
+                fired
+            });
+            let way = if back { "on the way back" } else { "forward" };
+            report(&format!("second kills, of the {role}, {way} (SWITCHOVER_EVERY={every} SWITCHOVER_SEED={seed})"), &tried);
         }
-        fired
-    });
-    report("second kills", &tried);
+    }
+}
+
+/// One of how many pairs of kills is tried, and which: few, to be quick, and others each time; all with `SWITCHOVER_EVERY=1`.
+fn sample() -> (usize, usize) {
+    let given = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let every = given("SWITCHOVER_EVERY").filter(|every| *every > 0).unwrap_or(if given("SWITCHOVER_STEPS").is_some() { 1 } else { 20 });
+    let chance = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), every) as usize;
+    (every, given("SWITCHOVER_SEED").unwrap_or(chance) % every)
+}
+
+/// A kill, and one of what takes the run up afterwards, and the recovery from both; says which of them came to pass.
+fn pair(first: Fault, second: Fault, back: bool) -> (bool, bool) {
+    let sandbox = Sandbox::with(&book());
+    let (line, again) = if back { ("rollback", "rollback") } else { ("run book.yaml --parallel 2", "resume") };
+    if back {
+        assert_eq!(sandbox.code("run book.yaml"), 0);
+    }
+    let first_fired = strike(&sandbox, line, first);
+    let again = if sandbox.code("status") == 0 { again } else { "run book.yaml" };
+    let second_fired = strike(&sandbox, again, second);
+    recover(&sandbox, back, &format!("{first:?} in {line}, then {second:?} in {again}"));
+    (first_fired, second_fired)
 }
 
 #[test]
@@ -260,13 +285,16 @@ fn shim() -> &'static Path {
     static SHIM: OnceLock<PathBuf> = OnceLock::new();
     SHIM.get_or_init(|| {
         let to = Path::new(env!("CARGO_TARGET_TMPDIR")).join("fault.so");
+        // Put in its place whole: another run of the tests may be using it.
+        let made_as = to.with_extension(std::process::id().to_string());
         let made = Command::new("cc")
             .args(["-shared", "-fPIC", "-O2", "-Wall", "-Wextra", "-Werror", "-o"])
-            .arg(&to)
+            .arg(&made_as)
             .arg(repository().join("tests/shim/fault.c"))
             .arg("-ldl")
             .status();
         assert!(made.unwrap().success());
+        std::fs::rename(&made_as, &to).unwrap();
         to
     })
 }
