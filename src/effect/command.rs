@@ -63,14 +63,18 @@ pub fn reading(stem: &Path, over: Over, used: &Used, key: MacKey) -> Result<Read
         Exit::NotBegun(why) => return Err(EffectError::before(why)),
         Exit::Unknown(why) => return Err(EffectError::lost(why)),
     };
+    // Of a command that did its work, but not all of whose words are known, a person says what follows: it is not done again.
+    let unknown = |why: String| if code == Some(0) { EffectError::lost(why) } else { EffectError::during(why) };
     if let Some(error) = over.unwritten {
-        // What is read of it would not be what it said.
-        return Err(EffectError::during(format!("{summary}, but not all of its output could be written: {error}")));
+        return Err(unknown(format!("{summary}, but not all of its output could be written: {error}")));
     }
+    let said = |ending: &str| {
+        tail(&with_ending(stem, ending)).map_err(|error| unknown(format!("{summary}, but its output cannot be read: {error}")))
+    };
     let mut names = Map::new();
     names.insert("exit_code".into(), code.map_or(Json::Null, Json::from));
-    names.insert("stdout".into(), tail(&with_ending(stem, "out")).into());
-    names.insert("stderr".into(), tail(&with_ending(stem, "err")).into());
+    names.insert("stdout".into(), said("out")?.into());
+    names.insert("stderr".into(), said("err")?.into());
     let outputs = read_outputs(&with_ending(stem, "output"));
     mask(outputs.map(|outputs| Reading { names, outputs, summary, is_good: code == Some(0), ..Reading::default() }), used, key)
 }
@@ -178,16 +182,19 @@ pub fn last_bytes(path: &Path, most: u64) -> std::io::Result<Vec<u8>> {
 }
 
 /// The end of a file as text, without the line break at its end.
-fn tail(path: &Path) -> String {
-    let bytes = last_bytes(path, SEEN).unwrap_or_default();
+fn tail(path: &Path) -> std::io::Result<String> {
+    let bytes = last_bytes(path, SEEN)?;
     let text = String::from_utf8_lossy(&bytes);
-    text.strip_suffix('\n').unwrap_or(&text).to_owned()
+    Ok(text.strip_suffix('\n').unwrap_or(&text).to_owned())
 }
 
 /// `key=value` lines, or one JSON object.
 fn read_outputs(path: &Path) -> Result<BTreeMap<String, Json>, EffectError> {
-    let Ok(file) = File::open(path) else { return Ok(BTreeMap::new()) };
     let bad = |why: String| EffectError::during(format!("what the command wrote to $SWITCHOVER_OUTPUT {why}"));
+    let file = match File::open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        opened => opened.map_err(|error| bad(format!("cannot be read: {error}")))?,
+    };
     let mut text = String::new();
     file.take(MAX_OUTPUT + 1).read_to_string(&mut text).map_err(|error| bad(format!("cannot be read: {error}")))?;
     if text.len() as u64 > MAX_OUTPUT {

@@ -50,6 +50,8 @@ impl Launch {
 
 /// The longest cursor that is kept, in bytes.
 const MAX_CURSOR: usize = 4096;
+/// How many characters of a line of output a message shows.
+const MAX_SHOWN: usize = 500;
 
 impl Session<'_> {
     /// A step's turn has come.
@@ -305,7 +307,8 @@ impl Session<'_> {
                 .iter()
                 .find_map(|name| reading.names.get(*name).and_then(Json::as_str).filter(|text| !text.trim().is_empty()));
             let last: Vec<&str> = words.unwrap_or_default().lines().filter(|line| !line.trim().is_empty()).collect();
-            let tail = last[last.len().saturating_sub(3)..].join("\n");
+            let shown: Vec<String> = last[last.len().saturating_sub(3)..].iter().map(|line| shortened(line)).collect();
+            let tail = shown.join("\n");
             let message =
                 if tail.is_empty() { reading.summary.clone() } else { format!("{}: {}", reading.summary, message::printable(&tail)) };
             return Err(Failure { kind: FailureKind::Failed, message });
@@ -473,6 +476,14 @@ fn with_result(mut names: Json, reading: &Reading, outputs: &Outputs) -> Json {
         names.insert("outputs".into(), Json::Object(all));
     }
     names
+}
+
+/// The end of a line that is too long to be read in a message; the log has the whole.
+fn shortened(line: &str) -> String {
+    match line.char_indices().rev().nth(MAX_SHOWN - 1) {
+        Some((at, _)) if at > 0 => format!("…{}", &line[at..]),
+        _ => line.to_owned(),
+    }
 }
 
 /// The values that a condition looked at, for the person who reads that it does not hold.

@@ -469,6 +469,10 @@ impl Journal {
         let Ok(folders) = std::fs::read_dir(self.folder.join("runs")) else { return Ok(()) };
         for folder in folders.filter_map(Result::ok) {
             let run = folder.file_name().to_string_lossy().into_owned();
+            // A disk of its own has a `lost+found`, which is closed to most; what fills one may be a file.
+            if !run.bytes().all(|byte| byte.is_ascii_alphanumeric()) || folder.file_type().is_ok_and(|found| found.is_file()) {
+                continue;
+            }
             if let Some((number, ..)) = Anchor::read(&folder.path().join("anchor"))?
                 && number > 0
                 && !is_there(&run, number)?

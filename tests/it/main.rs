@@ -11,6 +11,7 @@ mod faults;
 mod http;
 mod language;
 mod layering;
+mod log_disk;
 mod people;
 mod processes;
 mod races;
