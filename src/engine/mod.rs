@@ -156,9 +156,17 @@ pub fn still_missing(loaded: &Loaded) -> Vec<Fact> {
     missing
 }
 
-/// Whether a keeper that an executor left lives, and with it a command.
+/// Whether a keeper that an executor left lives, and with it a command. One that has nothing to watch needs a moment to go.
 pub fn is_watched(journal: &Journal, state: &RunState) -> bool {
-    left(journal, state).is_ok_and(|left| left.is_any_held())
+    let Ok(left) = left(journal, state) else { return true };
+    let lives = || left.is_any_held();
+    (0..200).all(|_| {
+        let lives = lives();
+        if lives {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        lives
+    })
 }
 
 /// A step whose end was recorded while no executor was there: the next session takes it up, and a person need not decide.

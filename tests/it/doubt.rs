@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::time::Instant;
 
-use super::sandbox::{Sandbox, kill, kill_both};
+use super::sandbox::{Sandbox, children, kill, kill_both, signal};
 
 #[test]
 fn a_command_that_sends_its_output_elsewhere_is_still_found_alive() {
@@ -316,4 +316,24 @@ fn a_command_that_outlived_its_executor_does_not_outlive_its_timeout() {
     assert!(shown.contains("it took longer than 1s and was stopped") && shown.ends_with("exit 1"), "{shown}");
     assert!(begun.elapsed().as_secs() < 15, "{:?}", begun.elapsed());
     assert_eq!(sandbox.witness(), ["begin"]);
+}
+
+#[test]
+fn a_decision_right_after_a_run_waits_for_what_watched_its_commands() {
+    let sandbox = Sandbox::with(
+        "runbook: late\nphases:\n  p:\n    steps:\n      a: { run: 'echo a >> \"$W\"; exit 1', needs: [], undo: none }\n      b: { wait: 1s, needs: [] }\n",
+    );
+    let mut child = sandbox.start_heard("run book.yaml", &[]);
+    sandbox.wait_for("a");
+    while !sandbox.read("said").contains("FAILED   p/a") {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    // It has nothing to do any more, but on a busy machine gets its turn to go only later.
+    let keeper = children(child.id())[0];
+    signal("STOP", keeper);
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    let mut skipping = sandbox.start("skip a --reason fine");
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    signal("CONT", keeper);
+    assert_eq!(skipping.wait().unwrap().code(), Some(0));
 }
