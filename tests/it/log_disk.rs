@@ -79,6 +79,31 @@ fn a_record_with_half_a_line_still_tells_of_what_comes_after_it() {
 }
 
 #[test]
+fn half_a_line_does_not_swallow_the_next() {
+    for left in [0, 1, 50] {
+        let sandbox = Sandbox::with(
+            r#"runbook: torn
+phases:
+  p:
+    steps:
+      long: { needs: [], run: 'echo begin >> "$W"; while [ -e hold ]; do sleep 0.02; done; echo end >> "$W"', undo: none }
+      b: { needs: [], run: '. ./words; until_seen begin; fill', undo: none }
+"#,
+        );
+        sandbox.write("hold", "");
+        // The executor is stopped, so that the end of the long step is the next that the keeper records, and nobody hears of it.
+        let told = tell(
+            &sandbox,
+            left,
+            "\"$PROGRAM\" run book.yaml --parallel 2 2> said & until grep -q 'done     p/b' said; do sleep 0.02; done; room; kill -STOP $!
+             rm hold; until_seen end; sleep 0.2; kill -KILL $!; run resume; run audit --verify",
+        );
+        assert_eq!(codes(&told), ["exit 0", "exit 0"], "{left}: {told}");
+        assert_eq!(sandbox.witness(), ["begin", "end"], "{left}: {told}");
+    }
+}
+
+#[test]
 fn without_room_a_run_does_not_begin_and_leaves_none() {
     let sandbox = Sandbox::with(BOOK);
     let told = tell(&sandbox, 0, "fill; run run book.yaml; run list; room; run run book.yaml; run list; run audit --verify");

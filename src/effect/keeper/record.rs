@@ -1,6 +1,7 @@
 //! The record that keepers make of a run's commands: that one begins, before it does, and how it ended. It outlives the executor
 //! and the keeper; the next executor reads it. It does not outlive a loss of power for certain: what is missing says nothing.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -46,6 +47,8 @@ pub fn path_of(folder: &Path, head: u64) -> PathBuf {
 #[derive(Debug)]
 pub struct Record {
     file: File,
+    /// The last line may not be whole, as the disk was full: the next one begins anew.
+    is_torn: Cell<bool>,
 }
 
 impl Record {
@@ -53,12 +56,12 @@ impl Record {
     pub fn create(path: &Path) -> std::io::Result<Record> {
         let file = open(path, true)?;
         file.lock_shared()?;
-        Ok(Record { file })
+        Ok(Record { file, is_torn: Cell::new(false) })
     }
 
     /// Of an open file that was handed over.
     pub fn of(file: File) -> Record {
-        Record { file }
+        Record { file, is_torn: Cell::new(false) }
     }
 
     /// The same open file, lock and all, for a keeper.
@@ -69,7 +72,10 @@ impl Record {
     /// Adds a line, with one write: it is there whole or does not count.
     pub fn add(&self, entry: &Entry) -> std::io::Result<()> {
         let text = serde_json::to_string(entry)?;
-        (&self.file).write_all(format!("{} {text}\n", check(&text)).as_bytes())
+        let before = if self.is_torn.get() { "\n" } else { "" };
+        let added = (&self.file).write_all(format!("{before}{} {text}\n", check(&text)).as_bytes());
+        self.is_torn.set(added.is_err());
+        added
     }
 }
 
