@@ -435,7 +435,9 @@ impl Session<'_> {
         crate::effect::stop_here();
         self.pause(false);
         let away = since.elapsed();
-        for due in self.running.values_mut().flat_map(|running| [&mut running.deadline, &mut running.kill_at]).flatten() {
+        for due in
+            self.running.values_mut().flat_map(|running| [&mut running.deadline, &mut running.kill_at, &mut running.killed]).flatten()
+        {
             *due += away;
         }
         self.observer.note(&format!("goes on after {}s", away.as_secs()));

@@ -198,7 +198,7 @@ fn the_grace_of_what_was_asked_to_end_stands_still_while_the_program_does() {
     let case = Case { back: false, first: ("INT", 2), suspended: false, ends: Ends::ByPatience("INT") };
     let sandbox = case.sandbox();
     sandbox.write("hold", "");
-    let mut child = sandbox.start("run book.yaml");
+    let mut child = sandbox.start_heard("run book.yaml", &[]);
     ready(&sandbox);
     signal("INT", child.id());
     std::thread::sleep(Duration::from_millis(200));
@@ -206,11 +206,14 @@ fn the_grace_of_what_was_asked_to_end_stands_still_while_the_program_does() {
     sandbox.wait_for("child");
     signal("TSTP", child.id());
     wait_until("it is stopped", || is_stopped(child.id()));
-    std::thread::sleep(Duration::from_secs(6));
+    // Longer than the keeper waits for what it cannot kill.
+    std::thread::sleep(Duration::from_secs(21));
     signal("CONT", child.id());
     let since = Instant::now();
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert!(since.elapsed() > Duration::from_secs(3), "it was killed after {:?}", since.elapsed());
+    let said = sandbox.read("said");
+    assert!(said.contains("it was interrupted (killed by signal 9)"), "{said}");
     nothing_left(&sandbox);
 }
 

@@ -41,7 +41,7 @@ pub fn serve(keeper: u64) -> std::io::Result<()> {
     let record = Record::of(File::from(std::io::stdout().as_fd().try_clone_to_owned()?));
     socket.set_nonblocking(true)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(Serving { keeper, record, begun: 0, kept: HashMap::new(), wake: Arc::default() }.until_over(socket))
+    runtime.block_on(Serving { keeper, record, begun: 0, kept: HashMap::new(), paused: None, wake: Arc::default() }.until_over(socket))
 }
 
 struct Serving {
@@ -49,6 +49,8 @@ struct Serving {
     record: Record,
     begun: u64,
     kept: HashMap<u64, Kept>,
+    /// Since when all commands stand still.
+    paused: Option<Instant>,
     /// Notified when masked output is at its end.
     wake: Arc<Notify>,
 }
@@ -92,6 +94,7 @@ impl Serving {
                     }
                     _ => {
                         is_open = false;
+                        self.time_stands_still(false);
                         // The lock on the record stays until the last command is over: whoever comes next waits for that.
                         let _ = self.record.add(&Entry::Closed { keeper: self.keeper, begun: self.begun });
                     }
@@ -133,10 +136,22 @@ impl Serving {
                 for group in self.kept.values().filter_map(|kept| kept.group) {
                     let _ = kill_process_group(group, if pause { Signal::STOP } else { Signal::CONT });
                 }
+                self.time_stands_still(pause);
                 None
             }
             // The rest of a line of an executor that died while it wrote: no order.
             Err(_) => None,
+        }
+    }
+
+    /// What cannot end while it stands still is not taken for what cannot be killed.
+    fn time_stands_still(&mut self, pause: bool) {
+        if pause {
+            self.paused.get_or_insert_with(Instant::now);
+        } else if let Some(since) = self.paused.take() {
+            for told in self.kept.values_mut().filter_map(|kept| kept.told.as_mut()) {
+                *told += since.elapsed();
+            }
         }
     }
 
@@ -219,7 +234,8 @@ impl Serving {
 
     /// Records and answers for what is over by now.
     fn over(&mut self) -> Vec<Vec<u8>> {
-        let over: Vec<u64> = self.kept.iter_mut().filter_map(|(id, kept)| kept.is_over().then_some(*id)).collect();
+        let is_paused = self.paused.is_some();
+        let over: Vec<u64> = self.kept.iter_mut().filter_map(|(id, kept)| kept.is_over(is_paused).then_some(*id)).collect();
         let mut answers = Vec::new();
         for id in over {
             let Some(kept) = self.kept.remove(&id) else { continue };
@@ -252,11 +268,11 @@ impl Serving {
 
 impl Kept {
     /// Whether it has ended; of what was told to end, whether all its processes have.
-    fn is_over(&mut self) -> bool {
+    fn is_over(&mut self, is_paused: bool) -> bool {
         let has_ended = !matches!(self.handle.try_wait(), Ok(None));
         let has_ended = match self.told {
             None => has_ended,
-            Some(told) => (has_ended && !self.group.is_some_and(process::group_lives)) || told.elapsed() > PATIENCE,
+            Some(told) => (has_ended && !self.group.is_some_and(process::group_lives)) || (!is_paused && told.elapsed() > PATIENCE),
         };
         if !has_ended {
             return false;
