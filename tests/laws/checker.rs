@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 use switchover::run::*;
 use switchover::runbook::Direction;
 
-use super::driver::{Case, History, fold, goes_on};
+use super::account::*;
+use super::case::{Case, Fault, History, goes_on, needs, number};
+use super::driver::fold;
+use super::turns;
 
 /// The first law that the history breaks, with its number in the design.
 pub fn check(case: &Case, history: &History) -> Result<(), String> {
@@ -15,8 +18,9 @@ pub fn check(case: &Case, history: &History) -> Result<(), String> {
     needs_are_met(case, history)?;
     nothing_is_done_twice(case, history)?;
     the_way_back_is_in_order(case, history)?;
+    turns::check(case, history)?;
     the_end_is_a_legal_one(case, history)?;
-    if case.fault == super::driver::Fault::None {
+    if case.fault == Fault::None {
         a_fold_says_the_same(case, history)?;
     }
     Ok(())
@@ -39,7 +43,7 @@ pub fn check_held(case: &Case, history: &History) -> Result<(), String> {
             (0, Direction::Release, Fact::StepResolved(resolved)) if resolved.verdict == Verdict::NotDone => held = true,
             // Somebody said that it goes on without it.
             (0, Direction::Forward, Fact::StepSkipped { .. }) => return Ok(()),
-            (step, Direction::Forward, Fact::StepStarted(_)) if step > 0 && !held && !is_over && depends(case, step, 0) => {
+            (step, Direction::Forward, Fact::StepStarted(_)) if step > 0 && !held && !is_over && depends(&case.book, step, 0) => {
                 return Err(format!("step {step} went forward without its hold, at event {}", number + 1));
             }
             _ => {}
@@ -50,34 +54,6 @@ pub fn check_held(case: &Case, history: &History) -> Result<(), String> {
         Some(_) if history.effects.contains(&0) => Err("the run is over, and its hold is not released".into()),
         Some(Outcome::Finished | Outcome::RolledBack) => a_fold_says_the_same(case, history),
         other => Err(format!("law 21: it ended as {other:?}")),
-    }
-}
-
-fn index(step: &str) -> usize {
-    step.trim_start_matches("p/s").parse().unwrap_or(usize::MAX)
-}
-
-/// Every event about a step: number from 0, step, direction, kind.
-fn about(history: &History) -> impl Iterator<Item = (usize, usize, Direction, &Fact)> {
-    history.journal.iter().enumerate().filter_map(|(number, event)| {
-        let direction = match &event.fact {
-            Fact::StepStarted(fact) => fact.direction,
-            Fact::StepSucceeded(fact) => fact.direction,
-            Fact::StepFailed(fact) => fact.direction,
-            Fact::StepResolved(fact) => fact.direction,
-            Fact::StepSkipped { .. } => Direction::Forward,
-            Fact::UndoPassed { .. } => Direction::Undo,
-            _ => return None,
-        };
-        Some((number, index(event.fact.step()?), direction, &event.fact))
-    })
-}
-
-fn is_done(fact: &Fact) -> bool {
-    match fact {
-        Fact::StepSucceeded(_) | Fact::StepSkipped { .. } | Fact::UndoPassed { .. } => true,
-        Fact::StepResolved(resolved) => matches!(resolved.verdict, Verdict::Done | Verdict::Go),
-        _ => false,
     }
 }
 
@@ -108,14 +84,16 @@ fn attempts_do_not_overlap(history: &History) -> Result<(), String> {
 
 fn needs_are_met(case: &Case, history: &History) -> Result<(), String> {
     for (number, step, direction, fact) in about(history) {
-        if direction != Direction::Forward || !matches!(fact, Fact::StepStarted(_)) || step >= case.book.steps.len() {
+        if direction != Direction::Forward || !matches!(fact, Fact::StepStarted(_)) {
             continue;
         }
-        for need in &case.book.steps[step].needs {
-            let met = about(history)
-                .any(|(at, other, way, fact)| at < number && other == need.0 as usize && way == Direction::Forward && is_done(fact));
+        let book = book(case, history, number);
+        let Some(found) = find(book, step) else { return Err(format!("law 2: step {step} was started, and is not in the runbook")) };
+        for need in needs(book, found) {
+            let met =
+                about(history).any(|(at, other, way, fact)| at < number && other == need && way == Direction::Forward && is_done(fact));
             if !met {
-                return Err(format!("law 2: step {step} was started before its need {} was done", need.0));
+                return Err(format!("law 2: step {step} was started before its need {need} was done"));
             }
         }
     }
@@ -123,7 +101,7 @@ fn needs_are_met(case: &Case, history: &History) -> Result<(), String> {
 }
 
 fn nothing_is_done_twice(case: &Case, history: &History) -> Result<(), String> {
-    for step in 0..case.book.steps.len() {
+    for step in 0..=case.book.steps.len() {
         for direction in [Direction::Forward, Direction::Undo] {
             let mut authorised = true;
             let (mut failed, mut done) = (false, false);
@@ -151,9 +129,13 @@ fn nothing_is_done_twice(case: &Case, history: &History) -> Result<(), String> {
                         }
                         (authorised, failed) = (false, false);
                     }
+                    // What is begun anew can be undone anew.
+                    Fact::StepStarted(started) if started.direction == Direction::Forward && done => (authorised, done) = (true, false),
                     Fact::StepFailed(fact) if fact.direction == direction => failed = true,
                     Fact::StepResolved(fact) if fact.direction == direction => match fact.verdict {
                         Verdict::NotDone => authorised = true,
+                        // To be undone first: another law looks at that.
+                        Verdict::Partial => authorised = true,
                         _ => done = true,
                     },
                     Fact::StepSucceeded(fact) if fact.direction == direction => done = true,
@@ -166,12 +148,10 @@ fn nothing_is_done_twice(case: &Case, history: &History) -> Result<(), String> {
 }
 
 fn the_way_back_is_in_order(case: &Case, history: &History) -> Result<(), String> {
-    let began = |step: usize| {
-        about(history).any(|(_, at, direction, fact)| at == step && direction == Direction::Forward && matches!(fact, Fact::StepStarted(_)))
-    };
     let back = history.journal.iter().position(|event| matches!(event.fact, Fact::RollbackBegan { .. }));
     for (number, step, direction, fact) in about(history) {
-        if matches!(fact, Fact::UndoPassed { .. }) && history.world.iter().any(|seen| seen.begins && seen.step == step) {
+        let seen = history.world.iter().any(|seen| seen.begins && seen.step == step);
+        if matches!(fact, Fact::UndoPassed { .. }) && seen && stands(history, step, number) {
             return Err(format!("law 29: step {step} began, has an undo, and was passed over"));
         }
         if !matches!(fact, Fact::StepStarted(_)) {
@@ -182,12 +162,10 @@ fn the_way_back_is_in_order(case: &Case, history: &History) -> Result<(), String
                 return Err(format!("law 28: step {step} went forward after the rollback began"));
             }
             Direction::Undo => {
-                for other in (0..case.book.steps.len()).filter(|other| depends(case, *other, step) && began(*other)) {
-                    let undone = about(history)
-                        .any(|(at, which, way, fact)| at < number && which == other && way == Direction::Undo && is_done(fact));
-                    if !undone {
-                        return Err(format!("law 27: step {step} was undone before {other}, which depends on it"));
-                    }
+                let book = book(case, history, number);
+                let mut others = book.steps.iter().map(super::case::number).filter(|other| depends(book, *other, step));
+                if let Some(other) = others.find(|other| stands(history, *other, number)) {
+                    return Err(format!("law 27: step {step} was undone before {other}, which depends on it"));
                 }
             }
             _ => {}
@@ -196,18 +174,12 @@ fn the_way_back_is_in_order(case: &Case, history: &History) -> Result<(), String
     Ok(())
 }
 
-/// Whether `step` needs `need`, directly or not.
-pub fn depends(case: &Case, step: usize, need: usize) -> bool {
-    case.book.steps[step].needs.iter().any(|direct| direct.0 as usize == need || depends(case, direct.0 as usize, need))
-}
-
 fn the_end_is_a_legal_one(case: &Case, history: &History) -> Result<(), String> {
-    let began: Vec<usize> =
-        (0..case.book.steps.len()).filter(|step| history.world.iter().any(|seen| seen.begins && seen.step == *step)).collect();
+    let end = history.journal.len();
     match history.outcome {
         Some(Outcome::Finished) => {
             let skipped = |step: usize| about(history).any(|(_, at, _, fact)| at == step && matches!(fact, Fact::StepSkipped { .. }));
-            for step in 0..case.book.steps.len() {
+            for step in book(case, history, end).steps.iter().map(number) {
                 let tolerated = goes_on(case) && skipped(step);
                 if !history.effects.contains(&step) && !tolerated {
                     return Err(format!("law 21: the run finished, but step {step} has no effect"));
@@ -215,10 +187,11 @@ fn the_end_is_a_legal_one(case: &Case, history: &History) -> Result<(), String> 
             }
         }
         Some(Outcome::RolledBack) => {
-            if let Some(step) = history.effects.iter().next() {
+            let stays = turns::stays(case, history);
+            if let Some(step) = history.effects.iter().find(|step| !stays.contains(step)) {
                 return Err(format!("law 29: everything is rolled back, but the effect of step {step} stands"));
             }
-            for step in began {
+            for step in history.world.iter().filter(|seen| seen.begins && !stays.contains(&seen.step)).map(|seen| seen.step) {
                 if !about(history).any(|(_, at, direction, fact)| at == step && direction == Direction::Undo && is_done(fact)) {
                     return Err(format!("law 29: step {step} began and was passed over"));
                 }

@@ -11,6 +11,10 @@ pub fn all_edges(steps: usize) -> std::ops::Range<u32> {
 }
 
 pub fn graph(steps: usize, edges: u32, idempotent: bool, on_failure: OnFailure) -> Arc<Runbook> {
+    Arc::new(build(needs(steps, edges), idempotent, on_failure))
+}
+
+fn needs(steps: usize, edges: u32) -> Vec<Vec<usize>> {
     let mut bit = 0;
     let mut needs = vec![Vec::new(); steps];
     for (to, needs) in needs.iter_mut().enumerate() {
@@ -21,7 +25,31 @@ pub fn graph(steps: usize, edges: u32, idempotent: bool, on_failure: OnFailure) 
             bit += 1;
         }
     }
-    build(needs, idempotent, on_failure)
+    needs
+}
+
+/// The same, where a step is a point of no return.
+pub fn with_point(book: &Arc<Runbook>, step: usize) -> Arc<Runbook> {
+    let mut book = Runbook::clone(book);
+    book.steps[step].point_of_no_return = true;
+    Arc::new(book)
+}
+
+/// Another definition of such a graph: a new step stands before all others, moves their places, and is needed by the last; the step
+/// `gone` is not in it.
+pub fn amended(steps: usize, edges: u32, gone: Option<usize>, idempotent: bool, on_failure: OnFailure) -> Arc<Runbook> {
+    // The new step is the first here, and its number is the next free one.
+    let order: Vec<usize> = std::iter::once(steps).chain((0..steps).filter(|step| Some(*step) != gone)).collect();
+    let mut needs = needs(steps, edges);
+    needs[steps - 1].push(steps);
+    needs.push(Vec::new());
+    let place = |number: &usize| order.iter().position(|at| at == number);
+    let places = order.iter().map(|number| needs[*number].iter().filter_map(place).collect()).collect();
+    let mut book = build(places, idempotent, on_failure);
+    for (step, number) in book.steps.iter_mut().zip(order) {
+        (step.id, step.line) = (format!("p/s{number}").into(), number as u32);
+    }
+    Arc::new(book.with_index())
 }
 
 /// The same, where the first step holds up to the last.
@@ -42,10 +70,10 @@ pub fn random(steps: usize, seed: u64, idempotent: bool, on_failure: OnFailure) 
         state
     };
     let needs = (0..steps).map(|to| (0..to).filter(|_| next().is_multiple_of(3)).collect()).collect();
-    build(needs, idempotent, on_failure)
+    Arc::new(build(needs, idempotent, on_failure))
 }
 
-fn build(needs: Vec<Vec<usize>>, idempotent: bool, on_failure: OnFailure) -> Arc<Runbook> {
+fn build(needs: Vec<Vec<usize>>, idempotent: bool, on_failure: OnFailure) -> Runbook {
     let act = || Act {
         action: Action::Run(Run { command: Command::Arguments(vec!["x".into()]), cwd: None, stdin: None }),
         env: Default::default(),
@@ -58,7 +86,7 @@ fn build(needs: Vec<Vec<usize>>, idempotent: bool, on_failure: OnFailure) -> Arc
     };
     let steps = needs.into_iter().enumerate().map(|(number, needs)| Step {
         id: format!("p/s{number}").into(),
-        line: 1,
+        line: number as u32,
         file: "law".into(),
         phase: 0,
         scope: 0,
@@ -95,5 +123,5 @@ fn build(needs: Vec<Vec<usize>>, idempotent: bool, on_failure: OnFailure) -> Arc
         steps: steps.collect(),
         index: Index::default(),
     };
-    Arc::new(runbook.with_index())
+    runbook.with_index()
 }

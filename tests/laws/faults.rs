@@ -1,0 +1,48 @@
+//! What a faulty executor makes of a decision.
+
+use std::sync::Arc;
+
+use switchover::run::*;
+use switchover::runbook::{Direction, StepIx};
+
+use super::case::{Case, Fault};
+
+pub fn distort(case: &Case, state: &RunState, decision: Decision) -> Decision {
+    let book = Arc::clone(&state.runbook);
+    let began = |ix: &StepIx| state.attempts(*ix, Direction::Forward) > 0;
+    match (case.fault, &decision) {
+        (Fault::RepeatsWhatIsInDoubt, Decision::Stop(Stop::InDoubt { steps })) => {
+            Decision::Begin(book.find(&steps[0]).unwrap(), Direction::Forward)
+        }
+        (Fault::IgnoresDependentsOnUndo, Decision::Begin(ix, Direction::Undo)) => {
+            Decision::Begin(book.ixs().find(began).unwrap_or(*ix), Direction::Undo)
+        }
+        (Fault::UndoesTwice, Decision::End(Outcome::RolledBack)) if state.ended.is_none() => {
+            let undone = book.ixs().find(|ix| *state.track(*ix, Direction::Undo) == Track::Done);
+            undone.map_or(decision, |ix| Decision::Begin(ix, Direction::Undo))
+        }
+        (Fault::GoesForwardAfterRollback, Decision::Begin(_, Direction::Undo)) => {
+            book.ixs().find(|ix| !began(ix)).map_or(decision, |ix| Decision::Begin(ix, Direction::Forward))
+        }
+        (Fault::StartsBeforeNeeds, Decision::Begin(_, Direction::Forward)) => {
+            let early = book.ixs().find(|ix| !began(ix) && book.step(*ix).needs.iter().any(|need| !state.is_settled(*need)));
+            early.map_or(decision, |ix| Decision::Begin(ix, Direction::Forward))
+        }
+        (Fault::PassesOverAFailedStep, Decision::Begin(ix, Direction::Undo))
+            if matches!(state.track(*ix, Direction::Forward), Track::Failed { .. }) =>
+        {
+            Decision::Pass(*ix)
+        }
+        (Fault::BeginsAnewWithoutUndo, Decision::Begin(ix, Direction::Undo)) if state.mode == Mode::Forward => {
+            Decision::Begin(*ix, Direction::Forward)
+        }
+        (Fault::PassesAPointUnasked, Decision::Stop(Stop::Waiting { steps })) => {
+            Decision::Begin(book.find(&steps[0]).unwrap(), Direction::Forward)
+        }
+        (Fault::WaitsWhileSomethingCanGo, Decision::Begin(..)) if state.sets.running.is_empty() => {
+            let point = state.unconfirmed().next().map(|ix| vec![Arc::clone(&book.step(ix).id)]);
+            point.map_or(decision, |steps| Decision::Stop(Stop::Waiting { steps }))
+        }
+        _ => decision,
+    }
+}
