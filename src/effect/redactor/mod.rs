@@ -155,16 +155,14 @@ impl Search {
             }
             at = self.leap(text, at + 1);
         }
-        if done < at {
-            out.extend_from_slice(&text[done..at]);
-            done = at;
-        }
-        (at, done)
+        // Nothing, if a mark stands for more.
+        out.extend_from_slice(text.get(done..at).unwrap_or_default());
+        (at, done.max(at))
     }
 
     /// The first place from `at` on that may be the beginning of a needle, as is every place nearer to the end than a window.
     fn leap(&self, text: &[u8], mut at: usize) -> usize {
-        while let Some(block) = text.get(at + self.window - BLOCK..at + self.window).and_then(<[u8]>::first_chunk) {
+        while let Some(block) = text.get(at + self.window - BLOCK..).and_then(<[u8]>::first_chunk) {
             match self.leaps[slot(*block, self.hash_shift)] {
                 0 => break,
                 leap => at += usize::from(leap),

@@ -63,10 +63,8 @@ pub fn spellings(value: &str) -> Vec<String> {
         found.push(in_hex(value, hex));
     }
     // A key is often kept on one line, with `\n` in writing, and printed on several.
-    let lines: Vec<&str> = value.lines().flat_map(|line| line.split("\\n")).map(str::trim).collect();
-    if lines.len() > 1 {
-        lines.into_iter().filter(|line| is_telling(line)).for_each(|line| spell_as_text(line, &mut found));
-    }
+    let lines = value.lines().flat_map(|line| line.split("\\n")).map(str::trim);
+    lines.filter(|line| *line != value && is_telling(line)).for_each(|line| spell_as_text(line, &mut found));
     found
 }
 
@@ -90,7 +88,7 @@ fn spell_as_text(value: &str, found: &mut Vec<String>) {
             found.extend(either(value.contains(' ')).map(|plus| in_url(value, &kept, plus, hex)));
         }
         for feared in distinct(&JSON_FEARED, value) {
-            for ascii in either(value.chars().any(|c| c > '~')) {
+            for ascii in either(value.chars().any(is_beyond_ascii)) {
                 found.extend(either(value.contains('/')).map(|slash| in_json(value, &feared, ascii, slash, hex)));
             }
         }
@@ -155,12 +153,17 @@ fn in_url(value: &str, kept: &str, plus: bool, hex: &[u8]) -> String {
 
 fn in_json(value: &str, feared: &str, ascii: bool, slash: bool, hex: &[u8]) -> String {
     escaped(value, |c, out| match letter(c, JSON_LETTERS) {
-        _ if feared.contains(c) || ascii && c > '~' => put_code_point(out, c, hex),
+        _ if feared.contains(c) || ascii && is_beyond_ascii(c) => put_code_point(out, c, hex),
         Some(letter) => out.extend(['\\', letter]),
         None if c < ' ' => put_code_point(out, c, hex),
         None if c == '/' && slash => out.push_str("\\/"),
         None => out.push(c),
     })
+}
+
+/// What the cautious escape though it needs none, the delete character among it.
+fn is_beyond_ascii(c: char) -> bool {
+    c > '~'
 }
 
 fn put_code_point(out: &mut String, c: char, hex: &[u8]) {
@@ -201,7 +204,7 @@ fn spell_in_base64(value: &[u8], digits: &[u8], found: &mut Vec<String>) {
         let last = &text[shared..];
         found.extend([own.to_owned(), last.to_owned(), last.to_owned() + padding]);
         if before == 0 {
-            for columns in BASE64_COLUMNS.into_iter().filter(|&columns| columns < own.len()) {
+            for columns in BASE64_COLUMNS {
                 let lines = (0..own.len()).step_by(columns).map(|start| &own[start..own.len().min(start + columns)]);
                 found.extend(lines.filter(|line| line.len() >= LINE_CHARS).map(str::to_owned));
             }
@@ -213,7 +216,7 @@ fn spell_in_base64(value: &[u8], digits: &[u8], found: &mut Vec<String>) {
 pub fn base64(bytes: &[u8], digits: &[u8]) -> (String, &'static str) {
     let mut text = String::with_capacity(bytes.len() / 3 * 4 + 4);
     for group in bytes.chunks(3) {
-        let bits = group.iter().chain(&[0; 2]).take(3).fold(0, |bits, &byte| bits << 8 | u32::from(byte));
+        let bits = group.iter().chain(&[0; 2]).take(3).fold(0, |bits, &byte| bits * 256 + u32::from(byte));
         put(&mut text, bits, 6, 4, digits);
     }
     let padding = &"=="[..(3 - bytes.len() % 3) % 3];

@@ -259,6 +259,37 @@ fn rulers_and_short_lines_are_no_secrets() {
 }
 
 #[test]
+fn short_values_are_masked_with_their_white_space() {
+    assert_eq!(redactor(&[("A", "abcd")]).mask("<abcd>"), "<(the secret A)>");
+    assert_eq!(redactor(&[("A", " abcdef ")]).mask("<abcdef>"), "<(the secret A)>");
+    let redactor = redactor(&[("A", " abcd ")]);
+    assert_eq!(redactor.mask("<abcd>"), "<abcd>");
+    assert_eq!(redactor.mask("< abcd >"), "<(the secret A)>");
+}
+
+#[test]
+fn a_line_that_only_begins_like_a_boundary_is_secret() {
+    assert_eq!(redactor(&[("A", "first\n-----hidden")]).mask("<-----hidden>"), "<(the secret A)>");
+}
+
+#[test]
+fn only_what_is_beyond_ascii_is_a_code_point() {
+    assert_eq!(redactor(&[("A", "pa~w\u{f6}")]).mask(r"<pa~w\u00f6>"), "<(the secret A)>");
+    assert_eq!(redactor(&[("A", "\u{f6}\u{e4}\u{fc}")]).mask(r"<\u00f6\u00e4\u00fc>"), "<(the secret A)>");
+}
+
+#[test]
+fn brackets_in_a_value_take_nothing_from_its_mark() {
+    assert_eq!(redactor(&[("A", "ab)cdef"), ("B", "ab(cdef"), ("C", "ab(c)def")]).mask("ab)cdef"), "(the secret A)");
+}
+
+#[test]
+fn blocks_are_spread_over_the_table() {
+    let slots: std::collections::BTreeSet<usize> = (0..1000_u32).map(|block| slot(block.to_le_bytes(), 16)).collect();
+    assert!(slots.len() > 900, "{}", slots.len());
+}
+
+#[test]
 fn overlapping_occurrences_are_masked_as_one() {
     assert_eq!(redactor(&[("A", "abcabc")]).mask("<abcabcabc>"), "<(the secret A)>");
     assert_eq!(redactor(&[("A", "abcabc")]).mask("<abcabcabcabc>"), "<(the secret A)>");
