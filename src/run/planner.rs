@@ -171,7 +171,6 @@ fn rolling_back(state: &RunState, now: Moment, limits: Limits, idle: bool) -> De
             _ => continue,
         }
         match (&step.undo, direction) {
-            (_, Direction::Release) if !state.step(ix).touched => {}
             (_, Direction::Release) => {}
             _ if !state.step(ix).touched => return Decision::Pass(ix),
             (Undo::Nothing, _) => return Decision::Pass(ix),

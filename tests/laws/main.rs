@@ -12,9 +12,12 @@ mod bite;
 mod case;
 mod checker;
 mod driver;
+mod facts;
 mod faults;
 mod graphs;
+mod moves;
 mod person;
+mod play;
 mod turns;
 
 use std::sync::atomic::{AtomicU64, Ordering};
