@@ -4,7 +4,7 @@ use super::case::{Case, Fault};
 use super::checker::check;
 use super::driver::drive;
 use super::graphs::all_edges;
-use super::{cases, with_amendments, with_points};
+use super::{all_cases, with_amendments, with_points};
 
 /// The cases in which a fault can show itself.
 fn with_turn(fault: Fault, case: Case) -> Vec<Case> {
@@ -37,7 +37,7 @@ fn the_laws_bite() {
     ] {
         let mut caught = None;
         'search: for edges in all_edges(3) {
-            for case in cases(3, edges).into_iter().flat_map(|case| with_turn(fault, case)) {
+            for case in all_cases(3, edges).into_iter().flat_map(|case| with_turn(fault, case)) {
                 let case = Case { fault, ..case };
                 let points = drive(&case, &[]).map_or(0, |history| history.points);
                 for crash in (0..points).map(|at| vec![at]).chain([vec![]]) {

@@ -18,6 +18,7 @@ mod graphs;
 mod moves;
 mod person;
 mod play;
+mod refusals;
 mod turns;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -52,7 +53,14 @@ fn try_with_crashes(case: &Case, every: usize) {
     }
 }
 
+/// All cases of a graph, or with `LAWS=53` every 53rd, for a first look: how many there are is never a multiple of that.
 fn cases(steps: usize, edges: u32) -> Vec<Case> {
+    let share = std::env::var("LAWS").ok().and_then(|share| share.parse().ok()).unwrap_or(1);
+    let has_turn = |(number, _): &(usize, Case)| (number + edges as usize).is_multiple_of(share);
+    all_cases(steps, edges).into_iter().enumerate().filter(has_turn).map(|(_, case)| case).collect()
+}
+
+fn all_cases(steps: usize, edges: u32) -> Vec<Case> {
     let mut cases = Vec::new();
     for fails in (0..steps).map(Some).chain([None]) {
         for idempotent in [false, true] {
@@ -81,9 +89,7 @@ fn cases(steps: usize, edges: u32) -> Vec<Case> {
             }
         }
     }
-    // `LAWS=13` tries every thirteenth case, for a first look: the numbers of cases are no multiples of it.
-    let share = std::env::var("LAWS").ok().and_then(|share| share.parse().ok()).unwrap_or(1);
-    cases.into_iter().enumerate().filter(|(number, _)| (number + edges as usize).is_multiple_of(share)).map(|(_, case)| case).collect()
+    cases
 }
 
 #[test]
