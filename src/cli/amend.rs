@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 use serde_json::Value as Json;
 
-use super::decide::{as_refusal, resumption, take};
+use super::decide::{as_refusal, refuse_running, resumption, take};
 use super::load::{Source, load_like};
 use super::run::operator;
 use super::{CliError, resume};
@@ -34,8 +34,9 @@ pub struct Amend {
 }
 
 pub fn amend(verb: Amend, folder: &Path) -> Result<i32, CliError> {
-    let (mut journal, taken) = take(Some(&verb.run), folder)?;
-    let state = &taken.1.state;
+    let mut taken = take(Some(&verb.run), folder)?;
+    refuse_running(&taken, None)?;
+    let state = &taken.run.1.state;
     resume::enter(state)?;
     let new = like(&verb.source, state)?;
     let changes = differences(&state.runbook, &new);
@@ -54,15 +55,15 @@ pub fn amend(verb: Amend, folder: &Path) -> Result<i32, CliError> {
     }
     let run = state.started.run.clone();
     let amended = RunAmended {
-        definition: journal.define(&new)?,
+        definition: taken.journal.define(&new)?,
         parameters: engine::digest_of_parameters(&new),
         actor: operator(),
         reason: verb.reason,
         changes,
         runbook: Some(Arc::new(new)),
     };
-    let facts = [resumption(&taken.1), vec![Fact::RunAmended(amended)]].concat();
-    engine::record(&mut journal, taken, facts, &operator()).map_err(as_refusal)?;
+    let facts = [resumption(&taken), vec![Fact::RunAmended(amended)]].concat();
+    engine::record(&mut taken.journal, taken.run, facts, &operator()).map_err(as_refusal)?;
     say(format_args!("the run {run} is amended; next: switchover resume {run}"));
     Ok(0)
 }

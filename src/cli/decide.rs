@@ -11,15 +11,16 @@ use super::run::operator;
 use crate::engine::{self, Config};
 use crate::journal::{Head, Journal, Loaded};
 use crate::report::say;
-use crate::run::{Fact, SkipReason, StepResolved, Track, Verdict};
+use crate::run::{Fact, SkipReason, StepResolved, StillRunning, Track, Verdict};
 use crate::runbook::{Action, Direction, Outputs};
 
 /// Passes over a step: what needs it goes on as if it were done.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  switchover skip warm-cache --reason 'the cache warms by itself' && switchover resume")]
 pub struct Skip {
-    /// The step.
-    step: String,
+    /// The step; the run may stand before it.
+    #[arg(required = true, num_args = 1..=2, value_names = ["RUN", "STEP"])]
+    step: Vec<String>,
     /// Why, for the record.
     #[arg(long, value_parser = super::reason)]
     reason: String,
@@ -34,8 +35,9 @@ pub struct Skip {
     after_help = "Examples:\n  switchover resolve call-partner --as done --set ticket=OPS-12 --reason 'they confirmed'\n  switchover resolve go-live --as no-go --reason 'replica lags'"
 )]
 pub struct Resolve {
-    /// The step.
-    step: String,
+    /// The step; the run may stand before it.
+    #[arg(required = true, num_args = 1..=2, value_names = ["RUN", "STEP"])]
+    step: Vec<String>,
     /// What it is.
     #[arg(long = "as", value_enum)]
     verdict: VerdictWord,
@@ -61,22 +63,26 @@ pub enum VerdictWord {
 }
 
 pub fn skip(verb: Skip, folder: &Path) -> Result<i32, CliError> {
-    let (mut journal, taken) = take(verb.run.as_deref(), folder)?;
-    let step = find(&taken.1.state, &verb.step)?;
-    let mut facts = resumption(&taken.1);
+    let (run, step) = run_and_step(&verb.step, verb.run.as_deref());
+    let mut taken = take(run, folder)?;
+    let step = find(&taken.run.1.state, step)?;
+    refuse_running(&taken, Some(&step))?;
+    let mut facts = resumption(&taken);
     facts.push(Fact::StepSkipped { step: Arc::clone(&step), because: SkipReason::Operator { actor: operator(), reason: verb.reason } });
-    let state = engine::record(&mut journal, taken, facts, &operator()).map_err(as_refusal)?;
+    let state = engine::record(&mut taken.journal, taken.run, facts, &operator()).map_err(as_refusal)?;
     say(format_args!("{step} is skipped; next: switchover resume {}", state.started.run));
     Ok(0)
 }
 
 pub fn resolve(verb: Resolve, folder: &Path) -> Result<i32, CliError> {
-    let (mut journal, taken) = take(verb.run.as_deref(), folder)?;
-    let state = &taken.1.state;
-    let step = find(state, &verb.step)?;
+    let (run, step) = run_and_step(&verb.step, verb.run.as_deref());
+    let mut taken = take(run, folder)?;
+    let state = &taken.run.1.state;
+    let step = find(state, step)?;
+    refuse_running(&taken, Some(&step))?;
     let ix = state.runbook.find(&step).unwrap_or(crate::runbook::StepIx(0));
     if state.unconfirmed().any(|waiting| waiting == ix) {
-        return confirm(journal, taken, step, verb);
+        return confirm(taken, step, verb);
     }
     let unclear = |direction: &Direction| {
         matches!(state.track(ix, *direction), Track::InDoubt { .. } | Track::Failed { .. } | Track::Running { .. } | Track::Waiting { .. })
@@ -104,7 +110,7 @@ pub fn resolve(verb: Resolve, folder: &Path) -> Result<i32, CliError> {
         VerdictWord::Go => Verdict::Go,
         VerdictWord::NoGo => Verdict::NoGo,
     };
-    let mut facts = resumption(&taken.1);
+    let mut facts = resumption(&taken);
     facts.push(Fact::StepResolved(StepResolved {
         step: Arc::clone(&step),
         direction,
@@ -113,13 +119,22 @@ pub fn resolve(verb: Resolve, folder: &Path) -> Result<i32, CliError> {
         reason: verb.reason,
         outputs,
     }));
-    let state = engine::record(&mut journal, taken, facts, &operator()).map_err(as_refusal)?;
+    let state = engine::record(&mut taken.journal, taken.run, facts, &operator()).map_err(as_refusal)?;
     say(format_args!("{step} is {}; next: switchover resume {}", state.step(ix).word(), state.started.run));
     Ok(0)
 }
 
+/// What was named: a step of the latest run, or a run and its step.
+fn run_and_step<'a>(named: &'a [String], run: Option<&'a str>) -> (Option<&'a str>, &'a str) {
+    match named {
+        [run, step, ..] => (Some(run), step),
+        [step] => (run, step),
+        [] => (run, ""),
+    }
+}
+
 /// A word about a point of no return that is to be passed.
-fn confirm(mut journal: Journal, taken: (Head, Loaded), step: crate::runbook::StepId, verb: Resolve) -> Result<i32, CliError> {
+fn confirm(mut taken: Taken, step: crate::runbook::StepId, verb: Resolve) -> Result<i32, CliError> {
     if !matches!(verb.verdict, VerdictWord::Go) {
         return Err(CliError::refused(
             format!("{step} is a point of no return that waits for a go; without one it is not passed"),
@@ -127,7 +142,7 @@ fn confirm(mut journal: Journal, taken: (Head, Loaded), step: crate::runbook::St
         ));
     }
     let fact = Fact::PointConfirmed { step: Arc::clone(&step), actor: operator(), reason: verb.reason };
-    let state = engine::record(&mut journal, taken, vec![fact], &operator()).map_err(as_refusal)?;
+    let state = engine::record(&mut taken.journal, taken.run, vec![fact], &operator()).map_err(as_refusal)?;
     say(format_args!("{step} may be passed; next: switchover resume {}", state.started.run));
     Ok(0)
 }
@@ -161,38 +176,52 @@ fn outputs(set: &[String], action: &Action<crate::runbook::Text>, complete: bool
 }
 
 /// A run that was killed is taken up first: what was running is then in doubt, and can be decided.
-pub fn resumption(loaded: &Loaded) -> Vec<Fact> {
-    let results = engine::still_missing(loaded).len();
-    let killed = loaded.state.sets.running.len() > results;
-    killed.then(|| Fact::RunResumed { operator: operator(), until: None, still_running: Vec::new() }).into_iter().collect()
+pub fn resumption(taken: &Taken) -> Vec<Fact> {
+    let results = engine::still_missing(&taken.run.1).len();
+    let killed = taken.run.1.state.sets.running.len() > results;
+    let resumed = || Fact::RunResumed { operator: operator(), until: None, still_running: taken.still_running.clone() };
+    killed.then(resumed).into_iter().collect()
 }
 
-pub fn take(run: Option<&str>, folder: &Path) -> Result<(Journal, (Head, Loaded)), CliError> {
+/// A run that nobody executes.
+pub struct Taken {
+    pub journal: Journal,
+    pub run: (Head, Loaded),
+    /// What an executor that died left running.
+    pub still_running: Vec<StillRunning>,
+}
+
+pub fn take(run: Option<&str>, folder: &Path) -> Result<Taken, CliError> {
     drop(Journal::open_to_read(folder)?);
     let journal = Journal::open(folder)?;
     let run = journal.find(run)?;
     let config = Config { operator: operator(), parallel: 1, guided: false, consents: false, ask: None };
     let taken = journal.take(&run, &engine::holder(&run, &config))?;
-    if let Some((ix, _)) = engine::orphan(&journal, &taken.1.state) {
-        let step = &taken.1.state.runbook.step(ix).id;
+    let legacy = engine::legacy(&journal, &taken.1.state)?;
+    if legacy.may_begin {
         return Err(CliError::refused(
-            format!("the command of {step} still runs, left by an executor that died"),
-            Some("wait until it has ended, or end it, and try again"),
+            "the process that began the commands of an executor that died has not said what it has begun; nothing was changed",
+            Some("`ps -ef --forest` shows them below `exe keep`; let it go on if it is stopped, or end it, and try again"),
         ));
     }
-    if engine::is_watched(&journal, &taken.1.state) {
+    if let Some(step) = legacy.ended {
         return Err(CliError::refused(
-            "a command that an executor left when it died still runs",
-            Some("wait until it has ended, or end it, and try again"),
-        ));
-    }
-    if let Some(step) = engine::ended_unseen(&journal, &taken.1.state) {
-        return Err(CliError::refused(
-            format!("how the command of {step} ended is on record: there is nothing to guess"),
+            format!("how the command of {step} ended is on record: there is nothing to guess; nothing was changed"),
             Some("`switchover resume` takes it up"),
         ));
     }
-    Ok((journal, taken))
+    Ok(Taken { journal, run: taken, still_running: legacy.still_running })
+}
+
+/// What still runs is not yet to be decided about; `step` stands for all of them if there is none.
+pub fn refuse_running(taken: &Taken, step: Option<&str>) -> Result<(), CliError> {
+    match taken.still_running.iter().find(|still| step.is_none_or(|step| step == &*still.step)) {
+        None => Ok(()),
+        Some(still) => Err(CliError::refused(
+            format!("the command of {} still runs, left by an executor that died; nothing was changed", still.step),
+            Some("`switchover resume` watches it; wait until it has ended, or end it, and try again"),
+        )),
+    }
 }
 
 /// A decision that does not fit the state is the person's slip, not a broken log.

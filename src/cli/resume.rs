@@ -80,6 +80,9 @@ pub fn rollback(verb: Rollback, folder: &Path) -> Result<i32, CliError> {
     if state.ended == Some(Outcome::Cancelled) {
         return Err(CliError::refused(format!("the run {} was cancelled: it goes neither forward nor back", state.started.run), None));
     }
+    if state.ended == Some(Outcome::RolledBack) && verb.to.is_none() && !verb.force && is_all_back(state) {
+        return Ok(closing(state, &Exit::Ended(Outcome::RolledBack), folder));
+    }
     let mut facts = Vec::new();
     if state.ended.is_none() {
         facts.push(Fact::RunResumed { operator: config.operator.clone(), until: None, still_running: Vec::new() });
@@ -125,6 +128,13 @@ pub fn cancel(verb: Cancel, folder: &Path) -> Result<i32, CliError> {
     drop(display);
     closing(&state, &exit, folder);
     Ok(if exit == Exit::Ended(Outcome::Cancelled) { 0 } else { exit.code() })
+}
+
+/// Whether there is nothing left that could be undone.
+fn is_all_back(state: &RunState) -> bool {
+    let fact = Fact::RollbackBegan { to: None, because: String::new(), actor: super::run::operator(), force: false };
+    let event = crate::run::Event { number: state.head + 1, at: engine::now(), fact };
+    state.clone().apply(&event).is_err()
 }
 
 /// What does not fit the state is the person's slip, told before anything is journaled.

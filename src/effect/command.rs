@@ -7,9 +7,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use rustix::process::{Signal, kill_process_group};
 use serde_json::{Map, Value as Json};
 
 use super::keeper::{Attempt, Begin, Exit, Keeper, Over};
@@ -114,11 +112,6 @@ fn environment(job: &Job, used: &mut Used) -> Result<Vec<(String, String)>, Effe
     Ok(all)
 }
 
-/// How long a command that outlived its executor has run, by a clock that does not jump; `None` if it is not to be found.
-pub fn age_of_orphan(key: &str, attempt: u32) -> Option<Duration> {
-    process::leader(key, attempt).and_then(process::age)
-}
-
 /// Secrets that it is to find in files.
 fn files(job: &Job, used: &mut Used) -> Result<Vec<(String, String)>, EffectError> {
     job.env.iter().filter(|(_, value)| is_file(value)).map(|(name, value)| Ok((name.clone(), resolve(job, value, used)?))).collect()
@@ -143,12 +136,7 @@ fn input(job: &Job, text: &str) -> Result<PathBuf, EffectError> {
 /// Whether the command of an attempt with these files still runs, whoever started it: something holds its output open, or its
 /// first process, which may write elsewhere, is there. A daemon that it left behind properly is neither.
 pub fn is_alive(stem: &Path, key: &str, attempt: u32) -> bool {
-    holds_output(stem) || process::leader(key, attempt).is_some()
-}
-
-/// Signals a command that outlived its executor, with its whole group; false if its first process is not to be found.
-pub fn signal_orphan(key: &str, attempt: u32, signal: Signal) -> bool {
-    process::leader(key, attempt).is_some_and(|group| kill_process_group(group, signal).is_ok())
+    holds_output(stem) || process::has_leader(key, attempt)
 }
 
 fn holds_output(stem: &Path) -> bool {

@@ -22,10 +22,11 @@ use serde_json::{Map, Value as Json};
 use crate::runbook::Secret;
 use crate::runbook::action::{Action, Value};
 
-pub use command::{age_of_orphan, is_alive, last_bytes, signal_orphan};
+pub use command::{is_alive, last_bytes};
 pub use keeper::{Attempt, Exit, Keeper, Known, Over, VERB as KEEP, serve};
-pub use process::{ignores, stop_here};
+pub use process::{age, group_lives, groups, ignores, signal, stop_here};
 pub use redactor::Redactor;
+pub use rustix::process::Pid;
 pub use rustix::process::Signal;
 pub use secret::MacKey;
 pub use stopper::Stopper;
@@ -130,18 +131,6 @@ pub fn begin(job: &Job, keeper: &Keeper, stopper: &Arc<Stopper>, then: impl FnOn
 /// What a command left whose end an earlier session did not see, as its keeper recorded and masked it.
 pub fn recovered(stem: &Path, over: Over) -> Result<Reading, EffectError> {
     command::reading(stem, over, &Used::new(), [0; 32])
-}
-
-/// Masks the secrets that an attempt of an earlier session was given.
-///
-/// # Errors
-/// If one cannot be read any more.
-pub fn redactor_of(secrets: &[(&str, &Secret)]) -> Result<Redactor, EffectError> {
-    Ok(Redactor::new(&read_again(secrets)?))
-}
-
-fn read_again(secrets: &[(&str, &Secret)]) -> Result<Used, EffectError> {
-    secrets.iter().map(|(name, source)| Ok(((*name).to_owned(), secret::read(name, source)?))).collect()
 }
 
 /// Secrets that an attempt has used, by name, to be masked in what it writes and in what comes back.

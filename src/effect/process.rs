@@ -1,19 +1,36 @@
 //! Processes that are nobody's children here, as `/proc` tells of them. It does not know what they are for.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::param::clock_ticks_per_second;
-use rustix::process::{Pid, Signal, getpid, kill_process, test_kill_process_group};
+use rustix::process::{Pid, Signal, getpid, kill_process, kill_process_group, test_kill_process_group};
 
-/// The process that leads its group, but no session, with this attempt in its environment. Where there is no `/proc`, none.
-pub fn leader(key: &str, attempt: u32) -> Option<Pid> {
+/// A group of processes with this attempt in their environment, led by the first of them or, if that is gone, what is left of it.
+/// What has begun a session of its own is a daemon, and none of it. Where there is no `/proc`, there are none.
+pub fn groups(key: &str, attempt: u32) -> HashSet<Pid> {
+    members(key, attempt).filter_map(|(_, stat)| Pid::from_raw(stat.group)).collect()
+}
+
+/// Whether the process that leads such a group is there.
+pub fn has_leader(key: &str, attempt: u32) -> bool {
+    members(key, attempt).any(|(pid, stat)| stat.group == pid.as_raw_nonzero().get())
+}
+
+/// How long the oldest such process has lived.
+pub fn age(key: &str, attempt: u32) -> Option<Duration> {
+    let uptime: f64 = std::fs::read_to_string("/proc/uptime").ok()?.split_whitespace().next()?.parse().ok()?;
+    let begun = members(key, attempt).map(|(_, stat)| stat.begun).min()? as f64 / clock_ticks_per_second() as f64;
+    Duration::try_from_secs_f64((uptime - begun).max(0.0)).ok()
+}
+
+fn members(key: &str, attempt: u32) -> impl Iterator<Item = (Pid, Stat)> {
     let wanted = [format!("SWITCHOVER_IDEMPOTENCY_KEY={key}"), format!("SWITCHOVER_ATTEMPT={attempt}")];
-    pids().find(|&pid| {
+    pids().filter_map(move |pid| {
         let environment = std::fs::read(file(pid, "environ")).unwrap_or_default();
         let has = |wanted: &String| environment.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes());
-        let own = pid.as_raw_nonzero().get();
-        wanted.iter().all(has) && stat(pid).is_some_and(|stat| stat.group == own && stat.session != own)
+        wanted.iter().all(has).then(|| stat(pid))?.filter(|stat| stat.group != stat.session).map(|stat| (pid, stat))
     })
 }
 
@@ -23,13 +40,6 @@ pub fn group_lives(group: Pid) -> bool {
     let number = group.as_raw_nonzero().get();
     let has_members = || pids().filter_map(stat).any(|stat| stat.group == number && stat.runs);
     test_kill_process_group(group).is_ok() && (!PathBuf::from("/proc/self/stat").exists() || has_members())
-}
-
-/// How long a process has lived.
-pub fn age(pid: Pid) -> Option<Duration> {
-    let uptime: f64 = std::fs::read_to_string("/proc/uptime").ok()?.split_whitespace().next()?.parse().ok()?;
-    let begun = stat(pid)?.begun as f64 / clock_ticks_per_second() as f64;
-    Duration::try_from_secs_f64((uptime - begun).max(0.0)).ok()
 }
 
 struct Stat {
@@ -65,6 +75,11 @@ pub fn ignores(signal: i32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
     mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+}
+
+/// Signals a group, if it is there.
+pub fn signal(group: Pid, signal: Signal) {
+    let _ = kill_process_group(group, signal);
 }
 
 /// Stops this process where it is; returns when somebody lets it go on.

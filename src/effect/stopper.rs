@@ -15,6 +15,8 @@ pub struct Stopper {
 #[derive(Default)]
 struct State {
     stopped: Option<Instant>,
+    /// How long everything stood still, which does not count.
+    away: Duration,
     /// Masks the secrets that the action was given.
     redactor: Option<Redactor>,
     /// Called with `false` to ask, with `true` to force.
@@ -74,16 +76,22 @@ impl Stopper {
         }
     }
 
+    /// Everything stood still for so long.
+    pub fn was_away(&self, time: Duration) {
+        self.lock().away += time;
+    }
+
     pub fn is_stopped(&self) -> bool {
         self.lock().stopped.is_some()
     }
 
     /// Sleeps; returns early, and true, if the action is stopped.
     pub fn sleep(&self, time: Duration) -> bool {
-        let deadline = Instant::now() + time;
+        let begun = Instant::now();
         let mut state = self.lock();
+        let before = state.away;
         while state.stopped.is_none() {
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = (time + (state.away - before)).saturating_sub(begun.elapsed());
             if left.is_zero() {
                 return false;
             }

@@ -269,10 +269,6 @@ impl Session<'_> {
         Ok(Reading { summary: format!("{}, as was recorded", reading.summary), ..reading })
     }
 
-    pub fn untaken(&self, ix: StepIx, error: EffectError) -> JournalError {
-        JournalError::Untaken { step: self.id(ix).to_string(), why: error.message }
-    }
-
     /// The secrets that a step's commands are given, by name.
     pub fn secrets_of(&self, ix: StepIx, direction: Direction) -> Vec<(&str, &Secret)> {
         let runbook = &self.state.runbook;
@@ -369,14 +365,13 @@ impl Session<'_> {
         self.record(Fact::CursorSaved { step: self.id(ix), direction, attempt, cursor })
     }
 
-    /// The same of an attempt that an earlier session began.
-    pub fn save_left_cursor(&mut self, ix: StepIx, direction: Direction) -> Result<(), JournalError> {
-        let secrets = self.secrets_of(ix, direction);
-        if secrets.is_empty() || self.read_last_line(ix, direction, "checkpoint").is_none() {
-            return self.save_cursor(ix, direction, &|cursor| cursor);
+    /// The same of an attempt that an earlier session began: with secrets, only if a keeper masked it at its end.
+    fn save_left_cursor(&mut self, ix: StepIx, direction: Direction) -> Result<(), JournalError> {
+        let attempt = crate::effect::Attempt { key: self.state.idempotency_key(ix, direction), number: self.state.attempts(ix, direction) };
+        if self.secrets_of(ix, direction).is_empty() || self.left.end(&attempt).is_some() {
+            self.save_cursor(ix, direction, &|cursor| cursor)?;
         }
-        let redactor = crate::effect::redactor_of(&secrets).map_err(|error| self.untaken(ix, error))?;
-        self.save_cursor(ix, direction, &|cursor| redactor.mask(&cursor))
+        Ok(())
     }
 
     /// The last whole line of a file that the running attempt writes.
@@ -389,7 +384,7 @@ impl Session<'_> {
         (line.len() <= MAX_CURSOR).then(|| line.to_owned())
     }
 
-    fn files(&self, ix: StepIx, direction: Direction, attempt: u32) -> AttemptFiles {
+    pub fn files(&self, ix: StepIx, direction: Direction, attempt: u32) -> AttemptFiles {
         self.journal.attempt_files(&self.head.run, &self.state.runbook, ix, direction, attempt)
     }
 

@@ -17,8 +17,7 @@ use crate::runbook::{Outputs, Runbook, StepId};
 
 use session::Facts;
 pub use session::now;
-pub use takeover::orphan;
-use takeover::{Recorded, left, recorded};
+pub use takeover::{Legacy, legacy};
 
 /// How a session ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -156,26 +155,6 @@ pub fn still_missing(loaded: &Loaded) -> Vec<Fact> {
     missing
 }
 
-/// Whether a keeper that an executor left lives, and with it a command. One that has nothing to watch needs a moment to go.
-pub fn is_watched(journal: &Journal, state: &RunState) -> bool {
-    let Ok(left) = left(journal, state) else { return true };
-    let lives = || left.is_any_held();
-    (0..200).all(|_| {
-        let lives = lives();
-        if lives {
-            std::thread::sleep(std::time::Duration::from_millis(5));
-        }
-        lives
-    })
-}
-
-/// A step whose end was recorded while no executor was there: the next session takes it up, and a person need not decide.
-pub fn ended_unseen(journal: &Journal, state: &RunState) -> Option<StepId> {
-    let left = left(journal, state).ok()?;
-    let ended = state.sets.running.iter().find(|(ix, direction)| matches!(recorded(state, &left, *ix, *direction), Recorded::Ended(_)));
-    ended.map(|(ix, _)| state.runbook.step(*ix).id.clone())
-}
-
 /// Appends facts to a run that nobody executes, such as a person's decision, and what follows from them at once.
 pub fn record(journal: &mut Journal, taken: (Head, Loaded), facts: Vec<Fact>, actor: &Person) -> Result<RunState, JournalError> {
     let facts = [still_missing(&taken.1), facts].concat();
@@ -202,6 +181,9 @@ pub fn record(journal: &mut Journal, taken: (Head, Loaded), facts: Vec<Fact>, ac
         journal.forget_kept(&head)?;
     }
     journal.anchor(&mut head)?;
+    if state.sets.running.is_empty() {
+        head.release();
+    }
     Ok(state)
 }
 

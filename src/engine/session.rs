@@ -14,15 +14,15 @@ use super::attempt::{Launch, Work};
 use super::messages::Due;
 use super::takeover::{left, lives};
 use super::{Answer, Config, Exit, Question};
-use crate::effect::{EffectError, Keeper, Known, MacKey, Reading, Signal, Stopper, When};
+use crate::effect::{EffectError, Keeper, Known, MacKey, Pid, Reading, Signal, Stopper, When};
 use crate::journal::{Head, Journal, JournalError};
 use crate::run::*;
 use crate::runbook::{Action, Direction, Secret, StepIx};
 
 /// How long a command may take to end after TERM, before KILL.
-const GRACE: Duration = Duration::from_secs(5);
+pub(super) const GRACE: Duration = Duration::from_secs(5);
 /// After how long a command that was killed, and of whose end nothing is heard, is no longer waited for. A keeper gives up sooner.
-const UNANSWERED: Duration = Duration::from_secs(25);
+pub(super) const UNANSWERED: Duration = Duration::from_secs(25);
 /// How often cursors and progress are looked at.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -71,6 +71,10 @@ pub(super) struct Running {
     /// When it was to be killed at last.
     pub killed: Option<Instant>,
     pub watch: Watch,
+    /// Of what is watched from afar, the processes that were found.
+    pub groups: HashSet<Pid>,
+    /// When it was first seen not to live any more, although its end was not recorded.
+    pub gone: Option<Instant>,
 }
 
 /// Who sees a running attempt end.
@@ -133,7 +137,7 @@ pub(super) fn carry_out(
 ) -> Result<(RunState, Exit), JournalError> {
     let hidden = state.runbook.scopes.iter().flat_map(|scope| scope.secrets.values());
     let hidden = hidden.filter_map(|secret| if let Secret::Env(variable) = secret { Some(variable.clone()) } else { None });
-    let keeper = Keeper::new(&journal.run_folder(&head.run), state.head, hidden.collect());
+    let keeper = Keeper::new(journal.run_folder(&head.run), state.head, hidden.collect());
     let left = left(&journal, &state)?;
     let has_secrets = state.runbook.scopes.iter().any(|scope| !scope.secrets.is_empty());
     let mac_key = if has_secrets { journal.mac_key()? } else { MacKey::default() };
@@ -165,12 +169,12 @@ pub(super) fn carry_out(
         begun: (now(), Instant::now()),
     };
     let exit = runtime.block_on(session.run(facts, receive));
-    if !session.running.is_empty() {
-        session.head.leave_commands();
-    }
-    let exit = exit?;
-    // A thread may still wait for a person at the terminal; it must not keep the process.
+    // A thread may still wait, for a person or a server; it must not keep the process.
     runtime.shutdown_background();
+    let exit = exit?;
+    if session.state.sets.running.is_empty() {
+        session.head.release();
+    }
     Ok((session.state, exit))
 }
 
@@ -193,6 +197,7 @@ impl Session<'_> {
         }
         self.commit()?;
         self.journal.forget_kept(&self.head)?;
+        self.tell_of_doubt();
         self.catch_up_messages();
         loop {
             let wait = self.decide()?;
@@ -223,6 +228,19 @@ impl Session<'_> {
         }
     }
 
+    /// What a person must decide is told at once, also if something else still runs for hours.
+    fn tell_of_doubt(&mut self) {
+        let asks = |(ix, direction): &&(StepIx, Direction)| {
+            self.state.runbook.step(*ix).act(*direction).is_some_and(|act| !act.idempotent && act.probe.is_none())
+        };
+        let doubts: Vec<String> = self.state.sets.doubt.iter().filter(asks).map(|(ix, _)| self.id(*ix).to_string()).collect();
+        if !doubts.is_empty() && !self.running.is_empty() && self.state.mode == Mode::Forward {
+            let doubts = doubts.join(", ");
+            self.observer
+                .note(&format!("nobody knows how {doubts} ended; nothing new begins, and once nothing runs any more you are asked"));
+        }
+    }
+
     /// The time that decides what is due in this session: it goes on whatever is done to the clock on the wall.
     pub fn clock(&self) -> Moment {
         let (moment, instant) = self.begun;
@@ -246,8 +264,10 @@ impl Session<'_> {
                     self.to_ask = self.asking.is_none().then_some(ix);
                     return Ok(Next::Wait(None));
                 }
-                Decision::Begin(ix, direction)
-                    if self.state.attempts(ix, direction) > 0 && lives(&self.journal, &self.state, ix, direction) =>
+                Decision::Begin(ix, direction) | Decision::Probe(ix, direction)
+                    if self.state.attempts(ix, direction) > 0
+                        && !self.is_running(ix, direction)
+                        && lives(&self.journal, &self.state, ix, direction) =>
                 {
                     if self.awaited.replace((ix, direction)) != Some((ix, direction)) {
                         let step = self.id(ix);
@@ -355,7 +375,16 @@ impl Session<'_> {
             Work::Probe(job) => (job, true),
         };
         let deadline = timeout.map(|span| Instant::now() + span.as_duration());
-        let running = Running { stopper: Arc::clone(&stopper), deadline, kill_at: None, attempt, killed: None, watch: Watch::Here };
+        let running = Running {
+            stopper: Arc::clone(&stopper),
+            deadline,
+            kill_at: None,
+            attempt,
+            killed: None,
+            watch: Watch::Here,
+            groups: HashSet::new(),
+            gone: None,
+        };
         self.running.insert((ix, direction), running);
         let send = self.send.clone();
         // If nobody listens any more, the session is over; the journal knows that this attempt began.
@@ -374,8 +403,9 @@ impl Session<'_> {
                     && let Some(running) = self.running.get_mut(&(ix, direction))
                 {
                     running.watch = Watch::Nobody(error.clone());
+                    running.groups = crate::effect::groups(&self.state.idempotency_key(ix, direction), attempt);
                     if running.killed.is_some() {
-                        crate::effect::signal_orphan(&self.state.idempotency_key(ix, direction), attempt, Signal::KILL);
+                        running.groups.iter().for_each(|group| crate::effect::signal(*group, Signal::KILL));
                     }
                     return self.see_from_afar();
                 }
@@ -435,6 +465,8 @@ impl Session<'_> {
         crate::effect::stop_here();
         self.pause(false);
         let away = since.elapsed();
+        self.begun.1 += away;
+        self.running.values().for_each(|running| running.stopper.was_away(away));
         for due in
             self.running.values_mut().flat_map(|running| [&mut running.deadline, &mut running.kill_at, &mut running.killed]).flatten()
         {
@@ -445,10 +477,8 @@ impl Session<'_> {
 
     fn pause(&self, pause: bool) {
         self.keeper.pause(pause);
-        for ((ix, direction), running) in self.running.iter().filter(|(_, running)| !matches!(running.watch, Watch::Here)) {
-            let signal = if pause { Signal::STOP } else { Signal::CONT };
-            crate::effect::signal_orphan(&self.state.idempotency_key(*ix, *direction), running.attempt, signal);
-        }
+        let signal = if pause { Signal::STOP } else { Signal::CONT };
+        self.running.values().flat_map(|running| &running.groups).for_each(|group| crate::effect::signal(*group, signal));
     }
 
     /// Looks at what no input tells: deadlines, and once in a while cursors and progress.
@@ -494,7 +524,8 @@ impl Session<'_> {
         self.looked = now_instant;
         let looked: Vec<_> = self.running.iter().map(|(pair, running)| (*pair, Arc::clone(&running.stopper))).collect();
         for ((ix, direction), stopper) in looked {
-            if matches!(self.state.runbook.step(ix).act(direction).map(|act| &act.action), Some(Action::Run(_))) {
+            let is_command = matches!(self.state.runbook.step(ix).act(direction).map(|act| &act.action), Some(Action::Run(_)));
+            if is_command && self.is_told((ix, direction)) {
                 self.save_cursor(ix, direction, &|cursor| stopper.masked(cursor))?;
                 if let Some(text) = self.read_last_line(ix, direction, "progress") {
                     self.observer.progress(&self.state, ix, &stopper.masked(text));
@@ -513,8 +544,10 @@ impl Session<'_> {
     fn end(&mut self, pair: (StepIx, Direction), force: bool) {
         if let Some(running) = self.running.get_mut(&pair) {
             if !matches!(running.watch, Watch::Here) {
+                // What it has begun since is told too.
+                running.groups.extend(crate::effect::groups(&self.state.idempotency_key(pair.0, pair.1), running.attempt));
                 let signal = if force { Signal::KILL } else { Signal::TERM };
-                crate::effect::signal_orphan(&self.state.idempotency_key(pair.0, pair.1), running.attempt, signal);
+                running.groups.iter().for_each(|group| crate::effect::signal(*group, signal));
             } else if force {
                 running.stopper.kill()
             } else {

@@ -32,8 +32,6 @@ pub enum JournalError {
     Altered { run: String, why: String },
     #[error("the run {run} is not a legal one: {source}")]
     Illegal { run: String, source: IllegalEvent },
-    #[error("what the command of {step} left cannot be taken up: {why}")]
-    Untaken { step: String, why: String },
     #[error("the named locks of this machine at {} cannot be used: {source}", path.display())]
     Locks { path: PathBuf, source: std::io::Error },
     #[error("{what} is held by {holder}")]
@@ -83,7 +81,6 @@ impl JournalError {
                 "nothing was changed. Keep the whole journal folder as it is, restore it from a backup that is complete, \
                  or start a new run after checking by hand what this one did; `sqlite3 -readonly` shows what can be read"
             }
-            JournalError::Untaken { .. } => "nothing was changed. Give the secret as when the step began, then `switchover resume`",
             JournalError::Locks { .. } => "nothing was changed. Name a folder that all operators can write with SWITCHOVER_LOCKS",
             JournalError::Locked { .. } => "nothing was changed. Wait until it is done, or end it there",
             JournalError::Io { .. } | JournalError::Sql { .. } => {

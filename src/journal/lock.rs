@@ -29,21 +29,11 @@ pub struct Holder {
     pub folder: Option<PathBuf>,
 }
 
-/// A lock that is held until this is dropped.
+/// A lock that is held until this is dropped. Its file names the last holder also after that, by which the next one finds
+/// commands that a killed one left, unless it was released.
 #[derive(Debug)]
 pub struct Held {
     file: File,
-    /// Commands may go on without whoever holds this.
-    leaves_commands: bool,
-}
-
-impl Drop for Held {
-    /// Who is killed leaves its name, by which the next one finds its commands.
-    fn drop(&mut self) {
-        if !self.leaves_commands && !std::thread::panicking() {
-            let _ = self.file.set_len(0);
-        }
-    }
 }
 
 impl Held {
@@ -96,7 +86,7 @@ impl Held {
         if let Some((before, folder)) = left.and_then(|before| Some((before.to_string(), before.folder?))) {
             let why = match has_locked_files(&folder) {
                 Ok(false) => None,
-                Ok(true) => Some("which was killed, but commands of it still run".to_owned()),
+                Ok(true) => Some(format!("which was killed, but commands of it still run; its run lies in {}", folder.display())),
                 Err(error) => {
                     let (folder, path) = (folder.display(), path.display());
                     Some(format!(
@@ -111,12 +101,12 @@ impl Held {
         let text = serde_json::to_vec(holder).unwrap_or_default();
         // What stands in the file is for people only; the lock is the descriptor.
         let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(&text));
-        Ok(Held { file, leaves_commands: false })
+        Ok(Held { file })
     }
 
-    /// Says that commands go on when this is dropped.
-    pub fn leave_commands(&mut self) {
-        self.leaves_commands = true;
+    /// Says that nothing of its holder lives any more.
+    pub fn release(self) {
+        let _ = self.file.set_len(0);
     }
 
     /// Who holds the lock at `path`, if anybody does now.
@@ -136,27 +126,28 @@ impl fmt::Display for Holder {
     }
 }
 
-/// Whether a keeper or a command of a run lives: each holds a lock on a file below the run's folder. The run's own lock is no
-/// such file, as who decides about the run holds it too.
+/// Whether a keeper or a command of a run lives: the one holds a lock on the session's record, the other on its output. No other
+/// file is touched, whatever folder is named.
 fn has_locked_files(folder: &Path) -> std::io::Result<bool> {
+    let is_record = |name: &str| name.starts_with("commands-");
+    Ok(has_locked(folder, &is_record)? || has_locked(&folder.join("logs"), &|name| name.ends_with(".out"))?)
+}
+
+fn has_locked(folder: &Path, is_meant: &dyn Fn(&str) -> bool) -> std::io::Result<bool> {
     let entries = match std::fs::read_dir(folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
         entries => entries?,
     };
     for entry in entries {
         let entry = entry?;
-        let (kind, path) = (entry.file_type()?, entry.path());
-        let is_locked = match path.file_name().is_some_and(|name| name != "lock") {
-            true if kind.is_dir() => has_locked_files(&path)?,
-            true if kind.is_file() => {
-                let file = OpenOptions::new().append(true).custom_flags(files::NOFOLLOW).open(&path);
-                // A log that was removed meanwhile belongs to nobody.
-                file.is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
-            }
-            _ => false,
-        };
-        if is_locked {
-            return Ok(true);
+        if !is_meant(&entry.file_name().to_string_lossy()) || !entry.file_type()?.is_file() {
+            continue;
+        }
+        match OpenOptions::new().append(true).custom_flags(files::NOFOLLOW).open(entry.path()) {
+            Ok(file) if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) => return Ok(true),
+            // A log that was removed meanwhile belongs to nobody.
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
         }
     }
     Ok(false)

@@ -45,9 +45,9 @@ pub struct Head {
 }
 
 impl Head {
-    /// Says that the run's commands go on when this is dropped: its named locks are not free before they are over.
-    pub fn leave_commands(&mut self) {
-        self.locks.iter_mut().for_each(Held::leave_commands);
+    /// Says that nothing of the run lives any more: whoever wants its locks need not look.
+    pub fn release(self) {
+        self.locks.into_iter().for_each(Held::release);
     }
 }
 
@@ -254,7 +254,9 @@ impl Journal {
         let mut names: Vec<&String> = names.iter().collect();
         names.sort();
         names.dedup();
-        let folder = std::path::absolute(self.run_folder(&holder.run)).map_err(JournalError::io(&self.folder, "found"))?;
+        // By whatever way it is reached, it is the same journal.
+        let journal = self.folder.canonicalize().map_err(JournalError::io(&self.folder, "found"))?;
+        let folder = journal.join("runs").join(&holder.run);
         let holder = Holder { folder: Some(folder), ..holder.clone() };
         let take = |name: &String| Held::take_shared(&machine_folder()?.join(files::sha256(name.as_bytes()).0), name, &holder);
         names.into_iter().map(take).collect()

@@ -67,7 +67,7 @@ fn step_block(out: &mut String, state: &RunState, ix: StepIx, now: Moment, said:
                 let _ = writeln!(out, "  {:<10} attempt {attempt}: {}", direction.word(), indent(&failure.message));
             }
             Track::InDoubt { attempt, .. } => {
-                let began = state.step(ix).started.map(|at| format!(", begun {} ago", now.since(at))).unwrap_or_default();
+                let began = state.since(ix, direction).map(|at| format!(", begun {} ago", now.since(at))).unwrap_or_default();
                 let _ = writeln!(out, "  {:<10} attempt {attempt} is in doubt{began}: nobody saw how it ended", direction.word());
                 if let Some(cursor) = state.cursor(ix, direction) {
                     let _ = writeln!(out, "  cursor     {}", printable(cursor));

@@ -67,6 +67,8 @@ pub enum Track {
 pub struct StepState {
     tracks: [Track; 3],
     attempts: [u32; 3],
+    /// When the last attempt of each direction began.
+    since: [Option<Moment>; 3],
     pub outputs: Outputs,
     pub started: Option<Moment>,
     pub finished: Option<Moment>,
@@ -350,6 +352,7 @@ impl RunState {
         }
         let state = &mut self.steps[ix.0 as usize];
         state.attempts[direction as usize] += 1;
+        state.since[direction as usize] = Some(at);
         if direction == Direction::Forward {
             // A hold that is taken again begins anew; a retry goes on with what its first attempt began.
             if state.started.is_none() || self.sets.retake.contains(&ix) {
@@ -769,6 +772,11 @@ impl RunState {
     /// Whether an attempt belongs to what was taken back since.
     pub fn is_past(&self, ix: StepIx, direction: Direction, attempt: u32) -> bool {
         attempt <= self.steps[ix.0 as usize].before[direction as usize]
+    }
+
+    /// When the last attempt began.
+    pub fn since(&self, ix: StepIx, direction: Direction) -> Option<Moment> {
+        self.step(ix).since[direction as usize]
     }
 
     pub fn cursor(&self, ix: StepIx, direction: Direction) -> Option<&str> {

@@ -138,3 +138,144 @@ fn its_locks_are_not_free_before_it_is_over() {
         }
     }
 }
+
+#[test]
+fn what_was_refused_does_not_free_its_locks() {
+    let sandbox = beside("");
+    sandbox.write("other.yaml", "runbook: other\nlocks: [shop-production]\nphases: { p: { steps: { a: { run: 'true', undo: none } } } }\n");
+    killed(&sandbox, kill);
+    let run = sandbox.json("list --format json")[0]["run"].as_str().unwrap().to_owned();
+    for refused in ["skip long --reason x", "resolve long --as done --reason x", "amend RUN book.yaml --reason x", "rollback --to nowhere"]
+    {
+        let shown = sandbox.run(&refused.replace("RUN", &run));
+        assert!(shown.ends_with("exit 6") || shown.ends_with("exit 2"), "{refused}: {shown}");
+        assert_eq!(sandbox.code("run other.yaml --journal other"), 6, "after {refused}");
+    }
+    // The same journal by another way.
+    std::fs::create_dir(sandbox.path("below")).unwrap();
+    let mut resumed = sandbox.start_heard("resume --journal below/../journal", &[]);
+    sandbox.wait_for("second");
+    let_go(&sandbox, "hold");
+    assert_eq!(resumed.wait().unwrap().code(), Some(0), "{}", sandbox.read("said"));
+    assert_eq!(sandbox.code("run other.yaml --journal other"), 0);
+}
+
+#[test]
+fn something_else_can_be_decided_while_it_runs() {
+    let sandbox = beside("");
+    killed(&sandbox, kill);
+    assert_eq!(sandbox.code("skip second --reason x"), 0);
+    let mut resumed = sandbox.start_heard("resume", &[]);
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let_go(&sandbox, "hold");
+    assert_eq!(resumed.wait().unwrap().code(), Some(0), "{}", sandbox.read("said"));
+    assert_eq!(sandbox.witness(), ["begin-long", "begin-first", "end-long", "last"]);
+}
+
+/// A step whose first process leaves a child that ignores TERM, and ends with it.
+fn stubborn(after: &str) -> Sandbox {
+    Sandbox::with(&format!(
+        r#"runbook: stubborn
+phases:
+  p:
+    steps:
+      long:
+        run: {{ shell: [/bin/bash, -c], script: '(trap "" TERM; while sleep 0.05; do echo works >> "$W"; done) & echo begin >> "$W"; {after}' }}
+        undo: {{ run: 'echo undo >> "$W"' }}
+        timeout: 2s
+        on_failure: rollback
+"#
+    ))
+}
+
+#[test]
+fn what_is_ended_is_over_with_its_last_process() {
+    for (after, how, code) in [("wait", kill as fn(_), 4), ("wait", kill_both, 4), ("exit 0", kill_both, 4)] {
+        let sandbox = stubborn(after);
+        let child = sandbox.start("run book.yaml");
+        sandbox.wait_for("works");
+        how(child);
+        let shown = sandbox.run("resume");
+        assert!(shown.ends_with(&format!("exit {code}")), "{after}: {shown}");
+        assert_eq!(sandbox.witness().last().unwrap(), "undo", "{after}: nothing works on when it is undone");
+        super::processes::nothing_left(&sandbox);
+    }
+}
+
+#[test]
+fn a_stop_that_was_asked_for_goes_on() {
+    let sandbox = stubborn("wait");
+    let child = sandbox.start("run book.yaml");
+    sandbox.wait_for("works");
+    for _ in 0..2 {
+        signal("TERM", child.id());
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    kill(child);
+    let shown = sandbox.run("resume");
+    assert!(shown.contains("the command of p/long is being stopped, left by an executor that died"), "{shown}");
+    super::processes::nothing_left(&sandbox);
+}
+
+#[test]
+fn a_keeper_that_says_nothing_more_is_not_waited_for_for_ever() {
+    let sandbox = beside("");
+    let child = sandbox.start("run book.yaml --parallel 2");
+    sandbox.wait_for("begin-long");
+    let keeper = super::sandbox::children(child.id())[0];
+    kill(child);
+    // It has said that it takes no more orders, and then stands still.
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    signal("STOP", keeper);
+    let_go(&sandbox, "first-holds");
+    let_go(&sandbox, "hold");
+    let shown = sandbox.run("resume");
+    signal("CONT", keeper);
+    assert!(shown.ends_with("exit 3"), "{shown}");
+    super::processes::nothing_left(&sandbox);
+}
+
+#[test]
+fn a_session_that_died_before_its_first_commit_shares_no_record_with_the_next() {
+    let sandbox = beside("");
+    for name in ["hold", "first-holds"] {
+        let_go(&sandbox, name);
+    }
+    assert_eq!(sandbox.code("run book.yaml --until second"), 0);
+    let runs = std::fs::read_dir(sandbox.path("journal/runs")).unwrap().next().unwrap().unwrap().path();
+    for number in 1..40 {
+        std::fs::write(runs.join(format!("commands-{number}")), "").unwrap();
+    }
+    assert_eq!(sandbox.code("resume"), 0, "{}", sandbox.run("status"));
+}
+
+#[test]
+fn a_secret_that_has_changed_since_is_not_told() {
+    for how in [kill as fn(_), kill_both] {
+        let sandbox = Sandbox::with(
+            r#"runbook: rotated
+secrets: { token: { env: TOKEN } }
+phases:
+  p:
+    steps:
+      a:
+        run: |
+          echo "cursor-$T" > "$SWITCHOVER_CHECKPOINT"; echo "said=$T" > "$SWITCHOVER_OUTPUT"; echo begin >> "$W"
+          while [ -e hold ]; do sleep 0.01; done
+        env: { T: { secret: token } }
+        undo: none
+"#,
+        );
+        sandbox.write("hold", "");
+        let child = sandbox.start_heard("run book.yaml", &[("TOKEN", "first-secret".to_owned())]);
+        sandbox.wait_for("begin");
+        how(child);
+        let mut resumed = sandbox.start_heard("resume", &[("TOKEN", "second-secret".to_owned())]);
+        std::thread::sleep(std::time::Duration::from_millis(1500));
+        let_go(&sandbox, "hold");
+        resumed.wait().unwrap();
+        super::processes::nothing_left(&sandbox);
+        let found = std::process::Command::new("grep").args(["-rl", "first-secret"]).arg(sandbox.path("journal")).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&found.stdout), "");
+    }
+}

@@ -35,8 +35,9 @@ pub struct Keeper {
 }
 
 struct Shared {
-    /// The session's record.
-    path: PathBuf,
+    /// The run's folder.
+    folder: PathBuf,
+    before: u64,
     /// Variables that only the executor is to see.
     hidden: Vec<String>,
     state: Mutex<State>,
@@ -44,8 +45,8 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// Made when it is first needed.
-    record: Option<Record>,
+    /// The session's, made when it is first needed.
+    record: Option<(PathBuf, Record)>,
     keeper: Option<(UnixStream, Child)>,
     last: u64,
     waiting: HashMap<u64, Waiting>,
@@ -57,9 +58,9 @@ struct Waiting {
 }
 
 impl Keeper {
-    /// The keeper of a session that goes on from the number `head` of a run's log; it records in the run's folder.
-    pub fn new(folder: &Path, head: u64, hidden: Vec<String>) -> Keeper {
-        Keeper { shared: Arc::new(Shared { path: record::path_of(folder, head), hidden, state: Mutex::default() }) }
+    /// The keeper of a session before which a run's log ended with the number `before`; it records in the run's folder.
+    pub fn new(folder: PathBuf, before: u64, hidden: Vec<String>) -> Keeper {
+        Keeper { shared: Arc::new(Shared { folder, before, hidden, state: Mutex::default() }) }
     }
 
     /// Sees to it that the process is there, before anything says that it is to begin something. `head` is the number with
@@ -75,9 +76,9 @@ impl Keeper {
         }
         let record = match state.record.take() {
             Some(record) => record,
-            None => Record::create(&self.shared.path)?,
+            None => Record::create(&self.shared.folder, self.shared.before)?,
         };
-        let record = state.record.insert(record);
+        let (_, record) = state.record.insert(record);
         let (here, there) = UnixStream::pair()?;
         let keeper = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), head);
         record.add(&Entry::Opened { keeper, head })?;
@@ -108,6 +109,7 @@ impl Keeper {
     pub fn lose(&self) {
         let mut state = self.shared.state();
         let (keeper, lost) = (state.keeper.take(), std::mem::take(&mut state.waiting));
+        let record = state.record.as_ref().map(|(path, _)| path.clone());
         drop(state);
         if let Some((_, mut child)) = keeper {
             let _ = child.wait();
@@ -115,7 +117,7 @@ impl Keeper {
         if lost.is_empty() {
             return;
         }
-        let known = Known::of(std::slice::from_ref(&self.shared.path)).unwrap_or_default();
+        let known = record.and_then(|path| Known::of(&[path]).ok()).unwrap_or_default();
         for Waiting { attempt, then } in lost.into_values() {
             let over = attempt.and_then(|attempt| known.end(&attempt).cloned());
             then(over.unwrap_or_else(|| Exit::Unknown("the process that watched it was killed".to_owned()).into()));

@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -38,11 +38,6 @@ pub enum Entry {
     },
 }
 
-/// Where a session records its commands, in the run's folder; `head` is the number with which the run's log ended before it.
-pub fn path_of(folder: &Path, head: u64) -> PathBuf {
-    folder.join(format!("commands-{head}"))
-}
-
 /// The file of one session, to be added to. Its executor and keepers hold a shared lock on it as long as they live.
 #[derive(Debug)]
 pub struct Record {
@@ -52,11 +47,21 @@ pub struct Record {
 }
 
 impl Record {
-    /// Makes the file.
-    pub fn create(path: &Path) -> std::io::Result<Record> {
-        let file = open(path, true)?;
-        file.lock_shared()?;
-        Ok(Record { file, is_torn: Cell::new(false) })
+    /// Makes the file of a session in the run's folder, under a name that none had; `before` is the number with which the run's
+    /// log ended before it.
+    pub fn create(folder: &Path, before: u64) -> std::io::Result<(PathBuf, Record)> {
+        for again in 0.. {
+            let path = folder.join(if again == 0 { format!("commands-{before}") } else { format!("commands-{before}-{again}") });
+            match options().create_new(true).open(&path) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                made => {
+                    let file = made?;
+                    file.lock_shared()?;
+                    return Ok((path, Record { file, is_torn: Cell::new(false) }));
+                }
+            }
+        }
+        Err(ErrorKind::AlreadyExists.into())
     }
 
     /// Of an open file that was handed over.
@@ -85,22 +90,24 @@ pub struct Known {
     files: Vec<Reading>,
     ends: HashMap<Attempt, Over>,
     keepers: HashMap<u64, Keeper>,
-    /// In which file each attempt is said to begin.
-    begun: HashMap<Attempt, usize>,
+    /// By which keeper each attempt is said to begin.
+    begun: HashMap<Attempt, u64>,
     /// There is something that cannot be read: what is missing proves nothing.
     is_damaged: bool,
 }
 
 #[derive(Debug)]
 struct Reading {
-    file: File,
+    /// As long as somebody may add to it.
+    file: Option<File>,
     /// The beginning of a line that has no end yet.
     rest: Vec<u8>,
+    /// Who came last: a keeper comes only when the one before is gone.
+    last: Option<u64>,
 }
 
 #[derive(Debug, Default)]
 struct Keeper {
-    file: usize,
     head: u64,
     begun: u64,
     /// How many it says it has begun.
@@ -122,11 +129,21 @@ impl Known {
     }
 
     /// Reads these files.
+    ///
+    /// # Errors
+    /// If one cannot be opened.
     pub fn of(paths: &[PathBuf]) -> std::io::Result<Known> {
-        let file = |path: &PathBuf| Ok(Reading { file: open(path, false)?, rest: Vec::new() });
-        let files = paths.iter().map(file).collect::<std::io::Result<_>>()?;
-        let mut known = Known { files, ..Known::default() };
-        known.read_on();
+        let mut known = Known::default();
+        for (at, path) in paths.iter().enumerate() {
+            let file = options().open(path)?;
+            known.files.push(Reading { file: Some(file), rest: Vec::new(), last: None });
+            let is_held = known.is_held(at);
+            known.read_on();
+            // A long run has many, and what nobody holds says nothing more.
+            if !is_held {
+                known.files[at].file = None;
+            }
+        }
         Ok(known)
     }
 
@@ -138,8 +155,9 @@ impl Known {
         };
         for at in 0..self.files.len() {
             let reading = &mut self.files[at];
+            let Some(file) = &mut reading.file else { continue };
             let mut bytes = std::mem::take(&mut reading.rest);
-            self.is_damaged |= reading.file.read_to_end(&mut bytes).is_err();
+            self.is_damaged |= file.read_to_end(&mut bytes).is_err();
             let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
             reading.rest = bytes.split_off(whole);
             for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
@@ -154,12 +172,12 @@ impl Known {
     fn learn(&mut self, file: usize, entry: Entry) {
         match entry {
             Entry::Opened { keeper, head } => {
-                let keeper = self.keepers.entry(keeper).or_default();
-                (keeper.file, keeper.head) = (file, head);
+                self.keepers.entry(keeper).or_default().head = head;
+                self.files[file].last = Some(keeper);
             }
             Entry::Begins { keeper, attempt } => {
                 self.keepers.entry(keeper).or_default().begun += 1;
-                self.begun.insert(attempt, file);
+                self.begun.insert(attempt, keeper);
             }
             Entry::Ended { attempt, over } => drop(self.ends.insert(attempt, over)),
             Entry::Closed { keeper, begun } => self.keepers.entry(keeper).or_default().closed = Some(begun),
@@ -184,13 +202,14 @@ impl Known {
 
     /// Whether a keeper lives that may still begin what it was told to.
     pub fn may_begin(&self) -> bool {
-        let open = self.keepers.values().filter(|keeper| keeper.closed.is_none());
-        open.into_iter().any(|keeper| self.is_held(keeper.file))
+        let is_open = |keeper: &u64| self.keepers.get(keeper).is_none_or(|keeper| keeper.closed.is_none());
+        (0..self.files.len()).any(|file| self.files[file].last.as_ref().is_some_and(is_open) && self.is_held(file))
     }
 
     /// Whether the keeper that began an attempt may still live, and record its end.
     pub fn is_watched(&self, attempt: &Attempt) -> bool {
-        self.begun.get(attempt).is_some_and(|file| self.is_held(*file))
+        let Some(keeper) = self.begun.get(attempt) else { return false };
+        (0..self.files.len()).any(|file| self.files[file].last == Some(*keeper) && self.is_held(file))
     }
 
     /// Whether any keeper lives.
@@ -199,7 +218,7 @@ impl Known {
     }
 
     fn is_held(&self, file: usize) -> bool {
-        let file = &self.files[file].file;
+        let Some(file) = &self.files[file].file else { return false };
         match file.try_lock() {
             Ok(()) => file.unlock().is_err(),
             Err(_) => true,
@@ -208,9 +227,10 @@ impl Known {
 }
 
 /// Opened to append, also to read it: some file systems grant an exclusive lock only then.
-fn open(path: &Path, create: bool) -> std::io::Result<File> {
-    let nofollow = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
-    OpenOptions::new().append(true).read(true).create(create).mode(0o600).custom_flags(nofollow).open(path)
+fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.append(true).read(true).mode(0o600).custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32);
+    options
 }
 
 fn check(text: &str) -> String {
