@@ -2,9 +2,9 @@
 
 use serde_json::json;
 use switchover::run::*;
-use switchover::runbook::Span;
+use switchover::runbook::{Condition, Item, Read, Runbook, Source, Span, StepIx, When};
 
-use super::play::{id, ids, person};
+use super::play::{FORWARD, book, id, ids, person, play};
 
 #[test]
 fn a_moment_is_utc_to_the_millisecond_and_never_goes_back() {
@@ -85,4 +85,24 @@ fn a_rollback_says_that_it_is_forced_and_nothing_if_it_is_not() {
 fn an_amendment_is_told_from_another() {
     assert_eq!(amended("why"), amended("why"));
     assert_ne!(amended("why"), amended("because"));
+}
+
+#[test]
+fn a_step_sees_the_run_what_it_reads_and_its_item() {
+    let change = |book: &mut Runbook| {
+        book.steps[1].item = Some(Item { key: "k".into(), value: json!(7) });
+        book.steps[1].reads = vec![Read { name: "first".into(), of: Source::Step(StepIx(0)) }];
+    };
+    let mut play = play(book(2, 1, change), None);
+    let (secrets, logs) = Default::default();
+    let outputs = [("rows".to_owned(), json!(3))].into_iter().collect();
+    let done = StepSucceeded { step: id(0), direction: FORWARD, attempt: 1, outputs, result: "ok".into(), secrets, logs };
+    play.start(0, FORWARD).fact(Fact::StepSucceeded(done));
+    let run = json!({ "id": "r", "name": "r", "operator": "p", "environment": "", "started": "1970-01-01T00:00:00.000Z" });
+    let seen = json!({ "steps": { "first": { "rows": 3 } }, "item": 7, "key": "k", "run": run.clone(), "outputs": {}, "attempt": 1 });
+    assert_eq!(names::of_step(&play.state, StepIx(1), FORWARD), seen);
+    assert_eq!(names::of_step(&play.state, StepIx(0), FORWARD)["outputs"], json!({ "rows": 3 }));
+    assert_eq!(names::of_step(&play.state, StepIx(0), FORWARD)["attempt"], json!(2));
+    let when = When { condition: Condition::compile("true").unwrap(), scope: 0, reads: Vec::new(), item: None };
+    assert_eq!(names::of_when(&play.state, &when), json!({ "steps": {}, "run": run }));
 }

@@ -291,3 +291,79 @@ fn a_tally_counts_words_by_phase() {
     play.ok(0, FORWARD);
     assert_eq!((play.state.unsettled(), play.state.phase_left(0), play.state.is_settled(StepIx(0))), (2, 2, true));
 }
+
+#[test]
+fn after_a_failure_only_releases_are_tried_again() {
+    let mut play = held();
+    play.start(0, FORWARD).ok(0, FORWARD).start(1, FORWARD).fail(1, FORWARD, FailureKind::Failed, None);
+    play.start(0, RELEASE).fail(0, RELEASE, FailureKind::Failed, 10);
+    assert_eq!(play.at(10).next(), begin(0, RELEASE));
+    play.start(0, RELEASE).ok(0, RELEASE);
+    // What it held is taken again by who goes on, not before.
+    assert!(play.state.sets.retake.is_empty());
+    assert_eq!(play.next(), Decision::Stop(Stop::Failed { steps: ids(&[1]) }));
+    play.stop(Stop::Failed { steps: ids(&[1]) }).resume();
+    assert_eq!(play.next(), begin(0, FORWARD));
+
+    let mut two = self::play(book(2, 0, |_| {}), None);
+    two.start(0, FORWARD).start(1, FORWARD);
+    two.fail(0, FORWARD, FailureKind::BeforeEffect, 5).fail(1, FORWARD, FailureKind::Failed, None);
+    assert_eq!(two.at(10).next(), Decision::Stop(Stop::Failed { steps: ids(&[1]) }));
+}
+
+#[test]
+fn what_a_cancelled_run_released_is_not_taken_again() {
+    let mut play = held();
+    play.start(0, FORWARD).ok(0, FORWARD).cancel().start(0, RELEASE).ok(0, RELEASE);
+    assert!(play.state.sets.retake.is_empty());
+    assert_eq!(play.state.step(StepIx(0)).word(), "done");
+}
+
+#[test]
+fn what_is_stuck_on_the_way_back_is_named() {
+    let mut play = play(book(2, 0, |_| {}), None);
+    play.start(0, FORWARD).ok(0, FORWARD).start(1, FORWARD).ok(1, FORWARD).rollback();
+    play.start(1, UNDO).fail(1, UNDO, FailureKind::Failed, None);
+    assert_eq!(play.state.step(StepIx(1)).word(), "stuck");
+    assert_eq!(play.next(), begin(0, UNDO));
+    assert_eq!(play.start(0, UNDO).next(), wait(None));
+    assert_eq!(play.ok(0, UNDO).next(), Decision::Stop(Stop::Stuck { steps: ids(&[1]) }));
+    assert_eq!(play.state.step(StepIx(0)).word(), "undone");
+}
+
+#[test]
+fn what_is_held_is_released_before_there_is_nothing_to_undo() {
+    let mut play = held();
+    let mut book = Runbook::clone(&play.state.runbook);
+    book.steps[0].undo = Undo::Nothing;
+    play.state = self::play(book, None).state;
+    play.start(0, FORWARD).ok(0, FORWARD).rollback();
+    assert_eq!(play.next(), begin(0, RELEASE));
+    assert_eq!(play.start(0, RELEASE).ok(0, RELEASE).next(), Decision::Pass(StepIx(0)));
+}
+
+#[test]
+fn downtime_that_began_in_part_is_over_with_its_undo() {
+    let mut play = play(book(1, 0, |book| book.steps[0].downtime = Some(Downtime::Begins)), None);
+    play.at(10).start(0, FORWARD).resume().resolve(0, FORWARD, Verdict::Partial).unwrap();
+    play.at(20).start(0, UNDO).at(30).ok(0, UNDO);
+    assert_eq!(play.state.downtime_until(Moment(100)), Span::from_millis(20));
+    play.at(50).start(0, FORWARD);
+    assert_eq!(play.state.downtime_until(Moment(100)), Span::from_millis(70));
+}
+
+#[test]
+fn a_hold_of_a_step_that_stays_is_released_when_all_else_is_back() {
+    let hold = |book: &mut Runbook| {
+        let release = Box::new(book.steps[0].act.clone());
+        book.steps[0].hold = Some(Hold { until: StepIx(2), release });
+    };
+    let mut play = play(book(3, 0b101, hold), None);
+    play.start(0, FORWARD).ok(0, FORWARD).start(1, FORWARD).ok(1, FORWARD);
+    play.fact(Fact::RollbackBegan { to: Some(id(0)), because: "no".into(), actor: person(), force: false });
+    assert_eq!(play.next(), begin(1, UNDO));
+    assert_eq!(play.start(1, UNDO).next(), wait(None));
+    assert_eq!(play.ok(1, UNDO).next(), begin(0, RELEASE));
+    play.start(0, RELEASE).fail(0, RELEASE, FailureKind::Failed, None);
+    assert_eq!(play.next(), Decision::Stop(Stop::Stuck { steps: ids(&[0]) }));
+}

@@ -39,6 +39,11 @@ fn failed(step: usize, attempt: u32, kind: FailureKind) -> Fact {
     Fact::StepFailed(StepFailed { step: id(step), direction: FORWARD, attempt, failure, outputs, retry_at: None, secrets, logs })
 }
 
+fn told() -> Fact {
+    let (occasion, subject, channel, file) = ("finish".into(), "over".into(), "team".into(), "1.txt".into());
+    Fact::MessageSent(MessageSent { occasion, phase: None, step: None, subject, to: Vec::new(), channel, file, digest: Digest::default() })
+}
+
 fn two(edges: u32) -> Play {
     play(book(2, edges, |_| {}), None)
 }
@@ -77,6 +82,9 @@ fn a_run_ends_when_nothing_is_left_to_do() {
     cancelled.start(0, RELEASE).refuses(OUTCOMES.map(ended)).ok(0, RELEASE).refuses([Outcome::Finished, Outcome::RolledBack].map(ended));
     cancelled.fact(ended(Outcome::Cancelled)).refuses([back(None), Fact::RunResumed { operator: person(), until: None }]);
     run.start(0, RELEASE).ok(0, RELEASE).refuses([Outcome::RolledBack, Outcome::Cancelled].map(ended)).fact(ended(Outcome::Finished));
+    // A run that is over can only be gone back from, and people are told of it.
+    run.refuses([Fact::RunResumed { operator: person(), until: None }, ended(Outcome::Finished), skip(0, by_hand())]).fact(told());
+    assert!(run.state.told.contains("finish"));
     run.fact(back(None)).refuses(OUTCOMES.map(ended)).start(1, UNDO).ok(1, UNDO).refuses(OUTCOMES.map(ended));
     run.start(0, UNDO).ok(0, UNDO).refuses([Outcome::Finished, Outcome::Cancelled].map(ended)).fact(ended(Outcome::RolledBack));
     run.refuses([back(None)]);
@@ -198,7 +206,7 @@ fn a_run_is_amended_where_it_rests_going_forward() {
     let wider = || Some(book(3, 0, |_| {}));
     let mut run = two(0);
     run.refuses([amendment(None)]).start(0, FORWARD).refuses([amendment(wider())]).ok(0, FORWARD).fact(amendment(wider()));
-    assert_eq!(run.state.unsettled(), 2);
+    assert_eq!((run.state.unsettled(), run.state.sets.ready.contains(&StepIx(0))), (2, false));
     run.refuses([amendment(Some(book(3, 0, |book| book.steps[0].point_of_no_return = true)))]);
     run.fact(Fact::StepSkipped { step: id(2), because: by_hand() }).refuses([amendment(Some(book(2, 0, |_| {})))]);
     assert_eq!(run.next(), begin(1, FORWARD));
