@@ -214,9 +214,6 @@ fn cancelling(state: &RunState, now: Moment, idle: bool) -> Decision {
     if !idle {
         return Decision::Wait { until: None };
     }
-    if let Some(due) = due_retry(state, now).filter(|due| due.1 == Direction::Release) {
-        return Decision::Begin(due.0, due.1);
-    }
     if let Some(&ix) = state.sets.held.iter().rev().find(|ix| can_release(state, **ix, now)) {
         return Decision::Begin(ix, Direction::Release);
     }

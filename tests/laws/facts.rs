@@ -2,7 +2,10 @@
 
 use serde_json::json;
 use switchover::run::*;
-use switchover::runbook::{Condition, Item, Read, Runbook, Source, Span, StepIx, When};
+use switchover::runbook::action::Argument;
+use switchover::runbook::parameter::Kind;
+use switchover::runbook::raw::ParameterKind;
+use switchover::runbook::{Condition, Item, Parameter, Read, Runbook, Source, Span, StepIx, Text, When};
 
 use super::play::{FORWARD, book, id, ids, person, play};
 
@@ -55,8 +58,14 @@ fn facts() -> Vec<(Fact, bool)> {
         (Fact::StepProbed { step: step(), direction, attempt, verdict: Probed::Done, reading: reason() }, true),
         (Fact::PointConfirmed { step: step(), actor: actor(), reason: reason() }, true),
         (Fact::RunAmended(amended("why")), false),
+        (Fact::MessageSent(sent()), true),
         (Fact::CursorSaved { step: step(), direction, attempt, cursor: "7".into() }, true),
     ]
+}
+
+fn sent() -> MessageSent {
+    let (occasion, subject, channel, file) = ("notify".into(), "now".into(), "team".into(), "1.txt".into());
+    MessageSent { occasion, phase: None, step: Some(id(0)), subject, to: Vec::new(), channel, file, digest: Digest::default() }
 }
 
 fn amended(reason: &str) -> RunAmended {
@@ -105,4 +114,20 @@ fn a_step_sees_the_run_what_it_reads_and_its_item() {
     assert_eq!(names::of_step(&play.state, StepIx(0), FORWARD)["attempt"], json!(2));
     let when = When { condition: Condition::compile("true").unwrap(), scope: 0, reads: Vec::new(), item: None };
     assert_eq!(names::of_when(&play.state, &when), json!({ "steps": {}, "run": run }));
+}
+
+#[test]
+fn a_value_that_is_made_of_others_is_made_when_it_is_asked_for() {
+    let parameter = |value| Parameter {
+        kind: Kind { kind: ParameterKind::String, allowed: None, pattern: None, description: None, required: false },
+        value,
+    };
+    let change = |book: &mut Runbook| {
+        let parameters = &mut book.scopes[0].parameters;
+        parameters.insert("plain".into(), parameter(Argument::Plain(json!("x"))));
+        parameters.insert("late".into(), parameter(Argument::Text(Text::compile("{{run.id}}-1").unwrap())));
+        parameters.insert("unknown".into(), parameter(Argument::Text(Text::compile("{{steps.none.rows}}").unwrap())));
+    };
+    let names = names::of_step(&play(book(1, 0, change), None).state, StepIx(0), FORWARD);
+    assert_eq!((&names["plain"], &names["late"], names.get("unknown")), (&json!("x"), &json!("r-1"), None));
 }

@@ -198,6 +198,7 @@ fn a_doubt_about_an_undo_does_not_hold_up_a_cancellation_and_one_about_a_release
     doubtful.start(0, FORWARD).resume().resolve(0, FORWARD, Verdict::Partial).unwrap();
     doubtful.start(0, UNDO).cancel().resume();
     assert_eq!(doubtful.next(), begin(0, RELEASE));
+    assert_eq!(doubtful.start(0, RELEASE).ok(0, RELEASE).next(), Decision::End(Outcome::Cancelled));
 }
 
 #[test]
@@ -366,4 +367,36 @@ fn a_hold_of_a_step_that_stays_is_released_when_all_else_is_back() {
     assert_eq!(play.ok(1, UNDO).next(), begin(0, RELEASE));
     play.start(0, RELEASE).fail(0, RELEASE, FailureKind::Failed, None);
     assert_eq!(play.next(), Decision::Stop(Stop::Stuck { steps: ids(&[0]) }));
+}
+
+#[test]
+fn who_is_stuck_and_asks_besides_is_stuck() {
+    let approve = |book: &mut Runbook| {
+        let mut undo = book.steps[0].act.clone();
+        undo.action = Action::Approve(Approve { question: Text::compile("?").unwrap() });
+        book.steps[0].undo = Undo::Act(Box::new(undo));
+    };
+    let mut play = play(book(2, 0, approve), None);
+    play.start(0, FORWARD).ok(0, FORWARD).start(1, FORWARD).ok(1, FORWARD).rollback().start(0, UNDO);
+    play.start(1, UNDO).fail(1, UNDO, FailureKind::Failed, None);
+    assert_eq!(play.next(), Decision::Stop(Stop::Stuck { steps: ids(&[1]) }));
+}
+
+#[test]
+fn a_cancelled_run_tries_no_undo_again() {
+    let mut play = play(book(1, 0, |_| {}), None);
+    play.start(0, FORWARD).resume().resolve(0, FORWARD, Verdict::Partial).unwrap();
+    play.start(0, UNDO).fail(0, UNDO, FailureKind::Failed, 5).cancel();
+    assert_eq!(play.at(10).next(), Decision::End(Outcome::Cancelled));
+}
+
+#[test]
+fn on_the_way_back_a_doubt_about_going_forward_is_no_doubt() {
+    for idempotent in [false, true] {
+        let mut play = play(book(2, 0, |book| book.steps[0].act.idempotent = idempotent), None);
+        play.start(0, FORWARD).start(1, FORWARD).fail(0, FORWARD, FailureKind::Lost, None).ok(1, FORWARD).rollback();
+        assert_eq!(play.next(), begin(1, UNDO));
+        assert_eq!(play.start(1, UNDO).ok(1, UNDO).next(), begin(0, UNDO));
+        assert_eq!(play.start(0, UNDO).ok(0, UNDO).next(), Decision::End(Outcome::RolledBack));
+    }
 }
