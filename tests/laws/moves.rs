@@ -400,3 +400,14 @@ fn on_the_way_back_a_doubt_about_going_forward_is_no_doubt() {
         assert_eq!(play.start(0, UNDO).ok(0, UNDO).next(), Decision::End(Outcome::RolledBack));
     }
 }
+
+#[test]
+fn a_hold_that_failed_is_released_again_after_it_is_taken_again() {
+    let mut play = held();
+    play.start(0, FORWARD).fail(0, FORWARD, FailureKind::Failed, None);
+    assert_eq!(play.next(), begin(0, RELEASE));
+    play.start(0, RELEASE).ok(0, RELEASE).stop(Stop::Failed { steps: ids(&[0]) }).resume();
+    assert_eq!(play.next(), begin(0, FORWARD));
+    play.start(0, FORWARD).fail(0, FORWARD, FailureKind::Failed, None);
+    assert_eq!(play.next(), begin(0, RELEASE));
+}

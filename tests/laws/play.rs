@@ -71,7 +71,9 @@ impl Play {
     /// Applies a fact, or says why not.
     pub fn attempt(&mut self, fact: Fact) -> Result<(), String> {
         let event = Event { number: self.state.head + 1, at: self.now, fact };
-        self.state.apply(&event).map_err(|error| error.why)
+        let done = self.state.apply(&event).map_err(|error| error.why);
+        self.sets_say_what_the_tracks_say();
+        done
     }
 
     pub fn fact(&mut self, fact: Fact) -> &mut Play {
@@ -122,5 +124,22 @@ impl Play {
 
     pub fn resume(&mut self) -> &mut Play {
         self.fact(Fact::RunResumed { operator: person(), until: None })
+    }
+
+    fn sets_say_what_the_tracks_say(&self) {
+        let (state, sets) = (&self.state, &self.state.sets);
+        for ix in state.runbook.ixs() {
+            let may_go = state.runbook.step(ix).needs.iter().all(|need| state.is_settled(*need));
+            assert_eq!(sets.ready.contains(&ix), may_go && *state.track(ix, FORWARD) == Track::Idle, "ready {ix:?}");
+            for direction in Direction::ALL {
+                let (track, pair) = (state.track(ix, direction), (ix, direction));
+                assert_eq!(sets.running.contains(&pair), matches!(track, Track::Running { .. }), "running {pair:?}");
+                assert_eq!(sets.doubt.contains(&pair), matches!(track, Track::InDoubt { .. }), "in doubt {pair:?}");
+                assert_eq!(sets.retrying.contains(&pair), matches!(track, Track::Retrying { .. }), "retrying {pair:?}");
+                assert_eq!(sets.failed.contains(&pair), matches!(track, Track::Failed { .. }), "failed {pair:?}");
+            }
+            let asks = Direction::ALL.iter().any(|direction| matches!(state.track(ix, *direction), Track::Waiting { .. }));
+            assert_eq!(sets.waiting.contains(&ix), asks, "waiting {ix:?}");
+        }
     }
 }

@@ -139,6 +139,14 @@ fn an_attempt_ends_once_and_as_the_one_that_runs() {
 }
 
 #[test]
+fn what_cannot_be_rendered_fails_before_it_begins() {
+    let mut run = two(0);
+    run.fact(failed(0, 1, FailureKind::BeforeEffect)).start(1, FORWARD).ok(1, FORWARD);
+    assert_eq!(run.next(), Decision::Stop(Stop::Failed { steps: ids(&[0]) }));
+    assert!(!run.state.step(StepIx(0)).touched && run.state.attempts(StepIx(0), FORWARD) == 1);
+}
+
+#[test]
 fn an_attempt_that_an_operator_stopped_is_in_doubt() {
     let mut run = two(0);
     run.start(0, FORWARD).start(1, FORWARD);
