@@ -411,3 +411,35 @@ fn a_hold_that_failed_is_released_again_after_it_is_taken_again() {
     play.start(0, FORWARD).fail(0, FORWARD, FailureKind::Failed, None);
     assert_eq!(play.next(), begin(0, RELEASE));
 }
+
+#[test]
+fn what_begins_in_a_downtime_and_never_was_does_not_end_it() {
+    let mut play = play(book(2, 0, |book| book.steps[0].downtime = Some(Downtime::Begins)), None);
+    play.at(10).start(0, FORWARD).start(1, FORWARD).ok(0, FORWARD).at(20).fail(1, FORWARD, FailureKind::BeforeEffect, None);
+    assert_eq!(play.state.downtime_until(Moment(30)), Span::from_millis(20));
+}
+
+#[test]
+fn what_failed_keeps_what_it_gave_and_when_it_ended() {
+    let mut play = play(book(1, 0, |_| {}), None);
+    let gave = |direction, name: &str| {
+        let (outputs, secrets, logs) = ([(name.to_owned(), 1.into())].into_iter().collect(), Default::default(), Vec::new());
+        let failure = Failure { kind: FailureKind::Failed, message: "no".into() };
+        Fact::StepFailed(StepFailed { step: id(0), direction, attempt: 1, failure, outputs, retry_at: None, secrets, logs })
+    };
+    play.start(0, FORWARD).at(10).fact(gave(FORWARD, "rows"));
+    assert_eq!(play.state.step(StepIx(0)).finished, Some(Moment(10)));
+    play.rollback().start(0, UNDO).at(20).fact(gave(UNDO, "other"));
+    assert_eq!(play.state.step(StepIx(0)).finished, Some(Moment(10)));
+    assert_eq!(play.state.step(StepIx(0)).outputs.keys().collect::<Vec<_>>(), ["rows"]);
+}
+
+#[test]
+fn a_cursor_is_kept_until_all_is_begun_anew() {
+    let mut play = play(book(1, 0, |_| {}), None);
+    play.start(0, FORWARD).fact(Fact::CursorSaved { step: id(0), direction: FORWARD, attempt: 1, cursor: "7".into() });
+    assert_eq!((play.state.cursor(StepIx(0), FORWARD), play.state.cursor(StepIx(0), UNDO)), (Some("7"), None));
+    play.resume().resolve(0, FORWARD, Verdict::Partial).unwrap();
+    play.start(0, UNDO).ok(0, UNDO);
+    assert_eq!(play.state.cursor(StepIx(0), FORWARD), None);
+}
