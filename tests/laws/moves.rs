@@ -443,3 +443,16 @@ fn a_cursor_is_kept_until_all_is_begun_anew() {
     play.start(0, UNDO).ok(0, UNDO);
     assert_eq!(play.state.cursor(StepIx(0), FORWARD), None);
 }
+
+#[test]
+fn a_doubt_about_an_undo_is_a_doubt_and_not_stuck() {
+    let mut play = play(book(1, 0, |_| {}), None);
+    play.start(0, FORWARD).ok(0, FORWARD).rollback().start(0, UNDO).resume();
+    assert_eq!(play.next(), Decision::Stop(Stop::InDoubt { steps: ids(&[0]) }));
+    assert!(play.resolve(0, FORWARD, Verdict::Done).is_err());
+}
+
+#[test]
+fn nobody_says_done_of_what_has_not_begun() {
+    assert!(play(book(1, 0, |_| {}), None).resolve(0, FORWARD, Verdict::Done).is_err());
+}
