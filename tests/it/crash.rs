@@ -20,14 +20,14 @@ fn a_killed_run_asks_about_what_it_cannot_know() {
     sandbox.wait_for("begin-b");
     kill_both(child);
     insta::assert_snapshot!(sandbox.run("resolve b --as done --reason x"), @"
-    error: the command of p/b still runs, left by an executor that died
-      next: wait until it has ended, or end it, and try again
+    error: the command of p/b still runs, left by an executor that died; nothing was changed
+      next: `switchover resume` watches it; wait until it has ended, or end it, and try again
     exit 6
     ");
     insta::assert_snapshot!(sandbox.run("resume"), @"
-    the command of p/b still runs, left by an executor that died; X
+    the command of p/b still runs, left by an executor that died (process <pid>)
     resumed by oncall@test, while this still runs: p/b
-    unseen   p/b: it has ended, and the process that watched it was killed before
+    unseen   p/b: it has ended, and nobody who watched it saw how
     stopped: nobody knows how p/b ended
       run        <run>, 1 of 3 steps done
       step       p/b (book.yaml:6)
@@ -80,7 +80,7 @@ fn a_recorded_end_leaves_nothing_to_decide() {
     sandbox.wait_for("end-b");
     std::thread::sleep(std::time::Duration::from_millis(100));
     insta::assert_snapshot!(sandbox.run("resolve b --as not-done --reason x"), @"
-    error: how the command of p/b ended is on record: there is nothing to guess
+    error: how the command of p/b ended is on record: there is nothing to guess; nothing was changed
       next: `switchover resume` takes it up
     exit 6
     ");

@@ -10,14 +10,14 @@ use super::sandbox::Sandbox;
 const WORDS: &str = r#"
 run() { "$PROGRAM" "$@"; echo "exit $?"; }
 fill() {
-  for record in journal/runs/*/commands; do
+  for record in journal/runs/*/commands-*; do
     [ -e "$record" ] || continue
     head -c $(( (8192 - $(stat -c %s "$record") % 4096 - LEFT) % 4096 )) /dev/zero | tr '\0' '\n' >> "$record"
   done
   cat /dev/zero > journal/runs/filled 2>/dev/null || true
 }
 room() { rm journal/runs/filled; }
-closed() { until grep -q '"closed"' journal/runs/*/commands; do sleep 0.02; done; }
+closed() { until grep -q '"closed"' journal/runs/*/commands-*; do sleep 0.02; done; }
 until_seen() { until grep -qx "$1" "$W"; do sleep 0.02; done; }
 "#;
 

@@ -32,9 +32,9 @@ fn back_to_a_step_and_back_from_a_finished_run() {
     assert_eq!(sandbox.code("rollback"), 4, "and back to the beginning");
     assert_eq!(sandbox.witness(), ["a", "b", "c", "undo-c", "undo-b", "undo-a"]);
     insta::assert_snapshot!(sandbox.run("rollback"), @"
-    error: there is nothing left to undo; nothing was changed
-      next: `switchover status` shows where each step stands
-    exit 6
+    rolled back: run <run>, 1 steps undone
+      review     switchover audit <run>
+    exit 4
     ");
     assert_eq!(sandbox.json("list --format json")[0]["state"], "rolled back");
 }

@@ -163,10 +163,15 @@ fn what_was_refused_does_not_free_its_locks() {
 #[test]
 fn something_else_can_be_decided_while_it_runs() {
     let sandbox = beside("");
-    killed(&sandbox, kill);
-    assert_eq!(sandbox.code("skip second --reason x"), 0);
+    let child = sandbox.start("run book.yaml --parallel 2");
+    sandbox.wait_for("begin-long");
+    sandbox.wait_for("begin-first");
+    kill(child);
+    let shown = sandbox.run("skip second --reason x");
+    assert!(shown.ends_with("exit 0"), "{shown}");
     let mut resumed = sandbox.start_heard("resume", &[]);
     std::thread::sleep(std::time::Duration::from_millis(300));
+    let_go(&sandbox, "first-holds");
     let_go(&sandbox, "hold");
     assert_eq!(resumed.wait().unwrap().code(), Some(0), "{}", sandbox.read("said"));
     assert_eq!(sandbox.witness(), ["begin-long", "begin-first", "end-long", "last"]);
@@ -190,7 +195,7 @@ phases:
 
 #[test]
 fn what_is_ended_is_over_with_its_last_process() {
-    for (after, how, code) in [("wait", kill as fn(_), 4), ("wait", kill_both, 4), ("exit 0", kill_both, 4)] {
+    for (after, how, code) in [("wait", kill as fn(_), 4), ("wait", kill_both, 4), ("sleep 0.5; exit 0", kill_both, 4)] {
         let sandbox = stubborn(after);
         let child = sandbox.start("run book.yaml");
         sandbox.wait_for("works");

@@ -6,5 +6,6 @@
 #[expect(dead_code, reason = "shared with the tests that need no servers")]
 mod sandbox;
 
+mod reference;
 mod servers;
 mod sql;

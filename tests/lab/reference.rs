@@ -1,0 +1,23 @@
+//! The examples of the reference that need servers.
+
+use super::sandbox::{Sandbox, repository};
+use super::servers::lab;
+
+#[test]
+fn every_example_that_needs_servers_runs_and_goes_back() {
+    let reference = std::fs::read_to_string(repository().join("docs/runbook.md")).unwrap();
+    let mut count = 0;
+    for block in reference.split("```yaml lab\n").skip(1).map(|rest| rest.split("```").next().unwrap()) {
+        let sandbox = Sandbox::with(block);
+        let values = [("old_port", lab().port("postgres-old")), ("new_port", lab().port("mariadb-new"))];
+        let mut set: String = values.map(|(name, port)| format!(" --set {name}={port}")).concat();
+        set.push_str(&format!(" --set ca={}", lab().path("ca.crt").display()));
+        let environment = [("SHOP_PASSWORD", "lab-shop".to_owned())];
+        let shown = sandbox.run_with(&format!("run book.yaml{set}"), &environment);
+        assert!(shown.ends_with("exit 0"), "{block}\n{shown}");
+        let shown = sandbox.run_with("rollback", &environment);
+        assert!(shown.ends_with("exit 4"), "{block}\n{shown}");
+        count += 1;
+    }
+    assert!(count > 0, "the reference has no such example");
+}
