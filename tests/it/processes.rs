@@ -59,7 +59,7 @@ fn a_command_without_descriptors_or_in_another_program_is_waited_for() {
 #[test]
 fn a_flood_of_output_is_nobodys_memory() {
     let sandbox = Sandbox::with(
-        "runbook: flood\nphases:\n  p:\n    steps:\n      a: { run: \"head -c 200M /dev/zero | tr '\\\\0' x\", undo: none }\n      b: { run: 'echo b >> \"$W\"; while [ -e hold ]; do sleep 0.01; done', undo: none }\n",
+        "runbook: flood\nphases:\n  p:\n    steps:\n      a: { run: \"head -c 1G /dev/zero | tr '\\\\0' x\", undo: none }\n      b: { run: 'echo b >> \"$W\"; while [ -e hold ]; do sleep 0.01; done', undo: none }\n",
     );
     sandbox.write("hold", "");
     let mut child = sandbox.start("run book.yaml");
@@ -69,7 +69,7 @@ fn a_flood_of_output_is_nobodys_memory() {
     std::fs::remove_file(sandbox.path("hold")).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert!(executor < 80 << 10 && keeper < 40 << 10, "the executor took {executor} KiB, its keeper {keeper} KiB");
-    assert!(sandbox.run("audit --format json").contains(&format!("\"bytes\": {}", 200 << 20)));
+    assert!(sandbox.run("audit --format json").contains(&format!("\"bytes\": {}", 1u64 << 30)));
     nothing_left(&sandbox);
 }
 

@@ -169,7 +169,7 @@ fn readers_are_never_refused_and_disturb_nobody() {
 }
 
 fn rounds() -> usize {
-    std::env::var("SWITCHOVER_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(25)
+    std::env::var("SWITCHOVER_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(200)
 }
 
 /// Starts the program once for each line, all at the same time.

@@ -76,6 +76,8 @@ pub enum Orphans {
     Finish,
     /// Their keeper records how they end, and that a command never began.
     AreRecorded,
+    /// They go on, and the next executor watches them.
+    GoOn,
 }
 
 /// What the operator does after a failure.

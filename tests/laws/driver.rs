@@ -68,7 +68,9 @@ impl Driver<'_> {
         for (ix, direction, attempt) in std::mem::take(&mut self.inflight) {
             let began =
                 self.history.world.iter().any(|seen| (seen.step, seen.direction, seen.attempt) == (self.number(ix), direction, attempt));
-            if began {
+            if began && self.case.orphans == Orphans::GoOn {
+                self.inflight.push((ix, direction, attempt));
+            } else if began {
                 if self.case.orphans != Orphans::Die {
                     self.affect(ix, direction, attempt);
                 }
@@ -97,9 +99,9 @@ impl Driver<'_> {
                 self.history.outcome = state.ended;
                 return Ok(Ok(true));
             }
-            if let Err(error) =
-                self.append(&mut state, Fact::RunResumed { operator: Person("p".into()), until: None, still_running: Vec::new() })?
-            {
+            let still = |(ix, direction, _): &(StepIx, Direction, u32)| StillRunning { step: self.id(*ix), direction: *direction };
+            let still_running = self.inflight.iter().map(still).collect();
+            if let Err(error) = self.append(&mut state, Fact::RunResumed { operator: Person("p".into()), until: None, still_running })? {
                 return Ok(Err(error));
             }
             if let Err(error) = self.amend(&mut state)? {

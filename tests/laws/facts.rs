@@ -47,7 +47,7 @@ fn facts() -> Vec<(Fact, bool)> {
     use switchover::runbook::Direction::Forward as direction;
     let (step, attempt, actor, reason) = (|| id(0), 1, person, || String::from("why"));
     vec![
-        (Fact::RunResumed { operator: actor(), until: None }, false),
+        (Fact::RunResumed { operator: actor(), until: None, still_running: Vec::new() }, false),
         (Fact::RunStopped { because: Stop::Until { step: step() } }, false),
         (Fact::RunEnded { outcome: Outcome::Finished }, false),
         (Fact::RollbackBegan { to: None, because: reason(), actor: actor(), force: false }, false),

@@ -123,7 +123,7 @@ impl Play {
     }
 
     pub fn resume(&mut self) -> &mut Play {
-        self.fact(Fact::RunResumed { operator: person(), until: None })
+        self.fact(Fact::RunResumed { operator: person(), until: None, still_running: Vec::new() })
     }
 
     fn sets_say_what_the_tracks_say(&self) {

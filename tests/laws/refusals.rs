@@ -80,10 +80,17 @@ fn a_run_ends_when_nothing_is_left_to_do() {
     let mut cancelled = held();
     cancelled.start(0, FORWARD).ok(0, FORWARD).cancel().refuses(OUTCOMES.map(ended));
     cancelled.start(0, RELEASE).refuses(OUTCOMES.map(ended)).ok(0, RELEASE).refuses([Outcome::Finished, Outcome::RolledBack].map(ended));
-    cancelled.fact(ended(Outcome::Cancelled)).refuses([back(None), Fact::RunResumed { operator: person(), until: None }]);
+    cancelled
+        .fact(ended(Outcome::Cancelled))
+        .refuses([back(None), Fact::RunResumed { operator: person(), until: None, still_running: Vec::new() }]);
     run.start(0, RELEASE).ok(0, RELEASE).refuses([Outcome::RolledBack, Outcome::Cancelled].map(ended)).fact(ended(Outcome::Finished));
     // A run that is over can only be gone back from, and people are told of it.
-    run.refuses([Fact::RunResumed { operator: person(), until: None }, ended(Outcome::Finished), skip(0, by_hand())]).fact(told());
+    run.refuses([
+        Fact::RunResumed { operator: person(), until: None, still_running: Vec::new() },
+        ended(Outcome::Finished),
+        skip(0, by_hand()),
+    ])
+    .fact(told());
     assert!(run.state.told.contains("finish"));
     run.fact(back(None)).refuses(OUTCOMES.map(ended)).start(1, UNDO).ok(1, UNDO).refuses(OUTCOMES.map(ended));
     run.start(0, UNDO).ok(0, UNDO).refuses([Outcome::Finished, Outcome::Cancelled].map(ended)).fact(ended(Outcome::RolledBack));

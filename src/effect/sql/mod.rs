@@ -67,7 +67,7 @@ fn too_many() -> EffectError {
 }
 
 /// The value of a name in a statement; one that nobody gave is an error, not NULL.
-fn value_of<'a>(sql: &'a Sql<String>, name: &str) -> Result<Json, EffectError> {
+fn value_of(sql: &Sql<String>, name: &str) -> Result<Json, EffectError> {
     let value = sql.parameters.get(name).ok_or_else(|| EffectError::before(format!("no value is given for `:{name}`")))?;
     Ok(value.clone().into_json())
 }
