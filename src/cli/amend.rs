@@ -68,15 +68,21 @@ pub fn amend(verb: Amend, folder: &Path) -> Result<i32, CliError> {
     Ok(0)
 }
 
+/// How long a file may be to be read in any case, in bytes.
+const QUICK: u64 = 256 << 10;
+
 /// What the file of a run says now that the run's own definition does not; nothing if it cannot be read as it was.
 pub fn changed_since(state: &RunState) -> Vec<String> {
-    // Reading a large runbook takes longer than all else; a file that was not written since the run began says what it said.
+    // Reading a large runbook takes longer than all else; a large file that was not written since the run began says what it said.
     let files: BTreeSet<&str> = state.runbook.steps.iter().map(|step| &*step.file).chain([state.runbook.file.as_str()]).collect();
-    let is_newer = |file: &&str| {
-        let written = std::fs::metadata(file).and_then(|found| found.modified()).map(DateTime::<Utc>::from);
-        written.is_ok_and(|written| written > state.began.to_utc())
+    let may_differ = |file: &&str| {
+        let found = std::fs::metadata(file);
+        found.is_ok_and(|found| {
+            let written = found.modified().map(DateTime::<Utc>::from);
+            found.len() <= QUICK || written.is_ok_and(|written| written > state.began.to_utc())
+        })
     };
-    if !files.iter().any(is_newer) {
+    if !files.iter().any(may_differ) {
         return Vec::new();
     }
     let source = Source { file: state.runbook.file.clone().into(), env: None, set: Vec::new(), values: Vec::new() };

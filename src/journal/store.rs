@@ -21,6 +21,8 @@ use crate::runbook::{Direction, Runbook, StepIx};
 const SCHEMA: &str = include_str!("../../journal/schema.sql");
 /// Each entry brings the schema from the version of its index to the next.
 const MIGRATIONS: &[&str] = &[SCHEMA];
+/// How long another process may hold the database.
+const PATIENCE: Duration = Duration::from_secs(10);
 const WANTED_SQLITE: (i32, &str) = (3_051_003, "3.51.3");
 
 /// An open journal.
@@ -104,7 +106,7 @@ impl Journal {
         let open = |path: &Path, copy: Option<Copy>| -> Result<Journal, JournalError> {
             let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
             let db = Connection::open_with_flags(path, flags).map_err(JournalError::sql("opened"))?;
-            db.busy_timeout(Duration::from_secs(10)).map_err(JournalError::sql("opened"))?;
+            db.busy_timeout(PATIENCE).map_err(JournalError::sql("opened"))?;
             let journal = Journal { db, folder: folder.to_owned(), _copy: copy };
             if journal.version()? == 0 {
                 // Killed before it was made: there is nothing in it, and there never was.
@@ -140,10 +142,21 @@ impl Journal {
         if rusqlite::version_number() < WANTED_SQLITE.0 {
             return Err(JournalError::OldSqlite { found: rusqlite::version().to_owned(), wanted: WANTED_SQLITE.1 });
         }
-        self.db.busy_timeout(Duration::from_secs(10)).map_err(JournalError::sql("opened"))?;
-        self.db
-            .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;")
-            .map_err(JournalError::sql("configured"))?;
+        self.db.busy_timeout(PATIENCE).map_err(JournalError::sql("opened"))?;
+        let configure = || {
+            self.db.execute_batch(
+                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;",
+            )
+        };
+        // Of several that switch a new database to WAL at once, SQLite lets some fail at once instead of waiting.
+        let is_busy = |error: &rusqlite::Error| error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy);
+        let begun = std::time::Instant::now();
+        let mut configured = configure();
+        while configured.as_ref().is_err_and(is_busy) && begun.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_millis(5));
+            configured = configure();
+        }
+        configured.map_err(JournalError::sql("configured"))?;
         for (name, wanted) in [("journal_mode", "wal"), ("synchronous", "2")] {
             let found: rusqlite::types::Value =
                 self.db.pragma_query_value(None, name, |row| row.get(0)).map_err(JournalError::sql("configured"))?;

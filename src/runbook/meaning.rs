@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 use super::action::{Action, Value, Wait};
 use super::{Condition, Runbook, Source, Step, StepIx, Text, Undo};
 
-/// How one runbook differs from another, for people: `p/a is new`, `p/b is gone`, `p/c does something else`.
+/// How one runbook differs from another, for people: `p/a is new`, `p/b is gone`, `p/c differs in when`, `the locks differ`.
 pub fn differences(old: &Runbook, new: &Runbook) -> Vec<String> {
     let (before, after) = (by_id(old), by_id(new));
     let gone = before.keys().filter(|id| !after.contains_key(*id)).map(|id| format!("{id} is gone"));
@@ -17,7 +17,15 @@ pub fn differences(old: &Runbook, new: &Runbook) -> Vec<String> {
         let other = after.get(id)?;
         (meaning != other).then(|| format!("{id} differs in {}", keys_that_differ(meaning, other).join(", ")))
     });
-    gone.chain(come).chain(changed).collect()
+    let messages = |runbook: &Runbook, other: &Runbook| {
+        let stays = |id: &str| other.phases.iter().any(|phase| *phase.id == *id);
+        let phases: Vec<_> = runbook.phases.iter().filter(|phase| stays(&phase.id)).map(|phase| (&phase.id, &phase.messages)).collect();
+        let templates: BTreeMap<_, _> = runbook.templates.iter().filter(|(name, _)| other.templates.contains_key(*name)).collect();
+        json!([templates, runbook.occasions, phases])
+    };
+    let whole = [("the locks", json!(old.locks) != json!(new.locks)), ("the messages", messages(old, new) != messages(new, old))];
+    let whole = whole.into_iter().filter_map(|(what, differ)| differ.then(|| format!("{what} differ")));
+    gone.chain(come).chain(changed).chain(whole).collect()
 }
 
 /// A step's meaning, independent of its place among the others.

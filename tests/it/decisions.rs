@@ -325,3 +325,21 @@ fn a_place_for_locks_that_cannot_be_used_is_named() {
     assert_eq!(shown, 6);
     assert_eq!(sandbox.code("run book.yaml"), 0);
 }
+
+#[test]
+fn a_changed_message_or_lock_is_a_change_too() {
+    let sandbox = Sandbox::with(
+        "runbook: told\nlocks: [one]\nmessages: { start: begins }\nphases: { p: { steps: { a: { run: exit 1, undo: none } } } }\n",
+    );
+    sandbox.write("templates/begins.txt", "Subject: It begins\n\nNow.\n");
+    let shown = sandbox.run("run book.yaml");
+    assert!(shown.ends_with("exit 1"), "{shown}");
+    sandbox.write("templates/begins.txt", "Subject: It begins\n\nSoon.\n");
+    sandbox.write("book.yaml", sandbox.read("book.yaml").replace("[one]", "[two]"));
+    let shown = sandbox.run("resume");
+    assert!(shown.contains("the file has changed: the locks differ") && shown.contains("the messages differ"), "{shown}");
+    let run = sandbox.json("list --format json")[0]["run"].as_str().unwrap().to_owned();
+    let shown = sandbox.run(&format!("amend {run} book.yaml --reason x"));
+    assert!(shown.contains("the messages differ") && shown.ends_with("exit 0"), "{shown}");
+    assert!(!sandbox.run("resume").contains("has changed"));
+}
