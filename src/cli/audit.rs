@@ -54,6 +54,7 @@ pub fn audit(verb: Audit, folder: &Path) -> Result<i32, CliError> {
     out.push('\n');
     for event in &loaded.events {
         let words = report::line(&loaded.state, event).unwrap_or_else(|| match &event.fact {
+            Fact::StepSaw { step, seen, .. } => format!("found    {step}: {}", crate::message::printable(&seen.to_string())),
             Fact::CursorSaved { step, cursor, .. } => format!("cursor   {step} at {}", crate::message::printable(cursor)),
             _ => String::new(),
         });

@@ -9,6 +9,7 @@ mod redactor;
 mod secret;
 mod sql;
 mod stopper;
+mod teller;
 mod wait;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,7 @@ pub use rustix::process::Pid;
 pub use rustix::process::Signal;
 pub use secret::MacKey;
 pub use stopper::Stopper;
+pub use teller::{Teller, Told};
 
 /// One attempt to be carried out.
 #[derive(Debug, Clone)]
@@ -51,6 +53,8 @@ pub struct Job {
     pub names: Json,
     /// With which values of secrets are told apart in the journal.
     pub mac_key: MacKey,
+    /// What the step's first attempt found before it changed anything.
+    pub seen: Option<Json>,
 }
 
 /// What an action that came to its end gave.
@@ -101,12 +105,12 @@ impl EffectError {
 }
 
 /// Carries out one attempt; returns when it is over or was stopped.
-pub fn perform(job: &Job, keeper: &Keeper, stopper: &Arc<Stopper>) -> Result<Reading, EffectError> {
+pub fn perform(job: &Job, keeper: &Keeper, stopper: &Arc<Stopper>, teller: &Teller) -> Result<Reading, EffectError> {
     match &job.action {
         Action::Run(run) => command::perform(job, run, keeper, stopper),
         Action::Sql(sql) => sql::perform(job, sql, stopper),
         Action::Http(http) => http::perform(job, http, stopper),
-        Action::Wait(wait) => wait::perform(job, wait, keeper, stopper),
+        Action::Wait(wait) => wait::perform(job, wait, keeper, stopper, teller),
         // Messages are delivered by the engine, people answer to it, and a join has nothing to do.
         Action::Notify(_) | Action::Task(_) | Action::Approve(_) | Action::Join => {
             Ok(Reading { is_good: true, summary: "done".to_owned(), ..Reading::default() })

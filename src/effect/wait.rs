@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{EffectError, Job, Keeper, Reading, Stopper, perform as read};
+use super::{EffectError, Job, Keeper, Reading, Stopper, Teller, perform as read};
 use crate::runbook::Span;
 use crate::runbook::action::Wait;
 
-pub fn perform(job: &Job, wait: &Wait<String>, keeper: &Keeper, stopper: &Arc<Stopper>) -> Result<Reading, EffectError> {
+pub fn perform(job: &Job, wait: &Wait<String>, keeper: &Keeper, stopper: &Arc<Stopper>, teller: &Teller) -> Result<Reading, EffectError> {
     match wait {
         Wait::For(text) => {
             let span: Span = text.parse().map_err(|error| EffectError::before(format!("{error}")))?;
@@ -21,7 +21,7 @@ pub fn perform(job: &Job, wait: &Wait<String>, keeper: &Keeper, stopper: &Arc<St
             loop {
                 readings += 1;
                 // A reading that fails says nothing: it is not "no", and it breaks the row.
-                let problem = match read(&probing, keeper, stopper) {
+                let problem = match read(&probing, keeper, stopper, teller) {
                     Ok(reading) => {
                         let mut names = job.names.clone();
                         if let Some(names) = names.as_object_mut() {

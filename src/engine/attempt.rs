@@ -120,6 +120,7 @@ impl Session<'_> {
                     attempt: Some(attempt),
                     timeout: act.timeout.map(Span::as_duration),
                     mac_key: self.mac_key,
+                    seen: self.state.seen(ix).cloned(),
                     stem: self.files(ix, direction, attempt).path_stem(),
                     names: if matches!(action, Action::Wait(Wait::Until { .. })) { names } else { Json::Null },
                     action,
@@ -168,6 +169,7 @@ impl Session<'_> {
                     key,
                     attempt: None,
                     mac_key: self.mac_key,
+                    seen: None,
                     stem,
                     names: Json::Null,
                 };
@@ -362,6 +364,13 @@ impl Session<'_> {
         if self.state.cursor(ix, direction) == Some(&cursor) {
             return Ok(());
         }
+        self.record(Fact::CursorSaved { step: self.id(ix), direction, attempt, cursor })
+    }
+
+    /// Journals how far an action says it is, at most once a second.
+    pub fn save_told(&mut self, ix: StepIx, direction: Direction) -> Result<(), JournalError> {
+        let told = self.running.get_mut(&(ix, direction)).and_then(|running| Some((running.attempt, running.cursor.take()?)));
+        let Some((attempt, cursor)) = told else { return Ok(()) };
         self.record(Fact::CursorSaved { step: self.id(ix), direction, attempt, cursor })
     }
 

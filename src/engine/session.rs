@@ -14,7 +14,7 @@ use super::attempt::{Launch, Work};
 use super::messages::Due;
 use super::takeover::{left, lives};
 use super::{Answer, Config, Exit, Question};
-use crate::effect::{EffectError, Keeper, Known, MacKey, Pid, Reading, Signal, Stopper, When};
+use crate::effect::{EffectError, Keeper, Known, MacKey, Pid, Reading, Signal, Stopper, Teller, Told, When};
 use crate::journal::{Head, Journal, JournalError};
 use crate::run::*;
 use crate::runbook::{Action, Direction, Secret, StepIx};
@@ -75,6 +75,8 @@ pub(super) struct Running {
     pub groups: HashSet<Pid>,
     /// When it was first seen not to live any more, although its end was not recorded.
     pub gone: Option<Instant>,
+    /// The last cursor that was told and is not journaled yet.
+    pub cursor: Option<String>,
 }
 
 /// Who sees a running attempt end.
@@ -100,6 +102,12 @@ pub(super) enum Input {
         direction: Direction,
         attempt: u32,
         result: Result<Reading, EffectError>,
+    },
+    Told {
+        ix: StepIx,
+        direction: Direction,
+        attempt: u32,
+        told: Told,
     },
     Answered {
         ix: StepIx,
@@ -384,14 +392,16 @@ impl Session<'_> {
             watch: Watch::Here,
             groups: HashSet::new(),
             gone: None,
+            cursor: None,
         };
         self.running.insert((ix, direction), running);
         let send = self.send.clone();
         // If nobody listens any more, the session is over; the journal knows that this attempt began.
         let then = move |result| drop(send.send(ended(ix, direction, attempt, is_probe, result)));
         if !crate::effect::begin(&job, &self.keeper, &stopper, then.clone()) {
-            let keeper = self.keeper.clone();
-            tokio::task::spawn_blocking(move || then(crate::effect::perform(&job, &keeper, &stopper)));
+            let (keeper, send) = (self.keeper.clone(), self.send.clone());
+            let teller = Teller::new(move |told| drop(send.send(Input::Told { ix, direction, attempt, told })));
+            tokio::task::spawn_blocking(move || then(crate::effect::perform(&job, &keeper, &stopper, &teller)));
         }
     }
 
@@ -409,11 +419,13 @@ impl Session<'_> {
                     }
                     return self.see_from_afar();
                 }
+                self.save_told(ix, direction)?;
                 if let Some(running) = self.running.remove(&(ix, direction)) {
                     self.save_cursor(ix, direction, &|cursor| running.stopper.masked(cursor))?;
                 }
                 self.finish(ix, direction, attempt, result)
             }
+            Input::Told { ix, direction, attempt, told } => self.told(ix, direction, attempt, told),
             Input::Probed { ix, direction, attempt, result } => {
                 self.running.remove(&(ix, direction));
                 self.probed(ix, direction, attempt, result)
@@ -429,6 +441,26 @@ impl Session<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// What an action says while it runs.
+    fn told(&mut self, ix: StepIx, direction: Direction, attempt: u32, told: Told) -> Result<(), JournalError> {
+        match told {
+            Told::Saw { what: seen, durable } => {
+                self.record(Fact::StepSaw { step: self.id(ix), direction, attempt, seen })?;
+                self.commit()?;
+                self.journal.anchor(&mut self.head)?;
+                // An action that was given up does not listen any more.
+                let _ = durable.send(());
+            }
+            Told::Cursor(cursor) => {
+                if let Some(running) = self.running.get_mut(&(ix, direction)) {
+                    running.cursor = Some(cursor);
+                }
+            }
+            Told::Progress(words) => self.observer.progress(&self.state, ix, &words),
+        }
+        Ok(())
     }
 
     /// The first signal lets what runs finish; the second stops it; the third does not ask.
@@ -524,6 +556,7 @@ impl Session<'_> {
         self.looked = now_instant;
         let looked: Vec<_> = self.running.iter().map(|(pair, running)| (*pair, Arc::clone(&running.stopper))).collect();
         for ((ix, direction), stopper) in looked {
+            self.save_told(ix, direction)?;
             let is_command = matches!(self.state.runbook.step(ix).act(direction).map(|act| &act.action), Some(Action::Run(_)));
             if is_command && self.is_told((ix, direction)) {
                 self.save_cursor(ix, direction, &|cursor| stopper.masked(cursor))?;

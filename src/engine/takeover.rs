@@ -80,6 +80,7 @@ impl Session<'_> {
             watch: Watch::Earlier,
             groups,
             gone: None,
+            cursor: None,
         };
         let pids: Vec<String> = running.groups.iter().map(|group| group.as_raw_nonzero().to_string()).collect();
         let what = if stopping.is_some() { "is being stopped" } else { "still runs" };

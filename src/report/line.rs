@@ -110,7 +110,7 @@ pub fn line(state: &RunState, event: &Event) -> Option<String> {
             let changes = shorten(&amended.changes.join("; "), 300);
             format!("amended by {}: {} ({changes})", amended.actor, printable(&amended.reason))
         }
-        Fact::CursorSaved { .. } => return None,
+        Fact::CursorSaved { .. } | Fact::StepSaw { .. } => return None,
         Fact::MessageSent(message) => format!("message  {}", printable(&message.subject)),
     })
 }

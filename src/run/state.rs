@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use serde_json::Value as Json;
+
 use super::event::*;
 use crate::runbook::{Action, Direction, Downtime, Outputs, Runbook, Span, StepIx, Undo};
 
@@ -74,6 +76,8 @@ pub struct StepState {
     pub finished: Option<Moment>,
     /// The last cursor of each direction.
     cursors: [Option<String>; 3],
+    /// What was there before anything was changed.
+    seen: Option<Json>,
     /// Whether any attempt may have had an effect.
     pub touched: bool,
     /// The same, of all attempts but the last.
@@ -307,6 +311,15 @@ impl RunState {
                 self.steps[ix.0 as usize].confirmed = true;
             }
             Fact::RunAmended(amended) => self.amend(amended)?,
+            Fact::StepSaw { step, direction, attempt, seen } => {
+                let ix = self.ix(step)?;
+                let is_running = matches!(self.track(ix, *direction), Track::Running { attempt: running, .. } if running == attempt);
+                need(is_running, "that attempt is not running")?;
+                // What a later attempt finds may be half of what the first one changed.
+                if *direction == Direction::Forward {
+                    self.steps[ix.0 as usize].seen.get_or_insert_with(|| seen.clone());
+                }
+            }
             Fact::CursorSaved { step, direction, cursor, .. } => {
                 let ix = self.ix(step)?;
                 self.steps[ix.0 as usize].cursors[*direction as usize] = Some(cursor.clone());
@@ -664,6 +677,7 @@ impl RunState {
         state.generation += 1;
         state.before = state.attempts;
         state.confirmed = false;
+        state.seen = None;
         state.cursors = Default::default();
     }
 
@@ -777,6 +791,11 @@ impl RunState {
     /// When the last attempt began.
     pub fn since(&self, ix: StepIx, direction: Direction) -> Option<Moment> {
         self.step(ix).since[direction as usize]
+    }
+
+    /// What the step found before it changed anything.
+    pub fn seen(&self, ix: StepIx) -> Option<&Json> {
+        self.step(ix).seen.as_ref()
     }
 
     pub fn cursor(&self, ix: StepIx, direction: Direction) -> Option<&str> {

@@ -24,7 +24,7 @@ pub fn differences(old: &Runbook, new: &Runbook) -> Vec<String> {
         json!([templates, runbook.occasions, phases])
     };
     let whole = [("the locks", json!(old.locks) != json!(new.locks)), ("the messages", messages(old, new) != messages(new, old))];
-    let whole = whole.into_iter().filter_map(|(what, differ)| differ.then(|| format!("{what} differ")));
+    let whole = whole.into_iter().filter(|(_, differ)| *differ).map(|(what, _)| format!("{what} differ"));
     gone.chain(come).chain(changed).chain(whole).collect()
 }
 

@@ -11,6 +11,23 @@ pub struct Sandbox {
     working: PathBuf,
 }
 
+/// No test may leave a process. What waits for a file of the sandbox ends with that.
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        let begun = Instant::now();
+        while !self.processes().is_empty() {
+            if begun.elapsed() > Duration::from_secs(2) {
+                let _ = std::fs::remove_dir_all(self.folder.path());
+            }
+            assert!(begun.elapsed() < Duration::from_secs(40), "still there: {:?}", self.processes());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
 impl Sandbox {
     pub fn new() -> Sandbox {
         Sandbox { folder: tempfile::tempdir().expect("a folder for the test"), working: PathBuf::new() }

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
@@ -69,15 +69,5 @@ impl Lab {
             .expect("psql");
         assert!(output.status.success(), "{query}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
-    }
-
-    /// A new, empty database on a PostgreSQL server, which belongs to the user `shop`.
-    pub fn fresh(&self, server: &str, name: &str) {
-        let lock = Path::new(&self.folder).join("fresh");
-        // Two databases cannot be made from one template at once.
-        let lock = std::fs::File::create(lock).unwrap();
-        lock.lock().unwrap();
-        self.psql(server, "postgres", &format!("DROP DATABASE IF EXISTS {name}"));
-        self.psql(server, "postgres", &format!("CREATE DATABASE {name} OWNER shop"));
     }
 }

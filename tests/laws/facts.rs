@@ -60,6 +60,7 @@ fn facts() -> Vec<(Fact, bool)> {
         (Fact::RunAmended(amended("why")), false),
         (Fact::MessageSent(sent()), true),
         (Fact::CursorSaved { step: step(), direction, attempt, cursor: "7".into() }, true),
+        (Fact::StepSaw { step: step(), direction, attempt, seen: 7.into() }, true),
     ]
 }
 
