@@ -52,13 +52,9 @@ pub enum Fact {
         still_running: Vec<StillRunning>,
     },
     /// The executor leaves; the run can be resumed.
-    RunStopped {
-        because: Stop,
-    },
+    RunStopped { because: Stop },
     /// The run is over.
-    RunEnded {
-        outcome: Outcome,
-    },
+    RunEnded { outcome: Outcome },
     /// From here everything is taken back; nothing goes forward any more.
     RollbackBegan {
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -69,10 +65,7 @@ pub enum Fact {
         force: bool,
     },
     /// The run is given up where it is; only what is held is released.
-    CancelBegan {
-        because: String,
-        actor: Person,
-    },
+    CancelBegan { because: String, actor: Person },
     /// An attempt begins. Durable before anything happens outside.
     StepStarted(StepStarted),
     /// An attempt ended well.
@@ -80,53 +73,23 @@ pub enum Fact {
     /// An attempt ended badly.
     StepFailed(StepFailed),
     /// An attempt is to be stopped: the reason stands here before the signal is sent, and a later success does not undo it.
-    StopRequested {
-        step: StepId,
-        direction: Direction,
-        attempt: u32,
-        because: StopReason,
-    },
+    StopRequested { step: StepId, direction: Direction, attempt: u32, because: StopReason },
     /// The step is passed over.
-    StepSkipped {
-        step: StepId,
-        because: SkipReason,
-    },
+    StepSkipped { step: StepId, because: SkipReason },
     /// There was nothing to undo or release.
-    UndoPassed {
-        step: StepId,
-    },
+    UndoPassed { step: StepId },
     /// A read-only look at whether an attempt in doubt had its effect.
-    StepProbed {
-        step: StepId,
-        direction: Direction,
-        attempt: u32,
-        verdict: Probed,
-        reading: String,
-    },
+    StepProbed { step: StepId, direction: Direction, attempt: u32, verdict: Probed, reading: String },
     /// A person decided what a step's state is, or answered a task or an approval.
     StepResolved(StepResolved),
     /// A person lets a point of no return be passed.
-    PointConfirmed {
-        step: StepId,
-        actor: Person,
-        reason: String,
-    },
+    PointConfirmed { step: StepId, actor: Person, reason: String },
     /// The run goes on with another definition; nothing that has started means anything else in it.
     RunAmended(RunAmended),
-    /// A long command said how far it is.
     /// What an attempt found before it changes anything; durable before it does. Its undo brings that back.
-    StepSaw {
-        step: StepId,
-        direction: Direction,
-        attempt: u32,
-        seen: Json,
-    },
-    CursorSaved {
-        step: StepId,
-        direction: Direction,
-        attempt: u32,
-        cursor: String,
-    },
+    StepSaw { step: StepId, direction: Direction, attempt: u32, seen: Json },
+    /// A long action said how far it is.
+    CursorSaved { step: StepId, direction: Direction, attempt: u32, cursor: String },
     /// People were told something.
     MessageSent(MessageSent),
 }
