@@ -2,6 +2,7 @@
 //! ends it from outside. Knows actions whose texts are rendered, not runs, journals or plans.
 
 mod command;
+mod copy;
 mod http;
 mod keeper;
 mod process;
@@ -55,6 +56,8 @@ pub struct Job {
     pub mac_key: MacKey,
     /// What the step's first attempt found before it changed anything.
     pub seen: Option<Json>,
+    /// The last cursor of the way forward.
+    pub reached: Option<String>,
 }
 
 /// What an action that came to its end gave.
@@ -109,6 +112,7 @@ pub fn perform(job: &Job, keeper: &Keeper, stopper: &Arc<Stopper>, teller: &Tell
     match &job.action {
         Action::Run(run) => command::perform(job, run, keeper, stopper),
         Action::Sql(sql) => sql::perform(job, sql, stopper),
+        Action::Copy(copy) => copy::perform(job, copy, stopper, teller),
         Action::Http(http) => http::perform(job, http, stopper),
         Action::Wait(wait) => wait::perform(job, wait, keeper, stopper, teller),
         // Messages are delivered by the engine, people answer to it, and a join has nothing to do.

@@ -121,6 +121,7 @@ impl Session<'_> {
                     timeout: act.timeout.map(Span::as_duration),
                     mac_key: self.mac_key,
                     seen: self.state.seen(ix).cloned(),
+                    reached: self.state.cursor(ix, Direction::Forward).map(str::to_owned),
                     stem: self.files(ix, direction, attempt).path_stem(),
                     names: if matches!(action, Action::Wait(Wait::Until { .. })) { names } else { Json::Null },
                     action,
@@ -170,6 +171,7 @@ impl Session<'_> {
                     attempt: None,
                     mac_key: self.mac_key,
                     seen: None,
+                    reached: None,
                     stem,
                     names: Json::Null,
                 };

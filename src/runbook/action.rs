@@ -7,6 +7,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
+use super::copy::Copy;
 use super::database::Database;
 use super::parameter::Kind;
 use super::raw::Method;
@@ -21,6 +22,7 @@ pub enum Action<T> {
     Run(Run<T>),
     Sql(Sql<T>),
     Http(Http<T>),
+    Copy(Copy<T>),
     Wait(Wait<T>),
     Notify(Notify<T>),
     Task(Task<T>),
@@ -175,6 +177,7 @@ impl<T> Action<T> {
             Action::Run(_) => "run",
             Action::Sql(_) => "sql",
             Action::Http(_) => "http",
+            Action::Copy(_) => "copy",
             Action::Wait(_) => "wait",
             Action::Notify(_) => "notify",
             Action::Task(_) => "task",
@@ -188,9 +191,15 @@ impl<T> Action<T> {
         match self {
             Action::Sql(sql) => sql.reads,
             Action::Http(http) => matches!(http.method, Method::Get | Method::Head),
+            Action::Copy(copy) => copy.verify_only,
             Action::Wait(_) | Action::Approve(_) | Action::Join => true,
             Action::Run(_) | Action::Notify(_) | Action::Task(_) => false,
         }
+    }
+
+    /// Whether it goes on by itself with what an attempt left that nobody saw end.
+    pub fn goes_on(&self) -> bool {
+        matches!(self, Action::Copy(_))
     }
 
     /// Whether a person carries it out.
@@ -203,8 +212,19 @@ impl<T> Action<T> {
         match self {
             Action::Http(http) => http.headers.values().filter_map(Value::secret).collect(),
             Action::Sql(sql) => sql.database.secret().into_iter().collect(),
+            Action::Copy(copy) => copy.from.secret().into_iter().chain(copy.to.secret()).collect(),
             Action::Wait(Wait::Until { probe, .. }) => probe.secrets(),
             _ => Vec::new(),
+        }
+    }
+}
+
+impl<T: Clone> Action<T> {
+    /// The action that takes this one back, of those that know it themselves.
+    pub fn inverse(&self) -> Option<Action<T>> {
+        match self {
+            Action::Copy(copy) => Some(Action::Copy(copy.inverse())),
+            _ => None,
         }
     }
 }
@@ -250,6 +270,7 @@ impl Action<Text> {
                 },
                 tls: http.tls.as_ref().map(|tls| tls.render(values)).transpose()?,
             }),
+            Action::Copy(copy) => Action::Copy(copy.render(values)?),
             Action::Wait(Wait::For(span)) => Action::Wait(Wait::For(one(span)?)),
             Action::Wait(Wait::Until { until, probe, every, stable }) => {
                 let probe = Box::new(probe.render(values)?);
@@ -291,6 +312,7 @@ impl Action<Text> {
                 let tls = http.tls.iter().flat_map(Tls::texts);
                 [&http.url].into_iter().chain(headers).chain(body).chain(tls).collect()
             }
+            Action::Copy(copy) => copy.texts(),
             Action::Wait(Wait::For(span)) => vec![span],
             Action::Wait(Wait::Until { probe, .. }) => probe.texts(),
             Action::Notify(notify) => {
@@ -434,6 +456,7 @@ impl Action<String> {
             },
             Action::Sql(sql) => format!("on {}: {}", sql.database.in_words(), sql.text.trim_end()),
             Action::Http(http) => format!("{} {}", http.method.word(), http.url),
+            Action::Copy(copy) => copy.in_words(),
             Action::Wait(Wait::For(time)) => format!("wait for {time}"),
             Action::Wait(Wait::Until { until, every, stable, .. }) => {
                 format!("wait until {} ({stable} in a row, every {every})", until.source())

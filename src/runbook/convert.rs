@@ -3,6 +3,7 @@
 use indexmap::IndexMap;
 
 use super::action::*;
+use super::copy::{Copy, Table};
 use super::database::{Database, Encryption, Server};
 use super::model::{Act, Probe, Retry, Undo};
 use super::parameter::Kind;
@@ -11,7 +12,7 @@ use super::raw::*;
 use super::source::Mark;
 use super::{Condition, Span, Text};
 
-const ACTIONS: &str = "run, sql, http, wait, notify, task, approve or runbook";
+const ACTIONS: &str = "run, sql, http, copy, wait, notify, task, approve or runbook";
 
 /// What the conversion of one step needs to know, and the problems it finds.
 pub struct Converter<'a> {
@@ -35,7 +36,7 @@ impl Converter<'_> {
         if let Some(RawRun::Map(map)) = &raw.run {
             env.extend(self.values(&map.env, below, "env"));
         }
-        let idempotent = raw.idempotent.unwrap_or(action.only_reads() || matches!(action, Action::Notify(_)));
+        let idempotent = raw.idempotent.unwrap_or(action.only_reads() || action.goes_on() || matches!(action, Action::Notify(_)));
         if raw.retry.is_some() && !idempotent {
             let help = "say `idempotent: true` if doing it twice does no harm; without it, a failed attempt may have had its effect";
             self.report(below, "retry", "a step that is not idempotent is never repeated by itself".into(), Some(help.into()));
@@ -79,7 +80,12 @@ impl Converter<'_> {
             Some(RawUndo::None(_)) => Undo::Nothing,
             Some(RawUndo::Act(raw)) => self.act(&raw.act, &["undo"], &act.env).map_or(Undo::Nothing, |act| Undo::Act(Box::new(act))),
             None if act.action.only_reads() || matches!(act.action, Action::Notify(_)) => Undo::Nothing,
-            None => Undo::Unknown,
+            None => match act.action.inverse() {
+                Some(action) => {
+                    Undo::Act(Box::new(Act { action, expect: Vec::new(), capture: IndexMap::new(), probe: None, ..act.clone() }))
+                }
+                None => Undo::Unknown,
+            },
         }
     }
 
@@ -88,6 +94,7 @@ impl Converter<'_> {
             ("run", raw.run.is_some()),
             ("sql", raw.sql.is_some()),
             ("http", raw.http.is_some()),
+            ("copy", raw.copy.is_some()),
             ("wait", raw.wait.is_some()),
             ("notify", raw.notify.is_some()),
             ("task", raw.task.is_some()),
@@ -103,6 +110,8 @@ impl Converter<'_> {
             Action::Sql(self.sql(sql, below)?)
         } else if let Some(http) = &raw.http {
             Action::Http(self.http(http, below)?)
+        } else if let Some(copy) = &raw.copy {
+            Action::Copy(self.copy(copy, below)?)
         } else if let Some(wait) = &raw.wait {
             match wait {
                 RawWait::For(time) => Action::Wait(Wait::For(text(time))),
@@ -191,7 +200,7 @@ impl Converter<'_> {
             self.report(below, "sql", "only an SQLite file can have others attached".into(), None);
         }
         Some(Sql {
-            database: self.database(&raw.database, below)?,
+            database: self.database(&raw.database, "sql", below)?,
             attach: raw.attach.iter().map(|(name, path)| (name.clone(), text(path))).collect(),
             text: sql.clone(),
             reads,
@@ -201,12 +210,12 @@ impl Converter<'_> {
     }
 
     /// One of the runbook's databases by its name, or a file.
-    fn database(&mut self, name: &str, below: &[&str]) -> Option<Database<Text>> {
+    fn database(&mut self, name: &str, key: &str, below: &[&str]) -> Option<Database<Text>> {
         let Some(raw) = self.databases.get(name) else {
             // What looks like a name and is close to one was meant as that.
             let close = suggest(name, self.databases.keys().map(String::as_str));
             if let Some(help) = close.filter(|_| !name.contains(['/', '.', '{'])) {
-                self.report(below, "sql", format!("there is no database `{name}`"), Some(help));
+                self.report(below, key, format!("there is no database `{name}`"), Some(help));
                 return None;
             }
             return Some(Database::Sqlite(text(name)));
@@ -234,6 +243,32 @@ impl Converter<'_> {
                 Some(RawServerTls::Map(raw)) => Encryption::Tls(tls(raw)),
             },
         }
+    }
+
+    fn copy(&mut self, raw: &RawCopy, below: &[&str]) -> Option<Copy<Text>> {
+        let (from, to) = (self.database(&raw.from, "copy", below)?, self.database(&raw.to, "copy", below)?);
+        if std::mem::discriminant(&from) != std::mem::discriminant(&to) || matches!(from, Database::Mysql(_)) {
+            let help = "between others, a command of theirs does it, in a `run` step with a cursor";
+            self.report(below, "copy", "rows are copied between two of PostgreSQL, or two of SQLite".into(), Some(help.into()));
+        }
+        let tables: IndexMap<String, Table> = match &raw.tables {
+            RawTables::Names(names) => names.iter().map(|name| (name.clone(), Table::default())).collect(),
+            RawTables::Map(map) => map.iter().map(|(name, into)| (name.clone(), Table { into: Some(into.clone()) })).collect(),
+        };
+        if tables.is_empty() {
+            self.report(below, "copy", "there is no table to copy".into(), None);
+        }
+        Some(Copy {
+            from,
+            to,
+            tables,
+            chunk: raw.chunk.unwrap_or(50_000),
+            parallel: raw.parallel.unwrap_or(1),
+            verify: raw.verify.unwrap_or(true),
+            verify_only: raw.verify_only.unwrap_or(false),
+            sequence_margin: raw.sequence_margin.unwrap_or(0),
+            removes: false,
+        })
     }
 
     fn http(&mut self, raw: &RawHttp, below: &[&str]) -> Option<Http<Text>> {

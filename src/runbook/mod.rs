@@ -4,6 +4,7 @@
 pub mod action;
 mod condition;
 mod convert;
+pub mod copy;
 pub mod database;
 mod expand;
 pub mod graph;

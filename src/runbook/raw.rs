@@ -252,6 +252,8 @@ pub struct RawAct {
     pub sql: Option<RawSql>,
     /// An HTTP request.
     pub http: Option<RawHttp>,
+    /// Rows from one database to another.
+    pub copy: Option<RawCopy>,
     /// Time that must pass, or a condition that must come true.
     pub wait: Option<RawWait>,
     /// A message to people.
@@ -494,6 +496,38 @@ pub struct RawSql {
     pub parameters: IndexMap<String, RawScalar>,
     /// Whether all statements are one transaction. Default true.
     pub transaction: Option<bool>,
+}
+
+/// Rows from one database to another of the same kind, in ranges of their primary keys.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct RawCopy {
+    /// The one of the `databases` that has the rows.
+    pub from: String,
+    /// The one that gets them. Its tables are there, and empty.
+    pub to: String,
+    /// The tables, in the order in which they are copied; or each with its name in the other database.
+    pub tables: RawTables,
+    /// How many rows at once; what a crash can cost. Default 50000.
+    #[schemars(range(min = 1, max = 10000000))]
+    pub chunk: Option<u32>,
+    /// How many chunks at the same time. Default 1.
+    #[schemars(range(min = 1, max = 64))]
+    pub parallel: Option<u32>,
+    /// Whether the rows of each chunk are counted and compared at both ends. Default true.
+    pub verify: Option<bool>,
+    /// Only compares what is there. Default false.
+    pub verify_only: Option<bool>,
+    /// How far the target's sequences are set before the source's. Default 0.
+    pub sequence_margin: Option<u32>,
+}
+
+/// Names of tables, or each with its name in the other database.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum RawTables {
+    Names(Vec<String>),
+    Map(IndexMap<String, String>),
 }
 
 /// An HTTP request.

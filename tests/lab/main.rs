@@ -6,6 +6,7 @@
 #[expect(dead_code, reason = "shared with the tests that need no servers")]
 mod sandbox;
 
+mod copy;
 mod reference;
 mod servers;
 mod sql;

@@ -9,9 +9,11 @@ fn every_example_that_needs_servers_runs_and_goes_back() {
     let mut count = 0;
     for block in reference.split("```yaml lab\n").skip(1).map(|rest| rest.split("```").next().unwrap()) {
         let sandbox = Sandbox::with(block);
-        let values = [("old_port", lab().port("postgres-old")), ("new_port", lab().port("mariadb-new"))];
-        let mut set: String = values.map(|(name, port)| format!(" --set {name}={port}")).concat();
-        set.push_str(&format!(" --set ca={}", lab().path("ca.crt").display()));
+        let values = ["postgres-old", "postgres-new", "mariadb-new"].map(|server| lab().port(server).to_string());
+        let values = [("old_port", &values[0]), ("pg_new_port", &values[1]), ("new_port", &values[2])];
+        let ca = lab().path("ca.crt").display().to_string();
+        let asked = values.into_iter().chain([("ca", &ca)]).filter(|(name, _)| block.contains(&format!(" {name}:")));
+        let set: String = asked.map(|(name, value)| format!(" --set {name}={value}")).collect();
         let environment = [("SHOP_PASSWORD", "lab-shop".to_owned())];
         let shown = sandbox.run_with(&format!("run book.yaml{set}"), &environment);
         assert!(shown.ends_with("exit 0"), "{block}\n{shown}");

@@ -70,4 +70,13 @@ impl Lab {
         assert!(output.status.success(), "{query}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
+
+    /// A new, empty database on a PostgreSQL server, which belongs to the user `shop`.
+    pub fn fresh(&self, server: &str, name: &str) {
+        // Two databases cannot be made from one template at once.
+        static ONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+        let _one = ONE.lock();
+        self.psql(server, "postgres", &format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
+        self.psql(server, "postgres", &format!("CREATE DATABASE {name} OWNER shop"));
+    }
 }

@@ -6,6 +6,8 @@ mod sqlite;
 mod statement;
 mod tls;
 
+pub use self::postgres::{connect, in_words as postgres_error};
+
 use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
@@ -29,8 +31,8 @@ pub fn perform(job: &Job, sql: &Sql<String>, stopper: &Arc<Stopper>) -> Result<R
 }
 
 /// What a connection to a server is made with.
-struct Login<'a> {
-    server: &'a Server<String>,
+pub struct Login<'a> {
+    pub server: &'a Server<String>,
     port: u16,
     password: Option<String>,
     /// The longest that a statement may take, which the server is told too: it sees to it when nobody here does.
@@ -39,7 +41,7 @@ struct Login<'a> {
     name: String,
 }
 
-fn login<'a>(job: &Job, server: &'a Server<String>, used: &mut Used) -> Result<Login<'a>, EffectError> {
+pub fn login<'a>(job: &Job, server: &'a Server<String>, used: &mut Used) -> Result<Login<'a>, EffectError> {
     let port = server.port.parse().map_err(|_| EffectError::before(format!("`{}` is not a port", server.port)))?;
     let password = server.password.as_ref().map(|password| resolve(job, password, used)).transpose()?;
     let name = |key: &str| job.context.get(key).cloned().unwrap_or_default();

@@ -270,7 +270,7 @@ fn numeric(raw: &[u8]) -> Option<Json> {
 }
 
 /// What the server says, with the line that it is about, as its own client shows it.
-fn in_words(error: &postgres::Error, text: &str) -> String {
+pub fn in_words(error: &postgres::Error, text: &str) -> String {
     let Some(said) = error.as_db_error() else {
         let source = error.source().map(|source| format!(": {source}")).unwrap_or_default();
         return format!("{error}{source}");

@@ -1,0 +1,212 @@
+//! Rows from one database to another, in ranges of their primary keys. A range counts once it is durable at the target; a new
+//! attempt first removes what the last one wrote behind its last cursor, so that no row is lost and none comes twice.
+
+mod chunks;
+mod postgres;
+mod sqlite;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
+
+use super::secret::mask;
+use super::sql::login;
+use super::{EffectError, Job, Reading, Stopper, Teller, Used};
+use crate::runbook::copy::Copy;
+use crate::runbook::database::Database;
+
+/// The values of a primary key as texts.
+type Key = Vec<String>;
+
+/// The rows behind one key up to another, which is part of it.
+#[derive(Debug, Clone, Default)]
+struct Range {
+    after: Option<Key>,
+    upto: Option<Key>,
+}
+
+/// What is compared of a range: how many rows, and the sum of their digests, which does not depend on their order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Sum {
+    rows: u64,
+    digest: String,
+}
+
+/// One end of the copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Source,
+    Target,
+}
+
+/// A table at both ends.
+#[derive(Debug, Clone)]
+struct Table {
+    /// As the runbook calls it.
+    name: String,
+    /// Its quoted name at each end.
+    source: String,
+    target: String,
+    /// Its quoted columns, and the key among them.
+    columns: Vec<String>,
+    key: Vec<Column>,
+}
+
+#[derive(Debug, Clone)]
+struct Column {
+    /// Quoted.
+    name: String,
+    kind: String,
+}
+
+/// Two databases of one kind.
+trait Pair: Sync {
+    /// A connection to each.
+    type Lane: Send;
+    fn lane(&self) -> Result<Self::Lane, EffectError>;
+    /// Looks at a table at both ends.
+    fn table(&self, lane: &mut Self::Lane, name: &str, into: &str) -> Result<Table, EffectError>;
+    fn is_empty(&self, lane: &mut Self::Lane, table: &Table) -> Result<bool, EffectError>;
+    /// About how many rows the source has, if that is known at once.
+    fn estimate(&self, lane: &mut Self::Lane, table: &Table) -> Option<u64>;
+    /// The key of the row so many behind another, or of the last row.
+    fn bound(&self, lane: &mut Self::Lane, table: &Table, after: Option<&Key>, rows: u32) -> Result<Option<Key>, EffectError>;
+    /// Copies a range; it is durable when this returns.
+    fn copy(&self, lane: &mut Self::Lane, table: &Table, range: &Range) -> Result<u64, EffectError>;
+    fn sum(&self, lane: &mut Self::Lane, table: &Table, end: End, range: &Range) -> Result<Sum, EffectError>;
+    /// Removes a range from the target.
+    fn remove(&self, lane: &mut Self::Lane, table: &Table, range: &Range) -> Result<u64, EffectError>;
+    /// Where the target's sequences of the table stand.
+    fn sequences(&self, lane: &mut Self::Lane, table: &Table) -> Result<BTreeMap<String, Json>, EffectError>;
+    /// Sets them before the source's.
+    fn advance(&self, lane: &mut Self::Lane, table: &Table, margin: u32) -> Result<(), EffectError>;
+    /// Puts one back to where it stood.
+    fn restore(&self, lane: &mut Self::Lane, sequence: &str, stood: &Json) -> Result<(), EffectError>;
+}
+
+/// How far a copy is: the cursor of the step.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Reached {
+    tables: IndexMap<String, Progress>,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Progress {
+    /// The last key that is durable, with all before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    last: Option<Key>,
+    rows: u64,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    done: bool,
+}
+
+pub fn perform(job: &Job, copy: &Copy<String>, stopper: &Arc<Stopper>, teller: &Teller) -> Result<Reading, EffectError> {
+    let mut used = Used::new();
+    let result = match (&copy.from, &copy.to) {
+        (Database::Postgres(from), Database::Postgres(to)) => login(job, from, &mut used)
+            .and_then(|from| Ok((from, login(job, to, &mut used)?)))
+            .and_then(|(from, to)| carry_out(&postgres::Servers::open(from, to)?, job, copy, stopper, teller)),
+        (Database::Sqlite(from), Database::Sqlite(to)) => {
+            carry_out(&sqlite::Files { from: from.into(), to: to.into() }, job, copy, stopper, teller)
+        }
+        _ => Err(EffectError::before("rows are copied between two databases of PostgreSQL, or two of SQLite")),
+    };
+    mask(result, &used, job.mac_key)
+}
+
+fn carry_out<P: Pair>(pair: &P, job: &Job, copy: &Copy<String>, stopper: &Stopper, teller: &Teller) -> Result<Reading, EffectError> {
+    let mut lane = pair.lane()?;
+    let tables = copy.tables.iter().map(|(name, table)| pair.table(&mut lane, name, table.into.as_deref().unwrap_or(name)));
+    let tables = tables.collect::<Result<Vec<Table>, _>>()?;
+    let reached = job.reached.as_deref().and_then(|cursor| serde_json::from_str(cursor).ok()).unwrap_or_default();
+    if copy.removes {
+        return remove(pair, &mut lane, job, &tables, &reached);
+    }
+    if copy.verify_only {
+        return compare(pair, copy, &tables, stopper, teller);
+    }
+    if job.seen.is_none() {
+        let mut sequences = BTreeMap::new();
+        for table in &tables {
+            if !pair.is_empty(&mut lane, table)? {
+                let words = "it is copied only into an empty table, so that what was there cannot be taken for what was copied; nothing was changed";
+                return Err(EffectError::before(format!("the table {} of {} has rows already: {words}", table.target, copy.to.in_words())));
+            }
+            sequences.extend(pair.sequences(&mut lane, table)?);
+        }
+        teller.saw(json!({ "empty": tables.iter().map(|table| &table.target).collect::<Vec<_>>(), "sequences": sequences }))?;
+    }
+    let mut reached: Reached = reached;
+    for table in &tables {
+        let known = reached.tables.get(&table.name).cloned().unwrap_or_default();
+        if known.done {
+            continue;
+        }
+        // Written by an attempt that died before its cursor was journaled.
+        pair.remove(&mut lane, table, &Range { after: known.last.clone(), upto: None })?;
+        let progress = chunks::copy(pair, copy, table, known, stopper, teller, &reached)?;
+        pair.advance(&mut lane, table, copy.sequence_margin)?;
+        reached.tables.insert(table.name.clone(), Progress { done: true, ..progress });
+        teller.cursor(as_text(&reached));
+    }
+    let rows: u64 = reached.tables.values().map(|progress| progress.rows).sum();
+    let counts: BTreeMap<String, Json> = reached.tables.iter().map(|(name, progress)| (name.clone(), progress.rows.into())).collect();
+    let outputs = BTreeMap::from([("rows".to_owned(), Json::from(rows)), ("tables".to_owned(), json!(counts))]);
+    let compared = if copy.verify { ", the same at both ends" } else { "" };
+    Ok(Reading { summary: format!("{rows} rows copied{compared}"), outputs, is_good: true, ..Reading::default() })
+}
+
+/// Only what was copied is removed: of a table that was copied whole, up to its last key; of another, all, as it was empty.
+fn remove<P: Pair>(pair: &P, lane: &mut P::Lane, job: &Job, tables: &[Table], reached: &Reached) -> Result<Reading, EffectError> {
+    let good = |summary: String| Reading { summary, is_good: true, ..Reading::default() };
+    let Some(seen) = &job.seen else { return Ok(good("nothing was copied".to_owned())) };
+    let mut rows = 0;
+    for table in tables.iter().rev() {
+        let progress = reached.tables.get(&table.name);
+        match progress.filter(|progress| progress.done) {
+            // It was empty, and nothing was copied.
+            Some(Progress { last: None, .. }) => {}
+            Some(Progress { last, .. }) => rows += pair.remove(lane, table, &Range { after: None, upto: last.clone() })?,
+            None => rows += pair.remove(lane, table, &Range::default())?,
+        }
+    }
+    for (sequence, stood) in seen["sequences"].as_object().into_iter().flatten() {
+        pair.restore(lane, sequence, stood)?;
+    }
+    Ok(good(format!("{rows} rows removed")))
+}
+
+/// Compares all ranges, and that there is nothing behind the last one.
+fn compare<P: Pair>(pair: &P, copy: &Copy<String>, tables: &[Table], stopper: &Stopper, teller: &Teller) -> Result<Reading, EffectError> {
+    let (mut rows, mut lane) = (0, pair.lane()?);
+    for table in tables {
+        let progress = chunks::compare(pair, copy, table, stopper, teller)?;
+        let behind = pair.sum(&mut lane, table, End::Target, &Range { after: progress.last, upto: None })?;
+        if behind.rows > 0 {
+            return Err(EffectError::during(format!("{} has {} rows that {} has not", table.target, behind.rows, table.source)));
+        }
+        rows += progress.rows;
+    }
+    let outputs = BTreeMap::from([("rows".to_owned(), Json::from(rows))]);
+    Ok(Reading { summary: format!("{rows} rows are the same at both ends"), outputs, is_good: true, ..Reading::default() })
+}
+
+fn as_text(reached: &Reached) -> String {
+    serde_json::to_string(reached).unwrap_or_default()
+}
+
+impl Range {
+    /// For people.
+    fn in_words(&self) -> String {
+        let key = |key: &Option<Key>| key.as_ref().map(|key| key.join(", "));
+        match (key(&self.after), key(&self.upto)) {
+            (Some(after), Some(upto)) => format!("behind {after} up to {upto}"),
+            (None, Some(upto)) => format!("up to {upto}"),
+            (Some(after), None) => format!("behind {after}"),
+            (None, None) => "all".to_owned(),
+        }
+    }
+}

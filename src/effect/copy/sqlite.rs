@@ -1,0 +1,223 @@
+//! Both ends are SQLite: the source is attached to the target, read only.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rusqlite::functions::{Aggregate, Context, FunctionFlags};
+use rusqlite::types::{Value as Cell, ValueRef};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params_from_iter};
+use serde_json::Value as Json;
+use sha2::{Digest as _, Sha256};
+
+use super::{Column, End, Key, Pair, Range, Sum, Table};
+use crate::effect::EffectError;
+
+pub struct Files {
+    pub from: PathBuf,
+    pub to: PathBuf,
+}
+
+impl Pair for Files {
+    type Lane = Connection;
+
+    fn lane(&self) -> Result<Connection, EffectError> {
+        let failed = |error: rusqlite::Error| EffectError::before(format!("{}: {error}", self.to.display()));
+        for path in [&self.from, &self.to] {
+            if !path.is_file() {
+                return Err(EffectError::before(format!("the database {} does not exist", path.display())));
+            }
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+        let db = Connection::open_with_flags(&self.to, flags).map_err(failed)?;
+        db.busy_timeout(Duration::from_secs(60)).map_err(failed)?;
+        let source = std::path::absolute(&self.from).map_err(|error| EffectError::before(format!("{}: {error}", self.from.display())))?;
+        let uri = format!("file:{}?mode=ro", escaped(&source.display().to_string()));
+        db.execute("ATTACH DATABASE ?1 AS source", [uri]).map_err(failed)?;
+        db.execute_batch("PRAGMA synchronous = FULL").map_err(failed)?;
+        let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_DIRECTONLY;
+        db.create_aggregate_function("digest_of_rows", -1, flags, Rows).map_err(failed)?;
+        Ok(db)
+    }
+
+    fn table(&self, db: &mut Connection, name: &str, into: &str) -> Result<Table, EffectError> {
+        let source = columns(db, "source", name)?;
+        let target = columns(db, "main", into)?;
+        for (end, columns, table) in [(&self.from, &source, name), (&self.to, &target, into)] {
+            if columns.is_empty() {
+                return Err(EffectError::before(format!("there is no table {table} in {}", end.display())));
+            }
+        }
+        if let Some(missing) = source.iter().find(|column| !target.iter().any(|there| there.name == column.name)) {
+            return Err(EffectError::before(format!("the table {into} of {} has no column {}", self.to.display(), missing.name)));
+        }
+        let mut key: Vec<&Found> = source.iter().filter(|column| column.place > 0).collect();
+        key.sort_by_key(|column| column.place);
+        if key.is_empty() {
+            let words = "it is copied in ranges of one: give it one, or copy it with a command in a `run` step";
+            return Err(EffectError::before(format!("the table {name} of {} has no primary key: {words}", self.from.display())));
+        }
+        Ok(Table {
+            name: name.to_owned(),
+            source: format!("source.{}", quoted(name)),
+            target: format!("main.{}", quoted(into)),
+            columns: source.iter().map(|column| quoted(&column.name)).collect(),
+            key: key.iter().map(|column| Column { name: quoted(&column.name), kind: String::new() }).collect(),
+        })
+    }
+
+    fn is_empty(&self, db: &mut Connection, table: &Table) -> Result<bool, EffectError> {
+        let sql = format!("SELECT NOT EXISTS (SELECT 1 FROM {})", table.target);
+        db.query_row(&sql, [], |row| row.get(0)).map_err(before)
+    }
+
+    fn estimate(&self, _: &mut Connection, _: &Table) -> Option<u64> {
+        None
+    }
+
+    fn bound(&self, db: &mut Connection, table: &Table, after: Option<&Key>, rows: u32) -> Result<Option<Key>, EffectError> {
+        let range = Range { after: after.cloned(), upto: None };
+        let (condition, values) = condition(table, &range);
+        let texts: Vec<String> =
+            table.key.iter().enumerate().map(|(at, column)| format!("json_quote({}) AS key_{at}_text", column.name)).collect();
+        let (texts, up, down) = (texts.join(", "), names(table, ""), names(table, " DESC"));
+        for sql in [
+            format!("SELECT {texts} FROM {}{condition} ORDER BY {up} LIMIT 1 OFFSET {}", table.source, rows - 1),
+            format!("SELECT {texts} FROM {}{condition} ORDER BY {down} LIMIT 1", table.source),
+        ] {
+            let read = |row: &rusqlite::Row| (0..table.key.len()).map(|at| row.get(at)).collect::<Result<Key, _>>();
+            let mut statement = db.prepare_cached(&sql).map_err(before)?;
+            if let Some(key) = statement.query_row(params_from_iter(values.iter()), read).optional().map_err(before)? {
+                return Ok(Some(key));
+            }
+        }
+        Ok(None)
+    }
+
+    fn copy(&self, db: &mut Connection, table: &Table, range: &Range) -> Result<u64, EffectError> {
+        let (condition, values) = condition(table, range);
+        let columns = table.columns.join(", ");
+        let sql = format!(
+            "INSERT INTO {} ({columns}) SELECT {columns} FROM {}{condition} ORDER BY {}",
+            table.target,
+            table.source,
+            names(table, "")
+        );
+        let failed = |error: rusqlite::Error| EffectError::during(format!("the rows {} of {}: {error}", range.in_words(), table.name));
+        let mut statement = db.prepare_cached(&sql).map_err(failed)?;
+        // One statement is one transaction, durable when it ends.
+        statement.execute(params_from_iter(values.iter())).map(|rows| rows as u64).map_err(failed)
+    }
+
+    fn sum(&self, db: &mut Connection, table: &Table, end: End, range: &Range) -> Result<Sum, EffectError> {
+        let (condition, values) = condition(table, range);
+        let name = if end == End::Source { &table.source } else { &table.target };
+        let sql = format!("SELECT count(*), digest_of_rows({}) FROM {name}{condition}", table.columns.join(", "));
+        let mut statement = db.prepare_cached(&sql).map_err(before)?;
+        let read = |row: &rusqlite::Row| Ok(Sum { rows: row.get::<_, i64>(0)? as u64, digest: row.get(1)? });
+        statement.query_row(params_from_iter(values.iter()), read).map_err(before)
+    }
+
+    fn remove(&self, db: &mut Connection, table: &Table, range: &Range) -> Result<u64, EffectError> {
+        let (condition, values) = condition(table, range);
+        let sql = format!("DELETE FROM {}{condition}", table.target);
+        let removed = db.execute(&sql, params_from_iter(values.iter()));
+        removed.map(|rows| rows as u64).map_err(|error| EffectError::during(error.to_string()))
+    }
+
+    // Where AUTOINCREMENT goes on is the largest key that was ever there, which the rows bring along.
+    fn sequences(&self, _: &mut Connection, _: &Table) -> Result<BTreeMap<String, Json>, EffectError> {
+        Ok(BTreeMap::new())
+    }
+
+    fn advance(&self, _: &mut Connection, _: &Table, _: u32) -> Result<(), EffectError> {
+        Ok(())
+    }
+
+    fn restore(&self, _: &mut Connection, _: &str, _: &Json) -> Result<(), EffectError> {
+        Ok(())
+    }
+}
+
+struct Found {
+    name: String,
+    /// Its place in the primary key, from 1.
+    place: i64,
+}
+
+fn columns(db: &Connection, schema: &str, table: &str) -> Result<Vec<Found>, EffectError> {
+    let mut statement = db.prepare("SELECT name, pk FROM pragma_table_xinfo(?1, ?2) WHERE hidden = 0").map_err(before)?;
+    let found = statement.query_map([table, schema], |row| Ok(Found { name: row.get(0)?, place: row.get(1)? })).map_err(before)?;
+    found.collect::<Result<_, _>>().map_err(before)
+}
+
+/// ` WHERE …` with its values, or nothing for all rows. A key's texts are JSON, so that a number stays one.
+fn condition(table: &Table, range: &Range) -> (String, Vec<Cell>) {
+    let mut values = Vec::new();
+    let mut side = |key: &Key, operator: &str| {
+        values.extend(key.iter().map(|text| cell(text)));
+        let places = vec!["?"; key.len()].join(", ");
+        format!("({}) {operator} ({places})", names(table, ""))
+    };
+    let sides = [range.after.as_ref().map(|key| side(key, ">")), range.upto.as_ref().map(|key| side(key, "<="))];
+    let sides: Vec<String> = sides.into_iter().flatten().collect();
+    (if sides.is_empty() { String::new() } else { format!(" WHERE {}", sides.join(" AND ")) }, values)
+}
+
+fn cell(text: &str) -> Cell {
+    match serde_json::from_str(text) {
+        Ok(Json::Number(number)) => number.as_i64().map_or_else(|| Cell::Real(number.as_f64().unwrap_or_default()), Cell::Integer),
+        Ok(Json::String(text)) => Cell::Text(text),
+        _ => Cell::Null,
+    }
+}
+
+fn names(table: &Table, behind: &str) -> String {
+    table.key.iter().map(|column| format!("{}{behind}", column.name)).collect::<Vec<_>>().join(", ")
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// A path in a URI.
+fn escaped(path: &str) -> String {
+    path.replace('%', "%25").replace('?', "%3f").replace('#', "%23")
+}
+
+fn before(error: rusqlite::Error) -> EffectError {
+    EffectError::before(error.to_string())
+}
+
+/// The sum of the digests of rows, each of all its values with their types.
+struct Rows;
+
+impl Aggregate<u64, String> for Rows {
+    fn init(&self, _: &mut Context<'_>) -> rusqlite::Result<u64> {
+        Ok(0)
+    }
+
+    fn step(&self, context: &mut Context<'_>, sum: &mut u64) -> rusqlite::Result<()> {
+        let mut digest = Sha256::new();
+        for at in 0..context.len() {
+            let (kind, bytes): (u8, &[u8]) = match context.get_raw(at) {
+                ValueRef::Null => (0, &[]),
+                ValueRef::Integer(value) => (1, &value.to_le_bytes()),
+                ValueRef::Real(value) => (2, &value.to_bits().to_le_bytes()),
+                ValueRef::Text(bytes) => (3, bytes),
+                ValueRef::Blob(bytes) => (4, bytes),
+            };
+            digest.update([kind]);
+            digest.update((bytes.len() as u64).to_le_bytes());
+            digest.update(bytes);
+        }
+        let digest: [u8; 32] = digest.finalize().into();
+        let [a, b, c, d, e, f, g, h, ..] = digest;
+        *sum = sum.wrapping_add(u64::from_le_bytes([a, b, c, d, e, f, g, h]));
+        Ok(())
+    }
+
+    fn finalize(&self, _: &mut Context<'_>, sum: Option<u64>) -> rusqlite::Result<String> {
+        Ok(format!("{:016x}", sum.unwrap_or_default()))
+    }
+}
