@@ -1,6 +1,12 @@
 //! The program against real servers: PostgreSQL, MariaDB, BIND, HAProxy, nginx, Prometheus and Redis, as `runbooks/lab/lab` begins
 //! them. They are begun once for all tests here, and end with them.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a helper of a test fails as the test does, and says what was tried"
+)]
 
 #[path = "../it/sandbox.rs"]
 #[expect(dead_code, reason = "shared with the tests that need no servers")]

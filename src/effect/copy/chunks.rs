@@ -59,7 +59,9 @@ struct Chunks {
     error: Option<EffectError>,
 }
 
-#[expect(clippy::too_many_arguments, reason = "what both uses share")]
+/// What is done with a chunk; gives its rows.
+type Work<'a, P> = &'a (dyn Fn(&mut <P as Pair>::Lane, &Range) -> Result<u64, EffectError> + Sync);
+
 fn in_chunks<P: Pair>(
     pair: &P,
     copy: &Copy<String>,
@@ -67,7 +69,7 @@ fn in_chunks<P: Pair>(
     known: Progress,
     stopper: &Stopper,
     teller: &Teller,
-    work: &(dyn Fn(&mut P::Lane, &Range) -> Result<u64, EffectError> + Sync),
+    work: Work<P>,
     tell: &(dyn Fn(&Progress) + Sync),
 ) -> Result<Progress, EffectError> {
     let next = known.last.clone();
