@@ -289,6 +289,7 @@ fn a_tally_counts_words_by_phase() {
     let tally: Vec<_> = play.state.tally(Some(0)).into_iter().collect();
     assert_eq!(tally, [("pending", 1), ("ready", 1), ("running", 1)]);
     assert!(play.state.tally(Some(1)).is_empty());
+    assert_eq!([0, 1, 2].map(|step| play.state.step(StepIx(step)).word()), ["running", "pending", "ready"]);
     play.ok(0, FORWARD);
     assert_eq!((play.state.unsettled(), play.state.phase_left(0), play.state.is_settled(StepIx(0))), (2, 2, true));
 }
@@ -454,5 +455,75 @@ fn a_doubt_about_an_undo_is_a_doubt_and_not_stuck() {
 
 #[test]
 fn nobody_says_done_of_what_has_not_begun() {
-    assert!(play(book(1, 0, |_| {}), None).resolve(0, FORWARD, Verdict::Done).is_err());
+    let mut play = play(book(1, 0, |_| {}), None);
+    assert!(play.resolve(0, FORWARD, Verdict::Done).is_err());
+    play.start(0, FORWARD).resume().resolve(0, FORWARD, Verdict::NotDone).unwrap();
+    // Of what it may have done, it can be said that it is undone, and no more.
+    play.rollback();
+    assert!(play.resolve(0, FORWARD, Verdict::Done).is_err() && play.resolve(0, RELEASE, Verdict::Done).is_err());
+    play.resolve(0, UNDO, Verdict::Done).unwrap();
+}
+
+#[test]
+fn nobody_says_done_of_what_is_to_be_undone_first() {
+    let mut play = play(book(1, 0, |_| {}), None);
+    play.start(0, FORWARD).resume().resolve(0, FORWARD, Verdict::Partial).unwrap();
+    assert!(play.resolve(0, FORWARD, Verdict::Done).is_err());
+    play.resolve(0, UNDO, Verdict::Done).unwrap();
+    assert_eq!(play.next(), begin(0, FORWARD));
+}
+
+#[test]
+fn a_failure_that_nobody_was_told_of_stands() {
+    let failed = || Decision::Stop(Stop::Failed { steps: ids(&[0]) });
+    let mut play = play(book(1, 0, |_| {}), None);
+    play.start(0, FORWARD).fail(0, FORWARD, FailureKind::Failed, None).resume();
+    assert_eq!(play.next(), failed());
+    assert_eq!(play.stop(Stop::Failed { steps: ids(&[0]) }).resume().next(), begin(0, FORWARD));
+    play.start(0, FORWARD).fail(0, FORWARD, FailureKind::Failed, None).rollback();
+    // On the way back nothing that went forward is taken up again, told or not, and an undo is when somebody was told.
+    play.stop(Stop::Interrupted { signal: 2 }).resume();
+    assert!(play.state.track(StepIx(0), FORWARD).is_failed());
+    play.start(0, UNDO).fail(0, UNDO, FailureKind::Failed, None).resume();
+    assert_eq!(play.next(), Decision::Stop(Stop::Stuck { steps: ids(&[0]) }));
+    assert_eq!(play.stop(Stop::Stuck { steps: ids(&[0]) }).resume().next(), begin(0, UNDO));
+}
+
+#[test]
+fn what_was_released_stays_so_on_the_way_back() {
+    let mut play = held();
+    play.start(0, FORWARD).ok(0, FORWARD).rollback().start(0, RELEASE).ok(0, RELEASE).start(0, UNDO);
+    assert_eq!(*play.state.track(StepIx(0), RELEASE), Track::Done);
+}
+
+#[test]
+fn it_is_known_when_the_last_attempt_began() {
+    let mut play = play(book(1, 0, |_| {}), None);
+    assert_eq!(play.state.since(StepIx(0), FORWARD), None);
+    play.at(10).start(0, FORWARD).at(20).fail(0, FORWARD, FailureKind::Failed, 30);
+    assert_eq!(play.state.since(StepIx(0), FORWARD), Some(Moment(10)));
+    play.at(30).start(0, FORWARD).at(40).ok(0, FORWARD).rollback();
+    assert_eq!((play.state.since(StepIx(0), FORWARD), play.state.since(StepIx(0), UNDO)), (Some(Moment(30)), None));
+}
+
+#[test]
+fn what_still_runs_is_watched_by_who_resumes() {
+    let still = |step, direction| Fact::RunResumed {
+        operator: person(),
+        until: None,
+        still_running: vec![StillRunning { step: id(step), direction }],
+    };
+    let mut play = play(book(2, 0, |_| {}), None);
+    assert!(play.attempt(still(0, FORWARD)).is_err());
+    play.start(0, FORWARD).start(1, FORWARD);
+    for (step, direction) in [(0, UNDO), (9, FORWARD)] {
+        assert!(play.attempt(still(step, direction)).is_err());
+    }
+    play.fact(still(0, FORWARD));
+    assert_eq!(play.state.sets.inherited, [(StepIx(0), FORWARD)].into());
+    assert_eq!(play.next(), wait(None));
+    assert_eq!(play.ok(0, FORWARD).next(), Decision::Stop(Stop::InDoubt { steps: ids(&[1]) }));
+    assert!(play.attempt(still(0, FORWARD)).is_err());
+    // Another session inherits nothing of what an earlier one did.
+    assert!(play.resume().state.sets.inherited.is_empty());
 }

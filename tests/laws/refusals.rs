@@ -95,6 +95,18 @@ fn a_run_ends_when_nothing_is_left_to_do() {
     run.fact(back(None)).refuses(OUTCOMES.map(ended)).start(1, UNDO).ok(1, UNDO).refuses(OUTCOMES.map(ended));
     run.start(0, UNDO).ok(0, UNDO).refuses([Outcome::Finished, Outcome::Cancelled].map(ended)).fact(ended(Outcome::RolledBack));
     run.refuses([back(None)]);
+    assert_eq!(run.attempt(back(None)).unwrap_err(), "there is nothing left to undo");
+}
+
+#[test]
+fn who_cannot_go_back_further_is_told_of_the_point_in_between() {
+    let mut run = play(book(2, 1, |book| book.steps[1].point_of_no_return = true), None);
+    run.start(0, FORWARD).ok(0, FORWARD).fact(Fact::PointConfirmed { step: id(1), actor: person(), reason: "go".into() });
+    run.start(1, FORWARD).ok(1, FORWARD).fact(back(None)).fact(ended(Outcome::RolledBack));
+    let why = run.attempt(back(None)).unwrap_err();
+    assert_eq!(why, "there is nothing left to undo: what stays lies before a point of no return (--force passes it)");
+    run.fact(Fact::RollbackBegan { to: None, because: "no".into(), actor: person(), force: true });
+    assert_eq!(run.next(), begin(1, UNDO));
 }
 
 #[test]
