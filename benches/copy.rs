@@ -1,0 +1,149 @@
+//! How fast rows are copied, as ratios to what a person would use otherwise, in the same run: `psql COPY TO | psql COPY FROM`,
+//! `pg_dump | pg_restore`, and `INSERT … SELECT` over ATTACH. `cargo bench --bench copy [-- ROWS]`; it begins a lab of its own.
+
+#![expect(clippy::expect_used, clippy::print_stdout, reason = "a benchmark prints, and one that cannot go on should say so and stop")]
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_switchover");
+const PORT: u16 = 18400;
+
+fn main() {
+    let rows = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(5_000_000);
+    let folder = std::env::temp_dir().join(format!("switchover-bench-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder for the benchmark");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("runbooks/lab/lab");
+    let mut lab = Command::new(script);
+    lab.args(["hold", "postgres-old", "postgres-new"]).env("LAB", folder.join("lab")).env("LAB_PORT", PORT.to_string());
+    let mut lab = lab.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the lab");
+    let mut said = String::new();
+    BufReader::new(lab.stdout.take().expect("its output")).read_line(&mut said).expect("that it is ready");
+
+    let table = "CREATE TABLE orders (id bigserial PRIMARY KEY, customer text, amount numeric(10,2), at timestamptz, note text)";
+    let fill = format!(
+        "INSERT INTO orders (customer, amount, at, note) SELECT 'customer ' || g, g / 7.0, now(), md5(g::text) FROM generate_series(1, {rows}) g"
+    );
+    psql(1, &format!("{table}; ALTER TABLE orders OWNER TO shop; {fill}; ANALYZE orders; CHECKPOINT"));
+    psql(2, &format!("{table}; ALTER TABLE orders OWNER TO shop"));
+    let empty = || psql(2, "TRUNCATE orders; CHECKPOINT");
+
+    let pipe = |way: &str| {
+        empty();
+        seconds(Command::new("sh").args(["-c", way]))
+    };
+    let at = |server: u16| format!("-h 127.0.0.1 -U postgres -p {}", PORT + server);
+    let [old, new] = [1, 2].map(|server| format!("-X -q {} shop", at(server)));
+    let by_psql = || pipe(&format!("psql {old} -c 'COPY orders TO STDOUT' | psql {new} -c 'COPY orders FROM STDIN'"));
+    let dump = folder.join("dump");
+    let by_dump = || {
+        let _ = std::fs::remove_dir_all(&dump);
+        let dump = dump.display();
+        pipe(&format!("pg_dump {} -a -Fd -j2 -f {dump} -t orders shop && pg_restore {} -a -j2 -d shop {dump}", at(1), at(2)))
+    };
+    let ours = |keys: &str| {
+        empty();
+        copy(&folder, &servers(), keys)
+    };
+    // In turn, and the fastest of each, as whatever else the machine does only ever adds.
+    let mut best = [f64::INFINITY; 5];
+    let mut memory: u64 = 0;
+    for _ in 0..3 {
+        let (plain, peak) = ours("verify: false");
+        memory = memory.max(peak);
+        for (best, found) in
+            best.iter_mut().zip([by_psql(), plain, ours("verify: true").0, by_dump(), ours("verify: false, parallel: 4").0])
+        {
+            *best = best.min(found);
+        }
+    }
+    let [psql, plain, verified, dump, parallel] = best;
+    println!(
+        "seconds for {rows} rows: psql | psql {psql:.1}, copy {plain:.1}, verified {verified:.1}, dump and restore {dump:.1}, four chunks at once {parallel:.1}"
+    );
+    ratio("PostgreSQL to PostgreSQL, rate", psql / plain, 0.9, "x psql | psql");
+    ratio("the same, verified", psql / verified, 0.7, "x psql | psql");
+    ratio("the same, four chunks at once", dump / parallel, 1.0, "x pg_dump -j2, pg_restore -j2");
+    println!("{:<44} {:>7.1} MiB (at most 64)", "memory of the executor", memory as f64 / 1024.0);
+    drop(lab.stdin.take());
+    let _ = lab.wait();
+
+    let [old, new] = ["old.db", "new.db"].map(|name| folder.join(name));
+    sqlite(
+        &old,
+        &format!(
+            "CREATE TABLE t (id INTEGER PRIMARY KEY, customer TEXT, amount REAL, note TEXT); WITH RECURSIVE g(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM g WHERE n < {rows}) INSERT INTO t SELECT n, 'customer ' || n, n / 7.0, hex(n * 7919) FROM g"
+        ),
+    );
+    let fresh = || {
+        for name in ["new.db", "new.db-wal", "new.db-shm"] {
+            let _ = std::fs::remove_file(folder.join(name));
+        }
+        sqlite(&new, "CREATE TABLE t (id INTEGER PRIMARY KEY, customer TEXT, amount REAL, note TEXT)");
+    };
+    let mut best = [f64::INFINITY; 2];
+    for _ in 0..3 {
+        fresh();
+        let begun = Instant::now();
+        sqlite(&new, &format!("PRAGMA synchronous = FULL; ATTACH '{}' AS old; INSERT INTO t SELECT * FROM old.t", old.display()));
+        best[0] = best[0].min(begun.elapsed().as_secs_f64());
+        fresh();
+        let databases = format!("  old: {{ sqlite: {} }}\n  new: {{ sqlite: {} }}\n", old.display(), new.display());
+        best[1] = best[1].min(copy(&folder, &databases, "verify: false").0);
+    }
+    println!("seconds for {rows} rows: INSERT … SELECT {:.1}, copy {:.1}", best[0], best[1]);
+    ratio("SQLite to SQLite, rate", best[0] / best[1], 0.8, "x INSERT … SELECT");
+    let _ = std::fs::remove_dir_all(&folder);
+}
+
+fn ratio(what: &str, found: f64, least: f64, unit: &str) {
+    let verdict = if found >= least { "" } else { "  MISSED" };
+    println!("{what:<44} {found:>7.2} {unit} (at least {least}){verdict}");
+}
+
+fn servers() -> String {
+    let server = |name: &str, port: u16| {
+        format!("  {name}: {{ postgres: {{ host: 127.0.0.1, port: {port}, database: shop, user: shop, password: {{ secret: shop }} }} }}\n")
+    };
+    format!("{}{}", server("old", PORT + 1), server("new", PORT + 2))
+}
+
+/// How long a step with these keys takes, from its beginning to its end, and the most memory of the executor, in KiB.
+fn copy(folder: &Path, databases: &str, keys: &str) -> (f64, u64) {
+    let table = if databases.contains("sqlite") { "t" } else { "orders" };
+    let book = folder.join("copy.yaml");
+    let text = format!(
+        "runbook: bench\nsecrets: {{ shop: {{ env: SHOP_PASSWORD }} }}\ndatabases:\n{databases}phases:\n  p:\n    steps:\n      rows: {{ copy: {{ from: old, to: new, tables: [{table}], {keys} }} }}\n"
+    );
+    std::fs::write(&book, text).expect("the runbook");
+    let journal: PathBuf = folder.join("journal");
+    let mut command = Command::new("/usr/bin/time");
+    command.args(["-f", "%M", "-o"]).arg(folder.join("memory")).arg(PROGRAM).arg("run").arg(&book).arg("--journal").arg(&journal);
+    let taken = seconds(command.env("SHOP_PASSWORD", "lab-shop"));
+    let memory = std::fs::read_to_string(folder.join("memory")).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+    (taken, memory)
+}
+
+fn seconds(command: &mut Command) -> f64 {
+    let begun = Instant::now();
+    let output = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).output().expect("a command to time");
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    begun.elapsed().as_secs_f64()
+}
+
+fn psql(server: u16, text: &str) {
+    let port = (PORT + server).to_string();
+    let mut command = Command::new("psql");
+    command.args(["-X", "-q", "-h", "127.0.0.1", "-U", "postgres", "-p", &port, "-v", "ON_ERROR_STOP=1"]);
+    for one in text.split("; ") {
+        command.args(["-c", one]);
+    }
+    seconds(command.arg("shop"));
+}
+
+fn sqlite(path: &Path, text: &str) {
+    let db = rusqlite::Connection::open(path).expect("a database");
+    db.execute_batch(text).expect("statements");
+}
