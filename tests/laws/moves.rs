@@ -527,3 +527,20 @@ fn what_still_runs_is_watched_by_who_resumes() {
     // Another session inherits nothing of what an earlier one did.
     assert!(play.resume().state.sets.inherited.is_empty());
 }
+
+#[test]
+fn what_was_found_first_is_kept_until_all_is_begun_anew() {
+    let saw = |direction, attempt, seen: &str| Fact::StepSaw { step: id(0), direction, attempt, seen: seen.into() };
+    let mut play = play(book(1, 0, |_| {}), None);
+    assert!(play.attempt(saw(FORWARD, 1, "early")).is_err());
+    play.start(0, FORWARD);
+    assert!(play.attempt(saw(FORWARD, 2, "other")).is_err());
+    play.fact(saw(FORWARD, 1, "first")).fail(0, FORWARD, FailureKind::Failed, 0);
+    play.start(0, FORWARD).fact(saw(FORWARD, 2, "half"));
+    assert_eq!(play.state.seen(StepIx(0)), Some(&"first".into()));
+    play.resume().resolve(0, FORWARD, Verdict::Partial).unwrap();
+    play.start(0, UNDO).ok(0, UNDO);
+    assert_eq!(play.state.seen(StepIx(0)), None);
+    play.start(0, FORWARD).ok(0, FORWARD).rollback().start(0, UNDO).fact(saw(UNDO, 2, "back"));
+    assert_eq!(play.state.seen(StepIx(0)), None);
+}
