@@ -262,7 +262,7 @@ impl Converter<'_> {
             from,
             to,
             tables,
-            chunk: raw.chunk.unwrap_or(50_000),
+            chunk: raw.chunk,
             parallel: raw.parallel.unwrap_or(1),
             verify: raw.verify.unwrap_or(true),
             verify_only: raw.verify_only.unwrap_or(false),

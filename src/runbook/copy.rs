@@ -14,8 +14,9 @@ pub struct Copy<T> {
     pub to: Database<T>,
     /// By their names in the one database, in the order in which they are copied.
     pub tables: IndexMap<String, Table>,
-    /// How many rows at once.
-    pub chunk: u32,
+    /// How many rows at once; as many as take a moment, if nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chunk: Option<u32>,
     /// How many chunks at the same time.
     pub parallel: u32,
     /// Whether each chunk is compared at both ends.

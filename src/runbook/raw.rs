@@ -508,7 +508,7 @@ pub struct RawCopy {
     pub to: String,
     /// The tables, in the order in which they are copied; or each with its name in the other database.
     pub tables: RawTables,
-    /// How many rows at once; what a crash can cost. Default 50000.
+    /// How many rows at once; what a crash can cost. Default 50000, and more as long as that takes less than a quarter of a second.
     #[schemars(range(min = 1, max = 10000000))]
     pub chunk: Option<u32>,
     /// How many chunks at the same time. Default 1.

@@ -2,10 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::{Copy, End, Key, Pair, Progress, Range, Reached, Sum, Table, as_text};
+use super::{Copy, Key, Pair, Progress, Range, Reached, Sum, Table, as_text};
 use crate::effect::{EffectError, Stopper, Teller};
+
+/// How many rows a chunk has at first and at most, if the author does not say, and how long it may take to be made larger.
+const FIRST: u32 = 50_000;
+const MOST: u32 = 1_600_000;
+const MOMENT: Duration = Duration::from_millis(250);
 
 /// Copies the rest of a table.
 pub fn copy<P: Pair>(
@@ -36,7 +41,7 @@ pub fn compare<P: Pair>(pair: &P, copy: &Copy<String>, table: &Table, stopper: &
 }
 
 fn same<P: Pair>(pair: &P, lane: &mut P::Lane, table: &Table, range: &Range) -> Result<Sum, EffectError> {
-    let (source, target) = (pair.sum(lane, table, End::Source, range)?, pair.sum(lane, table, End::Target, range)?);
+    let (source, target) = pair.sums(lane, table, range)?;
     if source != target {
         let (before, after) = (source.rows, target.rows);
         let words = if before == after { format!("{before} rows, which differ") } else { format!("{before} rows there, {after} here") };
@@ -50,6 +55,8 @@ struct Chunks {
     /// Where the next one begins, and its number.
     next: Option<Key>,
     number: u64,
+    /// How many rows it has.
+    rows: u32,
     is_over: bool,
     /// Those that are done while one before is not.
     done: BTreeMap<u64, (Key, u64)>,
@@ -74,13 +81,27 @@ fn in_chunks<P: Pair>(
 ) -> Result<Progress, EffectError> {
     let next = known.last.clone();
     let before = known.rows;
-    let chunks = Chunks { next, number: 0, is_over: false, done: BTreeMap::new(), whole: 0, progress: known, error: None };
+    let chunks = Chunks {
+        next,
+        number: 0,
+        rows: copy.chunk.unwrap_or(FIRST),
+        is_over: false,
+        done: BTreeMap::new(),
+        whole: 0,
+        progress: known,
+        error: None,
+    };
     let (chunks, begun) = (Mutex::new(chunks), Instant::now());
     let estimate = pair.lane().ok().and_then(|mut lane| pair.estimate(&mut lane, table));
     let worker = || {
         let result = pair.lane().and_then(|mut lane| {
-            while let Some((number, range)) = take(pair, copy, table, &chunks, &mut lane, stopper)? {
+            while let Some((number, range)) = take(pair, table, &chunks, &mut lane, stopper)? {
+                let taken = Instant::now();
                 let rows = work(&mut lane, &range)?;
+                if copy.chunk.is_none() && taken.elapsed() < MOMENT {
+                    let mut chunks = lock(&chunks);
+                    chunks.rows = (chunks.rows * 2).min(MOST);
+                }
                 let progress = finish(&chunks, number, range, rows);
                 tell(&progress);
                 teller.progress(in_words(&table.name, &progress, before, estimate, begun));
@@ -107,7 +128,6 @@ fn in_chunks<P: Pair>(
 /// The next chunk, if there is one.
 fn take<P: Pair>(
     pair: &P,
-    copy: &Copy<String>,
     table: &Table,
     chunks: &Mutex<Chunks>,
     lane: &mut P::Lane,
@@ -120,7 +140,7 @@ fn take<P: Pair>(
     if chunks.is_over || chunks.error.is_some() {
         return Ok(None);
     }
-    let Some(upto) = pair.bound(lane, table, chunks.next.as_ref(), copy.chunk)? else {
+    let Some(upto) = pair.bound(lane, table, chunks.next.as_ref(), chunks.rows)? else {
         chunks.is_over = true;
         return Ok(None);
     };

@@ -77,6 +77,10 @@ trait Pair: Sync {
     /// Copies a range; it is durable when this returns.
     fn copy(&self, lane: &mut Self::Lane, table: &Table, range: &Range) -> Result<u64, EffectError>;
     fn sum(&self, lane: &mut Self::Lane, table: &Table, end: End, range: &Range) -> Result<Sum, EffectError>;
+    /// Of the source and the target.
+    fn sums(&self, lane: &mut Self::Lane, table: &Table, range: &Range) -> Result<(Sum, Sum), EffectError> {
+        Ok((self.sum(lane, table, End::Source, range)?, self.sum(lane, table, End::Target, range)?))
+    }
     /// Removes a range from the target.
     fn remove(&self, lane: &mut Self::Lane, table: &Table, range: &Range) -> Result<u64, EffectError>;
     /// Where the target's sequences of the table stand.

@@ -155,17 +155,21 @@ impl Pair for Servers<'_> {
     }
 
     fn sum(&self, lane: &mut Lane, table: &Table, end: End, range: &Range) -> Result<Sum, EffectError> {
-        let (client, name) = match end {
-            End::Source => (&mut lane.source, &table.source),
-            End::Target => (&mut lane.target, &table.target),
-        };
-        let sql = format!(
-            "SELECT count(*), coalesce(sum(hashtextextended(ROW({})::text COLLATE \"C\", 0)), 0)::text FROM {name}{}",
-            table.columns.join(", "),
-            condition(table, range)
-        );
-        let row = client.query_one(&sql, &[]).map_err(|error| before(&error, &sql))?;
-        Ok(Sum { rows: row.get::<_, i64>(0) as u64, digest: row.get(1) })
+        match end {
+            End::Source => sum(&mut lane.source, &table.source, table, range),
+            End::Target => sum(&mut lane.target, &table.target, table, range),
+        }
+    }
+
+    /// Two servers count at the same time.
+    fn sums(&self, lane: &mut Lane, table: &Table, range: &Range) -> Result<(Sum, Sum), EffectError> {
+        let Lane { source, target } = lane;
+        std::thread::scope(|scope| {
+            let there = scope.spawn(|| sum(source, &table.source, table, range));
+            let here = sum(target, &table.target, table, range)?;
+            let there = there.join().map_err(|_| EffectError::during("the digest of the source could not be taken"))??;
+            Ok((there, here))
+        })
     }
 
     fn remove(&self, lane: &mut Lane, table: &Table, range: &Range) -> Result<u64, EffectError> {
@@ -198,6 +202,16 @@ impl Pair for Servers<'_> {
     fn restore(&self, lane: &mut Lane, sequence: &str, stood: &Json) -> Result<(), EffectError> {
         set(&mut lane.target, sequence, stood["last"].as_i64().unwrap_or(1), stood["called"].as_bool().unwrap_or(false))
     }
+}
+
+fn sum(client: &mut Client, name: &str, table: &Table, range: &Range) -> Result<Sum, EffectError> {
+    let sql = format!(
+        "SELECT count(*), coalesce(sum(hashtextextended(ROW({})::text COLLATE \"C\", 0)), 0)::text FROM {name}{}",
+        table.columns.join(", "),
+        condition(table, range)
+    );
+    let row = client.query_one(&sql, &[]).map_err(|error| before(&error, &sql))?;
+    Ok(Sum { rows: row.get::<_, i64>(0) as u64, digest: row.get(1) })
 }
 
 /// The quoted name of a table that is there.
