@@ -8,6 +8,7 @@ mod keeper;
 mod process;
 mod redactor;
 mod secret;
+mod shift;
 mod sql;
 mod stopper;
 mod teller;
@@ -115,6 +116,7 @@ pub fn perform(job: &Job, keeper: &Keeper, stopper: &Arc<Stopper>, teller: &Tell
         Action::Copy(copy) => copy::perform(job, copy, stopper, teller),
         Action::Http(http) => http::perform(job, http, stopper),
         Action::Wait(wait) => wait::perform(job, wait, keeper, stopper, teller),
+        Action::Shift(shift) => shift::perform(job, shift, keeper, stopper, teller),
         // Messages are delivered by the engine, people answer to it, and a join has nothing to do.
         Action::Notify(_) | Action::Task(_) | Action::Approve(_) | Action::Join => {
             Ok(Reading { is_good: true, summary: "done".to_owned(), ..Reading::default() })

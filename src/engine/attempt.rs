@@ -43,6 +43,7 @@ impl Launch {
         match &job.action {
             Action::Run(_) => true,
             Action::Wait(Wait::Until { probe, .. }) => matches!(**probe, Action::Run(_)),
+            Action::Shift(shift) => shift.runs_commands(),
             _ => false,
         }
     }
@@ -123,7 +124,7 @@ impl Session<'_> {
                     seen: self.state.seen(ix).cloned(),
                     reached: self.state.cursor(ix, Direction::Forward).map(str::to_owned),
                     stem: self.files(ix, direction, attempt).path_stem(),
-                    names: if matches!(action, Action::Wait(Wait::Until { .. })) { names } else { Json::Null },
+                    names: if matches!(action, Action::Wait(Wait::Until { .. }) | Action::Shift(_)) { names } else { Json::Null },
                     action,
                 };
                 self.launches.push(Launch { ix, direction, attempt, work: Work::Act(Box::new(job)), timeout: act.timeout });
@@ -450,7 +451,7 @@ impl Session<'_> {
 fn needs_names(act: &Act) -> bool {
     act.action.texts().iter().any(|text| text.is_dynamic())
         || act.env.values().filter_map(Value::text).any(Text::is_dynamic)
-        || matches!(act.action, Action::Wait(Wait::Until { .. }))
+        || matches!(act.action, Action::Wait(Wait::Until { .. }) | Action::Shift(_))
 }
 
 /// The runbook's variables, then the act's own.

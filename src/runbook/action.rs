@@ -13,6 +13,7 @@ use super::parameter::Kind;
 use super::raw::Method;
 pub use super::raw::SecretForm;
 use super::text::{Text, TextError};
+use super::traffic::Shift;
 use super::{Condition, Reference, Span};
 
 /// One thing to do.
@@ -24,6 +25,7 @@ pub enum Action<T> {
     Http(Http<T>),
     Copy(Copy<T>),
     Wait(Wait<T>),
+    Shift(Shift<T>),
     Notify(Notify<T>),
     Task(Task<T>),
     Approve(Approve<T>),
@@ -179,6 +181,7 @@ impl<T> Action<T> {
             Action::Http(_) => "http",
             Action::Copy(_) => "copy",
             Action::Wait(_) => "wait",
+            Action::Shift(_) => "shift",
             Action::Notify(_) => "notify",
             Action::Task(_) => "task",
             Action::Approve(_) => "approve",
@@ -193,13 +196,13 @@ impl<T> Action<T> {
             Action::Http(http) => matches!(http.method, Method::Get | Method::Head),
             Action::Copy(copy) => copy.verify_only,
             Action::Wait(_) | Action::Approve(_) | Action::Join => true,
-            Action::Run(_) | Action::Notify(_) | Action::Task(_) => false,
+            Action::Run(_) | Action::Shift(_) | Action::Notify(_) | Action::Task(_) => false,
         }
     }
 
     /// Whether it goes on by itself with what an attempt left that nobody saw end.
     pub fn goes_on(&self) -> bool {
-        matches!(self, Action::Copy(_))
+        matches!(self, Action::Copy(_) | Action::Shift(_))
     }
 
     /// Whether a person carries it out.
@@ -214,6 +217,7 @@ impl<T> Action<T> {
             Action::Sql(sql) => sql.database.secret().into_iter().collect(),
             Action::Copy(copy) => copy.from.secret().into_iter().chain(copy.to.secret()).collect(),
             Action::Wait(Wait::Until { probe, .. }) => probe.secrets(),
+            Action::Shift(shift) => shift.secrets(),
             _ => Vec::new(),
         }
     }
@@ -224,6 +228,7 @@ impl<T: Clone> Action<T> {
     pub fn inverse(&self) -> Option<Action<T>> {
         match self {
             Action::Copy(copy) => Some(Action::Copy(copy.inverse())),
+            Action::Shift(shift) => Some(Action::Shift(shift.inverse())),
             _ => None,
         }
     }
@@ -276,6 +281,7 @@ impl Action<Text> {
                 let probe = Box::new(probe.render(values)?);
                 Action::Wait(Wait::Until { until: until.clone(), probe, every: *every, stable: *stable })
             }
+            Action::Shift(shift) => Action::Shift(shift.render(values)?),
             Action::Notify(notify) => Action::Notify(Notify {
                 content: match &notify.content {
                     Content::Template(name) => Content::Template(name.clone()),
@@ -315,6 +321,7 @@ impl Action<Text> {
             Action::Copy(copy) => copy.texts(),
             Action::Wait(Wait::For(span)) => vec![span],
             Action::Wait(Wait::Until { probe, .. }) => probe.texts(),
+            Action::Shift(shift) => shift.texts(),
             Action::Notify(notify) => {
                 let words = match &notify.content {
                     Content::Template(_) => Vec::new(),
@@ -461,6 +468,7 @@ impl Action<String> {
             Action::Wait(Wait::Until { until, every, stable, .. }) => {
                 format!("wait until {} ({stable} in a row, every {every})", until.source())
             }
+            Action::Shift(shift) => shift.in_words(),
             Action::Notify(notify) => match &notify.content {
                 Content::Template(name) => format!("send the message {name}"),
                 Content::Words { subject, .. } => format!("send a message: {subject}"),

@@ -10,9 +10,10 @@ use super::parameter::Kind;
 use super::problem::{Place, Problem, suggest};
 use super::raw::*;
 use super::source::Mark;
+use super::traffic::{Analysis, Commands, Haproxy, Nginx, Prometheus, Shift, Source, Traffic};
 use super::{Condition, Span, Text};
 
-const ACTIONS: &str = "run, sql, http, copy, wait, notify, task, approve or runbook";
+const ACTIONS: &str = "run, sql, http, copy, shift, wait, notify, task, approve or runbook";
 
 /// What the conversion of one step needs to know, and the problems it finds.
 pub struct Converter<'a> {
@@ -24,6 +25,8 @@ pub struct Converter<'a> {
     pub secrets: Vec<&'a str>,
     /// What stands under `databases`.
     pub databases: &'a IndexMap<String, RawDatabase>,
+    /// What stands under `traffic`.
+    pub traffic: &'a IndexMap<String, RawTraffic>,
     pub problems: &'a mut Vec<Problem>,
 }
 
@@ -80,10 +83,16 @@ impl Converter<'_> {
             Some(RawUndo::None(_)) => Undo::Nothing,
             Some(RawUndo::Act(raw)) => self.act(&raw.act, &["undo"], &act.env).map_or(Undo::Nothing, |act| Undo::Act(Box::new(act))),
             None if act.action.only_reads() || matches!(act.action, Action::Notify(_)) => Undo::Nothing,
+            // It knows what it found or wrote, and takes that back.
             None => match act.action.inverse() {
-                Some(action) => {
-                    Undo::Act(Box::new(Act { action, expect: Vec::new(), capture: IndexMap::new(), probe: None, ..act.clone() }))
-                }
+                Some(action) => Undo::Act(Box::new(Act {
+                    action,
+                    timeout: None,
+                    expect: Vec::new(),
+                    capture: IndexMap::new(),
+                    probe: None,
+                    ..act.clone()
+                })),
                 None => Undo::Unknown,
             },
         }
@@ -96,6 +105,7 @@ impl Converter<'_> {
             ("http", raw.http.is_some()),
             ("copy", raw.copy.is_some()),
             ("wait", raw.wait.is_some()),
+            ("shift", raw.shift.is_some()),
             ("notify", raw.notify.is_some()),
             ("task", raw.task.is_some()),
             ("approve", raw.approve.is_some()),
@@ -123,6 +133,8 @@ impl Converter<'_> {
                     Action::Wait(Wait::Until { until: condition(&until.until), probe, every, stable: until.stable.unwrap_or(1) })
                 }
             }
+        } else if let Some(shift) = &raw.shift {
+            Action::Shift(self.shift(shift, below)?)
         } else if let Some(notify) = &raw.notify {
             Action::Notify(self.notify(notify, below)?)
         } else if let Some(task) = &raw.task {
@@ -287,6 +299,109 @@ impl Converter<'_> {
             headers: self.values(&raw.headers, below, "http"),
             body,
             tls: raw.tls.as_ref().map(tls),
+        })
+    }
+
+    fn shift(&mut self, raw: &RawShift, below: &[&str]) -> Option<Shift<Text>> {
+        let steps = match (raw.to, raw.steps.as_slice()) {
+            (Some(to), []) => vec![to],
+            (None, steps @ [_, ..]) => steps.to_vec(),
+            _ => {
+                self.report(
+                    below,
+                    "shift",
+                    "exactly one of `to` and `steps` belongs here".into(),
+                    Some("as in `steps: [10, 50, 100]`".into()),
+                );
+                return None;
+            }
+        };
+        let analysis: Vec<_> = raw.analysis.iter().filter_map(|analysis| self.analysis(analysis, below)).collect();
+        Some(Shift {
+            name: raw.traffic.clone(),
+            traffic: self.traffic(&raw.traffic, below)?,
+            steps,
+            bake: span(raw.bake.as_deref()).unwrap_or_default(),
+            analysis,
+            back: raw.back,
+            restores: false,
+        })
+    }
+
+    fn traffic(&mut self, name: &str, below: &[&str]) -> Option<Traffic<Text>> {
+        let Some(raw) = self.traffic.get(name) else {
+            let help = suggest(name, self.traffic.keys().map(String::as_str)).or_else(|| Some("declare it under `traffic`".into()));
+            self.report(below, "shift", format!("there is no traffic `{name}`"), help);
+            return None;
+        };
+        let all = |list: &[RawScalar]| list.iter().map(scalar_text).collect::<Vec<_>>();
+        let (traffic, commands) = match (&raw.haproxy, &raw.nginx, &raw.run) {
+            (Some(raw), ..) => {
+                let (from, to) = (text(&raw.from), text(&raw.to));
+                (Traffic::Haproxy(Haproxy { socket: text(&raw.socket), backend: text(&raw.backend), from, to }), vec![])
+            }
+            (_, Some(raw), _) => {
+                let (test, reload) = (all(&raw.test), all(&raw.reload));
+                (Traffic::Nginx(Nginx { file: text(&raw.file), from: text(&raw.from), to: text(&raw.to), test, reload }), vec![&raw.reload])
+            }
+            (.., Some(raw)) => (Traffic::Run(Commands { set: all(&raw.set), get: all(&raw.get) }), vec![&raw.set, &raw.get]),
+            _ => return None,
+        };
+        if commands.iter().any(|command| command.is_empty()) {
+            let help = Some("the first item is the program".into());
+            self.report(below, "shift", format!("a command of the traffic `{name}` is empty"), help);
+        }
+        Some(traffic)
+    }
+
+    fn analysis(&mut self, raw: &RawAnalysis, below: &[&str]) -> Option<Analysis<Text>> {
+        let mut way = below.to_vec();
+        way.extend(["shift", "analysis"]);
+        let source = match (&raw.prometheus, &raw.query) {
+            (Some(server), Some(query)) if raw.http.is_none() && raw.run.is_none() => {
+                let none = IndexMap::new();
+                let (url, headers, certificates) = match server {
+                    RawPrometheus::Url(url) => (url, &none, None),
+                    RawPrometheus::Map(map) => (&map.url, &map.headers, map.tls.as_ref()),
+                };
+                Source::Prometheus(Prometheus {
+                    url: text(url),
+                    headers: self.values(headers, &way, "headers"),
+                    tls: certificates.map(tls),
+                    query: text(query),
+                    baseline: raw.baseline.as_deref().map(text),
+                })
+            }
+            (None, None) if raw.baseline.is_none() && raw.http.is_some() != raw.run.is_some() => {
+                let action = match (&raw.http, &raw.run) {
+                    (Some(http), _) => Action::Http(self.http(http, &way)?),
+                    (_, Some(run)) => Action::Run(self.run(run, &way)?),
+                    _ => return None,
+                };
+                if matches!(action, Action::Http(_)) && !action.only_reads() {
+                    let help = Some("use a GET or HEAD request".into());
+                    self.report(below, "shift", format!("the analysis `{}` must only read", raw.name), help);
+                }
+                Source::Read(Box::new(action))
+            }
+            _ => {
+                let help = Some("give it prometheus with a query (and perhaps a baseline), http, or run".into());
+                self.report(below, "shift", format!("the analysis `{}` needs exactly one reading", raw.name), help);
+                return None;
+            }
+        };
+        if raw.success.is_none() && raw.failure.is_none() {
+            let help = Some("give it `success`, `failure`, or both".into());
+            self.report(below, "shift", format!("nothing says when the analysis `{}` is good", raw.name), help);
+        }
+        Some(Analysis {
+            name: raw.name.clone(),
+            source,
+            success: raw.success.as_deref().map(condition),
+            failure: raw.failure.as_deref().map(condition),
+            every: span(raw.every.as_deref()).unwrap_or(Span::from_secs(5)),
+            initial_delay: span(raw.initial_delay.as_deref()).unwrap_or_default(),
+            failure_limit: raw.failure_limit,
         })
     }
 

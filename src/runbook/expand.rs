@@ -102,8 +102,14 @@ impl Builder<'_, '_, '_> {
         let secrets = self.secrets(file);
         let mut problems = Vec::new();
         let names = file.raw.secrets.keys().map(String::as_str).collect();
-        let mut converter =
-            Converter { mark: &file.mark, place: file.mark.place, secrets: names, databases: &file.raw.databases, problems: &mut problems };
+        let mut converter = Converter {
+            mark: &file.mark,
+            place: file.mark.place,
+            secrets: names,
+            databases: &file.raw.databases,
+            traffic: &file.raw.traffic,
+            problems: &mut problems,
+        };
         let env = converter.values(&file.raw.env, &[], "env");
         self.loading.problems.extend(problems);
         self.scopes.push(Scope { parent, parameters, secrets, env, reads, item });
@@ -261,6 +267,7 @@ impl Builder<'_, '_, '_> {
                     place: at.place,
                     secrets: at.file.raw.secrets.keys().map(String::as_str).collect(),
                     databases: &at.file.raw.databases,
+                    traffic: &at.file.raw.traffic,
                     problems: &mut problems,
                 };
                 let act = converter.act(&raw.act, &[], &IndexMap::new());
@@ -853,6 +860,8 @@ fn step_scope(parameters: &BTreeMap<String, Shape>, steps: Shape, rest: &[String
     let result = match keys.as_slice() {
         ["expect" | "capture", ..] => Some(kind),
         ["probe", "done" | "not_done"] | ["wait", "until"] | ["undo" | "hold", .., "done" | "not_done" | "until"] => Some("probe"),
+        ["shift", "analysis", _, "success" | "failure"] => Some("analysis"),
+        ["undo" | "hold", .., "success" | "failure"] => Some("analysis"),
         ["undo" | "hold", .., "expect" | "capture"] | ["undo" | "hold", .., "expect" | "capture", _] => Some("probe"),
         _ => None,
     };
@@ -874,11 +883,17 @@ fn result_shape(kind: &str) -> Vec<(String, Shape)> {
     sql.extend(["rows", "columns"].map(|name| (name.to_owned(), Shape::List(Box::new(Shape::Any)))));
     let mut http = leaves(&["status", "body"]);
     http.extend(["headers", "json"].map(|name| (name.to_owned(), Shape::Any)));
+    let shift: Vec<_> = leaves(&["percent"]).into_iter().chain([("weights".to_owned(), Shape::Any)]).collect();
     match kind {
         "run" => run,
         "sql" => sql,
         "http" => http,
-        "probe" | "wait" => run.into_iter().chain(sql).chain(http).collect(),
+        "shift" => shift,
+        "analysis" => {
+            run.into_iter().chain(http).chain(leaves(&["value", "baseline"])).chain([("series".to_owned(), Shape::Any)]).collect()
+        }
+        "probe" => run.into_iter().chain(sql).chain(http).chain(shift).collect(),
+        "wait" => run.into_iter().chain(sql).chain(http).collect(),
         _ => Vec::new(),
     }
 }

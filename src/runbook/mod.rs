@@ -20,6 +20,7 @@ mod schema;
 mod source;
 mod span;
 mod text;
+pub mod traffic;
 
 pub use action::{Action, Outputs};
 pub use condition::{Condition, ConditionError};

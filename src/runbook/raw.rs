@@ -29,6 +29,9 @@ pub struct RawRunbook {
     /// Databases by the names that steps use for them.
     #[serde(default)]
     pub databases: IndexMap<String, RawDatabase>,
+    /// What divides traffic between an old and a new side, by the names that steps use for it.
+    #[serde(default)]
+    pub traffic: IndexMap<String, RawTraffic>,
     /// Named sets of parameter values, chosen with `--env`.
     #[serde(default)]
     pub environments: IndexMap<String, IndexMap<String, Json>>,
@@ -144,6 +147,67 @@ pub enum NoTls {
     None,
 }
 
+/// What divides traffic between an old and a new side: exactly one of the three.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
+pub struct RawTraffic {
+    /// Two servers of an HAProxy backend, by its runtime API.
+    pub haproxy: Option<RawHaproxy>,
+    /// Two servers in a file that nginx includes in an `upstream`.
+    pub nginx: Option<RawNginx>,
+    /// Anything else, by commands.
+    pub run: Option<RawWeights>,
+}
+
+/// Two servers of an HAProxy backend.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct RawHaproxy {
+    /// The runtime API's socket, of `level admin`: a path, or `host:port`.
+    #[schemars(extend("format" = "template"))]
+    pub socket: String,
+    /// The backend.
+    #[schemars(extend("format" = "template"))]
+    pub backend: String,
+    /// The old side's server.
+    #[schemars(extend("format" = "template"))]
+    pub from: String,
+    /// The new side's server.
+    #[schemars(extend("format" = "template"))]
+    pub to: String,
+}
+
+/// Two servers in a file that nginx includes.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct RawNginx {
+    /// The file, with one `server` of each of the two addresses.
+    #[schemars(extend("format" = "template"))]
+    pub file: String,
+    /// The old side's address, as it stands in the file.
+    #[schemars(extend("format" = "template"))]
+    pub from: String,
+    /// The new side's address, as it stands in the file.
+    #[schemars(extend("format" = "template"))]
+    pub to: String,
+    /// A command that tests the configuration; if it fails, the file is put back as it was.
+    #[serde(default)]
+    pub test: Vec<RawScalar>,
+    /// A command that makes nginx read it.
+    pub reload: Vec<RawScalar>,
+}
+
+/// Commands that move traffic.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct RawWeights {
+    /// A command that gives the new side `$SWITCHOVER_WEIGHT` percent of the traffic.
+    pub set: Vec<RawScalar>,
+    /// A command that prints how many percent the new side has.
+    pub get: Vec<RawScalar>,
+}
+
 /// The occasions of a whole run, each with the name of a template.
 #[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -256,6 +320,8 @@ pub struct RawAct {
     pub copy: Option<RawCopy>,
     /// Time that must pass, or a condition that must come true.
     pub wait: Option<RawWait>,
+    /// Traffic that is moved from an old to a new side, step by step.
+    pub shift: Option<RawShift>,
     /// A message to people.
     pub notify: Option<RawNotify>,
     /// Something that a person does, and says so.
@@ -627,6 +693,99 @@ pub struct RawWaitUntil {
 pub struct RawReading {
     #[serde(flatten)]
     pub read: RawRead,
+}
+
+/// Traffic that is moved from an old to a new side: `to` so many percent at once, or in `steps`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct RawShift {
+    /// The name of what stands under `traffic`.
+    pub traffic: String,
+    /// How many percent of the traffic the new side is to have.
+    #[schemars(range(min = 0, max = 100))]
+    pub to: Option<u8>,
+    /// The same, one after another.
+    #[serde(default)]
+    #[schemars(inner(range(min = 0, max = 100)))]
+    pub steps: Vec<u8>,
+    /// How long each of them is watched before the next. Default 0s.
+    #[schemars(extend("format" = "duration"))]
+    pub bake: Option<String>,
+    /// Readings that are taken while it is watched.
+    #[serde(default)]
+    pub analysis: Vec<RawAnalysis>,
+    /// Where traffic goes when an analysis fails. Default zero.
+    #[serde(default)]
+    pub back: Back,
+}
+
+/// Where traffic goes when an analysis fails.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Back {
+    /// None of it stays on the new side.
+    #[default]
+    Zero,
+    /// To the last weight that was good.
+    LastGood,
+}
+
+/// A repeated reading, from exactly one of `prometheus`, `http` and `run`, and what it says: `success`, `failure`, or both. Where
+/// neither holds, and where there is no data, it is inconclusive.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct RawAnalysis {
+    /// What it is called.
+    pub name: String,
+    /// The Prometheus that answers the `query`.
+    pub prometheus: Option<RawPrometheus>,
+    /// PromQL. Its first value is `value`, and `series` has all, each with `labels` and `value`.
+    #[schemars(extend("format" = "template"))]
+    pub query: Option<String>,
+    /// PromQL of what to compare with, such as the old side; its value is `baseline`.
+    #[schemars(extend("format" = "template"))]
+    pub baseline: Option<String>,
+    /// A GET or HEAD request.
+    pub http: Option<RawHttp>,
+    /// A command that only reads.
+    pub run: Option<RawRun>,
+    /// True of a good reading.
+    #[schemars(extend("format" = "cel"))]
+    pub success: Option<String>,
+    /// True of a bad reading.
+    #[schemars(extend("format" = "cel"))]
+    pub failure: Option<String>,
+    /// The pause between two readings. Default 5s.
+    #[schemars(extend("format" = "duration"))]
+    pub every: Option<String>,
+    /// How long after a weight is set it is first read. Default 0s.
+    #[schemars(extend("format" = "duration"))]
+    pub initial_delay: Option<String>,
+    /// How many bad readings of one weight are put up with. Default 0.
+    #[serde(default)]
+    pub failure_limit: u32,
+}
+
+/// A Prometheus: its address, or a map.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum RawPrometheus {
+    Url(#[schemars(extend("format" = "template"))] String),
+    Map(RawPrometheusMap),
+}
+
+/// A Prometheus, and what it wants to see.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct RawPrometheusMap {
+    /// Its address.
+    #[schemars(extend("format" = "template"))]
+    pub url: String,
+    /// Request headers.
+    #[serde(default)]
+    pub headers: IndexMap<String, RawValue>,
+    /// Certificates, for https.
+    pub tls: Option<RawTls>,
 }
 
 /// A message: a template by name, or a subject and a body.

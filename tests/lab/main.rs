@@ -15,4 +15,5 @@ mod sandbox;
 mod copy;
 mod reference;
 mod servers;
+mod shift;
 mod sql;

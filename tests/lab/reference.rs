@@ -1,7 +1,7 @@
 //! The examples of the reference that need servers.
 
 use super::sandbox::{Sandbox, repository};
-use super::servers::lab;
+use super::servers::{lab, web};
 
 #[test]
 fn every_example_that_needs_servers_runs_and_goes_back() {
@@ -9,11 +9,18 @@ fn every_example_that_needs_servers_runs_and_goes_back() {
     let mut count = 0;
     for block in reference.split("```yaml lab\n").skip(1).map(|rest| rest.split("```").next().unwrap()) {
         let sandbox = Sandbox::with(block);
-        let values = ["postgres-old", "postgres-new", "mariadb-new"].map(|server| lab().port(server).to_string());
-        let values = [("old_port", &values[0]), ("pg_new_port", &values[1]), ("new_port", &values[2])];
-        let ca = lab().path("ca.crt").display().to_string();
-        let asked = values.into_iter().chain([("ca", &ca)]).filter(|(name, _)| block.contains(&format!(" {name}:")));
-        let set: String = asked.map(|(name, value)| format!(" --set {name}={value}")).collect();
+        let _web = web();
+        let port = |server| lab().port(server).to_string();
+        let values = [
+            ("old_port", port("postgres-old")),
+            ("pg_new_port", port("postgres-new")),
+            ("new_port", port("mariadb-new")),
+            ("ca", lab().path("ca.crt").display().to_string()),
+            ("haproxy", lab().path("haproxy/socket").display().to_string()),
+            ("prometheus", format!("http://127.0.0.1:{}", lab().port("prometheus"))),
+        ];
+        let used = values.iter().filter(|(name, _)| block.contains(&format!(" {name}: {{ ")));
+        let set: String = used.map(|(name, value)| format!(" --set {name}={value}")).collect();
         let environment = [("SHOP_PASSWORD", "lab-shop".to_owned())];
         let shown = sandbox.run_with(&format!("run book.yaml{set}"), &environment);
         assert!(shown.ends_with("exit 0"), "{block}\n{shown}");

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::sandbox::{Sandbox, repository};
 
@@ -29,6 +29,12 @@ pub fn lab() -> &'static Lab {
         assert_eq!(said, "ready\n", "the lab did not begin; `runbooks/lab/lab install` installs what it needs");
         Lab { folder, port, _held: held }
     })
+}
+
+/// The web servers behind HAProxy and nginx, for one test at a time.
+pub fn web() -> MutexGuard<'static, ()> {
+    static WEB: Mutex<()> = Mutex::new(());
+    WEB.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn script() -> PathBuf {

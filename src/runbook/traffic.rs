@@ -1,0 +1,238 @@
+//! Where traffic is divided between an old and a new side, how it is moved, and by what readings it is judged on the way. Knows
+//! nothing of how a weight is set.
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+use super::action::{Action, Tls, Value};
+pub use super::raw::Back;
+use super::text::{Text, TextError};
+use super::{Condition, Span};
+
+/// What divides the traffic.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Traffic<T> {
+    Haproxy(Haproxy<T>),
+    Nginx(Nginx<T>),
+    Run(Commands<T>),
+}
+
+/// Two servers of a backend.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Haproxy<T> {
+    pub socket: T,
+    pub backend: T,
+    pub from: T,
+    pub to: T,
+}
+
+/// Two lines of a file of servers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Nginx<T> {
+    pub file: T,
+    pub from: T,
+    pub to: T,
+    #[serde(default = "Vec::new", skip_serializing_if = "Vec::is_empty")]
+    pub test: Vec<T>,
+    pub reload: Vec<T>,
+}
+
+/// Commands that set and print the weight of the new side.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Commands<T> {
+    pub set: Vec<T>,
+    pub get: Vec<T>,
+}
+
+/// Traffic that is moved in steps.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Shift<T> {
+    /// What it is called.
+    pub name: String,
+    pub traffic: Traffic<T>,
+    /// Percent of the traffic for the new side, one after another.
+    pub steps: Vec<u8>,
+    /// How long each of them is watched.
+    pub bake: Span,
+    #[serde(default = "Vec::new", skip_serializing_if = "Vec::is_empty")]
+    pub analysis: Vec<Analysis<T>>,
+    pub back: Back,
+    /// Whether it only brings back the weights that were found first.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub restores: bool,
+}
+
+/// A repeated reading, and what it says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Analysis<T> {
+    pub name: String,
+    pub source: Source<T>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub success: Option<Condition>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Condition>,
+    pub every: Span,
+    pub initial_delay: Span,
+    pub failure_limit: u32,
+}
+
+/// Where a reading comes from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source<T> {
+    Prometheus(Prometheus<T>),
+    Read(Box<Action<T>>),
+}
+
+/// A query in PromQL, and another one to compare it with.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Prometheus<T> {
+    pub url: T,
+    #[serde(default = "IndexMap::new", skip_serializing_if = "IndexMap::is_empty")]
+    pub headers: IndexMap<String, Value<T>>,
+    #[serde(default = "super::action::none", skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls<T>>,
+    pub query: T,
+    #[serde(default = "super::action::none", skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<T>,
+}
+
+impl<T> Shift<T> {
+    /// Whether it begins a command.
+    pub fn runs_commands(&self) -> bool {
+        let by_analysis = |analysis: &Analysis<T>| matches!(&analysis.source, Source::Read(read) if matches!(**read, Action::Run(_)));
+        !matches!(self.traffic, Traffic::Haproxy(_)) || self.analysis.iter().any(by_analysis)
+    }
+
+    /// The conditions of its readings.
+    pub fn conditions(&self) -> impl Iterator<Item = &Condition> {
+        self.analysis.iter().flat_map(|analysis| analysis.success.iter().chain(&analysis.failure))
+    }
+
+    /// The secrets that its readings use.
+    pub fn secrets(&self) -> Vec<&str> {
+        self.analysis
+            .iter()
+            .flat_map(|analysis| match &analysis.source {
+                Source::Prometheus(prometheus) => prometheus.headers.values().filter_map(Value::secret).collect(),
+                Source::Read(read) => read.secrets(),
+            })
+            .collect()
+    }
+}
+
+impl<T: Clone> Shift<T> {
+    /// What brings back the weights that were found first.
+    pub fn inverse(&self) -> Shift<T> {
+        Shift { analysis: Vec::new(), restores: true, ..self.clone() }
+    }
+}
+
+impl Shift<Text> {
+    pub fn render(&self, values: &Json) -> Result<Shift<String>, TextError> {
+        Ok(Shift {
+            name: self.name.clone(),
+            traffic: self.traffic.render(values)?,
+            steps: self.steps.clone(),
+            bake: self.bake,
+            analysis: self.analysis.iter().map(|analysis| analysis.render(values)).collect::<Result<_, _>>()?,
+            back: self.back,
+            restores: self.restores,
+        })
+    }
+
+    /// Every text in it, for checking names.
+    pub fn texts(&self) -> Vec<&Text> {
+        self.traffic.texts().into_iter().chain(self.analysis.iter().flat_map(Analysis::texts)).collect()
+    }
+}
+
+impl Traffic<Text> {
+    fn render(&self, values: &Json) -> Result<Traffic<String>, TextError> {
+        let one = |text: &Text| text.render(values);
+        let all = |texts: &[Text]| texts.iter().map(one).collect::<Result<Vec<_>, _>>();
+        Ok(match self {
+            Traffic::Haproxy(Haproxy { socket, backend, from, to }) => {
+                Traffic::Haproxy(Haproxy { socket: one(socket)?, backend: one(backend)?, from: one(from)?, to: one(to)? })
+            }
+            Traffic::Nginx(Nginx { file, from, to, test, reload }) => {
+                Traffic::Nginx(Nginx { file: one(file)?, from: one(from)?, to: one(to)?, test: all(test)?, reload: all(reload)? })
+            }
+            Traffic::Run(Commands { set, get }) => Traffic::Run(Commands { set: all(set)?, get: all(get)? }),
+        })
+    }
+
+    fn texts(&self) -> Vec<&Text> {
+        match self {
+            Traffic::Haproxy(Haproxy { socket, backend, from, to }) => vec![socket, backend, from, to],
+            Traffic::Nginx(Nginx { file, from, to, test, reload }) => [file, from, to].into_iter().chain(test).chain(reload).collect(),
+            Traffic::Run(Commands { set, get }) => set.iter().chain(get).collect(),
+        }
+    }
+}
+
+impl Analysis<Text> {
+    fn render(&self, values: &Json) -> Result<Analysis<String>, TextError> {
+        Ok(Analysis {
+            name: self.name.clone(),
+            source: match &self.source {
+                Source::Prometheus(prometheus) => Source::Prometheus(prometheus.render(values)?),
+                Source::Read(read) => Source::Read(Box::new(read.render(values)?)),
+            },
+            success: self.success.clone(),
+            failure: self.failure.clone(),
+            every: self.every,
+            initial_delay: self.initial_delay,
+            failure_limit: self.failure_limit,
+        })
+    }
+
+    fn texts(&self) -> Vec<&Text> {
+        match &self.source {
+            Source::Prometheus(Prometheus { url, headers, tls, query, baseline }) => {
+                let headers = headers.values().filter_map(Value::text);
+                [url, query].into_iter().chain(baseline).chain(headers).chain(tls.iter().flat_map(Tls::texts)).collect()
+            }
+            Source::Read(read) => read.texts(),
+        }
+    }
+}
+
+impl Prometheus<Text> {
+    fn render(&self, values: &Json) -> Result<Prometheus<String>, TextError> {
+        let headers = self.headers.iter().map(|(name, value)| Ok((name.clone(), value.render(values)?)));
+        Ok(Prometheus {
+            url: self.url.render(values)?,
+            headers: headers.collect::<Result<_, TextError>>()?,
+            tls: self.tls.as_ref().map(|tls| tls.render(values)).transpose()?,
+            query: self.query.render(values)?,
+            baseline: self.baseline.as_ref().map(|text| text.render(values)).transpose()?,
+        })
+    }
+}
+
+impl Shift<String> {
+    /// What it does, in words.
+    pub fn in_words(&self) -> String {
+        let where_to = match &self.traffic {
+            Traffic::Haproxy(haproxy) => format!("from {} to {} of {} in HAProxy", haproxy.from, haproxy.to, haproxy.backend),
+            Traffic::Nginx(nginx) => format!("from {} to {} in {}", nginx.from, nginx.to, nginx.file),
+            Traffic::Run(commands) => format!("by {}", commands.set.join(" ")),
+        };
+        if self.restores {
+            return format!("give {} back the weights that were found ({where_to})", self.name);
+        }
+        let steps: Vec<String> = self.steps.iter().map(u8::to_string).collect();
+        let mut words = format!("shift {} % of {} {where_to}", steps.join(", "), self.name);
+        if self.bake > Span::default() {
+            words.push_str(&format!(", {} each", self.bake));
+        }
+        if !self.analysis.is_empty() {
+            let names: Vec<&str> = self.analysis.iter().map(|analysis| analysis.name.as_str()).collect();
+            words.push_str(&format!(", watching {}", names.join(", ")));
+        }
+        words
+    }
+}
