@@ -27,6 +27,8 @@ use crate::effect::redactor::Redactor;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long after the end of a command its output may still come, if it goes through here: what a daemon holds open has no end.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long a lock on an output file may be held by somebody who has no business with it.
+const MOMENT: Duration = Duration::from_millis(300);
 /// How often the group of what is to end is looked at.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -158,7 +160,14 @@ impl Serving {
     fn begin(&mut self, begin: &Begin) -> Result<Kept, String> {
         let (out, err) = (create(&begin.out)?, create(&begin.err)?);
         // The command inherits this lock with its standard output and holds it exactly as long as it, or a child of it, lives.
-        out.try_lock().map_err(|_| "an earlier attempt still runs")?;
+        // Between its fork and its exec, another command holds for a moment whatever this process has open.
+        let begun = Instant::now();
+        while out.try_lock().is_err() {
+            if begun.elapsed() > MOMENT {
+                return Err("an earlier attempt still runs".to_owned());
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
         // A wait reads again and again into the same files: only the last reading counts.
         for log in [&out, &err] {
             empty(log).map_err(|error| format!("the log could not be emptied: {error}"))?;
