@@ -3,6 +3,7 @@
 
 mod command;
 mod copy;
+mod dns;
 mod http;
 mod keeper;
 mod process;
@@ -115,6 +116,8 @@ pub fn perform(job: &Job, keeper: &Keeper, stopper: &Arc<Stopper>, teller: &Tell
         Action::Sql(sql) => sql::perform(job, sql, stopper),
         Action::Copy(copy) => copy::perform(job, copy, stopper, teller),
         Action::Http(http) => http::perform(job, http, stopper),
+        Action::Dns(dns) => dns::perform(job, dns, stopper, teller),
+        Action::Propagation(propagation) => dns::watch(job, propagation, stopper, teller),
         Action::Wait(wait) => wait::perform(job, wait, keeper, stopper, teller),
         Action::Shift(shift) => shift::perform(job, shift, keeper, stopper, teller),
         // Messages are delivered by the engine, people answer to it, and a join has nothing to do.

@@ -14,6 +14,7 @@ use super::raw::Method;
 pub use super::raw::SecretForm;
 use super::text::{Text, TextError};
 use super::traffic::Shift;
+use super::zone::{Dns, Propagation};
 use super::{Condition, Reference, Span};
 
 /// One thing to do.
@@ -24,6 +25,8 @@ pub enum Action<T> {
     Sql(Sql<T>),
     Http(Http<T>),
     Copy(Copy<T>),
+    Dns(Dns<T>),
+    Propagation(Propagation<T>),
     Wait(Wait<T>),
     Shift(Shift<T>),
     Notify(Notify<T>),
@@ -180,6 +183,8 @@ impl<T> Action<T> {
             Action::Sql(_) => "sql",
             Action::Http(_) => "http",
             Action::Copy(_) => "copy",
+            Action::Dns(_) => "dns",
+            Action::Propagation(_) => "propagation",
             Action::Wait(_) => "wait",
             Action::Shift(_) => "shift",
             Action::Notify(_) => "notify",
@@ -195,14 +200,14 @@ impl<T> Action<T> {
             Action::Sql(sql) => sql.reads,
             Action::Http(http) => matches!(http.method, Method::Get | Method::Head),
             Action::Copy(copy) => copy.verify_only,
-            Action::Wait(_) | Action::Approve(_) | Action::Join => true,
-            Action::Run(_) | Action::Shift(_) | Action::Notify(_) | Action::Task(_) => false,
+            Action::Wait(_) | Action::Propagation(_) | Action::Approve(_) | Action::Join => true,
+            Action::Run(_) | Action::Dns(_) | Action::Shift(_) | Action::Notify(_) | Action::Task(_) => false,
         }
     }
 
     /// Whether it goes on by itself with what an attempt left that nobody saw end.
     pub fn goes_on(&self) -> bool {
-        matches!(self, Action::Copy(_) | Action::Shift(_))
+        matches!(self, Action::Copy(_) | Action::Dns(_) | Action::Shift(_))
     }
 
     /// Whether a person carries it out.
@@ -216,6 +221,8 @@ impl<T> Action<T> {
             Action::Http(http) => http.headers.values().filter_map(Value::secret).collect(),
             Action::Sql(sql) => sql.database.secret().into_iter().collect(),
             Action::Copy(copy) => copy.from.secret().into_iter().chain(copy.to.secret()).collect(),
+            Action::Dns(dns) => dns.zone.secret().into_iter().collect(),
+            Action::Propagation(propagation) => propagation.zone.iter().filter_map(|zone| zone.secret()).collect(),
             Action::Wait(Wait::Until { probe, .. }) => probe.secrets(),
             Action::Shift(shift) => shift.secrets(),
             _ => Vec::new(),
@@ -228,6 +235,7 @@ impl<T: Clone> Action<T> {
     pub fn inverse(&self) -> Option<Action<T>> {
         match self {
             Action::Copy(copy) => Some(Action::Copy(copy.inverse())),
+            Action::Dns(dns) => Some(Action::Dns(dns.inverse())),
             Action::Shift(shift) => Some(Action::Shift(shift.inverse())),
             _ => None,
         }
@@ -276,6 +284,8 @@ impl Action<Text> {
                 tls: http.tls.as_ref().map(|tls| tls.render(values)).transpose()?,
             }),
             Action::Copy(copy) => Action::Copy(copy.render(values)?),
+            Action::Dns(dns) => Action::Dns(dns.render(values)?),
+            Action::Propagation(propagation) => Action::Propagation(propagation.render(values)?),
             Action::Wait(Wait::For(span)) => Action::Wait(Wait::For(one(span)?)),
             Action::Wait(Wait::Until { until, probe, every, stable }) => {
                 let probe = Box::new(probe.render(values)?);
@@ -319,6 +329,8 @@ impl Action<Text> {
                 [&http.url].into_iter().chain(headers).chain(body).chain(tls).collect()
             }
             Action::Copy(copy) => copy.texts(),
+            Action::Dns(dns) => dns.texts(),
+            Action::Propagation(propagation) => propagation.texts(),
             Action::Wait(Wait::For(span)) => vec![span],
             Action::Wait(Wait::Until { probe, .. }) => probe.texts(),
             Action::Shift(shift) => shift.texts(),
@@ -464,6 +476,8 @@ impl Action<String> {
             Action::Sql(sql) => format!("on {}: {}", sql.database.in_words(), sql.text.trim_end()),
             Action::Http(http) => format!("{} {}", http.method.word(), http.url),
             Action::Copy(copy) => copy.in_words(),
+            Action::Dns(dns) => dns.in_words(),
+            Action::Propagation(propagation) => propagation.in_words(),
             Action::Wait(Wait::For(time)) => format!("wait for {time}"),
             Action::Wait(Wait::Until { until, every, stable, .. }) => {
                 format!("wait until {} ({stable} in a row, every {every})", until.source())

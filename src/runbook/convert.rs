@@ -11,9 +11,10 @@ use super::problem::{Place, Problem, suggest};
 use super::raw::*;
 use super::source::Mark;
 use super::traffic::{Analysis, Commands, Haproxy, Nginx, Prometheus, Shift, Source, Traffic};
+use super::zone::{Change, Cloudflare, Dns, Primary, Propagation, Zone, ZoneFile};
 use super::{Condition, Span, Text};
 
-const ACTIONS: &str = "run, sql, http, copy, shift, wait, notify, task, approve or runbook";
+const ACTIONS: &str = "run, sql, http, copy, dns, propagation, shift, wait, notify, task, approve or runbook";
 
 /// What the conversion of one step needs to know, and the problems it finds.
 pub struct Converter<'a> {
@@ -27,6 +28,8 @@ pub struct Converter<'a> {
     pub databases: &'a IndexMap<String, RawDatabase>,
     /// What stands under `traffic`.
     pub traffic: &'a IndexMap<String, RawTraffic>,
+    /// What stands under `zones`.
+    pub zones: &'a IndexMap<String, RawZone>,
     pub problems: &'a mut Vec<Problem>,
 }
 
@@ -48,12 +51,14 @@ impl Converter<'_> {
             let help = "people are not stopped; the run waits, and `resolve` or `cancel` ends it";
             self.report(below, "timeout", "a task or an approval has no timeout".into(), Some(help.into()));
         }
-        let wait_timeout = match &raw.wait {
-            Some(RawWait::Until(until)) => until.timeout.as_deref(),
+        let wait_timeout = match (&raw.wait, &raw.propagation) {
+            (Some(RawWait::Until(until)), _) => until.timeout.as_deref(),
+            (_, Some(propagation)) => propagation.timeout.as_deref(),
             _ => None,
         };
         if wait_timeout.is_some() && raw.timeout.is_some() {
-            self.report(below, "timeout", "the timeout stands here and under `wait`".into(), Some("keep one of the two".into()));
+            let message = format!("the timeout stands here and under `{}`", action.kind());
+            self.report(below, "timeout", message, Some("keep one of the two".into()));
         }
         let probe = raw.probe.as_ref().and_then(|probe| self.probe(probe, below));
         Some(Act {
@@ -104,6 +109,8 @@ impl Converter<'_> {
             ("sql", raw.sql.is_some()),
             ("http", raw.http.is_some()),
             ("copy", raw.copy.is_some()),
+            ("dns", raw.dns.is_some()),
+            ("propagation", raw.propagation.is_some()),
             ("wait", raw.wait.is_some()),
             ("shift", raw.shift.is_some()),
             ("notify", raw.notify.is_some()),
@@ -122,6 +129,10 @@ impl Converter<'_> {
             Action::Http(self.http(http, below)?)
         } else if let Some(copy) = &raw.copy {
             Action::Copy(self.copy(copy, below)?)
+        } else if let Some(dns) = &raw.dns {
+            Action::Dns(self.dns(dns, below)?)
+        } else if let Some(propagation) = &raw.propagation {
+            Action::Propagation(self.propagation(propagation, below)?)
         } else if let Some(wait) = &raw.wait {
             match wait {
                 RawWait::For(time) => Action::Wait(Wait::For(text(time))),
@@ -328,6 +339,38 @@ impl Converter<'_> {
         })
     }
 
+    fn dns(&mut self, raw: &RawDns, below: &[&str]) -> Option<Dns<Text>> {
+        let change = match (&raw.value, &raw.values, raw.delete.unwrap_or_default(), &raw.lower_ttl) {
+            (Some(value), None, false, None) => Change::Set { values: vec![text(value)], ttl: span(raw.ttl.as_deref()) },
+            (None, Some(values), false, None) if !values.is_empty() => {
+                Change::Set { values: values.iter().map(|value| text(value)).collect(), ttl: span(raw.ttl.as_deref()) }
+            }
+            (None, None, true, None) => Change::Delete,
+            (None, None, false, Some(ttl)) => Change::LowerTtl(span(Some(ttl))?),
+            _ => {
+                let help = "`values` are not empty; to have none, say `delete: true`";
+                self.report(below, "dns", "exactly one of value, values, delete and lower_ttl belongs here".into(), Some(help.into()));
+                return None;
+            }
+        };
+        if raw.ttl.is_some() && !matches!(change, Change::Set { .. }) {
+            self.report(below, "dns", "a ttl belongs to values".into(), None);
+        }
+        if let Change::Set { ttl: Some(ttl), .. } | Change::LowerTtl(ttl) = &change
+            && (!ttl.as_millis().is_multiple_of(1000) || ttl.as_millis() / 1000 > i32::MAX as u64)
+        {
+            self.report(below, "dns", format!("a TTL is a number of whole seconds, 68 years at most, and not {ttl}"), None);
+        }
+        Some(Dns {
+            zone: self.zone(&raw.zone, below, "dns")?,
+            name: text(&raw.name),
+            kind: raw.kind,
+            change,
+            expect: raw.expect.as_ref().map(|values| values.iter().map(|value| text(value)).collect()),
+            restores: false,
+        })
+    }
+
     fn traffic(&mut self, name: &str, below: &[&str]) -> Option<Traffic<Text>> {
         let Some(raw) = self.traffic.get(name) else {
             let help = suggest(name, self.traffic.keys().map(String::as_str)).or_else(|| Some("declare it under `traffic`".into()));
@@ -402,6 +445,61 @@ impl Converter<'_> {
             every: span(raw.every.as_deref()).unwrap_or(Span::from_secs(5)),
             initial_delay: span(raw.initial_delay.as_deref()).unwrap_or_default(),
             failure_limit: raw.failure_limit,
+        })
+    }
+
+    fn propagation(&mut self, raw: &RawPropagation, below: &[&str]) -> Option<Propagation<Text>> {
+        if raw.zone.is_none() && raw.servers.is_empty() && raw.resolvers.is_empty() {
+            let help = "name a `zone`, whose servers are asked, or `servers`, or `resolvers`";
+            self.report(below, "propagation", "nobody is asked".into(), Some(help.into()));
+        }
+        let texts = |list: &[String]| list.iter().map(|one| text(one)).collect();
+        Some(Propagation {
+            zone: match &raw.zone {
+                Some(name) => Some(self.zone(name, below, "propagation")?),
+                None => None,
+            },
+            servers: texts(&raw.servers),
+            resolvers: texts(&raw.resolvers),
+            name: text(&raw.name),
+            kind: raw.kind,
+            values: texts(&raw.values),
+            every: span(raw.every.as_deref()).unwrap_or(Span::from_secs(5)),
+            stable: raw.stable.unwrap_or(1),
+        })
+    }
+
+    /// One of the runbook's zones by its name.
+    fn zone(&mut self, name: &str, below: &[&str], key: &str) -> Option<Zone<Text>> {
+        let Some(raw) = self.zones.get(name) else {
+            let help = suggest(name, self.zones.keys().map(String::as_str)).or_else(|| Some("declare it under `zones`".into()));
+            self.report(below, key, format!("there is no zone `{name}`"), help);
+            return None;
+        };
+        let mut secret = |used: &RawSecretUse| {
+            let used = IndexMap::from([("secret".to_owned(), RawValue::Secret(used.clone()))]);
+            self.values(&used, below, key).shift_remove("secret")
+        };
+        Some(match (&raw.rfc2136, &raw.file, &raw.cloudflare) {
+            (Some(raw), ..) => Zone::Rfc2136(Primary {
+                server: text(&raw.server),
+                port: raw.port.as_ref().map_or_else(|| text("53"), scalar_text),
+                zone: text(&raw.zone),
+                key_name: text(&raw.key.name),
+                algorithm: raw.key.algorithm,
+                secret: secret(&raw.key.secret)?,
+            }),
+            (_, Some(raw), _) => Zone::File(ZoneFile {
+                path: text(&raw.path),
+                zone: text(&raw.zone),
+                reload: raw.reload.iter().map(|argument| text(argument)).collect(),
+            }),
+            (.., Some(raw)) => Zone::Cloudflare(Cloudflare {
+                zone: text(&raw.zone),
+                token: secret(&raw.token)?,
+                endpoint: text(raw.endpoint.as_deref().unwrap_or("https://api.cloudflare.com/client/v4")),
+            }),
+            _ => return None,
         })
     }
 

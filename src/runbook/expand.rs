@@ -108,6 +108,7 @@ impl Builder<'_, '_, '_> {
             secrets: names,
             databases: &file.raw.databases,
             traffic: &file.raw.traffic,
+            zones: &file.raw.zones,
             problems: &mut problems,
         };
         let env = converter.values(&file.raw.env, &[], "env");
@@ -268,6 +269,7 @@ impl Builder<'_, '_, '_> {
                     secrets: at.file.raw.secrets.keys().map(String::as_str).collect(),
                     databases: &at.file.raw.databases,
                     traffic: &at.file.raw.traffic,
+                    zones: &at.file.raw.zones,
                     problems: &mut problems,
                 };
                 let act = converter.act(&raw.act, &[], &IndexMap::new());
@@ -892,6 +894,8 @@ fn result_shape(kind: &str) -> Vec<(String, Shape)> {
         "analysis" => {
             run.into_iter().chain(http).chain(leaves(&["value", "baseline"])).chain([("series".to_owned(), Shape::Any)]).collect()
         }
+        "dns" => ["was", "is", "changed"].map(|name| (name.to_owned(), Shape::Any)).to_vec(),
+        "propagation" => vec![("answers".to_owned(), Shape::List(Box::new(Shape::Any)))],
         "probe" => run.into_iter().chain(sql).chain(http).chain(shift).collect(),
         "wait" => run.into_iter().chain(sql).chain(http).collect(),
         _ => Vec::new(),

@@ -21,6 +21,7 @@ mod source;
 mod span;
 mod text;
 pub mod traffic;
+pub mod zone;
 
 pub use action::{Action, Outputs};
 pub use condition::{Condition, ConditionError};

@@ -32,6 +32,9 @@ pub struct RawRunbook {
     /// What divides traffic between an old and a new side, by the names that steps use for it.
     #[serde(default)]
     pub traffic: IndexMap<String, RawTraffic>,
+    /// Zones of the DNS by the names that steps use for them.
+    #[serde(default)]
+    pub zones: IndexMap<String, RawZone>,
     /// Named sets of parameter values, chosen with `--env`.
     #[serde(default)]
     pub environments: IndexMap<String, IndexMap<String, Json>>,
@@ -208,6 +211,89 @@ pub struct RawWeights {
     pub get: Vec<RawScalar>,
 }
 
+/// A zone of the DNS: exactly one of the three.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+#[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
+pub struct RawZone {
+    /// On a server that takes dynamic updates (RFC 2136), signed with a shared key (TSIG).
+    pub rfc2136: Option<RawPrimary>,
+    /// In a zone file (RFC 1035).
+    pub file: Option<RawZoneFile>,
+    /// At Cloudflare, over its API.
+    pub cloudflare: Option<RawCloudflare>,
+}
+
+/// A zone's primary server, which takes dynamic updates.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct RawPrimary {
+    /// Its name or address.
+    #[schemars(extend("format" = "template"))]
+    pub server: String,
+    /// Its port. Default 53.
+    pub port: Option<RawScalar>,
+    /// The zone's name.
+    #[schemars(extend("format" = "template"))]
+    pub zone: String,
+    /// The key that questions and updates are signed with.
+    pub key: RawKey,
+}
+
+/// A shared key (TSIG).
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct RawKey {
+    /// Its name, as the server knows it.
+    #[schemars(extend("format" = "template"))]
+    pub name: String,
+    /// What is signed with it. Default hmac-sha256.
+    #[serde(default)]
+    pub algorithm: KeyAlgorithm,
+    /// The key itself in base64, which is a secret: `{ secret: name }`.
+    pub secret: RawSecretUse,
+}
+
+/// How messages are signed with a shared key.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyAlgorithm {
+    #[default]
+    HmacSha256,
+    HmacSha384,
+    HmacSha512,
+}
+
+/// A zone file.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct RawZoneFile {
+    /// The file.
+    #[schemars(extend("format" = "template"))]
+    pub path: String,
+    /// The zone's name.
+    #[schemars(extend("format" = "template"))]
+    pub zone: String,
+    /// A command, as a list of arguments, that has the server read the file anew.
+    #[serde(default)]
+    #[schemars(extend("items" = {"type": "string", "format": "template"}))]
+    pub reload: Vec<String>,
+}
+
+/// A zone at Cloudflare.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct RawCloudflare {
+    /// The zone's name.
+    #[schemars(extend("format" = "template"))]
+    pub zone: String,
+    /// An API token that may edit the zone, which is a secret: `{ secret: name }`.
+    pub token: RawSecretUse,
+    /// Where the API is. Default `https://api.cloudflare.com/client/v4`.
+    #[schemars(extend("format" = "template"))]
+    pub endpoint: Option<String>,
+}
+
 /// The occasions of a whole run, each with the name of a template.
 #[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -318,6 +404,10 @@ pub struct RawAct {
     pub http: Option<RawHttp>,
     /// Rows from one database to another.
     pub copy: Option<RawCopy>,
+    /// A record of the DNS, changed or deleted. Its undo is built in.
+    pub dns: Option<RawDns>,
+    /// Waits until all name servers give the same answer.
+    pub propagation: Option<RawPropagation>,
     /// Time that must pass, or a condition that must come true.
     pub wait: Option<RawWait>,
     /// Traffic that is moved from an old to a new side, step by step.
@@ -657,6 +747,102 @@ pub struct RawTls {
     /// A file with the client's key, in PEM.
     #[schemars(extend("format" = "template"))]
     pub key: Option<String>,
+}
+
+/// The records of one type that a name has: exactly one of `value`, `values`, `delete` and `lower_ttl`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct RawDns {
+    /// The name of one of the `zones`.
+    pub zone: String,
+    /// The name, below the zone's or whole; `@` is the zone's own.
+    #[schemars(extend("format" = "template"))]
+    pub name: String,
+    /// The type of the records. Records of other types are left alone.
+    #[serde(rename = "type")]
+    pub kind: RecordKind,
+    /// What the one record is to say, as in a zone file; names in it are whole.
+    #[schemars(extend("format" = "template"))]
+    pub value: Option<String>,
+    /// The same for several records.
+    #[schemars(extend("items" = {"type": "string", "format": "template"}))]
+    pub values: Option<Vec<String>>,
+    /// How long answers may be kept, in whole seconds. Default: as long as those that are replaced.
+    #[schemars(extend("format" = "duration"))]
+    pub ttl: Option<String>,
+    /// `true`: there are to be no such records.
+    pub delete: Option<bool>,
+    /// Keeps the values, lowers their TTL to this, and then waits as long as the TTL was that it found.
+    #[schemars(extend("format" = "duration"))]
+    pub lower_ttl: Option<String>,
+    /// The values that must be there before; `[]`: there must be none.
+    #[schemars(extend("items" = {"type": "string", "format": "template"}))]
+    pub expect: Option<Vec<String>>,
+}
+
+/// The types of records that are read and written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum RecordKind {
+    A,
+    Aaaa,
+    Cname,
+    Txt,
+    Mx,
+    Ns,
+    Srv,
+    Caa,
+    Ptr,
+}
+
+impl RecordKind {
+    pub fn word(self) -> &'static str {
+        match self {
+            RecordKind::A => "A",
+            RecordKind::Aaaa => "AAAA",
+            RecordKind::Cname => "CNAME",
+            RecordKind::Txt => "TXT",
+            RecordKind::Mx => "MX",
+            RecordKind::Ns => "NS",
+            RecordKind::Srv => "SRV",
+            RecordKind::Caa => "CAA",
+            RecordKind::Ptr => "PTR",
+        }
+    }
+}
+
+/// The answer that all name servers are to give.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct RawPropagation {
+    /// The name of one of the `zones`: all its name servers are asked.
+    pub zone: Option<String>,
+    /// The authoritative servers to ask, instead of those that the zone names: `name`, `address` or `address:port`.
+    #[serde(default)]
+    #[schemars(extend("items" = {"type": "string", "format": "template"}))]
+    pub servers: Vec<String>,
+    /// Resolvers to ask as well, which may keep old answers.
+    #[serde(default)]
+    #[schemars(extend("items" = {"type": "string", "format": "template"}))]
+    pub resolvers: Vec<String>,
+    /// The name, below the zone's or whole; without a `zone` it is whole.
+    #[schemars(extend("format" = "template"))]
+    pub name: String,
+    /// The type of the records.
+    #[serde(rename = "type")]
+    pub kind: RecordKind,
+    /// The values that all are to answer; `[]`: that there are none.
+    #[schemars(extend("items" = {"type": "string", "format": "template"}))]
+    pub values: Vec<String>,
+    /// The pause between two readings. Default 5s.
+    #[schemars(extend("format" = "duration"))]
+    pub every: Option<String>,
+    /// How many readings in a row all must agree. Default 1.
+    #[schemars(range(min = 1, max = 1000))]
+    pub stable: Option<u32>,
+    /// The longest it may take; then the step has failed.
+    #[schemars(extend("format" = "duration"))]
+    pub timeout: Option<String>,
 }
 
 /// A length of time, or a condition on a repeated reading.

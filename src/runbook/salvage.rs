@@ -4,7 +4,7 @@
 use serde_yaml::{Mapping, Value as Yaml};
 
 /// Every key that holds an action.
-const ACTIONS: [&str; 9] = ["run", "sql", "http", "wait", "shift", "notify", "task", "approve", "runbook"];
+const ACTIONS: [&str; 12] = ["run", "sql", "http", "copy", "dns", "propagation", "shift", "wait", "notify", "task", "approve", "runbook"];
 
 /// Removes what stands at these paths, or what it belongs to: a key of a step, a whole action, a phase's key, a top-level key.
 pub fn salvage(value: &mut Yaml, broken: &[Vec<String>]) {
@@ -35,7 +35,7 @@ pub fn salvage(value: &mut Yaml, broken: &[Vec<String>]) {
                     _ => *parameter = Yaml::Mapping(Mapping::from_iter([("type".into(), "string".into()), ("default".into(), "".into())])),
                 }
             }
-            ["environments" | "secrets" | "databases" | "traffic", name, ..] => {
+            ["environments" | "secrets" | "databases" | "traffic" | "zones", name, ..] => {
                 if let Some(all) = map_at(value, &[keys[0]]) {
                     all.remove(*name);
                 }

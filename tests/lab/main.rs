@@ -13,6 +13,7 @@
 mod sandbox;
 
 mod copy;
+mod dns;
 mod reference;
 mod servers;
 mod shift;

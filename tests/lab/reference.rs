@@ -15,13 +15,15 @@ fn every_example_that_needs_servers_runs_and_goes_back() {
             ("old_port", port("postgres-old")),
             ("pg_new_port", port("postgres-new")),
             ("new_port", port("mariadb-new")),
+            ("dns_port", port("dns-1")),
+            ("dns_port_2", port("dns-2")),
             ("ca", lab().path("ca.crt").display().to_string()),
             ("haproxy", lab().path("haproxy/socket").display().to_string()),
             ("prometheus", format!("http://127.0.0.1:{}", lab().port("prometheus"))),
         ];
         let used = values.iter().filter(|(name, _)| block.contains(&format!(" {name}: {{ ")));
         let set: String = used.map(|(name, value)| format!(" --set {name}={value}")).collect();
-        let environment = [("SHOP_PASSWORD", "lab-shop".to_owned())];
+        let environment = [("SHOP_PASSWORD", "lab-shop".to_owned()), ("DNS_KEY", super::dns::KEY.to_owned())];
         let shown = sandbox.run_with(&format!("run book.yaml{set}"), &environment);
         assert!(shown.ends_with("exit 0"), "{block}\n{shown}");
         let shown = sandbox.run_with("rollback", &environment);

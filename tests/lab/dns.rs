@@ -1,0 +1,442 @@
+//! The DNS against BIND: what is there is put back exactly, what others changed is left alone, and who does not answer is named.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use super::sandbox::{Sandbox, kill_all};
+use super::servers::lab;
+
+pub const KEY: &str = "bGFiLWtleS1mb3ItdGhlLWxhYi1vbmx5LTMyYnl0ZXM=";
+
+fn book(steps: &str) -> String {
+    lab().filled(&format!(
+        "runbook: names
+secrets: {{ dns: {{ env: DNS_KEY }} }}
+zones: {{ lab: {{ rfc2136: {{ server: 127.0.0.1, port: PORT(dns-1), zone: example.test, key: {{ name: lab, secret: {{ secret: dns }} }} }} }} }}
+phases:
+  p:
+    steps:
+{steps}"
+    ))
+}
+
+fn environment() -> [(&'static str, String); 1] {
+    [("DNS_KEY", KEY.to_owned())]
+}
+
+fn run(sandbox: &Sandbox, line: &str) -> String {
+    sandbox.run_with(line, &environment())
+}
+
+/// The answer of `dig` for a name below the zone, TTL included.
+fn dig(server: &str, name: &str, kind: &str) -> String {
+    let port = lab().port(server).to_string();
+    // A name that the zone delegates is no answer of its own.
+    let section = if kind == "NS" { "+authority" } else { "+answer" };
+    let arguments = ["+noall", section, "+tcp", "+time=2", "+tries=1", "-p", &port, "@127.0.0.1", &format!("{name}.example.test"), kind];
+    let output = Command::new("dig").args(arguments).output().expect("dig");
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let mut lines: Vec<String> = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    lines.sort();
+    lines.join("\n")
+}
+
+/// Changes the zone as somebody else would.
+fn nsupdate(commands: &str) {
+    let port = lab().port("dns-1");
+    let mut child = Command::new("nsupdate")
+        .args(["-y", &format!("hmac-sha256:lab:{KEY}")])
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .expect("nsupdate");
+    write!(child.stdin.take().unwrap(), "server 127.0.0.1 {port}\nzone example.test\n{commands}\nsend\n").unwrap();
+    assert!(child.wait().unwrap().success(), "{commands}");
+}
+
+#[test]
+fn every_type_is_set_and_put_back_to_the_byte() {
+    let all = [
+        ("A", vec!["192.0.2.1", "192.0.2.2"], vec!["192.0.2.3"]),
+        ("AAAA", vec!["2001:db8::1"], vec!["2001:db8::2", "2001:db8::3"]),
+        ("TXT", vec![r#""first; \"quoted\"" "second""#], vec!["v=spf1 -all", r#""back\\slash \"" "\255""#]),
+        ("MX", vec!["10 mx.example.test."], vec!["5 mx1.example.org", "20 MX2.example.org."]),
+        ("SRV", vec!["1 2 443 a.example.test."], vec!["3 4 8443 b.example.test"]),
+        ("CAA", vec![r#"0 issue "ca.example.test""#], vec![r#"128 iodef "mailto:x@example.test""#]),
+        ("NS", vec!["ns1.example.org."], vec!["ns2.example.org.", "ns3.example.org."]),
+    ];
+    let quoted = |values: &[&str]| serde_json::to_string(values).unwrap();
+    let (mut steps, mut before) = (String::new(), Vec::new());
+    for (kind, was, becomes) in &all {
+        let name = format!("types-{}", kind.to_lowercase());
+        let adds: Vec<String> = was.iter().map(|value| format!("update add {name}.example.test 77 {kind} {value}")).collect();
+        nsupdate(&adds.join("\n"));
+        before.push(dig("dns-1", &name, kind));
+        steps.push_str(&format!(
+            "      {name}: {{ dns: {{ zone: lab, name: {name}, type: {kind}, values: {}, ttl: 33s }} }}\n",
+            quoted(becomes)
+        ));
+        steps.push_str(&format!("      {name}-gone: {{ dns: {{ zone: lab, name: {name}, type: {kind}, delete: true }} }}\n"));
+        steps.push_str(&format!(
+            "      {name}-new: {{ dns: {{ zone: lab, name: {name}, type: {kind}, values: {}, ttl: 5s, expect: [] }} }}\n",
+            quoted(becomes)
+        ));
+    }
+    let sandbox = Sandbox::with(&book(&steps));
+    let shown = run(&sandbox, "run book.yaml");
+    assert!(shown.ends_with("exit 0"), "{shown}");
+    assert_eq!(
+        dig("dns-1", "types-txt", "TXT"),
+        "types-txt.example.test. 5 IN TXT \"back\\\\slash \\\"\" \"\\255\"\ntypes-txt.example.test. 5 IN TXT \"v=spf1 -all\""
+    );
+    let shown = run(&sandbox, "rollback");
+    assert!(shown.ends_with("exit 4"), "{shown}");
+    for ((kind, ..), before) in all.iter().zip(before) {
+        assert_eq!(dig("dns-1", &format!("types-{}", kind.to_lowercase()), kind), before);
+    }
+    assert!(!sandbox.run("audit --format json").contains(KEY));
+}
+
+#[test]
+fn a_plan_says_what_changes_and_how_it_goes_back() {
+    let sandbox = Sandbox::with(&book("      a: { dns: { zone: lab, name: planned, type: A, value: 192.0.2.1, ttl: 60s } }\n"));
+    let shown = run(&sandbox, "plan book.yaml");
+    assert!(shown.contains("set A of planned in example.test on 127.0.0.1:") && shown.contains("to 192.0.2.1 with a TTL of 1m"), "{shown}");
+    assert!(shown.contains("put A of planned in"), "{shown}");
+}
+
+#[test]
+fn a_record_that_is_not_what_it_should_be_is_left_alone() {
+    nsupdate("update add other.example.test 60 A 192.0.2.9\nupdate add alias.example.test 60 CNAME other");
+    for (step, words) in [
+        (
+            "{ zone: lab, name: other, type: A, value: 192.0.2.1, expect: [192.0.2.8] }",
+            "the record other.example.test. A in example.test on 127.0.0.1:PORT(dns-1) is not what was expected",
+        ),
+        ("{ zone: lab, name: other, type: A, value: 192.0.2.1, expect: [] }", "expected: nothing"),
+        ("{ zone: lab, name: other, type: A, value: 192.0.2.1, expect: [192.0.2.8] }", "found: 192.0.2.9 (TTL 60s)"),
+        ("{ zone: lab, name: alias, type: A, value: 192.0.2.1, ttl: 60s }", "alias.example.test. is a CNAME (other.)"),
+        ("{ zone: lab, name: not-there, type: A, value: 192.0.2.1 }", "its `ttl` must be said"),
+        ("{ zone: lab, name: not-there, type: A, lower_ttl: 1s }", "it has no TTL to lower"),
+        ("{ zone: lab, name: other.example.org., type: A, delete: true }", "other.example.org. is not in the zone example.test."),
+        ("{ zone: lab, name: other, type: A, value: 192.0.2.256 }", "`192.0.2.256` is no value of a record of type A"),
+        // A CNAME beside something else, which BIND passes over without a word.
+        (
+            "{ zone: lab, name: other, type: CNAME, value: x.example.test, ttl: 60s }",
+            "was changed to x.example.test. (TTL 60s), and then it is nothing",
+        ),
+    ] {
+        let sandbox = Sandbox::with(&book(&format!("      a: {{ dns: {step} }}\n")));
+        let shown = run(&sandbox, "run book.yaml");
+        assert!(shown.contains(&lab().filled(words)) && shown.ends_with("exit 1"), "{step}: {shown}");
+        assert_eq!(run(&sandbox, "rollback").lines().last(), Some("exit 4"), "{step}");
+    }
+    assert_eq!(dig("dns-1", "other", "A"), "other.example.test. 60 IN A 192.0.2.9");
+}
+
+#[test]
+fn what_others_changed_meanwhile_is_neither_overwritten_nor_taken_back() {
+    nsupdate("update add race.example.test 60 A 192.0.2.1");
+    let sandbox = Sandbox::with(&book(
+        "      a: { dns: { zone: lab, name: race, type: A, value: 192.0.2.2, ttl: 30s } }\n      b: { run: \"false\", undo: none }\n",
+    ));
+    assert!(run(&sandbox, "run book.yaml").ends_with("exit 1"));
+    assert_eq!(dig("dns-1", "race", "A"), "race.example.test. 30 IN A 192.0.2.2");
+    nsupdate("update delete race.example.test A\nupdate add race.example.test 30 A 192.0.2.3");
+    let shown = run(&sandbox, "rollback");
+    assert!(shown.contains("is not what this step wrote") && shown.contains("expected: 192.0.2.2 (TTL 30s)"), "{shown}");
+    assert!(shown.contains("found: 192.0.2.3 (TTL 30s)") && !shown.ends_with("exit 4"), "{shown}");
+    assert_eq!(dig("dns-1", "race", "A"), "race.example.test. 30 IN A 192.0.2.3");
+    // Put right by hand, it goes back.
+    nsupdate("update delete race.example.test A\nupdate add race.example.test 30 A 192.0.2.2");
+    assert!(run(&sandbox, "rollback").ends_with("exit 4"));
+    assert_eq!(dig("dns-1", "race", "A"), "race.example.test. 60 IN A 192.0.2.1");
+}
+
+#[test]
+fn many_that_change_one_zone_at_once_do_not_hinder_each_other() {
+    let steps: String = (0..8)
+        .map(|at| format!("      s{at}: {{ dns: {{ zone: lab, name: many{at}, type: A, value: 192.0.2.{at}, ttl: 5s }}, needs: [] }}\n"))
+        .collect();
+    let sandbox = Sandbox::with(&book(&steps));
+    let shown = run(&sandbox, "run book.yaml");
+    assert!(shown.ends_with("exit 0"), "{shown}");
+    for at in 0..8 {
+        assert_eq!(dig("dns-1", &format!("many{at}"), "A"), format!("many{at}.example.test. 5 IN A 192.0.2.{at}"));
+    }
+}
+
+#[test]
+fn killed_at_any_moment_it_ends_as_it_should_both_ways() {
+    nsupdate("update add killed.example.test 60 A 192.0.2.100");
+    let before = dig("dns-1", "killed", "A");
+    let steps: String = (0..10)
+        .map(|at| format!("      s{at}: {{ dns: {{ zone: lab, name: killed, type: A, value: 192.0.2.{at}, ttl: 2s }} }}\n"))
+        .collect();
+    let sandbox = Sandbox::with(&book(&steps));
+    for (begin, ends) in [("run book.yaml", "exit 0"), ("rollback", "exit 4")] {
+        let mut line = begin;
+        let mut last = String::new();
+        for round in 0..12u64 {
+            let child = sandbox.start_heard(line, &environment());
+            std::thread::sleep(Duration::from_millis(20 + (round * 37 + std::process::id() as u64) % 120));
+            kill_all(child);
+            if sandbox.run("list").contains("names") {
+                line = "resume";
+            }
+        }
+        for _ in 0..3 {
+            last = run(&sandbox, line);
+            if last.ends_with(ends) || last.contains("nothing to resume") || last.contains("is over") {
+                break;
+            }
+        }
+        let state = sandbox.run("status");
+        let is = dig("dns-1", "killed", "A");
+        let wanted = if begin == "rollback" { before.clone() } else { "killed.example.test. 2 IN A 192.0.2.9".to_owned() };
+        assert_eq!(is, wanted, "{last}\n{state}");
+    }
+}
+
+#[test]
+fn servers_and_keys_that_do_not_fit_are_named_and_nothing_is_changed() {
+    let step = "      a: { dns: { zone: lab, name: refused, type: A, value: 192.0.2.1, ttl: 60s } }\n";
+    let port = lab().port("dns-1").to_string();
+    let wrong_key = data_encoding_of("another-key-for-the-lab-32-bytes");
+    for (change, key, words) in [
+        (("name: lab,", "name: lab,"), wrong_key.as_str(), "its key lab. is another one (BADSIG)"),
+        (("key: { name: lab,", "key: { name: nobody,"), KEY, "it does not know the key nobody."),
+        (("name: lab,", "name: lab,"), "not base64!", "the key lab is not base64"),
+        ((port.as_str(), "1"), KEY, "127.0.0.1:1: it cannot be reached: Connection refused"),
+        (("zone: example.test", "zone: example.org"), KEY, "it answered REFUSED"),
+    ] {
+        let sandbox = Sandbox::with(&book(step).replace(change.0, change.1));
+        let shown = sandbox.run_with("run book.yaml", &[("DNS_KEY", key.to_owned())]);
+        assert!(shown.contains(words) && shown.ends_with("exit 1") && !shown.contains(key), "{words}: {shown}");
+        assert_eq!(sandbox.run_with("rollback", &[("DNS_KEY", key.to_owned())]).lines().last(), Some("exit 4"), "{words}");
+    }
+    assert_eq!(dig("dns-1", "refused", "A"), "");
+}
+
+fn data_encoding_of(text: &str) -> String {
+    let output = Command::new("sh").args(["-c", &format!("printf %s '{text}' | base64")]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+#[test]
+fn a_lower_ttl_counts_when_the_old_one_has_run_out() {
+    nsupdate("update add lower.example.test 3 A 192.0.2.1");
+    let sandbox = Sandbox::with(&book(
+        "      a: { dns: { zone: lab, name: lower, type: A, lower_ttl: 1s } }\n      b: { dns: { zone: lab, name: lower, type: A, lower_ttl: 60s } }\n",
+    ));
+    let begun = Instant::now();
+    let shown = run(&sandbox, "run book.yaml");
+    assert!(shown.ends_with("exit 0"), "{shown}");
+    assert!(begun.elapsed() >= Duration::from_secs(3), "{:?}", begun.elapsed());
+    assert_eq!(dig("dns-1", "lower", "A"), "lower.example.test. 1 IN A 192.0.2.1");
+    assert!(run(&sandbox, "rollback").ends_with("exit 4"));
+    assert_eq!(dig("dns-1", "lower", "A"), "lower.example.test. 3 IN A 192.0.2.1");
+}
+
+#[test]
+fn propagation_names_who_does_not_agree() {
+    nsupdate("update add spread.example.test 60 A 192.0.2.1");
+    let step = |servers: &str, values: &str| {
+        format!(
+            "      a: {{ propagation: {{ servers: [{servers}], name: spread.example.test, type: A, values: [{values}], every: 200ms, stable: 2, timeout: 3s }} }}\n"
+        )
+    };
+    let both = "\"127.0.0.1:PORT(dns-1)\", \"127.0.0.1:PORT(dns-2)\"";
+    let sandbox = Sandbox::with(&lab().filled(&book(&step(both, "192.0.2.1").replace("timeout: 3s", "timeout: 30s"))));
+    let shown = run(&sandbox, "run book.yaml");
+    assert!(shown.contains("all 2 agree on spread.example.test. A") && shown.ends_with("exit 0"), "{shown}");
+    for (servers, values, words) in [
+        (both, "192.0.2.2", vec!["0 of 2 agree", "127.0.0.1:PORT(dns-2) still answers 192.0.2.1, which may be kept for 1m from then on"]),
+        (both, "", vec!["0 of 2 agree"]),
+        // Nobody listens there: as if that server were down.
+        (
+            "\"127.0.0.1:PORT(dns-1)\", \"127.0.0.1:1\"",
+            "192.0.2.1",
+            vec!["1 of 2 agree", "127.0.0.1:1 does not say: it cannot be reached: Connection refused"],
+        ),
+    ] {
+        let sandbox = Sandbox::with(&lab().filled(&book(&step(servers, values))));
+        let shown = run(&sandbox, "run book.yaml");
+        assert!(words.iter().all(|words| shown.contains(&lab().filled(words))) && shown.ends_with("exit 1"), "{words:?}: {shown}");
+    }
+    // No such name, which is an answer; a zone that is not there, which is none.
+    for (name, words) in [("nowhere.example.test", "all 1 agree"), ("nowhere.example.org", "does not say: it answered REFUSED")] {
+        let step = step("\"127.0.0.1:PORT(dns-1)\"", "").replace("spread.example.test", name);
+        let shown = run(&Sandbox::with(&lab().filled(&book(&step))), "run book.yaml");
+        assert!(shown.contains(words), "{shown}");
+    }
+    // The zone's own name servers are on the usual port, where nobody is in the lab.
+    let step = step("", "192.0.2.1").replace("servers: []", "zone: lab").replace("spread.example.test", "spread");
+    let shown = run(&Sandbox::with(&book(&step)), "run book.yaml");
+    assert!(shown.contains("ns1.example.test does not say") && shown.contains("ns2.example.test does not say"), "{shown}");
+}
+
+#[test]
+fn a_zone_file_is_changed_and_its_server_told() {
+    let zone = "$TTL 300\n@ SOA ns1 admin ( 41 60 30 3600 5 ) ; the serial\n@ NS ns1\nns1 A 127.0.0.1\nshop 60 A 192.0.2.1 ; old\n";
+    let sandbox = Sandbox::with(
+        "runbook: file
+zones: { here: { file: { path: shop.zone, zone: example.test, reload: [sh, -c, 'echo again >> reloads'] } } }
+phases:
+  p:
+    steps:
+      point: { dns: { zone: here, name: shop, type: A, value: 192.0.2.2, ttl: 30s, expect: [192.0.2.1] } }
+      new: { dns: { zone: here, name: new, type: TXT, value: hello, ttl: 30s } }
+",
+    );
+    sandbox.write("shop.zone", zone);
+    let shown = sandbox.run("run book.yaml");
+    assert!(shown.ends_with("exit 0"), "{shown}");
+    let changed = zone.replace("( 41", "( 43").replace("shop 60 A 192.0.2.1", "shop 30 A 192.0.2.2");
+    assert_eq!(sandbox.read("shop.zone"), format!("{changed}new.example.test.\t30\tIN\tTXT\t\"hello\"\n"));
+    assert_eq!(sandbox.read("reloads"), "again\nagain\n");
+    assert!(sandbox.run("rollback").ends_with("exit 4"));
+    assert_eq!(sandbox.read("shop.zone"), zone.replace("( 41", "( 45"));
+    // A reload that fails is the step's failure, and is done again by the next attempt.
+    sandbox.write("book.yaml", sandbox.read("book.yaml").replace("echo again >> reloads", "echo no; test -e ready"));
+    let shown = sandbox.run("run book.yaml");
+    assert!(shown.contains("is written, but") && shown.contains("no") && shown.ends_with("exit 1"), "{shown}");
+    sandbox.write("ready", "");
+    assert!(sandbox.run("resume").ends_with("exit 0"));
+}
+
+/// A stand-in for Cloudflare's API, as its documentation describes it: it is not the real one. It keeps records in memory.
+struct StandIn {
+    port: u16,
+    records: Arc<Mutex<Vec<serde_json::Value>>>,
+    requests: Arc<Mutex<Vec<String>>>,
+}
+
+fn stand_in(records: serde_json::Value) -> StandIn {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let stand_in =
+        StandIn { port, records: Arc::new(Mutex::new(records.as_array().unwrap().clone())), requests: Arc::new(Mutex::new(Vec::new())) };
+    let (records, requests) = (Arc::clone(&stand_in.records), Arc::clone(&stand_in.requests));
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            answer(stream.unwrap(), &mut records.lock().unwrap(), &mut requests.lock().unwrap());
+        }
+    });
+    stand_in
+}
+
+fn answer(stream: TcpStream, records: &mut Vec<serde_json::Value>, requests: &mut Vec<String>) {
+    use serde_json::{Value, json};
+    let mut reader = BufReader::new(stream);
+    let (mut head, mut length, mut is_known) = (String::new(), 0, false);
+    reader.read_line(&mut head).unwrap();
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        let lower = line.to_lowercase();
+        if let Some(text) = lower.strip_prefix("content-length:") {
+            length = text.trim().parse().unwrap();
+        }
+        is_known |= line.trim().ends_with("Bearer token-of-the-test");
+        if line.trim().is_empty() {
+            break;
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).unwrap();
+    let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
+    let words: Vec<&str> = head.split_whitespace().collect();
+    let (method, path) = (words[0], words[1]);
+    requests.push(format!("{method} {path}"));
+    let id = path.rsplit('/').next().unwrap();
+    let result = match (method, is_known) {
+        (_, false) => None,
+        ("GET", _) if path.starts_with("/v4/zones?") => {
+            Some(json!([{ "id": "z1", "name": "example.test", "name_servers": ["a.ns.example"] }]))
+        }
+        ("GET", _) => {
+            let (_, query) = path.split_once('?').unwrap();
+            let is = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('=')).unwrap().to_owned();
+            Some(
+                records
+                    .iter()
+                    .filter(|record| record["type"] == is("type").as_str() && record["name"] == is("name").as_str())
+                    .cloned()
+                    .collect(),
+            )
+        }
+        ("POST", _) => {
+            let mut record = body;
+            record["id"] = format!("new{}", requests.len()).into();
+            record["proxied"] = record["proxied"].as_bool().unwrap_or(false).into();
+            records.push(record.clone());
+            Some(record)
+        }
+        ("PATCH", _) => records.iter_mut().find(|record| record["id"] == id).map(|record| {
+            record.as_object_mut().unwrap().extend(body.as_object().unwrap().clone());
+            record.clone()
+        }),
+        ("DELETE", _) => {
+            records.retain(|record| record["id"] != id);
+            Some(json!({ "id": id }))
+        }
+        _ => None,
+    };
+    let (status, text) = match result {
+        Some(result) => ("200 OK", json!({ "success": true, "errors": [], "result": result })),
+        None => {
+            ("403 Forbidden", json!({ "success": false, "errors": [{ "code": 10000, "message": "Authentication error" }], "result": null }))
+        }
+    };
+    let text = text.to_string();
+    let _ = write!(reader.get_mut(), "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}", text.len());
+}
+
+#[test]
+fn cloudflare_keeps_its_flags_and_gets_its_records_back() {
+    let before = serde_json::json!([
+        { "id": "r1", "type": "A", "name": "shop.example.test", "content": "192.0.2.1", "ttl": 1, "proxied": true, "comment": "of the team" },
+        { "id": "r2", "type": "MX", "name": "example.test", "content": "mx.example.test", "priority": 10, "ttl": 300, "proxied": false },
+        { "id": "r3", "type": "TXT", "name": "shop.example.test", "content": "\"other\"", "ttl": 300, "proxied": false },
+    ]);
+    let api = stand_in(before.clone());
+    let book = format!(
+        "runbook: cloud
+secrets: {{ token: {{ env: CLOUD_TOKEN }} }}
+zones: {{ cloud: {{ cloudflare: {{ zone: example.test, token: {{ secret: token }}, endpoint: 'http://127.0.0.1:{}/v4' }} }} }}
+phases:
+  p:
+    steps:
+      point: {{ dns: {{ zone: cloud, name: shop, type: A, value: 192.0.2.2, expect: [192.0.2.1] }} }}
+      mail: {{ dns: {{ zone: cloud, name: '@', type: MX, values: [10 mx.example.test, 20 mx2.example.test], ttl: 60s }} }}
+      new: {{ dns: {{ zone: cloud, name: new, type: CNAME, value: shop.example.test, ttl: 60s, expect: [] }} }}
+",
+        api.port
+    );
+    let sandbox = Sandbox::with(&book);
+    let run = |line: &str, token: &str| sandbox.run_with(line, &[("CLOUD_TOKEN", token.to_owned())]);
+    let shown = run("run book.yaml", "another-token");
+    assert!(shown.contains("403 Forbidden: Authentication error (10000)") && !shown.contains("another-token"), "{shown}");
+    let shown = run("resume", "token-of-the-test");
+    assert!(shown.ends_with("exit 0"), "{shown}");
+    let now = api.records.lock().unwrap().clone();
+    assert_eq!(
+        (&now[0]["content"], &now[0]["ttl"], &now[0]["proxied"], &now[0]["comment"]),
+        (&"192.0.2.2".into(), &1.into(), &true.into(), &"of the team".into())
+    );
+    assert_eq!(now.len(), 5);
+    let shown = run("rollback", "token-of-the-test");
+    assert!(shown.ends_with("exit 4"), "{shown}");
+    assert_eq!(serde_json::Value::from(api.records.lock().unwrap().clone()), before);
+    // What somebody else changed is left alone.
+    let sandbox = Sandbox::with(&book);
+    assert!(sandbox.run_with("run book.yaml", &[("CLOUD_TOKEN", "token-of-the-test".to_owned())]).ends_with("exit 0"));
+    api.records.lock().unwrap()[0]["content"] = "192.0.2.77".into();
+    let shown = sandbox.run_with("rollback", &[("CLOUD_TOKEN", "token-of-the-test".to_owned())]);
+    assert!(shown.contains("is not what this step wrote") && shown.contains("found: 192.0.2.77 (TTL 1s, proxied)"), "{shown}");
+    assert!(api.requests.lock().unwrap().iter().all(|request| !request.starts_with("PUT")));
+}
