@@ -242,6 +242,86 @@ fn a_lower_ttl_counts_when_the_old_one_has_run_out() {
 }
 
 #[test]
+fn an_attempt_after_a_crash_keeps_to_what_the_first_one_found() {
+    nsupdate("update add crash.example.test 8 A 192.0.2.1\nupdate add crash2.example.test 120 A 192.0.2.1");
+    // The first attempt has lowered the TTL, and is killed while it waits.
+    let killed = |name: &str| {
+        let sandbox = Sandbox::with(&book(&format!("      a: {{ dns: {{ zone: lab, name: {name}, type: A, lower_ttl: 1s }} }}\n")));
+        let child = sandbox.start_heard("run book.yaml", &environment());
+        let begun = Instant::now();
+        while !dig("dns-1", name, "A").contains(" 1 IN A ") {
+            assert!(begun.elapsed().as_secs() < 20);
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        std::thread::sleep(Duration::from_secs(2));
+        kill_all(child);
+        sandbox
+    };
+    let (whole, other) = (killed("crash"), killed("crash2"));
+    nsupdate("update delete crash2.example.test A\nupdate add crash2.example.test 1 A 192.0.2.7");
+    let shown = run(&other, "resume");
+    assert!(shown.contains("is not what this step found at first") && shown.contains("expected: 192.0.2.1 (TTL 120s)"), "{shown}");
+    assert!(shown.contains("found: 192.0.2.7 (TTL 1s)"), "{shown}");
+    assert_eq!(dig("dns-1", "crash2", "A"), "crash2.example.test. 1 IN A 192.0.2.7");
+    // What is as the first attempt left it is waited for, but not from the beginning.
+    let begun = Instant::now();
+    let shown = run(&whole, "resume");
+    assert!(shown.contains("is 192.0.2.1 (TTL 1s) already") && shown.ends_with("exit 0"), "{shown}");
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    assert!(run(&whole, "rollback").ends_with("exit 4"));
+    assert_eq!(dig("dns-1", "crash", "A"), "crash.example.test. 8 IN A 192.0.2.1");
+}
+
+/// A stand-in for a name server that is ill: it answers every question with SERVFAIL.
+fn ill_server() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut length = [0; 2];
+            stream.read_exact(&mut length).unwrap();
+            let mut question = vec![0; usize::from(u16::from_be_bytes(length))];
+            stream.read_exact(&mut question).unwrap();
+            // Its header alone, as an answer with the code 2 and no records.
+            let answer = [&[0, 12], &question[..2], &[0x80, 2, 0, 0, 0, 0, 0, 0, 0, 0]].concat();
+            let _ = stream.write_all(&answer);
+        }
+    });
+    port
+}
+
+#[test]
+fn a_failure_is_never_an_empty_answer() {
+    let port = ill_server();
+    let ill = book("      a: { dns: { zone: lab, name: ill, type: A, value: 192.0.2.1, ttl: 5s, expect: [] } }\n");
+    let shown = run(&Sandbox::with(&ill.replace(&lab().port("dns-1").to_string(), &port.to_string())), "run book.yaml");
+    assert!(shown.contains("could not be read") && shown.contains("its answer (SERVFAIL) is not signed"), "{shown}");
+    let asks = format!(
+        "      a: {{ propagation: {{ servers: [\"127.0.0.1:{port}\"], name: ill.example.test, type: A, values: [], every: 100ms, timeout: 1s }} }}\n"
+    );
+    let shown = run(&Sandbox::with(&book(&asks)), "run book.yaml");
+    assert!(shown.contains(&format!("127.0.0.1:{port} does not say: it answered SERVFAIL")) && shown.ends_with("exit 1"), "{shown}");
+}
+
+#[test]
+fn what_cannot_be_meant_is_refused_before_the_run() {
+    for (step, words) in [
+        ("dns: { zone: lap, name: x, type: A, value: 192.0.2.1 }", "there is no zone `lap`"),
+        ("dns: { zone: lab, name: x, type: A, value: 192.0.2.1, delete: true }", "exactly one of value, values, delete and lower_ttl"),
+        ("dns: { zone: lab, name: x, type: A }", "exactly one of value, values, delete and lower_ttl"),
+        ("dns: { zone: lab, name: x, type: A, value: 192.0.2.1, ttl: 1500ms }", "a TTL is a number of whole seconds"),
+        ("dns: { zone: lab, name: x, type: A, delete: true, ttl: 1s }", "a ttl belongs to values"),
+        ("dns: { zone: lab, name: x, type: SPF, delete: true }", "`SPF` is not one of A, AAAA"),
+        ("dns: { zone: lab, name: '{{ nobody }}', type: A, delete: true }", "the name `nobody` is not defined here"),
+        ("propagation: { name: x, type: A, values: [] }", "nobody is asked"),
+    ] {
+        let shown = Sandbox::with(&book(&format!("      a: {{ {step} }}\n"))).run("check book.yaml");
+        assert!(shown.contains(words) && !shown.ends_with("exit 0"), "{step}: {shown}");
+    }
+}
+
+#[test]
 fn propagation_names_who_does_not_agree() {
     nsupdate("update add spread.example.test 60 A 192.0.2.1");
     let step = |servers: &str, values: &str| {
@@ -369,20 +449,21 @@ fn answer(stream: TcpStream, records: &mut Vec<serde_json::Value>, requests: &mu
                     .collect(),
             )
         }
-        ("POST", _) => {
-            let mut record = body;
-            record["id"] = format!("new{}", requests.len()).into();
-            record["proxied"] = record["proxied"].as_bool().unwrap_or(false).into();
-            records.push(record.clone());
-            Some(record)
-        }
-        ("PATCH", _) => records.iter_mut().find(|record| record["id"] == id).map(|record| {
-            record.as_object_mut().unwrap().extend(body.as_object().unwrap().clone());
-            record.clone()
-        }),
-        ("DELETE", _) => {
-            records.retain(|record| record["id"] != id);
-            Some(json!({ "id": id }))
+        ("POST", _) if id == "batch" => {
+            let of = |name: &str| body[name].as_array().unwrap().clone();
+            for deleted in of("deletes") {
+                records.retain(|record| record["id"] != deleted["id"]);
+            }
+            for patch in of("patches") {
+                let record = records.iter_mut().find(|record| record["id"] == patch["id"]).unwrap();
+                record.as_object_mut().unwrap().extend(patch.as_object().unwrap().clone());
+            }
+            for (at, mut record) in of("posts").into_iter().enumerate() {
+                record["id"] = format!("new{}-{at}", requests.len()).into();
+                record["proxied"] = record["proxied"].as_bool().unwrap_or(false).into();
+                records.push(record);
+            }
+            Some(json!({}))
         }
         _ => None,
     };
@@ -435,8 +516,10 @@ phases:
     // What somebody else changed is left alone.
     let sandbox = Sandbox::with(&book);
     assert!(sandbox.run_with("run book.yaml", &[("CLOUD_TOKEN", "token-of-the-test".to_owned())]).ends_with("exit 0"));
+    // Each change is one request that is no reading.
+    let writes = api.requests.lock().unwrap().iter().filter(|request| !request.starts_with("GET")).count();
+    assert_eq!(writes, 9);
     api.records.lock().unwrap()[0]["content"] = "192.0.2.77".into();
     let shown = sandbox.run_with("rollback", &[("CLOUD_TOKEN", "token-of-the-test".to_owned())]);
     assert!(shown.contains("is not what this step wrote") && shown.contains("found: 192.0.2.77 (TTL 1s, proxied)"), "{shown}");
-    assert!(api.requests.lock().unwrap().iter().all(|request| !request.starts_with("PUT")));
 }

@@ -1,5 +1,5 @@
-//! Zones at Cloudflare. Its API has no condition on a change: what is there is read, compared, changed by the id of each record, and
-//! read back.
+//! Zones at Cloudflare. Its API has no condition on a change: what is there is read, compared, changed by the id of each record in one
+//! batch, and read back.
 
 use std::time::Duration;
 
@@ -177,7 +177,9 @@ impl Provider for Api {
         let mut left = std::mem::take(&mut self.found);
         let mut values: Vec<&String> = becomes.map(|records| records.values.iter().collect()).unwrap_or_default();
         let is_same = |becomes: &Records| was.is_some_and(|was| was.ttl == becomes.ttl && was.proxied == becomes.proxied);
-        // Those that stay as they are, then those that are changed, then those that come or go.
+        // Those that stay as they are; then those that are changed, each by its id; then some come, or go. All of it is one batch, of
+        // which everything is done or nothing.
+        let (mut patches, mut posts) = (Vec::new(), Vec::new());
         if let Some(becomes) = becomes {
             let mut pairs: Vec<(String, &String)> = Vec::new();
             values.retain(|value| match left.iter().position(|(_, text)| text == *value) {
@@ -193,15 +195,15 @@ impl Provider for Api {
             let changed = left.len().min(values.len());
             pairs.extend(left.drain(..changed).map(|(id, _)| id).zip(values.drain(..changed)));
             for (id, value) in pairs {
-                self.call("PATCH", &format!("/zones/{zone}/dns_records/{id}"), Some(&Api::body(key, value, becomes)?))?;
+                let mut patch = Api::body(key, value, becomes)?;
+                patch["id"] = id.into();
+                patches.push(patch);
             }
-            for value in values {
-                self.call("POST", &format!("/zones/{zone}/dns_records"), Some(&Api::body(key, value, becomes)?))?;
-            }
+            posts = values.into_iter().map(|value| Api::body(key, value, becomes)).collect::<Result<Vec<Json>, _>>()?;
         }
-        for (id, _) in left {
-            self.call("DELETE", &format!("/zones/{zone}/dns_records/{id}"), None)?;
-        }
+        let deletes: Vec<Json> = left.into_iter().map(|(id, _)| json!({ "id": id })).collect();
+        let batch = json!({ "deletes": deletes, "patches": patches, "posts": posts });
+        self.call("POST", &format!("/zones/{zone}/dns_records/batch"), Some(&batch))?;
         Ok(())
     }
 
