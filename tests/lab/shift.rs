@@ -269,7 +269,8 @@ fn a_killed_executor_goes_on_where_the_traffic_is() {
     assert_eq!(weights(), (60, 40));
     let shown = sandbox.run("rollback");
     assert!(shown.contains("neither what was found first") && shown.ends_with("exit 5"), "{shown}");
-    set_weights(90, 10);
+    // As if it had died between the two servers.
+    set_weights(90, 50);
     assert_eq!(sandbox.code("rollback"), 4);
     assert_eq!(weights(), (100, 0));
 }
@@ -311,6 +312,11 @@ fn what_cannot_be_used_is_named_and_nothing_is_changed() {
         // Provably without effect, so a rollback has nothing to undo or to ask.
         assert_eq!(sandbox.run("rollback").lines().last(), Some("exit 4"), "{words}");
     }
+    assert_eq!(haproxy("disable server web/new").trim(), "");
+    let shown = steps("      go: { shift: { traffic: web, to: 50 } }\n").run("run book.yaml");
+    assert_eq!(haproxy("enable server web/new").trim(), "");
+    assert!(shown.contains("new of web is MAINT: it takes no traffic") && shown.ends_with("exit 1"), "{shown}");
+    assert_eq!(weights(), (100, 0));
     let sandbox = steps("      go: { shift: { traffic: pages, to: 50 } }\n");
     sandbox
         .write("book.yaml", sandbox.read("book.yaml").replace(&format!("to: 127.0.0.1:{}", lab().port("nginx-new")), "to: 192.0.2.1:80"));

@@ -44,6 +44,18 @@ impl Divider for Backend<'_> {
         if answer.trim().is_empty() { Ok(()) } else { Err(self.refused(&answer)) }
     }
 
+    fn is_ready(&self) -> Result<(), EffectError> {
+        let Haproxy { socket, backend, to, .. } = self.0;
+        // Behind the names of proxy and server, the status is the sixteenth cell.
+        let line = format!("{backend},{to},");
+        let table = self.ask("show stat")?;
+        let status = table.lines().find_map(|found| found.strip_prefix(&line)?.split(',').nth(15)).unwrap_or_default();
+        match status.starts_with("DOWN") || status.starts_with("MAINT") || status.starts_with("NOLB") {
+            true => Err(EffectError::before(format!("HAProxy at {socket} says that {to} of {backend} is {status}: it takes no traffic"))),
+            false => Ok(()),
+        }
+    }
+
     fn at(&self, percent: u8, _: &Weights) -> Weights {
         let Haproxy { from, to, .. } = self.0;
         Weights::from([(from.clone(), (100 - percent.min(100)).to_string()), (to.clone(), percent.min(100).to_string())])

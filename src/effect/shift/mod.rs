@@ -34,6 +34,14 @@ trait Divider {
     /// Gives the sides these weights.
     fn set(&self, weights: &Weights) -> Result<(), EffectError>;
 
+    /// Whether the new side can take traffic at all.
+    ///
+    /// # Errors
+    /// If it is known that it cannot.
+    fn is_ready(&self) -> Result<(), EffectError> {
+        Ok(())
+    }
+
     /// What the sides have with so many percent on the new one, everything else being as in `like`.
     fn at(&self, percent: u8, like: &Weights) -> Weights;
 }
@@ -86,6 +94,7 @@ impl Mover<'_> {
                 (seen, first)
             }
             None => {
+                self.divider.is_ready()?;
                 analysis::try_queries(self.job, self.shift)?;
                 self.teller.saw(json!(now))?;
                 (now.clone(), 0)
@@ -146,10 +155,11 @@ impl Mover<'_> {
         }
     }
 
-    /// Nobody else has set the weights since.
+    /// Nobody else has set the weights since. A side on its own may have what the other has not yet: an executor may die between.
     fn is_ours(&self, now: &Weights, seen: &Weights) -> Result<(), EffectError> {
-        let mut ours = self.shift.steps.iter().copied().chain([0]).map(|percent| self.divider.at(percent, seen));
-        if now == seen || ours.any(|weights| *now == weights) {
+        let ours: Vec<Weights> = self.shift.steps.iter().copied().chain([0]).map(|percent| self.divider.at(percent, seen)).collect();
+        let is_one = |(side, weight): (&String, &String)| ours.iter().chain([seen]).any(|weights| weights.get(side) == Some(weight));
+        if now.len() == seen.len() && now.iter().all(is_one) {
             return Ok(());
         }
         Err(EffectError::before(format!(
