@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::sandbox::{Sandbox, repository};
 
@@ -31,10 +32,22 @@ pub fn lab() -> &'static Lab {
     })
 }
 
-/// The web servers behind HAProxy and nginx, for one test at a time.
+/// The web servers behind HAProxy and nginx, for one test at a time, once Prometheus knows enough of them.
 pub fn web() -> MutexGuard<'static, ()> {
     static WEB: Mutex<()> = Mutex::new(());
-    WEB.lock().unwrap_or_else(PoisonError::into_inner)
+    let web = WEB.lock().unwrap_or_else(PoisonError::into_inner);
+    let url = format!("http://127.0.0.1:{}/api/v1/query", lab().port("prometheus"));
+    let begun = Instant::now();
+    loop {
+        let query = "query=count_over_time(haproxy_process_uptime_seconds[10s]) > 2";
+        let output = Command::new("curl").args(["-s", "-G", &url, "--data-urlencode", query]).output().expect("curl");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        if said.contains("haproxy") {
+            return web;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "Prometheus has not read HAProxy: {said}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
 }
 
 fn script() -> PathBuf {

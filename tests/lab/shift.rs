@@ -143,10 +143,11 @@ fn traffic_is_moved_in_steps_and_comes_back_exactly() {
           traffic: web
           steps: [10, 50, 100]
           bake: 1500ms
-          analysis: [{ name: sessions, prometheus: "http://127.0.0.1:PORT(prometheus)", query: 'sum(haproxy_server_current_sessions{proxy="web"})', success: value < 1000, every: 300ms }]
+          analysis: [{ name: sessions, prometheus: { url: "http://127.0.0.1:PORT(prometheus)", headers: { Authorization: { secret: token, prefix: "Bearer " } } }, query: 'sum(haproxy_server_current_sessions{proxy="web"})', success: value < 1000, every: 300ms }]
         capture: { percent: percent }
 "#,
     );
+    sandbox.write("book.yaml", sandbox.read("book.yaml").replace("phases:", "secrets: { token: { env: DEPLOY_TOKEN } }\nphases:"));
     let plan = sandbox.run("plan book.yaml");
     assert!(plan.contains("shift 10, 50, 100 % of web from old to new of web in HAProxy, 1.5s each, watching sessions"), "{plan}");
     assert!(plan.contains("give web back the weights that were found"), "{plan}");
@@ -155,7 +156,8 @@ fn traffic_is_moved_in_steps_and_comes_back_exactly() {
     assert_eq!(weights(), (0, 100));
     assert_eq!(get(lab().port("web")), Some((200, "new".to_owned())));
     let events = sandbox.run("audit --format json");
-    assert!(events.contains(r#"{"new":"5","old":"87"}"#) || events.contains(r#""new": "5""#), "{events}");
+    assert!(events.contains(r#""seen":{"new":"5","old":"87"}"#) || events.contains(r#""new": "5""#), "{events}");
+    assert!(events.contains("token") && !events.contains("correct-horse"), "{events}");
     let shown = sandbox.run("rollback");
     assert!(shown.ends_with("exit 4"), "{shown}");
     assert_eq!(weights(), (87, 5));
