@@ -90,8 +90,8 @@ phases:
         :       ^
      12 |       f: { run: x, when: "1 +", timeout: 5 minutes }
         `----
-      help: give it one of run, sql, http, copy, dns, propagation, shift, wait, notify, task, approve or
-            runbook
+      help: give it one of run, sql, http, copy, dns, propagation, shift, wait, notify, task, approve
+            or runbook
     error book.yaml:12:26
       x bad condition, at column 4: Syntax error: mismatched input '<EOF>' expecting {'[', '{', '(',
       | '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES,
