@@ -15,7 +15,7 @@ use crate::effect::{EffectError, Job, Stopper};
 use crate::runbook::Secret;
 use crate::runbook::zone::{RecordKind, ZoneFile};
 
-/// The types that may stand in a zone file without being read here.
+/// The words for a record's class.
 const CLASSES: [&str; 4] = ["IN", "CH", "HS", "ANY"];
 /// How long others may hold the lock.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -86,7 +86,8 @@ impl Provider for OnDisk {
             return Err(self.failed(&format!("{key} cannot be written in a way that reads as it should; nothing was changed")).into());
         }
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let beside = folder.join(format!(".{name}.switchover-{}", std::process::id()));
+        // What a killed attempt left of it is written over.
+        let beside = folder.join(format!(".{name}.switchover"));
         let put = || -> std::io::Result<()> {
             let before = std::fs::metadata(&path)?;
             let mut file = File::create(&beside)?;
