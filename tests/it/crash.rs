@@ -144,7 +144,7 @@ fn a_probe_decides_what_happened() {
         sandbox.wait_for("try");
         kill_both(child);
         // What the probe sees is the world at the time of resuming.
-        std::thread::sleep(std::time::Duration::from_millis(700));
+        super::processes::nothing_left(&sandbox);
         sandbox.write("quick", "");
         if expected.len() == 3 {
             std::fs::remove_file(sandbox.path("done.txt")).unwrap();
