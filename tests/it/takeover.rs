@@ -230,7 +230,10 @@ fn a_keeper_that_says_nothing_more_is_not_waited_for_for_ever() {
     let keeper = super::sandbox::children(child.id())[0];
     kill(child);
     // It has said that it takes no more orders, and then stands still.
-    std::thread::sleep(std::time::Duration::from_millis(500));
+    let runs = std::fs::read_dir(sandbox.path("journal/runs")).unwrap().next().unwrap().unwrap().path();
+    while !std::fs::read_to_string(runs.join("commands-1")).unwrap().contains("\"closed\"") {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
     signal("STOP", keeper);
     let_go(&sandbox, "first-holds");
     let_go(&sandbox, "hold");
