@@ -17,7 +17,7 @@ phases:
           echo end-long >> "$W"
         undo: {{ run: 'echo undo-long >> "$W"' }}
         {keys}
-      first: {{ run: 'until grep -qx begin-long "$W"; do sleep 0.01; done; echo begin-first >> "$W"; while [ -e first-holds ]; do sleep 0.01; done', undo: none, needs: [], idempotent: true }}
+      first: {{ run: 'while [ -e hold ] && ! grep -qx begin-long "$W"; do sleep 0.01; done; echo begin-first >> "$W"; while [ -e first-holds ]; do sleep 0.01; done', undo: none, needs: [], idempotent: true }}
       second: {{ run: 'echo second >> "$W"', undo: none }}
       last: {{ run: 'echo last >> "$W"', undo: none, needs: [long, second] }}
 "#
