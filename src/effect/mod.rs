@@ -8,6 +8,7 @@ mod http;
 mod keeper;
 mod process;
 mod redactor;
+mod replace;
 mod secret;
 mod shift;
 mod sql;
@@ -56,9 +57,9 @@ pub struct Job {
     pub names: Json,
     /// With which values of secrets are told apart in the journal.
     pub mac_key: MacKey,
-    /// What the step's first attempt found before it changed anything.
+    /// What the first attempt found before it changed anything: this action's own, or the one's that it takes back.
     pub seen: Option<Json>,
-    /// The last cursor of the way forward.
+    /// The last cursor of the same.
     pub reached: Option<String>,
 }
 

@@ -113,6 +113,8 @@ impl Session<'_> {
             }
             action => {
                 let scope = &runbook.scopes[step.scope as usize];
+                // An undo of the author's own has found and reached nothing by what the way forward did.
+                let of = if action.takes_back() { Direction::Forward } else { direction };
                 let job = Job {
                     env,
                     secrets: scope.secrets.clone(),
@@ -121,8 +123,8 @@ impl Session<'_> {
                     attempt: Some(attempt),
                     timeout: act.timeout.map(Span::as_duration),
                     mac_key: self.mac_key,
-                    seen: self.state.seen(ix).cloned(),
-                    reached: self.state.cursor(ix, Direction::Forward).map(str::to_owned),
+                    seen: self.state.seen(ix).filter(|_| of == Direction::Forward).cloned(),
+                    reached: self.state.cursor(ix, of).map(str::to_owned),
                     stem: self.files(ix, direction, attempt).path_stem(),
                     names: if matches!(action, Action::Wait(Wait::Until { .. }) | Action::Shift(_)) { names } else { Json::Null },
                     action,

@@ -210,6 +210,16 @@ impl<T> Action<T> {
         matches!(self, Action::Copy(_) | Action::Dns(_) | Action::Shift(_))
     }
 
+    /// Whether it takes back what its step did: it goes by what the way forward found and reached.
+    pub fn takes_back(&self) -> bool {
+        match self {
+            Action::Copy(copy) => copy.removes,
+            Action::Dns(dns) => dns.restores,
+            Action::Shift(shift) => shift.restores,
+            _ => false,
+        }
+    }
+
     /// Whether a person carries it out.
     pub fn is_for_a_person(&self) -> bool {
         matches!(self, Action::Task(_) | Action::Approve(_))

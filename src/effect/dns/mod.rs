@@ -84,9 +84,7 @@ fn open(job: &Job, zone: &Zone<String>, used: &mut Used) -> Result<Box<dyn Provi
 fn change(job: &Job, dns: &Dns<String>, stopper: &Stopper, teller: &Teller, used: &mut Used) -> Result<Reading, EffectError> {
     let place = dns.zone.in_words();
     let key = Key::new(dns.zone.name(), &dns.name, dns.kind).map_err(EffectError::before)?;
-    let is_forward = job.context.get("SWITCHOVER_DIRECTION").is_none_or(|direction| direction == "forward");
-    // An undo of the author's own is a change like any other.
-    let seen = if is_forward || dns.restores { seen(job, &key)? } else { None };
+    let seen = seen(job, &key)?;
     if dns.restores && seen.is_none() {
         return Ok(Reading { is_good: true, summary: "nothing was changed, so nothing is put back".to_owned(), ..Reading::default() });
     }
@@ -203,7 +201,7 @@ fn differs(key: &Key, place: &str, what: &str, expected: &str, found: Option<&Re
 fn run_out(job: &Job, ttl: u32, changed: bool, key: &Key, stopper: &Stopper, teller: &Teller) -> Result<(), EffectError> {
     const WORD: &str = "lowered at ";
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
-    let told = job.context.get("SWITCHOVER_RESUME_FROM").and_then(|cursor| cursor.strip_prefix(WORD)?.parse::<u64>().ok());
+    let told = job.reached.as_deref().and_then(|cursor| cursor.strip_prefix(WORD)?.parse::<u64>().ok());
     let since = match told {
         Some(since) if !changed && since <= now => since,
         _ => {

@@ -1,8 +1,7 @@
 //! Zone files (RFC 1035). A file is read again under a lock, compared, and replaced as a whole; only the records meant and the serial
 //! number are other bytes than before.
 
-use std::fs::{File, Permissions, TryLockError};
-use std::io::Write;
+use std::fs::{File, TryLockError};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,6 +10,7 @@ use hickory_proto::rr::Name;
 
 use super::record::{Key, Records, parse, shown, whole};
 use super::{Provider, Unwritten};
+use crate::effect::replace::replace;
 use crate::effect::{EffectError, Job, Stopper};
 use crate::runbook::Secret;
 use crate::runbook::zone::{RecordKind, ZoneFile};
@@ -85,28 +85,7 @@ impl Provider for OnDisk {
         if !Records::same(key.kind, self.records(&changed, key)?.as_ref(), becomes) {
             return Err(self.failed(&format!("{key} cannot be written in a way that reads as it should; nothing was changed")).into());
         }
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        // What a killed attempt left of it is written over.
-        let beside = folder.join(format!(".{name}.switchover"));
-        let put = || -> std::io::Result<()> {
-            let before = std::fs::metadata(&path)?;
-            let mut file = File::create(&beside)?;
-            file.write_all(changed.as_bytes())?;
-            file.set_permissions(Permissions::clone(&before.permissions()))?;
-            let (user, group) = {
-                use std::os::unix::fs::MetadataExt;
-                (before.uid(), before.gid())
-            };
-            // Only an administrator may; for others the file is theirs already.
-            let _ = std::os::unix::fs::fchown(&file, Some(user), Some(group));
-            file.sync_all()?;
-            std::fs::rename(&beside, &path)?;
-            File::open(&folder)?.sync_all()
-        };
-        put().map_err(|error| {
-            let _ = std::fs::remove_file(&beside);
-            self.failed(&error).into()
-        })
+        replace(&path, &changed).map_err(|error| self.failed(&error).into())
     }
 
     fn settle(&mut self, stopper: &Stopper) -> Result<(), EffectError> {

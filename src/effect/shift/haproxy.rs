@@ -75,22 +75,17 @@ impl Backend<'_> {
 
     fn exchange(&self, line: &str) -> std::io::Result<String> {
         let socket = &self.0.socket;
-        let mut answer = Vec::new();
         if socket.contains('/') {
-            let mut stream = UnixStream::connect(socket)?;
+            let stream = UnixStream::connect(socket)?;
             stream.set_read_timeout(Some(PATIENCE))?;
             stream.set_write_timeout(Some(PATIENCE))?;
-            stream.write_all(format!("{line}\n").as_bytes())?;
-            stream.read_to_end(&mut answer)?;
-        } else {
-            let address = socket.to_socket_addrs()?.next().ok_or(std::io::ErrorKind::AddrNotAvailable)?;
-            let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-            stream.set_read_timeout(Some(PATIENCE))?;
-            stream.set_write_timeout(Some(PATIENCE))?;
-            stream.write_all(format!("{line}\n").as_bytes())?;
-            stream.read_to_end(&mut answer)?;
+            return say(stream, line);
         }
-        Ok(String::from_utf8_lossy(&answer).into_owned())
+        let address = socket.to_socket_addrs()?.next().ok_or(std::io::ErrorKind::AddrNotAvailable)?;
+        let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        say(stream, line)
     }
 
     /// What it says when it does not do what it is asked, with what can be done about it.
@@ -127,4 +122,12 @@ impl Backend<'_> {
             .collect();
         if found.is_empty() { "none".to_owned() } else { found.join(", ") }
     }
+}
+
+/// One line, and its whole answer.
+fn say(mut stream: impl Read + Write, line: &str) -> std::io::Result<String> {
+    let mut answer = Vec::new();
+    stream.write_all(format!("{line}\n").as_bytes())?;
+    stream.read_to_end(&mut answer)?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
 }

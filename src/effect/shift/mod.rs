@@ -144,10 +144,9 @@ impl Mover<'_> {
         Ok(Reading { names, is_good: true, summary, secrets, ..Reading::default() })
     }
 
-    /// What the first attempt found. Another direction of the step has not looked.
+    /// What the first attempt found.
     fn seen(&self) -> Result<Option<Weights>, EffectError> {
-        let is_forward = self.job.context.get("SWITCHOVER_DIRECTION").is_some_and(|direction| direction == "forward");
-        match self.job.seen.clone().filter(|_| is_forward || self.shift.restores) {
+        match self.job.seen.clone() {
             None => Ok(None),
             Some(seen) => serde_json::from_value(seen)
                 .map(Some)
@@ -178,7 +177,7 @@ impl Mover<'_> {
             return (0..self.shift.steps.len()).find(|at| is_there(*at)).unwrap_or_default();
         }
         // What was found first may be a step too; then only the cursor tells.
-        let cursor = self.job.context.get("SWITCHOVER_RESUME_FROM").and_then(|cursor| cursor.parse().ok());
+        let cursor = self.job.reached.as_deref().and_then(|cursor| cursor.parse().ok());
         let done = cursor.and_then(|cursor: u8| self.shift.steps.iter().position(|percent| *percent == cursor));
         done.map_or(0, |done| [done + 1, done].into_iter().find(|at| is_there(*at)).unwrap_or_default())
     }

@@ -1,12 +1,11 @@
 //! A file of servers that nginx includes in an `upstream`. A new file takes its place in one go, is tested, and is put back if it
 //! does not stand the test.
 
-use std::io::Write;
 use std::ops::Range;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::{Divider, EffectError, Job, Keeper, Weights, command};
+use crate::effect::replace::replace;
 use crate::runbook::traffic::Nginx;
 
 pub struct Upstream<'a> {
@@ -110,24 +109,8 @@ impl Upstream<'_> {
         }
     }
 
-    /// Puts a new file in the place of the old one, durably.
     fn write(&self, text: &str) -> Result<(), EffectError> {
-        let path = self.path()?;
-        let written = || -> std::io::Result<()> {
-            let found = path.metadata()?;
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let new = path.with_file_name(format!(".{name}.switchover"));
-            let _ = std::fs::remove_file(&new);
-            let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-            file.write_all(text.as_bytes())?;
-            // Only root can give a file away; where it was another's, it is then ours.
-            let _ = std::os::unix::fs::fchown(&file, Some(found.uid()), Some(found.gid()));
-            file.set_permissions(found.permissions())?;
-            file.sync_all()?;
-            std::fs::rename(&new, &path)?;
-            std::fs::File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
-        };
-        written().map_err(|error| self.unusable(&error))
+        replace(&self.path()?, text).map_err(|error| self.unusable(&error))
     }
 
     fn run(&self, words: &[String], what: &str) -> Result<(), EffectError> {

@@ -49,15 +49,14 @@ pub fn config(tls: &Tls<String>) -> Result<ClientConfig, EffectError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let builder = builder.map_err(|error| EffectError::before(error.to_string()))?.with_root_certificates(roots);
-    match (&tls.cert, &tls.key) {
-        (Some(cert), Some(key)) => {
+    match identity(tls)? {
+        Some((cert, key)) => {
             let chain = CertificateDer::pem_file_iter(cert).and_then(Iterator::collect::<Result<Vec<_>, _>>);
             let chain = chain.map_err(|error| failed(cert, &error))?;
             let key = PrivateKeyDer::from_pem_file(key).map_err(|error| failed(key, &error))?;
             builder.with_client_auth_cert(chain, key).map_err(|error| failed(cert, &error))
         }
-        (None, None) => Ok(builder.with_no_client_auth()),
-        _ => Err(EffectError::before("a client's certificate needs its key, and the key its certificate".to_owned())),
+        None => Ok(builder.with_no_client_auth()),
     }
 }
 
@@ -67,11 +66,19 @@ pub fn options(tls: &Tls<String>) -> Result<mysql::SslOpts, EffectError> {
     if let Some(ca) = &tls.ca {
         options = options.with_root_cert_path(Some(Path::new(ca).to_owned()));
     }
-    match (&tls.cert, &tls.key) {
-        (Some(cert), Some(key)) => {
+    match identity(tls)? {
+        Some((cert, key)) => {
             Ok(options.with_client_identity(Some(mysql::ClientIdentity::new(Path::new(cert).to_owned(), Path::new(key).to_owned()))))
         }
-        (None, None) => Ok(options),
+        None => Ok(options),
+    }
+}
+
+/// The files of the client's own certificate and its key.
+fn identity(tls: &Tls<String>) -> Result<Option<(&String, &String)>, EffectError> {
+    match (&tls.cert, &tls.key) {
+        (Some(cert), Some(key)) => Ok(Some((cert, key))),
+        (None, None) => Ok(None),
         _ => Err(EffectError::before("a client's certificate needs its key, and the key its certificate".to_owned())),
     }
 }
