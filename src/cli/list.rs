@@ -58,6 +58,7 @@ fn state(summary: &Summary) -> &'static str {
         Fact::RunEnded { outcome: Outcome::RolledBack } => "rolled back",
         Fact::RunEnded { outcome: Outcome::Cancelled } => "cancelled",
         Fact::RunStopped { because: Stop::Waiting { .. } | Stop::InDoubt { .. } } => "waiting",
+        Fact::RunStopped { because: Stop::Breached { .. } } => "paused",
         Fact::RunStopped { because: Stop::Stuck { .. } } => "stuck",
         Fact::RunStopped { because: Stop::Failed { .. } } => "failed",
         _ => "stopped",

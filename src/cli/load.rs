@@ -34,6 +34,7 @@ const TEMPLATES: &[(&str, &str)] = &[
     ("phase-failed", include_str!("../../templates/phase-failed.txt")),
     ("downtime-starts", include_str!("../../templates/downtime-starts.txt")),
     ("downtime-over", include_str!("../../templates/downtime-over.txt")),
+    ("breach", include_str!("../../templates/breach.txt")),
     ("waiting", include_str!("../../templates/waiting.txt")),
     ("point-of-no-return", include_str!("../../templates/point-of-no-return.txt")),
     ("failure", include_str!("../../templates/failure.txt")),

@@ -239,6 +239,9 @@ impl Session<'_> {
                         let limit = act.timeout.unwrap_or_default();
                         Failure { kind: FailureKind::TimedOut, message: format!("it took longer than {limit} and was stopped ({ended})") }
                     }
+                    StopReason::Breach => {
+                        Failure { kind: FailureKind::Failed, message: format!("it was stopped because of a breach ({ended})") }
+                    }
                     StopReason::Interrupt => Failure { kind: FailureKind::Failed, message: format!("it was interrupted ({ended})") },
                 })
             }
@@ -263,7 +266,11 @@ impl Session<'_> {
             }
             Err(failure) => {
                 let chance = (random() >> 11) as f64 / (1u64 << 53) as f64;
-                let pause = if stopping == Some(StopReason::Interrupt) { None } else { retry::pause(act, attempt, &failure, chance) };
+                let pause = if matches!(stopping, Some(StopReason::Interrupt | StopReason::Breach)) {
+                    None
+                } else {
+                    retry::pause(act, attempt, &failure, chance)
+                };
                 let retry_at = pause.map(|pause| Moment(self.clock().0 + pause.as_millis() as i64));
                 self.record(Fact::StepFailed(StepFailed { step, direction, attempt, failure, outputs: given, retry_at, secrets, logs }))
             }

@@ -70,6 +70,7 @@ impl Session<'_> {
                 }
                 _ => {}
             },
+            Fact::Breached(breach) => note("breach", None, None, &breach.to_string()),
             Fact::RollbackBegan { because, .. } => note("rollback_began", None, None, because),
             Fact::RunEnded { outcome } => match outcome {
                 Outcome::Finished => {
@@ -160,6 +161,7 @@ impl Session<'_> {
                 | "downtime_starts"
                 | "downtime_over"
                 | "report"
+                | "breach"
                 | "rollback_began"
                 | "rolled_back"
         );

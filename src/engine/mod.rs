@@ -5,6 +5,7 @@ mod attempt;
 mod messages;
 mod session;
 mod takeover;
+mod watch;
 
 use std::sync::Arc;
 

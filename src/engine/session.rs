@@ -13,9 +13,10 @@ use tokio::sync::mpsc;
 use super::attempt::{Launch, Work};
 use super::messages::Due;
 use super::takeover::{left, lives};
+use super::watch::Watcher;
 use super::{Answer, Config, Exit, Question};
-use crate::effect::{EffectError, Keeper, Known, MacKey, Pid, Reading, Signal, Stopper, Teller, Told, When};
-use crate::journal::{Head, Journal, JournalError};
+use crate::effect::{EffectError, Keeper, Known, MacKey, Pid, Reading, Said, Signal, Stopper, Teller, Told, When};
+use crate::journal::{Durations, Head, Journal, JournalError};
 use crate::run::*;
 use crate::runbook::{Action, Direction, Secret, StepIx};
 
@@ -45,7 +46,15 @@ pub(super) struct Session<'a> {
     pub left: Known,
     pub mac_key: MacKey,
     pub running: HashMap<(StepIx, Direction), Running>,
-    send: mpsc::UnboundedSender<Input>,
+    pub send: mpsc::UnboundedSender<Input>,
+    /// The guards that are watched, by number.
+    pub watchers: HashMap<usize, Watcher>,
+    /// Those that are not watched any more, and may still read.
+    pub halted: Vec<Watcher>,
+    /// What steps should take.
+    pub expected: Expected,
+    /// When budgets were looked at last.
+    pub priced: Option<Instant>,
     draining: Option<i32>,
     signals: u32,
     /// The step that a person is being asked about.
@@ -114,6 +123,11 @@ pub(super) enum Input {
         question: Box<Question>,
         answer: Answer,
     },
+    /// A guard, by its number.
+    Read {
+        number: usize,
+        said: Said,
+    },
     Signal(i32),
     /// Ctrl-Z.
     Suspend,
@@ -147,6 +161,9 @@ pub(super) fn carry_out(
     let hidden = hidden.filter_map(|secret| if let Secret::Env(variable) = secret { Some(variable.clone()) } else { None });
     let keeper = Keeper::new(journal.run_folder(&head.run), state.head, hidden.collect());
     let left = left(&journal, &state)?;
+    // Only who has a budget needs to know how long steps took that say nothing of it.
+    let history = if state.runbook.budgets.is_empty() { Durations::default() } else { journal.history(&state.runbook, &head.run)? };
+    let expected = Expected::of(&state.runbook, &history);
     let has_secrets = state.runbook.scopes.iter().any(|scope| !scope.secrets.is_empty());
     let mac_key = if has_secrets { journal.mac_key()? } else { MacKey::default() };
     let runtime =
@@ -167,6 +184,10 @@ pub(super) fn carry_out(
         mac_key,
         running: HashMap::new(),
         send,
+        watchers: HashMap::new(),
+        halted: Vec::new(),
+        expected,
+        priced: None,
         draining: None,
         signals: 0,
         asking: None,
@@ -177,6 +198,7 @@ pub(super) fn carry_out(
         begun: (now(), Instant::now()),
     };
     let exit = runtime.block_on(session.run(facts, receive));
+    session.end_watch();
     // A thread may still wait, for a person or a server; it must not keep the process.
     runtime.shutdown_background();
     let exit = exit?;
@@ -208,8 +230,10 @@ impl Session<'_> {
         self.tell_of_doubt();
         self.catch_up_messages();
         loop {
+            self.find_breaches()?;
             let wait = self.decide()?;
             self.commit()?;
+            self.watch_guards();
             let wait = match wait {
                 Next::Over(exit) => {
                     self.commit()?;
@@ -297,7 +321,11 @@ impl Session<'_> {
                 }
                 Decision::RollBack { because } => {
                     let actor = self.config.operator.clone();
+                    let is_retreat = self.state.watch.retreats.is_some();
                     self.record(Fact::RollbackBegan { to: None, because, actor, force: false })?;
+                    if is_retreat {
+                        self.retreat()?;
+                    }
                 }
                 Decision::Wait { until } => {
                     if let Some(ix) = self.state.asked().chain(self.state.unconfirmed()).next()
@@ -328,9 +356,9 @@ impl Session<'_> {
     }
 
     /// Makes what was decided durable, then acts on it.
-    fn commit(&mut self) -> Result<(), JournalError> {
+    pub fn commit(&mut self) -> Result<(), JournalError> {
         // Before anything says that a command begins: only then can it be proved later that one did not.
-        if self.launches.iter().any(Launch::is_command) {
+        if self.launches.iter().any(Launch::is_command) || self.guards_begin_commands() {
             let keeper = self.keeper.ensure(self.state.head).and_then(|new| new.map(tokio::net::UnixStream::from_std).transpose());
             match keeper {
                 Ok(Some(new)) => self.hear(new),
@@ -435,6 +463,7 @@ impl Session<'_> {
                 self.observer.unpause();
                 self.answered(ix, &question, answer)
             }
+            Input::Read { number, said } => self.guard_read(number, said),
             Input::Signal(number) => self.interrupt(number),
             Input::Suspend => {
                 self.suspend();
@@ -565,16 +594,17 @@ impl Session<'_> {
                 }
             }
         }
-        self.observer.tick(&self.state, now());
+        let outlook = Outlook::of(&self.state, &self.expected, now());
+        self.observer.tick(&self.state, now(), &outlook);
         Ok(())
     }
 
-    fn request_stop(&mut self, ix: StepIx, direction: Direction, because: StopReason) -> Result<(), JournalError> {
+    pub fn request_stop(&mut self, ix: StepIx, direction: Direction, because: StopReason) -> Result<(), JournalError> {
         let Track::Running { attempt, stopping: None, .. } = *self.state.track(ix, direction) else { return Ok(()) };
         self.record(Fact::StopRequested { step: self.id(ix), direction, attempt, because })
     }
 
-    fn end(&mut self, pair: (StepIx, Direction), force: bool) {
+    pub fn end(&mut self, pair: (StepIx, Direction), force: bool) {
         if let Some(running) = self.running.get_mut(&pair) {
             if !matches!(running.watch, Watch::Here) {
                 // What it has begun since is told too.
@@ -600,7 +630,7 @@ impl Session<'_> {
         let is_afar = self.running.values().any(|running| !matches!(running.watch, Watch::Here));
         let soon = is_afar.then(|| Instant::now() + Duration::from_millis(50));
         let look = (!self.running.is_empty() || self.asking.is_some()).then(|| self.looked.max(Instant::now() - LOOK) + LOOK);
-        deadlines.chain(due).chain(look).chain(soon).min()
+        deadlines.chain(due).chain(look).chain(soon).chain(self.next_breach()).min()
     }
 
     /// Puts the question that is due, after everything that happened before it was told.

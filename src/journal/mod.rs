@@ -6,11 +6,13 @@ mod copy;
 mod error;
 mod fallback;
 mod files;
+mod history;
 mod lock;
 mod store;
 
 pub use anchor::Anchor;
 pub use error::JournalError;
 pub use files::{AttemptFiles, digest_of, sha256};
+pub use history::Durations;
 pub use lock::{Held, Holder};
 pub use store::{Head, Journal, Loaded, Summary, outbox_file};

@@ -28,7 +28,7 @@ const WANTED_SQLITE: (i32, &str) = (3_051_003, "3.51.3");
 /// An open journal.
 #[derive(Debug)]
 pub struct Journal {
-    db: Connection,
+    pub(super) db: Connection,
     folder: PathBuf,
     // After the connection, which is closed first.
     _copy: Option<Copy>,

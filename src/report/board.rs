@@ -9,10 +9,19 @@ use super::table::phase_row;
 use crate::message::one_line;
 use crate::run::*;
 use crate::runbook::graph::longest_way;
+use crate::runbook::traffic::Says;
+use crate::runbook::watch::Budget;
 use crate::runbook::{Direction, Span, StepIx};
 
-/// The board at `now`, at most `rows` lines of `columns` characters. `progress` holds what running steps say of themselves.
-pub fn board(state: &RunState, now: Moment, progress: &HashMap<StepIx, String>, rows: usize, columns: usize) -> String {
+/// What is seen of a run besides its facts.
+pub struct Seen<'a> {
+    /// What running steps say of themselves.
+    pub progress: &'a HashMap<StepIx, String>,
+    pub outlook: Option<Outlook>,
+}
+
+/// The board at `now`, at most `rows` lines of `columns` characters.
+pub fn board(state: &RunState, now: Moment, seen: &Seen, rows: usize, columns: usize) -> String {
     let mut lines = vec![head(state, now)];
     let phases: Vec<_> = (0..state.runbook.phases.len() as u32).map(|ix| (ix, phase_row(state, ix, now))).collect();
     let running = state.sets.running.len().min(rows.saturating_sub(3));
@@ -30,14 +39,15 @@ pub fn board(state: &RunState, now: Moment, progress: &HashMap<StepIx, String>, 
     for (ix, row) in &phases[behind..phases.len() - ahead.min(left)] {
         lines.push(row.text.clone());
         if !row.is_done && !row.is_ahead {
-            lines.extend(running_lines(state, *ix, now, progress));
+            lines.extend(running_lines(state, *ix, now, seen.progress));
         }
     }
     if ahead > 0 {
         lines.push(format!("  {ahead} more phases"));
     }
-    lines.truncate(rows.saturating_sub(1));
+    lines.truncate(rows.saturating_sub(2));
     lines.push(foot(state, now));
+    lines.extend(watch_line(state, now, seen.outlook));
     lines.iter().map(|line| shorten(line, columns)).collect::<Vec<_>>().join("\n")
 }
 
@@ -95,11 +105,25 @@ fn foot(state: &RunState, now: Moment) -> String {
             let _ = write!(foot, "  about {} left", seconds(left));
         }
     }
-    let downtime = state.downtime_until(now);
-    if downtime > Span::ZERO {
-        let _ = write!(foot, "  downtime {}", seconds(downtime));
-    }
     foot
+}
+
+/// Budgets against what is spent of them, and guards that are not good.
+fn watch_line(state: &RunState, now: Moment, outlook: Option<Outlook>) -> Option<String> {
+    let budgets = state.runbook.budgets;
+    let of = |budget: Option<Budget>| budget.map(|budget| format!(" of {} budget", budget.limit)).unwrap_or_default();
+    let mut parts = Vec::new();
+    let downtime = state.downtime_until(now);
+    if downtime > Span::ZERO || budgets.downtime.is_some() {
+        parts.push(format!("downtime {}{}", seconds(downtime), of(budgets.downtime)));
+    }
+    if let Some(back) = outlook.map(|outlook| outlook.back).filter(|back| *back > Span::ZERO || budgets.rollback.is_some()) {
+        parts.push(format!("undo from here about {}{}", seconds(back), of(budgets.rollback)));
+    }
+    for (guard, (says, reading)) in state.watch.says.iter().filter(|(_, (says, _))| *says != Says::Good) {
+        parts.push(format!("{guard} is {says} ({})", one_line(reading)));
+    }
+    (!parts.is_empty()).then(|| parts.join("     "))
 }
 
 /// Whole seconds: a number that changes faster cannot be read.

@@ -53,7 +53,7 @@ pub fn closing(state: &RunState, now: Moment, stop: Option<&Stop>, said: Said) -
 fn steps_of(stop: &Stop) -> &[crate::runbook::StepId] {
     match stop {
         Stop::Failed { steps } | Stop::Waiting { steps } | Stop::InDoubt { steps } | Stop::Stuck { steps } => steps,
-        Stop::Until { .. } | Stop::Interrupted { .. } => &[],
+        Stop::Until { .. } | Stop::Interrupted { .. } | Stop::Breached { .. } => &[],
     }
 }
 
@@ -139,6 +139,11 @@ fn next_block(out: &mut String, state: &RunState, stop: &Stop, first: Option<Ste
             ("next", "mend it and try again, or undo it by hand and say so:".to_owned()),
             ("", format!("switchover {} {run}", if state.mode == Mode::Forward { "resume" } else { "rollback" })),
             ("", format!("switchover resolve {name} --run {run} --as done --reason '…'")),
+        ],
+        Stop::Breached { .. } => vec![
+            ("next", format!("find out why, then  switchover resume {run}   (what is still bad pauses it again)")),
+            ("or", format!("switchover rollback {run}")),
+            ("readings", format!("switchover audit {run}")),
         ],
         Stop::Until { .. } | Stop::Interrupted { .. } => {
             vec![("next", format!("switchover resume {run}   or   switchover rollback {run}"))]

@@ -42,7 +42,8 @@ pub fn status_json(state: &RunState, now: Moment) -> Json {
         "direction": match state.mode { Mode::Forward => "forward", Mode::RollingBack => "rolling back", Mode::Cancelling => "cancelling" },
         "ended": state.ended, "stopped": state.stopped,
         "steps_done": runbook.steps.len() - state.unsettled(), "steps_total": runbook.steps.len(),
-        "downtime_ms": state.downtime_until(now).as_millis(), "is_down": state.down_since.is_some(),
+        "downtime_ms": state.downtime_until(now).as_millis(), "is_down": state.down_since.is_some(), "breached": state.watch.breached,
+        "guards": state.watch.says.iter().map(|(guard, (says, reading))| (guard, json!({ "says": says, "reading": reading }))).collect::<std::collections::BTreeMap<_, _>>(),
         "steps": steps,
     })
 }

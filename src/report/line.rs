@@ -2,7 +2,7 @@
 
 use crate::message::printable;
 use crate::run::*;
-use crate::runbook::Direction;
+use crate::runbook::{Direction, OnBreach};
 
 /// Writes each fact as a line on standard error: for pipes, logs and people who scroll.
 #[derive(Debug, Default)]
@@ -74,6 +74,7 @@ pub fn line(state: &RunState, event: &Event) -> Option<String> {
             let why = match because {
                 StopReason::Timeout => "it took too long",
                 StopReason::Interrupt => "interrupted",
+                StopReason::Breach => "a breach",
             };
             format!("stopping {}{step}: {why}", way(direction))
         }
@@ -110,6 +111,15 @@ pub fn line(state: &RunState, event: &Event) -> Option<String> {
             let changes = shorten(&amended.changes.join("; "), 300);
             format!("amended by {}: {} ({changes})", amended.actor, printable(&amended.reason))
         }
+        Fact::GuardRead { guard, says, reading } => format!("guard    {guard} is {says}: {}", printable(reading)),
+        Fact::Breached(breach) => {
+            let then = match breach.then {
+                OnBreach::Pause => "; nothing new begins",
+                OnBreach::Rollback => "; everything is taken back",
+                OnBreach::Warn => "",
+            };
+            format!("BREACH   {}{then}", printable(&breach.to_string()))
+        }
         Fact::CursorSaved { .. } | Fact::StepSaw { .. } => return None,
         Fact::MessageSent(message) => format!("message  {}", printable(&message.subject)),
     })
@@ -122,6 +132,7 @@ pub fn stop_words(because: &Stop) -> String {
         Stop::Waiting { steps } => format!("waiting for a person: {}", steps.join(", ")),
         Stop::InDoubt { steps } => format!("stopped: nobody knows how {} ended", steps.join(", ")),
         Stop::Stuck { steps } => format!("stuck: {} could not be undone", steps.join(", ")),
+        Stop::Breached { because } => format!("paused: {}", printable(&because.join("; "))),
         Stop::Until { step } => format!("stopped after {step}, as asked"),
         Stop::Interrupted { .. } => "interrupted".to_owned(),
     }

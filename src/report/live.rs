@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use console::{Term, style};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::board::board;
+use super::board::{Seen, board};
 use super::line::{is_end, line};
 use super::say;
 use crate::run::*;
@@ -22,13 +22,14 @@ pub struct Live {
     board: ProgressBar,
     progress: HashMap<StepIx, String>,
     drawn: Option<Instant>,
+    outlook: Option<Outlook>,
 }
 
 impl Live {
     pub fn new() -> Live {
         let board = ProgressBar::new_spinner();
         board.set_style(ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()));
-        Live { board, progress: HashMap::new(), drawn: None }
+        Live { board, progress: HashMap::new(), drawn: None, outlook: None }
     }
 
     fn say(&self, text: &str) {
@@ -40,7 +41,8 @@ impl Live {
             return;
         }
         let (rows, columns) = Term::stderr().size();
-        self.board.set_message(board(state, now, &self.progress, (rows as usize / SHARE).max(4), (columns as usize).max(20) - 1));
+        let seen = Seen { progress: &self.progress, outlook: self.outlook };
+        self.board.set_message(board(state, now, &seen, (rows as usize / SHARE).max(4), (columns as usize).max(20) - 1));
         self.drawn = Some(Instant::now());
     }
 }
@@ -81,7 +83,8 @@ impl Observer for Live {
         self.say(text);
     }
 
-    fn tick(&mut self, state: &RunState, now: Moment) {
+    fn tick(&mut self, state: &RunState, now: Moment, outlook: &Outlook) {
+        self.outlook = Some(*outlook);
         self.draw(state, now);
     }
 

@@ -24,6 +24,18 @@ pub fn plan_text(runbook: &Runbook, names: &dyn Fn(StepIx) -> Json) -> String {
         let value = parameter.value.value(&Json::Null).unwrap_or_default();
         let _ = writeln!(out, "parameter   {name} = {}", shorten(&printable(&plain(&value)), 100));
     }
+    for guard in &runbook.guards {
+        let of = |ix: Option<StepIx>, none: &str| ix.map_or_else(|| none.to_owned(), |ix| runbook.step(ix).id.to_string());
+        let (from, until) = (of(guard.from, "the beginning"), of(guard.until, "the end"));
+        let _ =
+            writeln!(out, "guard       {} from {from} to {until}, every {}; breach: {}", guard.name, guard.analysis.every, guard.on_breach);
+    }
+    let budgets = runbook.budgets;
+    for (what, budget) in [("downtime", budgets.downtime), ("rollback", budgets.rollback), ("duration", budgets.duration)] {
+        if let Some(budget) = budget {
+            let _ = writeln!(out, "budget      {what} {}; breach: {}", budget.limit, budget.on_breach);
+        }
+    }
     let (path, longest) = critical_path(runbook);
     let critical: HashSet<StepIx> = path.iter().copied().collect();
     let total: Span = runbook.steps.iter().filter_map(|step| step.estimate).sum();

@@ -41,12 +41,26 @@ pub fn status_text(state: &RunState, now: Moment, holder: Option<&str>) -> Strin
             }
         }
     }
+    for (guard, (says, reading)) in &state.watch.says {
+        let _ = writeln!(out, "  guard {guard} is {says}: {}", shorten(&printable(reading), 60));
+    }
+    for of in &state.watch.breached {
+        if let Watched::Budget { budget, expected } = of {
+            let verb = if *expected { "was expected to be" } else { "is" };
+            let _ = writeln!(out, "  budget {} {verb} exceeded", budget.word());
+        }
+    }
     if let Some(rollback) = &state.rollback {
         let _ = writeln!(out, "  undone {} of {}: {}", rollback.total - rollback.left, rollback.total, printable(&rollback.because));
     }
     let downtime = state.downtime_until(now);
+    let budget = runbook.budgets.downtime.map(|budget| format!(" of {} budget", budget.limit)).unwrap_or_default();
     if downtime > Span::ZERO {
-        let _ = writeln!(out, "  downtime {downtime}{}", if state.down_since.is_some() { ", and production is still down" } else { "" });
+        let _ = writeln!(
+            out,
+            "  downtime {downtime}{budget}{}",
+            if state.down_since.is_some() { ", and production is still down" } else { "" }
+        );
     }
     out
 }

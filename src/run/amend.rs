@@ -60,6 +60,7 @@ impl RunState {
         self.down_since = old.down_since;
         self.downtime = old.downtime;
         self.told = old.told;
+        self.watch = old.watch;
         Ok(())
     }
 

@@ -8,6 +8,8 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value as Json;
 
+use super::watch::Breach;
+use crate::runbook::traffic::Says;
 use crate::runbook::{Action, Direction, Outputs, Runbook, StepId};
 
 /// A moment, in whole milliseconds of UTC. For people: it never decides what comes next in a log.
@@ -90,6 +92,10 @@ pub enum Fact {
     StepSaw { step: StepId, direction: Direction, attempt: u32, seen: Json },
     /// A long action said how far it is.
     CursorSaved { step: StepId, direction: Direction, attempt: u32, cursor: String },
+    /// What a guard says is not what it said before.
+    GuardRead { guard: String, says: Says, reading: String },
+    /// A guard or a budget is breached.
+    Breached(Breach),
     /// People were told something.
     MessageSent(MessageSent),
 }
@@ -258,6 +264,8 @@ pub enum FailureKind {
 pub enum StopReason {
     Timeout,
     Interrupt,
+    /// A breach, because of which everything is undone.
+    Breach,
 }
 
 /// Why the executor leaves.
@@ -278,6 +286,10 @@ pub enum Stop {
     /// An undo or a release failed.
     Stuck {
         steps: Vec<StepId>,
+    },
+    /// A guard or a budget is breached, and a person is to decide.
+    Breached {
+        because: Vec<String>,
     },
     /// The step named with `--until` is done.
     Until {
@@ -385,7 +397,7 @@ impl Stop {
     pub fn exit_code(&self) -> i32 {
         match self {
             Stop::Failed { .. } => 1,
-            Stop::Waiting { .. } | Stop::InDoubt { .. } => 3,
+            Stop::Waiting { .. } | Stop::InDoubt { .. } | Stop::Breached { .. } => 3,
             Stop::Stuck { .. } => 5,
             Stop::Until { .. } => 0,
             Stop::Interrupted { signal } => 128 + signal,
@@ -428,6 +440,8 @@ pub fn kind(fact: &Fact) -> &'static str {
         Fact::RunAmended(_) => "run_amended",
         Fact::StepSaw { .. } => "step_saw",
         Fact::CursorSaved { .. } => "cursor_saved",
+        Fact::GuardRead { .. } => "guard_read",
+        Fact::Breached(_) => "breached",
         Fact::MessageSent(_) => "message_sent",
     }
 }

@@ -5,11 +5,15 @@ mod amend;
 pub mod event;
 pub mod names;
 pub mod observer;
+mod outlook;
 pub mod planner;
 pub mod retry;
 mod state;
+pub mod watch;
 
 pub use event::*;
 pub use observer::Observer;
+pub use outlook::{Expected, History, Outlook};
 pub use planner::{Decision, Limits, next};
 pub use state::{IllegalEvent, Mode, RunState, StepState, Track, told_key};
+pub use watch::{Breach, Budgeted, Watched};

@@ -28,6 +28,13 @@ pub fn of_when(state: &RunState, when: &When) -> Json {
     Json::Object(names)
 }
 
+/// The names for what stands beside the steps of a file.
+pub fn of_scope(state: &RunState, scope_ix: u32) -> Json {
+    let mut names = scope(state, scope_ix);
+    names.insert("run".into(), run(state));
+    Json::Object(names)
+}
+
 /// The run itself.
 pub fn run(state: &RunState) -> Json {
     json!({

@@ -1,6 +1,6 @@
 //! Who watches a run: told of every fact after it is durable, and of progress, which may be dropped.
 
-use super::{Event, Moment, RunState};
+use super::{Event, Moment, Outlook, RunState};
 use crate::runbook::StepIx;
 
 /// A display of a run. It never decides anything.
@@ -15,7 +15,7 @@ pub trait Observer {
     fn note(&mut self, _text: &str) {}
 
     /// Time has passed.
-    fn tick(&mut self, _state: &RunState, _now: Moment) {}
+    fn tick(&mut self, _state: &RunState, _now: Moment, _outlook: &Outlook) {}
 
     /// A question is about to be put to the person at the terminal: the display must get out of the way.
     fn pause(&mut self) {}

@@ -16,7 +16,7 @@ pub enum Decision {
     Probe(StepIx, Direction),
     /// A point of no return may be passed: the operator has said so for all of them.
     Confirm(StepIx),
-    /// A failed step asks for everything to be undone.
+    /// A failed step or a breach asks for everything to be undone.
     RollBack {
         because: String,
     },
@@ -66,6 +66,12 @@ fn forward(state: &RunState, now: Moment, limits: Limits, idle: bool) -> Decisio
         if step.on_failure == OnFailure::Rollback {
             return Decision::RollBack { because: format!("{} failed", step.id) };
         }
+    }
+    if let Some(because) = &state.watch.retreats {
+        return Decision::RollBack { because: because.clone() };
+    }
+    if !state.watch.pauses.is_empty() {
+        return if idle { Decision::Stop(Stop::Breached { because: state.watch.pauses.clone() }) } else { Decision::Wait { until: None } };
     }
     match settle_doubt(state) {
         Doubt::Act(decision) => return decision,

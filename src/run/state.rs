@@ -7,7 +7,8 @@ use std::sync::Arc;
 use serde_json::Value as Json;
 
 use super::event::*;
-use crate::runbook::{Action, Direction, Downtime, Outputs, Runbook, Span, StepIx, Undo};
+use super::watch::{Watch, Watched, is_watched};
+use crate::runbook::{Action, Direction, Downtime, OnBreach, Outputs, Runbook, Span, StepIx, Undo};
 
 /// An event that cannot follow the ones before it: the log was altered, or the program is wrong. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -119,6 +120,7 @@ pub struct RunState {
     pub down_since: Option<Moment>,
     pub downtime: Span,
     pub told: BTreeSet<String>,
+    pub watch: Watch,
     unsettled: usize,
     phase_left: Vec<usize>,
     /// The points of no return.
@@ -150,6 +152,7 @@ pub struct Sets {
 pub struct Rollback {
     pub to: Option<StepIx>,
     pub because: String,
+    pub began: Moment,
     targets: Vec<bool>,
     waits: Vec<u32>,
     /// Steps whose dependents are all undone.
@@ -210,6 +213,7 @@ impl RunState {
             down_since: None,
             downtime: Span::ZERO,
             told: BTreeSet::new(),
+            watch: Watch::default(),
             phase_left,
             points: runbook.ixs().filter(|ix| runbook.step(*ix).point_of_no_return).collect(),
             runbook,
@@ -268,7 +272,7 @@ impl RunState {
                 self.stopped = Some(because.clone());
             }
             Fact::RunEnded { outcome } => self.end(*outcome)?,
-            Fact::RollbackBegan { to, because, force, .. } => self.begin_rollback(to.as_deref(), because, *force)?,
+            Fact::RollbackBegan { to, because, force, .. } => self.begin_rollback(to.as_deref(), because, *force, at)?,
             Fact::CancelBegan { .. } => {
                 need(self.mode == Mode::Forward, "only a run that goes forward can be cancelled")?;
                 self.mode = Mode::Cancelling;
@@ -323,6 +327,23 @@ impl RunState {
             Fact::CursorSaved { step, direction, cursor, .. } => {
                 let ix = self.ix(step)?;
                 self.steps[ix.0 as usize].cursors[*direction as usize] = Some(cursor.clone());
+            }
+            Fact::GuardRead { guard, says, reading } => {
+                self.guarded(guard)?;
+                need(self.stopped.is_none(), "the executor had left")?;
+                self.watch.read(guard, *says, reading);
+            }
+            Fact::Breached(breach) => {
+                if let Watched::Guard { guard } = &breach.of {
+                    self.guarded(guard)?;
+                }
+                need(self.stopped.is_none(), "the executor had left")?;
+                need(!self.watch.breached.contains(&breach.of), "it is breached already")?;
+                need(
+                    breach.then == OnBreach::Warn || self.mode == Mode::Forward,
+                    "nothing goes forward any more that could be stopped or undone",
+                )?;
+                self.watch.breach(breach);
             }
             Fact::MessageSent(message) => {
                 self.told.insert(told_key(&message.occasion, message.phase.as_deref()));
@@ -512,6 +533,7 @@ impl RunState {
         // Who resumes has seen the failures of a session that stopped because of them, and takes them up again; a failure that
         // nobody was told of stands. What had no effect may be begun in any case.
         let is_told = self.stopped.take().is_some();
+        self.watch.begin_anew();
         self.set_until(until);
         for (ix, direction) in self.sets.running.difference(&go_on).copied().collect::<Vec<_>>() {
             if let Track::Running { attempt, .. } = *self.track(ix, direction) {
@@ -542,7 +564,7 @@ impl RunState {
         Ok(())
     }
 
-    fn begin_rollback(&mut self, to: Option<&str>, because: &str, force: bool) -> Result<(), String> {
+    fn begin_rollback(&mut self, to: Option<&str>, because: &str, force: bool, at: Moment) -> Result<(), String> {
         let again = self.ended == Some(Outcome::RolledBack);
         need(self.mode == Mode::Forward || again, "it is not going forward")?;
         let runbook = Arc::clone(&self.runbook);
@@ -574,9 +596,11 @@ impl RunState {
         let why_not = if is_held_back { ": what stays lies before a point of no return (--force passes it)" } else { "" };
         need(total > 0 || !again, &format!("there is nothing left to undo{why_not}"))?;
         let waits = runbook.ixs().map(|ix| runbook.dependents(ix).len() as u32).collect();
-        self.rollback = Some(Rollback { to, because: because.to_owned(), targets, waits, ready: BTreeSet::new(), left: total, total });
+        self.rollback =
+            Some(Rollback { to, because: because.to_owned(), began: at, targets, waits, ready: BTreeSet::new(), left: total, total });
         // What was done in part is undone with the rest.
         self.sets.partial.clear();
+        self.watch.retreats = None;
         self.mode = Mode::RollingBack;
         self.ended = None;
         self.stopped = None;
@@ -765,6 +789,11 @@ impl RunState {
             wanted[until.0 as usize] = true;
             wanted
         });
+    }
+
+    fn guarded(&self, guard: &str) -> Result<(), String> {
+        let found = self.runbook.guards.iter().find(|found| found.name == guard).ok_or("the runbook has no such guard")?;
+        need(is_watched(self, found), "it is not watched now")
     }
 
     fn ix(&self, step: &str) -> Result<StepIx, String> {

@@ -400,8 +400,27 @@ impl Converter<'_> {
     fn analysis(&mut self, raw: &RawAnalysis, below: &[&str]) -> Option<Analysis<Text>> {
         let mut way = below.to_vec();
         way.extend(["shift", "analysis"]);
-        let source = match (&raw.prometheus, &raw.query) {
-            (Some(server), Some(query)) if raw.http.is_none() && raw.run.is_none() => {
+        let analysis = self.measure(&raw.measure, &format!("the analysis `{}`", raw.name), &way)?;
+        Some(Analysis {
+            name: raw.name.clone(),
+            initial_delay: span(raw.initial_delay.as_deref()).unwrap_or_default(),
+            failure_limit: raw.failure_limit,
+            ..analysis
+        })
+    }
+
+    /// What is read, and what it says. `what` names it for people.
+    pub fn measure(&mut self, raw: &RawMeasure, what: &str, way: &[&str]) -> Option<Analysis<Text>> {
+        let (below, key) = way.split_at(way.len() - 1);
+        let readings = [raw.prometheus.is_some(), raw.http.is_some(), raw.sql.is_some(), raw.run.is_some()];
+        let is_one = readings.iter().filter(|there| **there).count() == 1 && raw.prometheus.is_some() == raw.query.is_some();
+        if !is_one || raw.baseline.is_some() && raw.query.is_none() {
+            let help = Some("give it prometheus with a query (and perhaps a baseline), http, sql, or run".into());
+            self.report(below, key[0], format!("{what} needs exactly one reading"), help);
+            return None;
+        }
+        let source = match (&raw.prometheus, &raw.query, &raw.http, &raw.sql, &raw.run) {
+            (Some(server), Some(query), ..) => {
                 let none = IndexMap::new();
                 let (url, headers, certificates) = match server {
                     RawPrometheus::Url(url) => (url, &none, None),
@@ -409,42 +428,36 @@ impl Converter<'_> {
                 };
                 Source::Prometheus(Prometheus {
                     url: text(url),
-                    headers: self.values(headers, &way, "headers"),
+                    headers: self.values(headers, way, "headers"),
                     tls: certificates.map(tls),
                     query: text(query),
                     baseline: raw.baseline.as_deref().map(text),
                 })
             }
-            (None, None) if raw.baseline.is_none() && raw.http.is_some() != raw.run.is_some() => {
-                let action = match (&raw.http, &raw.run) {
-                    (Some(http), _) => Action::Http(self.http(http, &way)?),
-                    (_, Some(run)) => Action::Run(self.run(run, &way)?),
-                    _ => return None,
-                };
-                if matches!(action, Action::Http(_)) && !action.only_reads() {
-                    let help = Some("use a GET or HEAD request".into());
-                    self.report(below, "shift", format!("the analysis `{}` must only read", raw.name), help);
-                }
-                Source::Read(Box::new(action))
-            }
-            _ => {
-                let help = Some("give it prometheus with a query (and perhaps a baseline), http, or run".into());
-                self.report(below, "shift", format!("the analysis `{}` needs exactly one reading", raw.name), help);
-                return None;
-            }
+            (_, _, Some(http), ..) => Source::Read(Box::new(Action::Http(self.http(http, way)?))),
+            (_, _, _, Some(sql), _) => Source::Read(Box::new(Action::Sql(self.sql(sql, way)?))),
+            (.., Some(run)) => Source::Read(Box::new(Action::Run(self.run(run, way)?))),
+            _ => return None,
         };
+        if let Source::Read(action) = &source
+            && !matches!(**action, Action::Run(_))
+            && !action.only_reads()
+        {
+            let help = Some("use a GET or HEAD request, or a query".into());
+            self.report(below, key[0], format!("{what} must only read"), help);
+        }
         if raw.success.is_none() && raw.failure.is_none() {
             let help = Some("give it `success`, `failure`, or both".into());
-            self.report(below, "shift", format!("nothing says when the analysis `{}` is good", raw.name), help);
+            self.report(below, key[0], format!("nothing says when {what} is good"), help);
         }
         Some(Analysis {
-            name: raw.name.clone(),
+            name: what.to_owned(),
             source,
             success: raw.success.as_deref().map(condition),
             failure: raw.failure.as_deref().map(condition),
             every: span(raw.every.as_deref()).unwrap_or(Span::from_secs(5)),
-            initial_delay: span(raw.initial_delay.as_deref()).unwrap_or_default(),
-            failure_limit: raw.failure_limit,
+            initial_delay: Span::ZERO,
+            failure_limit: 0,
         })
     }
 

@@ -1,6 +1,9 @@
 //! Raw files to the flat graph: phases, `needs`, `for_each` copies and nested runbooks become steps that need steps.
 //! Two passes over each file: first every step gets its nodes, then every name is resolved.
 
+mod budgets;
+mod guards;
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -8,7 +11,6 @@ use std::rc::Rc;
 use indexmap::IndexMap;
 use serde_json::Value as Json;
 
-use super::Condition;
 use super::action::{Action, Argument};
 use super::convert::{Converter, span, text};
 use super::graph::{Graph, Node};
@@ -19,6 +21,7 @@ use super::problem::{Place, Problem, suggest};
 use super::raw::*;
 use super::schema::{Code, Expression, id_error};
 use super::source::Mark;
+use super::{Condition, Guard};
 
 /// Names in scope that are not parameters.
 pub const RESERVED: &[&str] = &["steps", "run", "item", "key", "outputs", "attempt", "true", "false", "null", "in"];
@@ -37,6 +40,7 @@ pub fn expand(loading: &mut Loading, file: &Rc<File>, parameters: IndexMap<Strin
         phases: Vec::new(),
         uses: Vec::new(),
         holds: Vec::new(),
+        guards: Vec::new(),
         stack: Vec::new(),
     };
     let scope = builder.scope(file, None, parameters, Vec::new(), None);
@@ -83,6 +87,8 @@ struct Builder<'a, 'b, 'c> {
     /// Who reads whose outputs, and where it says so: checked once the order is known.
     uses: Vec<(usize, Vec<StepIx>, String, Place)>,
     holds: Vec<(usize, Place)>,
+    /// Each with the place of its name.
+    guards: Vec<(Guard, Place)>,
     stack: Vec<PathBuf>,
 }
 
@@ -181,6 +187,7 @@ impl Builder<'_, '_, '_> {
         }
         self.link(file, &around, &locals, &bounds, exit);
         self.references(file, &locals, around.scope);
+        self.guards(file, &locals, &around);
         self.stack.pop();
         (exit, locals)
     }
@@ -328,6 +335,10 @@ impl Builder<'_, '_, '_> {
             point_of_no_return: raw.point_of_no_return,
             act,
             undo: Undo::Nothing,
+            undo_estimate: match &raw.undo {
+                Some(RawUndo::Act(undo)) => span(undo.estimate.as_deref()),
+                _ => None,
+            },
             hold: None,
         }
     }
@@ -653,6 +664,9 @@ impl Builder<'_, '_, '_> {
         }
         let mut scope = parameters.clone();
         scope.insert("run".into(), run_shape());
+        if matches!(expression.path.as_slice(), [first, _, last] if first == "guards" && matches!(last.as_str(), "success" | "failure")) {
+            scope.extend(result_shape("analysis"));
+        }
         self.hold_against(expression, &Shape::Object(scope));
     }
 
@@ -692,6 +706,7 @@ impl Builder<'_, '_, '_> {
             ("point_of_no_return", &raw.point_of_no_return),
             ("waiting", &raw.waiting),
             ("failure", &raw.failure),
+            ("breach", &raw.breach),
             ("rollback_began", &raw.rollback_began),
             ("rolled_back", &raw.rolled_back),
             ("success", &raw.success),
@@ -747,6 +762,10 @@ impl Builder<'_, '_, '_> {
             ordered.push(step);
         }
         self.scopes.iter_mut().for_each(|scope| renumber(&mut scope.reads));
+        for (guard, _) in &mut self.guards {
+            let placed = |ix: StepIx| place_of[ix.0 as usize];
+            (guard.from, guard.until) = (guard.from.map(placed), guard.until.map(placed));
+        }
         let raw = &file.raw;
         let runbook = Runbook {
             name: raw.runbook.clone(),
@@ -761,11 +780,14 @@ impl Builder<'_, '_, '_> {
             templates: std::mem::take(&mut self.loading.templates),
             phases: self.phases,
             groups: self.groups,
+            guards: self.guards.iter().map(|(guard, _)| guard.clone()).collect(),
+            budgets: raw.budgets.checked(),
             steps: ordered,
             index: Index::default(),
         }
         .with_index();
-        check_order(&runbook, &place_of, &self.uses, &self.holds, &mut self.loading.problems);
+        check_order(&runbook, &place_of, &self.uses, &self.holds, &self.guards, &mut self.loading.problems);
+        budgets::check_budgets(&runbook, file, &mut self.loading.problems);
         Some(runbook)
     }
 }
@@ -776,6 +798,7 @@ fn check_order(
     place_of: &[StepIx],
     uses: &[(usize, Vec<StepIx>, String, Place)],
     holds: &[(usize, Place)],
+    guards: &[(Guard, Place)],
     problems: &mut Vec<Problem>,
 ) {
     let mut below: HashMap<StepIx, Vec<bool>> = HashMap::new();
@@ -799,6 +822,16 @@ fn check_order(
             && !runbook.descendants(ix)[hold.until.0 as usize]
         {
             let message = format!("`{}` holds until `{}`, which does not come after it", step.id, runbook.step(hold.until).id);
+            problems.push(Problem::new(*place, message, None));
+        }
+    }
+    for (guard, place) in guards {
+        if let (Some(from), Some(until)) = (guard.from, guard.until)
+            && from != until
+            && !runbook.descendants(from)[until.0 as usize]
+        {
+            let (from, until) = (&runbook.step(from).id, &runbook.step(until).id);
+            let message = format!("the guard `{}` is to watch until `{until}`, which does not come after `{from}`", guard.name);
             problems.push(Problem::new(*place, message, None));
         }
     }
@@ -891,9 +924,13 @@ fn result_shape(kind: &str) -> Vec<(String, Shape)> {
         "sql" => sql,
         "http" => http,
         "shift" => shift,
-        "analysis" => {
-            run.into_iter().chain(http).chain(leaves(&["value", "baseline"])).chain([("series".to_owned(), Shape::Any)]).collect()
-        }
+        "analysis" => run
+            .into_iter()
+            .chain(sql)
+            .chain(http)
+            .chain(leaves(&["value", "baseline"]))
+            .chain([("series".to_owned(), Shape::Any)])
+            .collect(),
         "dns" => ["was", "is", "changed"].map(|name| (name.to_owned(), Shape::Any)).to_vec(),
         "propagation" => vec![("answers".to_owned(), Shape::List(Box::new(Shape::Any)))],
         "probe" => run.into_iter().chain(sql).chain(http).chain(shift).collect(),

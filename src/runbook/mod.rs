@@ -21,6 +21,7 @@ mod source;
 mod span;
 mod text;
 pub mod traffic;
+pub mod watch;
 pub mod zone;
 
 pub use action::{Action, Outputs};
@@ -33,3 +34,4 @@ pub use raw::{Downtime, OnFailure};
 pub use schema::schema;
 pub use span::Span;
 pub use text::{Text, TextError};
+pub use watch::{Budgets, Guard, OnBreach};

@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 use super::action::{Action, Argument, Value};
 use super::parameter::Kind;
 use super::raw::{Downtime, OnFailure};
-use super::{Condition, Span, Text};
+use super::{Budgets, Condition, Guard, Span, Text};
 
 /// A step's place in [`Runbook::steps`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -41,6 +41,10 @@ pub struct Runbook {
     pub templates: IndexMap<String, Template>,
     pub phases: Vec<Phase>,
     pub groups: Vec<Group>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub guards: Vec<Guard>,
+    #[serde(default, skip_serializing_if = "Budgets::is_empty")]
+    pub budgets: Budgets,
     /// In an order in which each step stands after all that it needs.
     pub steps: Vec<Step>,
     #[serde(skip)]
@@ -169,6 +173,9 @@ pub struct Step {
     pub act: Act,
     #[serde(default, skip_serializing_if = "is_default")]
     pub undo: Undo,
+    /// How long its undo should take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undo_estimate: Option<Span>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<Hold>,
 }

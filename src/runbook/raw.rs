@@ -6,6 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
+use super::watch::{RawBudgets, RawGuard};
+
 /// A migration runbook: phases of steps, executed in the order of what they need.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
@@ -47,6 +49,12 @@ pub struct RawRunbook {
     /// The template to send at each occasion of the whole run.
     #[serde(default)]
     pub messages: RawOccasions,
+    /// What is watched from one step to another, by name, and what follows if it goes wrong.
+    #[serde(default)]
+    pub guards: IndexMap<String, RawGuard>,
+    /// How long the migration may take: production down, the way back, all of it.
+    #[serde(default)]
+    pub budgets: RawBudgets,
     /// The phases by id, in order. A phase waits for the one above it, unless it says `needs`.
     pub phases: IndexMap<String, RawPhase>,
 }
@@ -311,6 +319,8 @@ pub struct RawOccasions {
     pub waiting: Option<String>,
     /// A step failed and the run stops.
     pub failure: Option<String>,
+    /// A guard or a budget is breached.
+    pub breach: Option<String>,
     /// Rolling back begins.
     pub rollback_began: Option<String>,
     /// Everything is undone.
@@ -466,6 +476,9 @@ pub enum NoneWord {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct RawUndoAct {
+    /// How long it should take.
+    #[schemars(extend("format" = "duration"))]
+    pub estimate: Option<String>,
     #[serde(flatten)]
     pub act: RawAct,
 }
@@ -916,13 +929,26 @@ pub enum Back {
     LastGood,
 }
 
-/// A repeated reading, from exactly one of `prometheus`, `http` and `run`, and what it says: `success`, `failure`, or both. Where
-/// neither holds, and where there is no data, it is inconclusive.
+/// A repeated reading while a weight is watched.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct RawAnalysis {
     /// What it is called.
     pub name: String,
+    #[serde(flatten)]
+    pub measure: RawMeasure,
+    /// How long after a weight is set it is first read. Default 0s.
+    #[schemars(extend("format" = "duration"))]
+    pub initial_delay: Option<String>,
+    /// How many bad readings of one weight are put up with. Default 0.
+    #[serde(default)]
+    pub failure_limit: u32,
+}
+
+/// A reading from exactly one of `prometheus`, `http`, `sql` and `run`, and what it says: `success`, `failure`, or both. Where
+/// neither holds, and where there is no data, it is inconclusive.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub struct RawMeasure {
     /// The Prometheus that answers the `query`.
     pub prometheus: Option<RawPrometheus>,
     /// PromQL. Its first value is `value`, and `series` has all, each with `labels` and `value`.
@@ -933,6 +959,8 @@ pub struct RawAnalysis {
     pub baseline: Option<String>,
     /// A GET or HEAD request.
     pub http: Option<RawHttp>,
+    /// A query.
+    pub sql: Option<RawSql>,
     /// A command that only reads.
     pub run: Option<RawRun>,
     /// True of a good reading.
@@ -944,12 +972,6 @@ pub struct RawAnalysis {
     /// The pause between two readings. Default 5s.
     #[schemars(extend("format" = "duration"))]
     pub every: Option<String>,
-    /// How long after a weight is set it is first read. Default 0s.
-    #[schemars(extend("format" = "duration"))]
-    pub initial_delay: Option<String>,
-    /// How many bad readings of one weight are put up with. Default 0.
-    #[serde(default)]
-    pub failure_limit: u32,
 }
 
 /// A Prometheus: its address, or a map.

@@ -35,7 +35,7 @@ pub fn salvage(value: &mut Yaml, broken: &[Vec<String>]) {
                     _ => *parameter = Yaml::Mapping(Mapping::from_iter([("type".into(), "string".into()), ("default".into(), "".into())])),
                 }
             }
-            ["environments" | "secrets" | "databases" | "traffic" | "zones", name, ..] => {
+            ["environments" | "secrets" | "databases" | "traffic" | "zones" | "guards" | "budgets", name, ..] => {
                 if let Some(all) = map_at(value, &[keys[0]]) {
                     all.remove(*name);
                 }

@@ -78,6 +78,15 @@ pub struct Analysis<T> {
     pub failure_limit: u32,
 }
 
+/// What one reading says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Says {
+    Good,
+    Bad,
+    Inconclusive,
+}
+
 /// Where a reading comes from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -99,11 +108,27 @@ pub struct Prometheus<T> {
     pub baseline: Option<T>,
 }
 
+impl std::fmt::Display for Says {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(match self {
+            Says::Good => "good",
+            Says::Bad => "bad",
+            Says::Inconclusive => "inconclusive",
+        })
+    }
+}
+
+impl<T> Analysis<T> {
+    /// Whether a reading begins a command.
+    pub fn runs_commands(&self) -> bool {
+        matches!(&self.source, Source::Read(read) if matches!(**read, Action::Run(_)))
+    }
+}
+
 impl<T> Shift<T> {
     /// Whether it begins a command.
     pub fn runs_commands(&self) -> bool {
-        let by_analysis = |analysis: &Analysis<T>| matches!(&analysis.source, Source::Read(read) if matches!(**read, Action::Run(_)));
-        !matches!(self.traffic, Traffic::Haproxy(_)) || self.analysis.iter().any(by_analysis)
+        !matches!(self.traffic, Traffic::Haproxy(_)) || self.analysis.iter().any(Analysis::runs_commands)
     }
 
     /// The conditions of its readings.
@@ -174,7 +199,11 @@ impl Traffic<Text> {
 }
 
 impl Analysis<Text> {
-    fn render(&self, values: &Json) -> Result<Analysis<String>, TextError> {
+    /// Its texts with these values.
+    ///
+    /// # Errors
+    /// The first name that has no value.
+    pub fn render(&self, values: &Json) -> Result<Analysis<String>, TextError> {
         Ok(Analysis {
             name: self.name.clone(),
             source: match &self.source {

@@ -22,3 +22,4 @@ mod shipped;
 mod signals;
 mod takeover;
 mod terminal;
+mod watch;

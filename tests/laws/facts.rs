@@ -5,7 +5,8 @@ use switchover::run::*;
 use switchover::runbook::action::Argument;
 use switchover::runbook::parameter::Kind;
 use switchover::runbook::raw::ParameterKind;
-use switchover::runbook::{Condition, Item, Parameter, Read, Runbook, Source, Span, StepIx, Text, When};
+use switchover::runbook::traffic::Says;
+use switchover::runbook::{Condition, Item, OnBreach, Parameter, Read, Runbook, Source, Span, StepIx, Text, When};
 
 use super::play::{FORWARD, book, id, ids, person, play};
 
@@ -34,6 +35,7 @@ fn exit_codes_tell_a_script_why() {
         (Stop::Waiting { steps: steps() }, 3),
         (Stop::InDoubt { steps: steps() }, 3),
         (Stop::Stuck { steps: steps() }, 5),
+        (Stop::Breached { because: vec!["why".into()] }, 3),
         (Stop::Until { step: id(0) }, 0),
         (Stop::Interrupted { signal: 15 }, 143),
     ] {
@@ -58,10 +60,16 @@ fn facts() -> Vec<(Fact, bool)> {
         (Fact::StepProbed { step: step(), direction, attempt, verdict: Probed::Done, reading: reason() }, true),
         (Fact::PointConfirmed { step: step(), actor: actor(), reason: reason() }, true),
         (Fact::RunAmended(amended("why")), false),
+        (Fact::GuardRead { guard: reason(), says: Says::Bad, reading: reason() }, false),
+        (Fact::Breached(breach(OnBreach::Pause)), false),
         (Fact::MessageSent(sent()), true),
         (Fact::CursorSaved { step: step(), direction, attempt, cursor: "7".into() }, true),
         (Fact::StepSaw { step: step(), direction, attempt, seen: 7.into() }, true),
     ]
+}
+
+pub fn breach(then: OnBreach) -> Breach {
+    Breach { of: Watched::Budget { budget: Budgeted::Downtime, expected: false }, reading: "3m of 2m".into(), then }
 }
 
 fn sent() -> MessageSent {

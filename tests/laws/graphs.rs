@@ -105,6 +105,7 @@ fn build(needs: Vec<Vec<usize>>, idempotent: bool, on_failure: OnFailure) -> Run
         point_of_no_return: false,
         act: act(),
         undo: Undo::Act(Box::new(act())),
+        undo_estimate: None,
         hold: None,
     });
     let runbook = Runbook {
@@ -120,6 +121,8 @@ fn build(needs: Vec<Vec<usize>>, idempotent: bool, on_failure: OnFailure) -> Run
         templates: Default::default(),
         phases: vec![Phase { id: "p".into(), title: None, needs: Vec::new(), messages: Default::default() }],
         groups: Vec::new(),
+        guards: Vec::new(),
+        budgets: Default::default(),
         steps: steps.collect(),
         index: Index::default(),
     };

@@ -20,6 +20,7 @@ mod person;
 mod play;
 mod refusals;
 mod turns;
+mod watch;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

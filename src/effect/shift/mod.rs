@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde_json::{Map, json};
 
 use self::analysis::Verdict;
+pub(super) use self::command::within;
 use super::{EffectError, Job, Keeper, Reading, Stopper, Teller};
 use crate::runbook::traffic::{Back, Shift, Traffic};
 

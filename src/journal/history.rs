@@ -1,0 +1,68 @@
+//! How long steps took in earlier runs of a runbook, by this journal. Knows nothing of what is expected of them.
+
+use std::collections::HashMap;
+
+use super::{Journal, JournalError};
+use crate::run::{Event, Fact, History, Moment};
+use crate::runbook::{Direction, Runbook, Span};
+
+/// How many earlier runs are looked at.
+const RUNS: usize = 10;
+
+/// The medians of what steps took.
+#[derive(Debug, Clone, Default)]
+pub struct Durations(HashMap<(String, Direction), Span>);
+
+impl Journal {
+    /// How long the steps of `runbook` took in its last runs in the same environment, without `run`.
+    ///
+    /// # Errors
+    /// If the journal cannot be read.
+    pub fn history(&self, runbook: &Runbook, run: &str) -> Result<Durations, JournalError> {
+        let mut runs = self.runs()?;
+        runs.retain(|other| other.started.runbook == runbook.name && other.started.environment == runbook.environment && other.run != run);
+        runs.sort_by_key(|other| std::cmp::Reverse(other.began));
+        let mut all: HashMap<(String, Direction), Vec<Span>> = HashMap::new();
+        for other in runs.iter().take(RUNS) {
+            let mut begun: HashMap<(String, Direction), Moment> = HashMap::new();
+            for event in self.attempts_of(&other.run)? {
+                match event.fact {
+                    Fact::StepStarted(started) => drop(begun.insert((started.step.to_string(), started.direction), event.at)),
+                    Fact::StepSucceeded(done) => {
+                        let key = (done.step.to_string(), done.direction);
+                        if let Some(since) = begun.remove(&key) {
+                            all.entry(key).or_default().push(event.at.since(since));
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(Durations(all.into_iter().map(|(key, spans)| (key, median(spans))).collect()))
+    }
+
+    /// The beginnings and good ends of a run's attempts, as they stand: whether they are whole is not checked here.
+    fn attempts_of(&self, run: &str) -> Result<Vec<Event>, JournalError> {
+        let mut statement = self
+            .db
+            .prepare_cached("SELECT body FROM events WHERE run = ?1 AND event IN ('step_started', 'step_succeeded') ORDER BY number")
+            .map_err(JournalError::sql("read"))?;
+        let bodies = statement.query_map([run], |row| row.get::<_, String>(0)).map_err(JournalError::sql("read"))?;
+        let mut events = Vec::new();
+        for body in bodies {
+            events.extend(serde_json::from_str(&body.map_err(JournalError::sql("read"))?));
+        }
+        Ok(events)
+    }
+}
+
+impl History for Durations {
+    fn took(&self, step: &str, direction: Direction) -> Option<Span> {
+        self.0.get(&(step.to_owned(), direction)).copied()
+    }
+}
+
+fn median(mut spans: Vec<Span>) -> Span {
+    spans.sort_unstable();
+    spans.get(spans.len() / 2).copied().unwrap_or_default()
+}

@@ -1,0 +1,100 @@
+//! How long what is left should take, and how long the way back: the longest way through steps that each take what is expected of
+//! them. Knows nothing of limits: what may run at once is not counted.
+
+use super::event::Moment;
+use super::state::{RunState, Track};
+use crate::runbook::{Direction, Downtime, Runbook, Span, StepIx, Undo};
+
+/// What each step should take: by its author's estimate or, where there is none, as it took before.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Expected {
+    forward: Vec<Span>,
+    undo: Vec<Span>,
+}
+
+/// How long steps took in earlier runs, in the middle.
+pub trait History {
+    /// The median of a step's successful attempts in this direction; `None` if there were none.
+    fn took(&self, step: &str, direction: Direction) -> Option<Span>;
+}
+
+/// The outlook of a run. Each is zero where nothing is left to do, and where nothing is known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Outlook {
+    /// Until everything is done.
+    pub left: Span,
+    /// Until production is up again on the new side: to the end of the last step with `downtime: ends`; `None` if of no step
+    /// before it anything is known.
+    pub until_up: Option<Span>,
+    /// Until everything is undone, if the run went back now.
+    pub back: Span,
+    /// Until production is up again on the old side, if the run went back now.
+    pub back_up: Span,
+}
+
+impl Expected {
+    pub fn of(runbook: &Runbook, history: &dyn History) -> Expected {
+        let forward = |ix: StepIx| {
+            let step = runbook.step(ix);
+            step.estimate.or_else(|| history.took(&step.id, Direction::Forward)).unwrap_or_default()
+        };
+        let undo = |ix: StepIx| match &runbook.step(ix).undo {
+            Undo::Act(_) => {
+                runbook.step(ix).undo_estimate.or_else(|| history.took(&runbook.step(ix).id, Direction::Undo)).unwrap_or_default()
+            }
+            Undo::Nothing | Undo::Unknown => Span::ZERO,
+        };
+        Expected { forward: runbook.ixs().map(forward).collect(), undo: runbook.ixs().map(undo).collect() }
+    }
+
+    pub fn forward(&self, ix: StepIx) -> Span {
+        self.forward.get(ix.0 as usize).copied().unwrap_or_default()
+    }
+
+    pub fn undo(&self, ix: StepIx) -> Span {
+        self.undo.get(ix.0 as usize).copied().unwrap_or_default()
+    }
+}
+
+impl Outlook {
+    pub fn of(state: &RunState, expected: &Expected, now: Moment) -> Outlook {
+        let runbook = &state.runbook;
+        let mut outlook = Outlook::default();
+        let mut done = vec![(Span::ZERO, false); runbook.steps.len()];
+        for ix in runbook.ixs().filter(|ix| !state.is_settled(*ix)) {
+            let step = runbook.step(ix);
+            let rest = rest(state.track(ix, Direction::Forward), expected.forward(ix), now);
+            let before = step.needs.iter().map(|need| done[need.0 as usize]);
+            let (begin, is_known) = before.fold((Span::ZERO, false), |(latest, any), (end, known)| (latest.max(end), any | known));
+            let is_known = is_known || expected.forward(ix) > Span::ZERO;
+            done[ix.0 as usize] = (begin + rest, is_known);
+            outlook.left = outlook.left.max(begin + rest);
+            if step.downtime == Some(Downtime::Ends) && is_known {
+                outlook.until_up = outlook.until_up.max(Some(begin + rest));
+            }
+        }
+        let mut undone = vec![Span::ZERO; runbook.steps.len()];
+        for ix in runbook.ixs().rev() {
+            let before = runbook.dependents(ix).iter().map(|dependent| undone[dependent.0 as usize]).max().unwrap_or_default();
+            let track = state.track(ix, Direction::Undo);
+            let is_to_undo = state.step(ix).touched && !matches!(track, Track::Done | Track::Passed);
+            let end = before + if is_to_undo { rest(track, expected.undo(ix), now) } else { Span::ZERO };
+            undone[ix.0 as usize] = end;
+            outlook.back = outlook.back.max(end);
+            if is_to_undo && runbook.step(ix).downtime == Some(Downtime::Begins) {
+                outlook.back_up = outlook.back_up.max(end);
+            }
+        }
+        outlook
+    }
+}
+
+/// What an attempt that runs has left of what it should take.
+fn rest(track: &Track, expected: Span, now: Moment) -> Span {
+    match track {
+        Track::Running { since, .. } | Track::Waiting { since, .. } => {
+            Span::from_millis(expected.as_millis().saturating_sub(now.since(*since).as_millis()))
+        }
+        _ => expected,
+    }
+}

@@ -1,0 +1,41 @@
+//! Budgets against the estimates: what cannot be kept by the author's own figures is said before anything begins.
+
+use super::super::graph::longest_way;
+use super::super::watch::Budget;
+use super::*;
+use crate::runbook::Span;
+
+/// Reports each budget that the estimates exceed.
+pub(super) fn check_budgets(runbook: &Runbook, file: &File, problems: &mut Vec<Problem>) {
+    let mut hold = |key: &str, budget: Option<Budget>, what: &str, sum: Span| {
+        let Some(budget) = budget.filter(|budget| sum > budget.limit) else { return };
+        let message = format!("{what} {sum} by the estimates, more than its budget of {}", budget.limit);
+        let help = "give it a larger budget, or the steps smaller estimates if they are too large".to_owned();
+        problems.push(Problem::new(file.mark.place_at(&["budgets", key]), message, Some(help)));
+    };
+    let estimate = |ix: StepIx| runbook.step(ix).estimate.unwrap_or_default();
+    let budgets = runbook.budgets;
+    hold("duration", budgets.duration, "the slowest way through the steps takes", longest_way(runbook, estimate).1);
+    let undo = |ix: StepIx| runbook.step(ix).undo_estimate.unwrap_or_default();
+    hold("rollback", budgets.rollback, "the slowest way back from the end takes", longest_way(runbook, undo).1);
+    if budgets.downtime.is_some() {
+        let marked = |mark: Downtime| runbook.ixs().filter(move |ix| runbook.step(*ix).downtime == Some(mark));
+        let around = |of: Vec<StepIx>, reach: &dyn Fn(StepIx) -> Vec<bool>| {
+            let mut all = vec![false; runbook.steps.len()];
+            for ix in of {
+                all.iter_mut().zip(reach(ix)).for_each(|(here, reached)| *here |= reached);
+                all[ix.0 as usize] = true;
+            }
+            all
+        };
+        let after = around(marked(Downtime::Begins).collect(), &|ix| runbook.descendants(ix));
+        let before = around(marked(Downtime::Ends).collect(), &|ix| runbook.ancestors(ix));
+        let down = |ix: StepIx| if after[ix.0 as usize] && before[ix.0 as usize] { estimate(ix) } else { Span::ZERO };
+        hold("downtime", budgets.downtime, "production is down for", longest_way(runbook, down).1);
+        if marked(Downtime::Begins).next().is_none() {
+            let help = "mark the step with which production goes down with `downtime: begins`".to_owned();
+            let place = file.mark.place_at(&["budgets", "downtime"]);
+            problems.push(Problem::new(place, "there is a budget for downtime, but no downtime", Some(help)));
+        }
+    }
+}
