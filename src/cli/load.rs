@@ -1,12 +1,13 @@
 //! Reads a runbook, its nested ones and its templates from disk, and values from the command line.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use super::CliError;
 use crate::message;
-use crate::runbook::{self, Given, Input, Runbook};
+use crate::runbook::{self, Given, Input, Runbook, StandIns};
 
 /// A runbook file and the values for its parameters.
 #[derive(Debug, Args)]
@@ -79,7 +80,28 @@ pub fn load_like(source: &Source, mut given: Vec<(String, Given, String)>, compl
         template: &mut template,
         message_scope: &scope,
     };
-    Ok(runbook::load(input)?)
+    let mut runbook = runbook::load(input)?;
+    if let Some(stand_ins) = &mut runbook.stand_ins {
+        list(stand_ins).map_err(|error| {
+            let message = format!("the stand-ins in {} cannot be listed: {error}", stand_ins.folder.display());
+            CliError::invalid(message, Some("`stand_ins` names a folder beside the runbook; an empty text means that there are none"))
+        })?;
+    }
+    Ok(runbook)
+}
+
+/// Which programs stand in for real ones.
+fn list(stand_ins: &mut StandIns) -> std::io::Result<()> {
+    stand_ins.folder = stand_ins.folder.canonicalize()?;
+    for entry in std::fs::read_dir(&stand_ins.folder)? {
+        let path = entry?.path();
+        let found = path.metadata()?;
+        if found.is_file() && found.permissions().mode() & 0o111 != 0 {
+            stand_ins.programs.extend(path.file_name().map(|name| name.to_string_lossy().into_owned()));
+        }
+    }
+    stand_ins.programs.sort();
+    Ok(())
 }
 
 /// Nothing outside this folder is read: the nearest folder above that is called `runbooks`, or else the file's own.

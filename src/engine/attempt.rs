@@ -417,8 +417,15 @@ impl Session<'_> {
             ("SWITCHOVER_DIRECTION", direction.word().to_owned()),
             ("SWITCHOVER_IDEMPOTENCY_KEY", key.to_owned()),
         ]);
+        context.extend(self.path_with_stand_ins());
         context.insert("SWITCHOVER_RESUME_FROM", self.state.cursor(ix, direction).unwrap_or_default().to_owned());
         context
+    }
+
+    /// Where commands find programs, if some stand in for real ones.
+    pub fn path_with_stand_ins(&self) -> Option<(&'static str, String)> {
+        let stand_ins = self.state.runbook.stand_ins.as_ref()?;
+        Some(("PATH", format!("{}:{}", stand_ins.folder.display(), std::env::var("PATH").unwrap_or_default())))
     }
 
     pub fn question(&self, ix: StepIx) -> Question {

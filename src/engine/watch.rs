@@ -1,6 +1,7 @@
 //! What is watched beside the steps: each guard is read on a thread of its own for as long as it is watched, and once a second the
 //! budgets are looked at. What a reading means is not known here, only when it is bad for too long.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -73,11 +74,13 @@ impl Session<'_> {
         let scope = &self.state.runbook.scopes[guard.scope as usize];
         let env = scope.env.iter().map(|(name, value)| Ok((name.clone(), value.render(&names)?)));
         let context = [("SWITCHOVER_RUN", self.head.run.clone()), ("SWITCHOVER_GUARD", guard.name.clone())];
+        let mut context = BTreeMap::from(context);
+        context.extend(self.path_with_stand_ins());
         Ok(Job {
             action: Action::Join,
             env: env.collect::<Result<_, _>>()?,
             secrets: scope.secrets.clone(),
-            context: context.into(),
+            context,
             key: format!("{}:guard:{}", self.head.run, guard.name),
             attempt: None,
             timeout: Some(crate::effect::READING),

@@ -21,6 +21,7 @@ pub fn closing(state: &RunState, now: Moment, stop: Option<&Stop>, said: Said) -
     match (stop, state.ended) {
         (None, Some(Outcome::Finished)) => {
             let _ = writeln!(out, "finished: run {run}, {total} steps in {elapsed}{down}");
+            out.push_str(&stand_ins(state));
             let _ = writeln!(out, "  review     switchover audit {run}\n  go back    switchover rollback {run}");
         }
         (None, Some(Outcome::RolledBack)) => {
@@ -48,6 +49,12 @@ pub fn closing(state: &RunState, now: Moment, stop: Option<&Stop>, said: Said) -
         }
     }
     out
+}
+
+/// What was not real in it.
+fn stand_ins(state: &RunState) -> String {
+    let of = |stand_ins: &crate::runbook::StandIns| format!("  stand-ins  {}\n", stand_ins.programs.join(", "));
+    state.runbook.stand_ins.as_ref().map(of).unwrap_or_default()
 }
 
 fn steps_of(stop: &Stop) -> &[crate::runbook::StepId] {

@@ -24,6 +24,9 @@ pub fn plan_text(runbook: &Runbook, names: &dyn Fn(StepIx) -> Json) -> String {
         let value = parameter.value.value(&Json::Null).unwrap_or_default();
         let _ = writeln!(out, "parameter   {name} = {}", shorten(&printable(&plain(&value)), 100));
     }
+    if let Some(stand_ins) = &runbook.stand_ins {
+        let _ = writeln!(out, "stand-ins   {}, from {}", stand_ins.programs.join(", "), stand_ins.folder.display());
+    }
     for guard in &runbook.guards {
         let of = |ix: Option<StepIx>, none: &str| ix.map_or_else(|| none.to_owned(), |ix| runbook.step(ix).id.to_string());
         let (from, until) = (of(guard.from, "the beginning"), of(guard.until, "the end"));
@@ -136,7 +139,7 @@ pub fn plan_json(runbook: &Runbook, names: &dyn Fn(StepIx) -> Json) -> Json {
         .collect();
     let id = |ix: &StepIx| runbook.step(*ix).id.clone();
     json!({
-        "runbook": runbook.name, "environment": runbook.environment, "owner": runbook.owner, "critical_path": path.iter().map(id).collect::<Vec<_>>(),
+        "runbook": runbook.name, "environment": runbook.environment, "owner": runbook.owner, "stand_ins": runbook.stand_ins, "critical_path": path.iter().map(id).collect::<Vec<_>>(),
         "estimate_ms": longest.as_millis(), "without_undo": runbook.without_undo().map(|ix| id(&ix)).collect::<Vec<_>>(), "steps": steps,
     })
 }

@@ -41,6 +41,9 @@ pub fn status_text(state: &RunState, now: Moment, holder: Option<&str>) -> Strin
             }
         }
     }
+    if let Some(stand_ins) = &runbook.stand_ins {
+        let _ = writeln!(out, "  stand-ins: {}", shorten(&stand_ins.programs.join(", "), 64));
+    }
     for (guard, (says, reading)) in &state.watch.says {
         let _ = writeln!(out, "  guard {guard} is {says}: {}", shorten(&printable(reading), 60));
     }

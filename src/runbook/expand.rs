@@ -737,6 +737,7 @@ impl Builder<'_, '_, '_> {
         if !self.loading.problems.is_empty() {
             return None;
         }
+        let known = self.known(0, None);
         let mut place_of = vec![StepIx(0); self.steps.len()];
         for (new, old) in order.steps.iter().enumerate() {
             place_of[*old] = StepIx(new as u32);
@@ -767,6 +768,8 @@ impl Builder<'_, '_, '_> {
             (guard.from, guard.until) = (guard.from.map(placed), guard.until.map(placed));
         }
         let raw = &file.raw;
+        let folder = raw.stand_ins.as_deref().and_then(|source| text(source).render(&known).ok()).filter(|folder| !folder.is_empty());
+        let stand_ins = folder.map(|folder| StandIns { folder: self.loading.relative(file, &folder), programs: Vec::new() });
         let runbook = Runbook {
             name: raw.runbook.clone(),
             title: raw.title.as_deref().map(text),
@@ -775,6 +778,7 @@ impl Builder<'_, '_, '_> {
             file: file.name.to_string(),
             environment: self.loading.input.environment.map(str::to_owned),
             locks: raw.locks.clone(),
+            stand_ins,
             scopes: self.scopes,
             occasions,
             templates: std::mem::take(&mut self.loading.templates),

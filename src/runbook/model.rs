@@ -2,6 +2,7 @@
 //! This is what is stored with a run and executed. Knows nothing of what has happened.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -33,6 +34,8 @@ pub struct Runbook {
     /// The environment chosen, if any.
     pub environment: Option<String>,
     pub locks: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stand_ins: Option<StandIns>,
     /// The top runbook first, then each nested one at each place where it stands.
     pub scopes: Vec<Scope>,
     /// The template for each occasion of the run.
@@ -49,6 +52,14 @@ pub struct Runbook {
     pub steps: Vec<Step>,
     #[serde(skip)]
     pub index: Index,
+}
+
+/// Programs that stand in for real ones.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StandIns {
+    /// Where they are; whoever loads the runbook makes it absolute and lists them.
+    pub folder: PathBuf,
+    pub programs: Vec<String>,
 }
 
 /// The names that the steps of one runbook file see.

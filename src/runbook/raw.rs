@@ -43,6 +43,10 @@ pub struct RawRunbook {
     /// What no two runs of one journal may hold at once.
     #[serde(default)]
     pub locks: Vec<String>,
+    /// A folder, beside this file, with programs that stand in for real ones, as in a lab: every command of the run finds them first.
+    /// Empty: none. Of nested runbooks only the top one's counts.
+    #[schemars(extend("format" = "template"))]
+    pub stand_ins: Option<String>,
     /// Environment variables for every command of the runbook.
     #[serde(default)]
     pub env: IndexMap<String, RawValue>,
