@@ -10,7 +10,8 @@
 //! | [`journal`] | SQLite, anchors, locks, files | runbook, run |
 //! | [`effect`] | the outside world, one file per kind of action | runbook |
 //! | [`engine`] | the only place that waits | runbook, run, message, journal, effect |
-//! | [`report`] | events to terminal and JSON | runbook, run, message |
+//! | [`rehearsal`] | a migration before it happens, on a clock that is a number. Pure | runbook, run, message |
+//! | [`report`] | events to terminal and JSON | runbook, run, message, rehearsal |
 //! | [`cli`] | arguments to exit code, one file per verb | all |
 
 pub mod cli;
@@ -18,6 +19,7 @@ pub mod effect;
 pub mod engine;
 pub mod journal;
 pub mod message;
+pub mod rehearsal;
 pub mod report;
 pub mod run;
 pub mod runbook;

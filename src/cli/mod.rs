@@ -10,6 +10,7 @@ mod load;
 mod logs;
 mod person;
 mod plan;
+mod rehearse;
 mod resume;
 mod run;
 mod status;
@@ -41,6 +42,7 @@ struct Arguments {
 enum Verb {
     Check(check::Check),
     Plan(plan::Plan),
+    Rehearse(rehearse::Rehearse),
     Run(run::Run),
     Resume(resume::Resume),
     Rollback(resume::Rollback),
@@ -89,6 +91,7 @@ pub fn main() -> i32 {
     let done = match arguments.verb {
         Verb::Check(verb) => check::check(verb),
         Verb::Plan(verb) => plan::plan(verb),
+        Verb::Rehearse(verb) => rehearse::rehearse(verb, &journal),
         Verb::Run(verb) => run::run(verb, &journal),
         Verb::Resume(verb) => resume::resume(verb, &journal),
         Verb::Rollback(verb) => resume::rollback(verb, &journal),

@@ -1,11 +1,15 @@
 //! Messages to people: a template rendered over a documented, typed view of the runbook and the run, which holds no secret.
 //! Knows no channel: how a message travels is the world's business.
 
+mod occasion;
+
 use serde::Serialize;
 use serde_json::Value as Json;
 
 use crate::run::{FailureKind, Moment, RunState, Track};
 use crate::runbook::{Action, Direction, Shape, StepIx, Template, TextError};
+
+pub use occasion::{Occasion, occasions};
 
 /// A message ready to be delivered.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,6 +7,7 @@ mod json;
 mod line;
 mod live;
 mod plan;
+mod rehearsal;
 mod say;
 mod table;
 
@@ -15,5 +16,6 @@ pub use json::{JsonLines, status_json};
 pub use line::{Plain, line, shorten};
 pub use live::Live;
 pub use plan::{plan_dot, plan_json, plan_mermaid, plan_text};
+pub use rehearsal::rehearsal_text;
 pub use say::{say, tell};
 pub use table::status_text;

@@ -8,11 +8,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("runbook", &[]),
     ("run", &["runbook"]),
     ("message", &["runbook", "run"]),
-    ("report", &["runbook", "run", "message"]),
+    ("rehearsal", &["runbook", "run", "message"]),
+    ("report", &["runbook", "run", "message", "rehearsal"]),
     ("journal", &["runbook", "run"]),
     ("effect", &["runbook"]),
     ("engine", &["runbook", "run", "message", "journal", "effect"]),
-    ("cli", &["runbook", "run", "message", "journal", "effect", "engine", "report"]),
+    ("cli", &["runbook", "run", "message", "journal", "effect", "engine", "rehearsal", "report"]),
 ];
 
 #[test]
@@ -47,7 +48,7 @@ fn every_module_has_its_rule_and_says_what_it_is() {
 
 #[test]
 fn pure_modules_touch_no_file_clock_or_process() {
-    for module in ["runbook", "run", "message"] {
+    for module in ["runbook", "run", "message", "rehearsal"] {
         for file in files(&repository().join("src").join(module)) {
             let text = std::fs::read_to_string(&file).unwrap();
             for word in ["std::fs", "std::net", "std::process", "Utc::now", "Instant::now", "SystemTime", "tokio", "async "] {

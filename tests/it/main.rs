@@ -15,6 +15,7 @@ mod log_disk;
 mod people;
 mod processes;
 mod races;
+mod rehearse;
 mod rollback;
 mod sandbox;
 mod secrets;

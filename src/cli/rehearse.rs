@@ -1,0 +1,88 @@
+//! `rehearse`: the whole migration on a simulated world, with everything that can go wrong.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::load::{Source, load};
+use super::{CliError, Format, print, print_json};
+use crate::journal::{Durations, Journal};
+use crate::rehearsal::{self, Ending, Mishap, Setting};
+use crate::report;
+use crate::run::Expected;
+use crate::runbook::{Runbook, Span, StepIx};
+
+/// Rehearses a runbook on a simulated world: once smoothly, once for each thing that can go wrong, and many times by chance.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Nothing is carried out. Durations are the steps' estimates or, where they have none, the median of earlier runs in this journal.\n\n\
+    Examples:\n  switchover rehearse move.yaml --env production\n  switchover rehearse move.yaml --fail-at point-name\n  \
+    switchover rehearse move.yaml --slow copy=3x --runs 10000"
+)]
+pub struct Rehearse {
+    #[command(flatten)]
+    source: Source,
+    /// Try only this: the step fails.
+    #[arg(long, value_name = "STEP")]
+    fail_at: Vec<String>,
+    /// Try only this: the executor is killed in the step.
+    #[arg(long, value_name = "STEP")]
+    kill_at: Vec<String>,
+    /// A step that takes so many times longer.
+    #[arg(long, value_name = "STEP=3x")]
+    slow: Vec<String>,
+    /// The same seed gives the same chances.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How many runs with durations by chance.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    runs: u32,
+    /// How many actions may run at once.
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
+    parallel: u16,
+    /// How long the operator takes to react to a stop or a dead executor.
+    #[arg(long, value_name = "DURATION", default_value = "1m")]
+    reaction: Span,
+    /// Show also the mishaps after which the run goes on by itself.
+    #[arg(long)]
+    all: bool,
+    /// How it is shown.
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+pub fn rehearse(verb: Rehearse, folder: &Path) -> Result<i32, CliError> {
+    let runbook = Arc::new(load(&verb.source, true)?);
+    // A journal that is not there has no history; it is not made for that.
+    let history =
+        if folder.join("switchover.db").exists() { Journal::open_to_read(folder)?.history(&runbook, "")? } else { Durations::default() };
+    let find = |name: &str| runbook.find_by_suffix(name).map_err(|error| CliError::invalid(error, None));
+    let slow = verb.slow.iter().map(|slow| slower(&runbook, slow)).collect::<Result<HashMap<_, _>, _>>()?;
+    let id = |ix: StepIx| Arc::clone(&runbook.step(ix).id);
+    let mut mishaps = Vec::new();
+    for name in &verb.fail_at {
+        mishaps.push(Mishap::Fails { step: id(find(name)?) });
+    }
+    for name in &verb.kill_at {
+        mishaps.push(Mishap::KilledIn { step: id(find(name)?) });
+    }
+    let (parallel, reaction, seed) = (verb.parallel.into(), verb.reaction, verb.seed);
+    let setting = Setting { parallel, seed, began: crate::engine::now(), reaction, slow, tells: true };
+    let plan = rehearsal::Plan { setting, mishaps, runs: verb.runs as usize };
+    let found = rehearsal::rehearse(&runbook, &Expected::of(&runbook, &history), &plan).map_err(|error| CliError::refused(error, None))?;
+    match verb.format {
+        Format::Text => print(&report::rehearsal_text(&found, verb.all))?,
+        Format::Json => print_json(&serde_json::to_value(&found).unwrap_or_default())?,
+    };
+    Ok(if found.smooth.ends == Ending::Finished { 0 } else { 1 })
+}
+
+fn slower(runbook: &Runbook, text: &str) -> Result<(StepIx, f64), CliError> {
+    let wrong = || CliError::invalid(format!("--slow {text} is not understood"), Some("write --slow STEP=3x"));
+    let (name, times) = text.split_once('=').ok_or_else(wrong)?;
+    let times: f64 = times.trim_end_matches('x').parse().map_err(|_| wrong())?;
+    let ix = runbook.find_by_suffix(name).map_err(|error| CliError::invalid(error, None))?;
+    (times > 0.0 && times <= 1000.0).then_some((ix, times)).ok_or_else(wrong)
+}

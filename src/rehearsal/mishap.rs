@@ -1,0 +1,123 @@
+//! What can go wrong, one thing at a time.
+
+use serde::Serialize;
+
+use super::world::{Lived, takes_time};
+use crate::run::watch::is_watched;
+use crate::run::{Fact, Moment, RunState};
+use crate::runbook::{Action, Runbook, Step, StepId, Undo};
+
+/// One thing that goes wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "mishap", rename_all = "snake_case")]
+pub enum Mishap {
+    /// Every attempt of the step fails.
+    Fails { step: StepId },
+    /// It takes longer than it may.
+    TimesOut { step: StepId },
+    /// The executor is killed just before the step begins.
+    KilledBefore { step: StepId },
+    /// In the middle of it.
+    KilledIn { step: StepId },
+    /// When it has ended, and before that is journaled.
+    KilledAfter { step: StepId },
+    /// At the end everything is to be taken back, and this undo fails.
+    UndoFails { step: StepId },
+    /// A person says no.
+    Refused { step: StepId },
+    /// Nobody answers.
+    Unanswered { step: StepId },
+    /// The guard is breached at this moment of the run, in milliseconds from its beginning.
+    Breached { guard: String, at: i64 },
+}
+
+/// Everything that can go wrong in this run, as it goes if nothing does.
+pub fn all(runbook: &Runbook, smooth: &Lived) -> Vec<Mishap> {
+    let began = |id: &str| smooth.events.iter().any(|event| matches!(&event.fact, Fact::StepStarted(started) if *started.step == *id));
+    let mut all = Vec::new();
+    for step in runbook.steps.iter().filter(|step| began(&step.id)) {
+        let step_id = || step.id.clone();
+        if step.act.action.is_for_a_person() {
+            all.extend([Mishap::Refused { step: step_id() }, Mishap::Unanswered { step: step_id() }]);
+            continue;
+        }
+        if !takes_time(step) {
+            continue;
+        }
+        all.push(Mishap::Fails { step: step_id() });
+        if step.act.timeout.is_some() {
+            all.push(Mishap::TimesOut { step: step_id() });
+        }
+        all.extend([
+            Mishap::KilledBefore { step: step_id() },
+            Mishap::KilledIn { step: step_id() },
+            Mishap::KilledAfter { step: step_id() },
+        ]);
+        if matches!(step.undo, Undo::Act(_)) {
+            all.push(Mishap::UndoFails { step: step_id() });
+        }
+    }
+    all.extend(breaches(runbook, smooth));
+    all
+}
+
+/// Each guard is breached in the middle of the time for which it is watched.
+fn breaches(runbook: &Runbook, smooth: &Lived) -> Vec<Mishap> {
+    let Some(first) = smooth.events.first() else { return Vec::new() };
+    let Ok(mut state) = RunState::new(smooth.state.runbook.clone(), first) else { return Vec::new() };
+    let mut watched: Vec<Option<(Moment, Moment)>> = vec![None; runbook.guards.len()];
+    for event in &smooth.events[1..] {
+        for (guard, watched) in runbook.guards.iter().zip(&mut watched) {
+            if is_watched(&state, guard) {
+                watched.get_or_insert((state.last, event.at)).1 = event.at;
+            }
+        }
+        if state.apply(event).is_err() {
+            break;
+        }
+    }
+    let began = smooth.state.began;
+    let breach = |(guard, watched): (&crate::runbook::Guard, Option<(Moment, Moment)>)| {
+        let (from, to) = watched?;
+        Some(Mishap::Breached { guard: guard.name.clone(), at: (from.0 + to.0) / 2 - began.0 })
+    };
+    runbook.guards.iter().zip(watched).filter_map(breach).collect()
+}
+
+/// Whether nothing ends a step that hangs.
+pub fn is_endless(step: &Step) -> bool {
+    step.act.timeout.is_none() && matches!(step.act.action, Action::Run(_) | Action::Sql(_))
+}
+
+impl Mishap {
+    /// The step it happens to.
+    pub fn step(&self) -> Option<&StepId> {
+        match self {
+            Mishap::Fails { step }
+            | Mishap::TimesOut { step }
+            | Mishap::KilledBefore { step }
+            | Mishap::KilledIn { step }
+            | Mishap::KilledAfter { step }
+            | Mishap::UndoFails { step }
+            | Mishap::Refused { step }
+            | Mishap::Unanswered { step } => Some(step),
+            Mishap::Breached { .. } => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Mishap {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Mishap::Fails { step } => write!(out, "{step} fails"),
+            Mishap::TimesOut { step } => write!(out, "{step} times out"),
+            Mishap::KilledBefore { step } => write!(out, "killed before {step}"),
+            Mishap::KilledIn { step } => write!(out, "killed in {step}"),
+            Mishap::KilledAfter { step } => write!(out, "killed after {step}"),
+            Mishap::UndoFails { step } => write!(out, "the undo of {step} fails"),
+            Mishap::Refused { step } => write!(out, "{step} is refused"),
+            Mishap::Unanswered { step } => write!(out, "{step} is not answered"),
+            Mishap::Breached { guard, .. } => write!(out, "{guard} is breached"),
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Where a rehearsed run ended, and what is to be known of that.
+
+use serde::Serialize;
+
+use super::mishap::Mishap;
+use super::world::Lived;
+use crate::run::{Fact, Outcome, Stop};
+use crate::runbook::{Span, Undo};
+
+/// One rehearsed run.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Case {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mishap: Option<Mishap>,
+    pub ends: Ending,
+    /// What people were asked or had to decide on the way.
+    pub asked: Vec<String>,
+    /// Steps whose change stays.
+    pub stays: Vec<String>,
+    pub took_ms: u64,
+    /// How long the way back took, if the run went back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub back_ms: Option<u64>,
+    pub down_ms: u64,
+    /// The occasions at which people were told, in order.
+    pub told: Vec<String>,
+    /// The budgets that were exceeded.
+    pub over: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ending {
+    Finished,
+    RolledBack,
+    /// It waits for an answer.
+    Waits,
+    /// An undo failed, or there is none.
+    Stuck,
+}
+
+impl Case {
+    pub fn of(mishap: Option<Mishap>, lived: &Lived) -> Case {
+        let state = &lived.state;
+        let ends = match (state.ended, &state.stopped) {
+            (Some(Outcome::Finished), _) => Ending::Finished,
+            (Some(Outcome::RolledBack | Outcome::Cancelled), _) => Ending::RolledBack,
+            (None, Some(Stop::Waiting { .. })) => Ending::Waits,
+            (None, _) => Ending::Stuck,
+        };
+        let runbook = &state.runbook;
+        let changed = |ix: &crate::runbook::StepIx| {
+            let step = runbook.step(*ix);
+            state.step(*ix).touched && step.undo != Undo::Nothing && !step.act.action.only_reads() && state.step(*ix).word() != "undone"
+        };
+        let stays = match ends {
+            Ending::Finished => Vec::new(),
+            _ => runbook.ixs().filter(changed).map(|ix| runbook.step(ix).id.to_string()).collect(),
+        };
+        let back = state.rollback.as_ref().map(|rollback| state.last.since(rollback.began));
+        let down = state.downtime_until(state.last);
+        let budgets = runbook.budgets;
+        let over = [
+            ("rollback", budgets.rollback, back.unwrap_or_default()),
+            ("downtime", budgets.downtime, down),
+            ("duration", budgets.duration, state.last.since(state.began)),
+        ];
+        let over = over.into_iter().filter(|(_, budget, spent)| budget.is_some_and(|budget| *spent > budget.limit));
+        let told = lived.events.iter().filter_map(|event| match &event.fact {
+            Fact::MessageSent(message) => Some(message.occasion.clone()),
+            _ => None,
+        });
+        Case {
+            mishap,
+            ends,
+            asked: lived.asked.clone(),
+            stays,
+            took_ms: state.last.since(state.began).as_millis(),
+            back_ms: back.map(Span::as_millis),
+            down_ms: down.as_millis(),
+            told: told.collect(),
+            over: over.map(|(name, ..)| name.to_owned()).collect(),
+        }
+    }
+}
+
+impl std::fmt::Display for Ending {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(match self {
+            Ending::Finished => "finished",
+            Ending::RolledBack => "rolled back",
+            Ending::Waits => "waits",
+            Ending::Stuck => "stuck",
+        })
+    }
+}

@@ -1,0 +1,118 @@
+//! A rehearsal in words: first what cannot be undone, takes too long to undo, or leaves the run stuck; then the forecast; then every
+//! mishap and where it ends.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use super::line::shorten;
+use crate::rehearsal::{Case, Ending, Mishap, Rehearsal};
+use crate::runbook::Span;
+
+/// For people: the mishaps that need them, or all.
+pub fn rehearsal_text(found: &Rehearsal, all: bool) -> String {
+    let mut out = String::new();
+    let environment = found.environment.as_deref().map(|name| format!(" in {name}")).unwrap_or_default();
+    let _ = writeln!(
+        out,
+        "{}{environment}: rehearsed once smoothly and with {} mishaps, seed {}",
+        found.runbook,
+        found.cases.len(),
+        found.seed
+    );
+    findings(&mut out, found);
+    forecast(&mut out, found);
+    let is_plain = |case: &&Case| matches!(case.ends, Ending::Finished) && case.asked.is_empty() && case.over.is_empty();
+    let shown: Vec<&Case> = found.cases.iter().filter(|case| all || !is_plain(case)).collect();
+    if !shown.is_empty() {
+        let _ =
+            writeln!(out, "\nmishaps{}", if all { "" } else { " after which it does not go on by itself (--all shows the others too)" });
+    }
+    for case in shown {
+        let back = case.back_ms.map(|back| format!("  back in {}", span(back))).unwrap_or_default();
+        let down = if case.down_ms > 0 { format!("  down {}", span(case.down_ms)) } else { String::new() };
+        let stays = match case.stays.len() {
+            0 => String::new(),
+            1..=3 => format!("  stays: {}", case.stays.join(", ")),
+            count => format!("  {count} steps stay"),
+        };
+        let asked = if case.asked.is_empty() { "" } else { "  asks" };
+        let _ = writeln!(out, "  {:<44} {:<12}{back}{down}{stays}{asked}", name(case), case.ends.to_string());
+    }
+    out
+}
+
+fn findings(out: &mut String, found: &Rehearsal) {
+    let mut list = |title: &str, items: Vec<String>| {
+        if !items.is_empty() {
+            let _ = writeln!(out, "\n{title}");
+            items.iter().for_each(|item| out.push_str(&format!("  {item}\n")));
+        }
+    };
+    list("cannot be undone: a rollback stops there and asks", found.without_undo.clone());
+    let cases = |holds: &dyn Fn(&Case) -> bool, words: &dyn Fn(&Case) -> String| -> Vec<String> {
+        found.cases.iter().filter(|case| holds(case)).map(|case| format!("{}: {}", name(case), words(case))).collect()
+    };
+    let over = |what: &'static str| move |case: &Case| case.over.iter().any(|over| over == what);
+    list("the way back exceeds its budget", cases(&over("rollback"), &|case| span(case.back_ms.unwrap_or_default())));
+    // Whatever else happens, a failed undo is mended or resolved by a person.
+    let is_stuck = |case: &Case| case.ends == Ending::Stuck && !matches!(case.mishap, Some(Mishap::UndoFails { .. }));
+    list("stuck", cases(&is_stuck, &|case| format!("stays {}", shorten(&case.stays.join(", "), 100))));
+    list("production is down for longer than its budget", cases(&over("downtime"), &|case| span(case.down_ms)));
+    list("nothing ends these if they hang: give them a timeout", few(&found.endless));
+    list("nobody says how long these take: give them an estimate", few(&found.unknown));
+    list("taken to hold, as only a real run tells", found.assumed.clone());
+}
+
+fn forecast(out: &mut String, found: &Rehearsal) {
+    let smooth = &found.smooth;
+    let _ = writeln!(out, "\nsmooth: {} after {}, downtime {}", smooth.ends, span(smooth.took_ms), span(smooth.down_ms));
+    let forecast = &found.forecast;
+    if forecast.runs > 0 {
+        let (took, down) = (forecast.took_ms, forecast.down_ms);
+        let _ = writeln!(
+            out,
+            "by chance: of {} runs half are done after {}, 95 of 100 after {}; downtime {} and {}",
+            forecast.runs,
+            span(took.0),
+            span(took.1),
+            span(down.0),
+            span(down.1)
+        );
+    }
+    for (what, share) in [("duration", forecast.within_duration), ("downtime", forecast.within_downtime)] {
+        if let Some(share) = share {
+            let _ = writeln!(out, "  the {what} budget is kept by {:.1} % of them", share * 100.0);
+        }
+    }
+    let _ = writeln!(out, "critical path: {}", if forecast.critical.is_empty() { "-".to_owned() } else { forecast.critical.join(", ") });
+    for gate in &forecast.gates {
+        let latest = match gate.latest_ms {
+            None => String::new(),
+            Some(latest) if latest < 0 => "; too late from the first for its duration budget".to_owned(),
+            Some(latest) => format!("; a go is safe until {} after the beginning", span(latest.unsigned_abs())),
+        };
+        let _ = writeln!(out, "gate {}: asked after {}{latest}", gate.step, span(gate.asked_ms));
+    }
+    let mut ends: BTreeMap<Ending, usize> = BTreeMap::new();
+    found.cases.iter().for_each(|case| *ends.entry(case.ends).or_default() += 1);
+    let ends: Vec<String> = ends.into_iter().map(|(ending, count)| format!("{count} {ending}")).collect();
+    let asks = found.cases.iter().filter(|case| !case.asked.is_empty()).count();
+    let _ = writeln!(out, "of {} mishaps: {}; {asks} ask a person", found.cases.len(), ends.join(", "));
+}
+
+fn few(items: &[String]) -> Vec<String> {
+    const MOST: usize = 10;
+    let mut few: Vec<String> = items.iter().take(MOST).cloned().collect();
+    if items.len() > MOST {
+        few.push(format!("and {} more", items.len() - MOST));
+    }
+    few
+}
+
+fn name(case: &Case) -> String {
+    case.mishap.as_ref().map(ToString::to_string).unwrap_or_default()
+}
+
+fn span(millis: u64) -> String {
+    Span::from_millis(if millis >= 10_000 { millis / 1000 * 1000 } else { millis }).to_string()
+}
