@@ -97,16 +97,21 @@ fn answer(job: &Job, http: &Http<String>, used: &mut Used) -> Result<Reading, Ef
 }
 
 fn failed(url: &str, error: &ureq::Error) -> EffectError {
-    let before = match error {
+    let when = if was_sent(error) { When::During } else { When::Before };
+    EffectError { when, message: format!("{url}: {error}") }
+}
+
+/// Whether a request may have reached its server before this.
+pub fn was_sent(error: &ureq::Error) -> bool {
+    match error {
         ureq::Error::HostNotFound
         | ureq::Error::ConnectionFailed
         | ureq::Error::BadUri(_)
         | ureq::Error::Tls(_)
-        | ureq::Error::Rustls(_) => true,
-        ureq::Error::Io(error) => matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound | ErrorKind::AddrNotAvailable),
-        _ => false,
-    };
-    EffectError { when: if before { When::Before } else { When::During }, message: format!("{url}: {error}") }
+        | ureq::Error::Rustls(_) => false,
+        ureq::Error::Io(error) => !matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound | ErrorKind::AddrNotAvailable),
+        _ => true,
+    }
 }
 
 fn tls_config(tls: &Tls<String>) -> Result<TlsConfig, EffectError> {

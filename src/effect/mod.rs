@@ -1,6 +1,7 @@
 //! The outside world: one file per kind of action. Everything here blocks and runs on a thread of its own; a [`Stopper`]
 //! ends it from outside. Knows actions whose texts are rendered, not runs, journals or plans.
 
+mod aside;
 mod command;
 mod copy;
 mod dns;
@@ -119,8 +120,8 @@ pub fn perform(job: &Job, keeper: &Keeper, stopper: &Arc<Stopper>, teller: &Tell
         Action::Sql(sql) => sql::perform(job, sql, stopper),
         Action::Copy(copy) => copy::perform(job, copy, stopper, teller),
         Action::Http(http) => http::perform(job, http, stopper),
-        Action::Dns(dns) => dns::perform(job, dns, stopper, teller),
-        Action::Propagation(propagation) => dns::watch(job, propagation, stopper, teller),
+        Action::Dns(dns) => dns::perform(job, dns, keeper, stopper, teller),
+        Action::Propagation(propagation) => dns::watch(job, propagation, keeper, stopper, teller),
         Action::Wait(wait) => wait::perform(job, wait, keeper, stopper, teller),
         Action::Shift(shift) => shift::perform(job, shift, keeper, stopper, teller),
         // Messages are delivered by the engine, people answer to it, and a join has nothing to do.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use serde_json::{Map, Value as Json, json};
 
-use super::shift::within;
+use super::aside::within;
 use super::{EffectError, Job, Keeper, Reading, Stopper, http};
 use crate::runbook::action::{Action, Http, look_up};
 use crate::runbook::raw::Method;

@@ -61,7 +61,7 @@ pub fn mask(result: Result<Reading, EffectError>, secrets: &[(String, String)], 
             reading.names.values_mut().for_each(|value| mask_json(value, &redactor));
             reading.outputs.values_mut().for_each(|value| mask_json(value, &redactor));
             reading.summary = redactor.mask(&reading.summary);
-            reading.secrets = secrets.iter().map(|(name, value)| (name.clone(), mac(key, value))).collect();
+            reading.secrets.extend(secrets.iter().map(|(name, value)| (name.clone(), mac(key, value))));
             Ok(reading)
         }
         Err(error) => Err(EffectError { message: redactor.mask(&error.message), ..error }),

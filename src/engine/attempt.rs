@@ -44,6 +44,7 @@ impl Launch {
             Action::Run(_) => true,
             Action::Wait(Wait::Until { probe, .. }) => matches!(**probe, Action::Run(_)),
             Action::Shift(shift) => shift.runs_commands(),
+            Action::Dns(dns) => dns.runs_commands(),
             _ => false,
         }
     }

@@ -10,8 +10,8 @@ use super::parameter::Kind;
 use super::problem::{Place, Problem, suggest};
 use super::raw::*;
 use super::source::Mark;
-use super::traffic::{Analysis, Commands, Haproxy, Nginx, Prometheus, Shift, Source, Traffic};
-use super::zone::{Change, Cloudflare, Dns, Primary, Propagation, Zone, ZoneFile};
+use super::traffic::{Analysis, Commands, Haproxy, Nginx, Prometheus, Shift, Source, Traffic, Weighted, growth};
+use super::zone::raw::RawZone;
 use super::{Condition, Span, Text};
 
 const ACTIONS: &str = "run, sql, http, copy, dns, propagation, shift, wait, notify, task, approve or runbook";
@@ -314,9 +314,16 @@ impl Converter<'_> {
     }
 
     fn shift(&mut self, raw: &RawShift, below: &[&str]) -> Option<Shift<Text>> {
-        let steps = match (raw.to, raw.steps.as_slice()) {
-            (Some(to), []) => vec![to],
-            (None, steps @ [_, ..]) => steps.to_vec(),
+        let steps = match (raw.to, &raw.steps) {
+            (Some(to), None) => vec![to],
+            (None, Some(RawSteps::List(steps))) if !steps.is_empty() => steps.clone(),
+            (None, Some(RawSteps::Growth(raw))) => match growth(raw) {
+                Ok(steps) => steps,
+                Err(why) => {
+                    self.report(below, "shift", why, Some("as in `steps: { by: 20 }` or `steps: { from: 5, times: 2 }`".into()));
+                    return None;
+                }
+            },
             _ => {
                 self.report(
                     below,
@@ -339,38 +346,6 @@ impl Converter<'_> {
         })
     }
 
-    fn dns(&mut self, raw: &RawDns, below: &[&str]) -> Option<Dns<Text>> {
-        let change = match (&raw.value, &raw.values, raw.delete.unwrap_or_default(), &raw.lower_ttl) {
-            (Some(value), None, false, None) => Change::Set { values: vec![text(value)], ttl: span(raw.ttl.as_deref()) },
-            (None, Some(values), false, None) if !values.is_empty() => {
-                Change::Set { values: values.iter().map(|value| text(value)).collect(), ttl: span(raw.ttl.as_deref()) }
-            }
-            (None, None, true, None) => Change::Delete,
-            (None, None, false, Some(ttl)) => Change::LowerTtl(span(Some(ttl))?),
-            _ => {
-                let help = "`values` are not empty; to have none, say `delete: true`";
-                self.report(below, "dns", "exactly one of value, values, delete and lower_ttl belongs here".into(), Some(help.into()));
-                return None;
-            }
-        };
-        if raw.ttl.is_some() && !matches!(change, Change::Set { .. }) {
-            self.report(below, "dns", "a ttl belongs to values".into(), None);
-        }
-        if let Change::Set { ttl: Some(ttl), .. } | Change::LowerTtl(ttl) = &change
-            && (!ttl.as_millis().is_multiple_of(1000) || ttl.as_millis() / 1000 > i32::MAX as u64)
-        {
-            self.report(below, "dns", format!("a TTL is a number of whole seconds, 68 years at most, and not {ttl}"), None);
-        }
-        Some(Dns {
-            zone: self.zone(&raw.zone, below, "dns")?,
-            name: text(&raw.name),
-            kind: raw.kind,
-            change,
-            expect: raw.expect.as_ref().map(|values| values.iter().map(|value| text(value)).collect()),
-            restores: false,
-        })
-    }
-
     fn traffic(&mut self, name: &str, below: &[&str]) -> Option<Traffic<Text>> {
         let Some(raw) = self.traffic.get(name) else {
             let help = suggest(name, self.traffic.keys().map(String::as_str)).or_else(|| Some("declare it under `traffic`".into()));
@@ -378,14 +353,23 @@ impl Converter<'_> {
             return None;
         };
         let all = |list: &[RawScalar]| list.iter().map(scalar_text).collect::<Vec<_>>();
-        let (traffic, commands) = match (&raw.haproxy, &raw.nginx, &raw.run) {
+        let (traffic, commands) = match (&raw.haproxy, &raw.nginx, &raw.dns, &raw.run) {
             (Some(raw), ..) => {
                 let (from, to) = (text(&raw.from), text(&raw.to));
                 (Traffic::Haproxy(Haproxy { socket: text(&raw.socket), backend: text(&raw.backend), from, to }), vec![])
             }
-            (_, Some(raw), _) => {
+            (_, Some(raw), ..) => {
                 let (test, reload) = (all(&raw.test), all(&raw.reload));
                 (Traffic::Nginx(Nginx { file: text(&raw.file), from: text(&raw.from), to: text(&raw.to), test, reload }), vec![&raw.reload])
+            }
+            (_, _, Some(raw), _) => {
+                let zone = self.zone(&raw.zone, below, "shift")?;
+                if !zone.has_weights() {
+                    let help = Some("use `run` with commands of its own".into());
+                    self.report(below, "shift", format!("the records of the zone `{}` have no weights", raw.zone), help);
+                }
+                let (name, from, to) = (text(&raw.name), text(&raw.from), text(&raw.to));
+                (Traffic::Dns(Weighted { zone, name, kind: raw.kind, from, to }), vec![])
             }
             (.., Some(raw)) => (Traffic::Run(Commands { set: all(&raw.set), get: all(&raw.get) }), vec![&raw.set, &raw.get]),
             _ => return None,
@@ -461,61 +445,6 @@ impl Converter<'_> {
         })
     }
 
-    fn propagation(&mut self, raw: &RawPropagation, below: &[&str]) -> Option<Propagation<Text>> {
-        if raw.zone.is_none() && raw.servers.is_empty() && raw.resolvers.is_empty() {
-            let help = "name a `zone`, whose servers are asked, or `servers`, or `resolvers`";
-            self.report(below, "propagation", "nobody is asked".into(), Some(help.into()));
-        }
-        let texts = |list: &[String]| list.iter().map(|one| text(one)).collect();
-        Some(Propagation {
-            zone: match &raw.zone {
-                Some(name) => Some(self.zone(name, below, "propagation")?),
-                None => None,
-            },
-            servers: texts(&raw.servers),
-            resolvers: texts(&raw.resolvers),
-            name: text(&raw.name),
-            kind: raw.kind,
-            values: texts(&raw.values),
-            every: span(raw.every.as_deref()).unwrap_or(Span::from_secs(5)),
-            stable: raw.stable.unwrap_or(1),
-        })
-    }
-
-    /// One of the runbook's zones by its name.
-    fn zone(&mut self, name: &str, below: &[&str], key: &str) -> Option<Zone<Text>> {
-        let Some(raw) = self.zones.get(name) else {
-            let help = suggest(name, self.zones.keys().map(String::as_str)).or_else(|| Some("declare it under `zones`".into()));
-            self.report(below, key, format!("there is no zone `{name}`"), help);
-            return None;
-        };
-        let mut secret = |used: &RawSecretUse| {
-            let used = IndexMap::from([("secret".to_owned(), RawValue::Secret(used.clone()))]);
-            self.values(&used, below, key).shift_remove("secret")
-        };
-        Some(match (&raw.rfc2136, &raw.file, &raw.cloudflare) {
-            (Some(raw), ..) => Zone::Rfc2136(Primary {
-                server: text(&raw.server),
-                port: raw.port.as_ref().map_or_else(|| text("53"), scalar_text),
-                zone: text(&raw.zone),
-                key_name: text(&raw.key.name),
-                algorithm: raw.key.algorithm,
-                secret: secret(&raw.key.secret)?,
-            }),
-            (_, Some(raw), _) => Zone::File(ZoneFile {
-                path: text(&raw.path),
-                zone: text(&raw.zone),
-                reload: raw.reload.iter().map(|argument| text(argument)).collect(),
-            }),
-            (.., Some(raw)) => Zone::Cloudflare(Cloudflare {
-                zone: text(&raw.zone),
-                token: secret(&raw.token)?,
-                endpoint: text(raw.endpoint.as_deref().unwrap_or("https://api.cloudflare.com/client/v4")),
-            }),
-            _ => return None,
-        })
-    }
-
     fn notify(&mut self, raw: &RawNotify, below: &[&str]) -> Option<Notify<Text>> {
         let content = match (&raw.template, &raw.subject, &raw.body) {
             (Some(name), None, None) => Content::Template(name.clone()),
@@ -582,7 +511,7 @@ impl Converter<'_> {
         values
     }
 
-    fn report(&mut self, below: &[&str], key: &str, message: String, help: Option<String>) {
+    pub fn report(&mut self, below: &[&str], key: &str, message: String, help: Option<String>) {
         let mut way = below.to_vec();
         way.push(key);
         let place = self.key_place(&way);
@@ -618,7 +547,7 @@ pub fn span(source: Option<&str>) -> Option<Span> {
     source.and_then(|source| source.parse().ok())
 }
 
-fn scalar_text(raw: &RawScalar) -> Text {
+pub fn scalar_text(raw: &RawScalar) -> Text {
     match raw {
         RawScalar::Text(source) => text(source),
         RawScalar::Bool(value) => text(&value.to_string()),

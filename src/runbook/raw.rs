@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::watch::{RawBudgets, RawGuard};
+use super::zone::raw::{RawDns, RawPropagation, RawZone, RecordKind};
 
 /// A migration runbook: phases of steps, executed in the order of what they need.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -162,7 +163,7 @@ pub enum NoTls {
     None,
 }
 
-/// What divides traffic between an old and a new side: exactly one of the three.
+/// What divides traffic between an old and a new side: exactly one of the four.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 #[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
@@ -171,8 +172,30 @@ pub struct RawTraffic {
     pub haproxy: Option<RawHaproxy>,
     /// Two servers in a file that nginx includes in an `upstream`.
     pub nginx: Option<RawNginx>,
+    /// Two weighted sets of records of the DNS.
+    pub dns: Option<RawWeighted>,
     /// Anything else, by commands.
     pub run: Option<RawWeights>,
+}
+
+/// Two weighted sets of records that a name has.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct RawWeighted {
+    /// The name of one of the `zones`, at a provider whose records have weights: Route 53.
+    pub zone: String,
+    /// The name, below the zone's or whole; `@` is the zone's own.
+    #[schemars(extend("format" = "template"))]
+    pub name: String,
+    /// The type of the records.
+    #[serde(rename = "type")]
+    pub kind: RecordKind,
+    /// The old side's set, by its identifier.
+    #[schemars(extend("format" = "template"))]
+    pub from: String,
+    /// The new side's set, by its identifier.
+    #[schemars(extend("format" = "template"))]
+    pub to: String,
 }
 
 /// Two servers of an HAProxy backend.
@@ -221,89 +244,6 @@ pub struct RawWeights {
     pub set: Vec<RawScalar>,
     /// A command that prints how many percent the new side has.
     pub get: Vec<RawScalar>,
-}
-
-/// A zone of the DNS: exactly one of the three.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[schemars(deny_unknown_fields)]
-#[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
-pub struct RawZone {
-    /// On a server that takes dynamic updates (RFC 2136), signed with a shared key (TSIG).
-    pub rfc2136: Option<RawPrimary>,
-    /// In a zone file (RFC 1035).
-    pub file: Option<RawZoneFile>,
-    /// At Cloudflare, over its API.
-    pub cloudflare: Option<RawCloudflare>,
-}
-
-/// A zone's primary server, which takes dynamic updates.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[schemars(deny_unknown_fields)]
-pub struct RawPrimary {
-    /// Its name or address.
-    #[schemars(extend("format" = "template"))]
-    pub server: String,
-    /// Its port. Default 53.
-    pub port: Option<RawScalar>,
-    /// The zone's name.
-    #[schemars(extend("format" = "template"))]
-    pub zone: String,
-    /// The key that questions and updates are signed with.
-    pub key: RawKey,
-}
-
-/// A shared key (TSIG).
-#[derive(Debug, Deserialize, JsonSchema)]
-#[schemars(deny_unknown_fields)]
-pub struct RawKey {
-    /// Its name, as the server knows it.
-    #[schemars(extend("format" = "template"))]
-    pub name: String,
-    /// What is signed with it. Default hmac-sha256.
-    #[serde(default)]
-    pub algorithm: KeyAlgorithm,
-    /// The key itself in base64, which is a secret: `{ secret: name }`.
-    pub secret: RawSecretUse,
-}
-
-/// How messages are signed with a shared key.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum KeyAlgorithm {
-    #[default]
-    HmacSha256,
-    HmacSha384,
-    HmacSha512,
-}
-
-/// A zone file.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[schemars(deny_unknown_fields)]
-pub struct RawZoneFile {
-    /// The file.
-    #[schemars(extend("format" = "template"))]
-    pub path: String,
-    /// The zone's name.
-    #[schemars(extend("format" = "template"))]
-    pub zone: String,
-    /// A command, as a list of arguments, that has the server read the file anew.
-    #[serde(default)]
-    #[schemars(extend("items" = {"type": "string", "format": "template"}))]
-    pub reload: Vec<String>,
-}
-
-/// A zone at Cloudflare.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[schemars(deny_unknown_fields)]
-pub struct RawCloudflare {
-    /// The zone's name.
-    #[schemars(extend("format" = "template"))]
-    pub zone: String,
-    /// An API token that may edit the zone, which is a secret: `{ secret: name }`.
-    pub token: RawSecretUse,
-    /// Where the API is. Default `https://api.cloudflare.com/client/v4`.
-    #[schemars(extend("format" = "template"))]
-    pub endpoint: Option<String>,
 }
 
 /// The occasions of a whole run, each with the name of a template.
@@ -766,102 +706,6 @@ pub struct RawTls {
     pub key: Option<String>,
 }
 
-/// The records of one type that a name has: exactly one of `value`, `values`, `delete` and `lower_ttl`.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[schemars(deny_unknown_fields)]
-pub struct RawDns {
-    /// The name of one of the `zones`.
-    pub zone: String,
-    /// The name, below the zone's or whole; `@` is the zone's own.
-    #[schemars(extend("format" = "template"))]
-    pub name: String,
-    /// The type of the records. Records of other types are left alone.
-    #[serde(rename = "type")]
-    pub kind: RecordKind,
-    /// What the one record is to say, as in a zone file; names in it are whole.
-    #[schemars(extend("format" = "template"))]
-    pub value: Option<String>,
-    /// The same for several records.
-    #[schemars(extend("items" = {"type": "string", "format": "template"}))]
-    pub values: Option<Vec<String>>,
-    /// How long answers may be kept, in whole seconds. Default: as long as those that are replaced.
-    #[schemars(extend("format" = "duration"))]
-    pub ttl: Option<String>,
-    /// `true`: there are to be no such records.
-    pub delete: Option<bool>,
-    /// Keeps the values, lowers their TTL to this, and then waits as long as the TTL was that it found.
-    #[schemars(extend("format" = "duration"))]
-    pub lower_ttl: Option<String>,
-    /// The values that must be there before; `[]`: there must be none.
-    #[schemars(extend("items" = {"type": "string", "format": "template"}))]
-    pub expect: Option<Vec<String>>,
-}
-
-/// The types of records that are read and written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum RecordKind {
-    A,
-    Aaaa,
-    Cname,
-    Txt,
-    Mx,
-    Ns,
-    Srv,
-    Caa,
-    Ptr,
-}
-
-impl RecordKind {
-    pub fn word(self) -> &'static str {
-        match self {
-            RecordKind::A => "A",
-            RecordKind::Aaaa => "AAAA",
-            RecordKind::Cname => "CNAME",
-            RecordKind::Txt => "TXT",
-            RecordKind::Mx => "MX",
-            RecordKind::Ns => "NS",
-            RecordKind::Srv => "SRV",
-            RecordKind::Caa => "CAA",
-            RecordKind::Ptr => "PTR",
-        }
-    }
-}
-
-/// The answer that all name servers are to give.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[schemars(deny_unknown_fields)]
-pub struct RawPropagation {
-    /// The name of one of the `zones`: all its name servers are asked.
-    pub zone: Option<String>,
-    /// The authoritative servers to ask, instead of those that the zone names: `name`, `address` or `address:port`.
-    #[serde(default)]
-    #[schemars(extend("items" = {"type": "string", "format": "template"}))]
-    pub servers: Vec<String>,
-    /// Resolvers to ask as well, which may keep old answers.
-    #[serde(default)]
-    #[schemars(extend("items" = {"type": "string", "format": "template"}))]
-    pub resolvers: Vec<String>,
-    /// The name, below the zone's or whole; without a `zone` it is whole.
-    #[schemars(extend("format" = "template"))]
-    pub name: String,
-    /// The type of the records.
-    #[serde(rename = "type")]
-    pub kind: RecordKind,
-    /// The values that all are to answer; `[]`: that there are none.
-    #[schemars(extend("items" = {"type": "string", "format": "template"}))]
-    pub values: Vec<String>,
-    /// The pause between two readings. Default 5s.
-    #[schemars(extend("format" = "duration"))]
-    pub every: Option<String>,
-    /// How many readings in a row all must agree. Default 1.
-    #[schemars(range(min = 1, max = 1000))]
-    pub stable: Option<u32>,
-    /// The longest it may take; then the step has failed.
-    #[schemars(extend("format" = "duration"))]
-    pub timeout: Option<String>,
-}
-
 /// A length of time, or a condition on a repeated reading.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
@@ -907,10 +751,8 @@ pub struct RawShift {
     /// How many percent of the traffic the new side is to have.
     #[schemars(range(min = 0, max = 100))]
     pub to: Option<u8>,
-    /// The same, one after another.
-    #[serde(default)]
-    #[schemars(inner(range(min = 0, max = 100)))]
-    pub steps: Vec<u8>,
+    /// The same, one after another: a list, or how they grow.
+    pub steps: Option<RawSteps>,
     /// How long each of them is watched before the next. Default 0s.
     #[schemars(extend("format" = "duration"))]
     pub bake: Option<String>,
@@ -920,6 +762,32 @@ pub struct RawShift {
     /// Where traffic goes when an analysis fails. Default zero.
     #[serde(default)]
     pub back: Back,
+}
+
+/// Percentages, or how they grow.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum RawSteps {
+    List(#[schemars(inner(range(min = 0, max = 100)))] Vec<u8>),
+    Growth(RawGrowth),
+}
+
+/// Percentages that grow `by` so many each, or `times` so much. The last of them is `to`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct RawGrowth {
+    /// The first of them. Default: what it grows by.
+    #[schemars(range(min = 1, max = 100))]
+    pub from: Option<u8>,
+    /// How many percent each is above the one before.
+    #[schemars(range(min = 1, max = 100))]
+    pub by: Option<u8>,
+    /// How many times the one before each is.
+    #[schemars(range(min = 2, max = 100))]
+    pub times: Option<u8>,
+    /// The last of them. Default 100.
+    #[schemars(range(min = 1, max = 100))]
+    pub to: Option<u8>,
 }
 
 /// Where traffic goes when an analysis fails.

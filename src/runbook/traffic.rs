@@ -7,7 +7,9 @@ use serde_json::Value as Json;
 
 use super::action::{Action, Tls, Value};
 pub use super::raw::Back;
+use super::raw::RawGrowth;
 use super::text::{Text, TextError};
+use super::zone::{RecordKind, Zone};
 use super::{Condition, Span};
 
 /// What divides the traffic.
@@ -16,6 +18,7 @@ use super::{Condition, Span};
 pub enum Traffic<T> {
     Haproxy(Haproxy<T>),
     Nginx(Nginx<T>),
+    Dns(Weighted<T>),
     Run(Commands<T>),
 }
 
@@ -37,6 +40,17 @@ pub struct Nginx<T> {
     #[serde(default = "Vec::new", skip_serializing_if = "Vec::is_empty")]
     pub test: Vec<T>,
     pub reload: Vec<T>,
+}
+
+/// Two weighted sets of records that a name has.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Weighted<T> {
+    pub zone: Zone<T>,
+    pub name: T,
+    #[serde(rename = "type")]
+    pub kind: RecordKind,
+    pub from: T,
+    pub to: T,
 }
 
 /// Commands that set and print the weight of the new side.
@@ -128,7 +142,7 @@ impl<T> Analysis<T> {
 impl<T> Shift<T> {
     /// Whether it begins a command.
     pub fn runs_commands(&self) -> bool {
-        !matches!(self.traffic, Traffic::Haproxy(_)) || self.analysis.iter().any(Analysis::runs_commands)
+        matches!(self.traffic, Traffic::Nginx(_) | Traffic::Run(_)) || self.analysis.iter().any(Analysis::runs_commands)
     }
 
     /// The conditions of its readings.
@@ -136,15 +150,14 @@ impl<T> Shift<T> {
         self.analysis.iter().flat_map(|analysis| analysis.success.iter().chain(&analysis.failure))
     }
 
-    /// The secrets that its readings use.
+    /// The secrets that it and its readings use.
     pub fn secrets(&self) -> Vec<&str> {
-        self.analysis
-            .iter()
-            .flat_map(|analysis| match &analysis.source {
-                Source::Prometheus(prometheus) => prometheus.headers.values().filter_map(Value::secret).collect(),
-                Source::Read(read) => read.secrets(),
-            })
-            .collect()
+        let own = if let Traffic::Dns(weighted) = &self.traffic { weighted.zone.secrets() } else { Vec::new() };
+        let of_readings = self.analysis.iter().flat_map(|analysis| match &analysis.source {
+            Source::Prometheus(prometheus) => prometheus.headers.values().filter_map(Value::secret).collect(),
+            Source::Read(read) => read.secrets(),
+        });
+        own.into_iter().chain(of_readings).collect()
     }
 }
 
@@ -185,6 +198,9 @@ impl Traffic<Text> {
             Traffic::Nginx(Nginx { file, from, to, test, reload }) => {
                 Traffic::Nginx(Nginx { file: one(file)?, from: one(from)?, to: one(to)?, test: all(test)?, reload: all(reload)? })
             }
+            Traffic::Dns(Weighted { zone, name, kind, from, to }) => {
+                Traffic::Dns(Weighted { zone: zone.render(values)?, name: one(name)?, kind: *kind, from: one(from)?, to: one(to)? })
+            }
             Traffic::Run(Commands { set, get }) => Traffic::Run(Commands { set: all(set)?, get: all(get)? }),
         })
     }
@@ -193,6 +209,7 @@ impl Traffic<Text> {
         match self {
             Traffic::Haproxy(Haproxy { socket, backend, from, to }) => vec![socket, backend, from, to],
             Traffic::Nginx(Nginx { file, from, to, test, reload }) => [file, from, to].into_iter().chain(test).chain(reload).collect(),
+            Traffic::Dns(Weighted { zone, name, from, to, .. }) => zone.texts().into_iter().chain([name, from, to]).collect(),
             Traffic::Run(Commands { set, get }) => set.iter().chain(get).collect(),
         }
     }
@@ -248,6 +265,9 @@ impl Shift<String> {
         let where_to = match &self.traffic {
             Traffic::Haproxy(haproxy) => format!("from {} to {} of {} in HAProxy", haproxy.from, haproxy.to, haproxy.backend),
             Traffic::Nginx(nginx) => format!("from {} to {} in {}", nginx.from, nginx.to, nginx.file),
+            Traffic::Dns(Weighted { zone, name, kind, from, to }) => {
+                format!("from {from} to {to}, the weights of {} of {name} in {}", kind.word(), zone.in_words())
+            }
             Traffic::Run(commands) => format!("by {}", commands.set.join(" ")),
         };
         if self.restores {
@@ -263,5 +283,43 @@ impl Shift<String> {
             words.push_str(&format!(", watching {}", names.join(", ")));
         }
         words
+    }
+}
+
+/// The percentages that grow by a formula, up to the last one.
+///
+/// # Errors
+/// If it does not say how they grow, or they begin behind their end.
+pub fn growth(raw: &RawGrowth) -> Result<Vec<u8>, String> {
+    let last = raw.to.unwrap_or(100);
+    let next: Box<dyn Fn(u8) -> u8> = match (raw.by, raw.times) {
+        (Some(by), None) => Box::new(move |now| now.saturating_add(by)),
+        (None, Some(times)) => Box::new(move |now| now.saturating_mul(times)),
+        _ => return Err("steps grow `by` so many percent, or so many `times`".to_owned()),
+    };
+    let first = raw.from.or(raw.by).ok_or("steps that grow so many `times` need a first one, `from`")?;
+    if first > last {
+        return Err(format!("the first step is {first} %, which is beyond the last one, {last} %"));
+    }
+    let steps = std::iter::successors(Some(first), |&now| (now < last).then(|| next(now).min(last)));
+    Ok(steps.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_grow_to_their_end() {
+        let grown = |from, by, times, to| growth(&RawGrowth { from, by, times, to });
+        assert_eq!(grown(None, Some(20), None, None), Ok(vec![20, 40, 60, 80, 100]));
+        assert_eq!(grown(Some(5), None, Some(2), None), Ok(vec![5, 10, 20, 40, 80, 100]));
+        assert_eq!(grown(Some(10), Some(30), None, Some(50)), Ok(vec![10, 40, 50]));
+        assert_eq!(grown(Some(100), None, Some(100), None), Ok(vec![100]));
+        assert_eq!(grown(None, Some(100), None, None), Ok(vec![100]));
+        for wrong in [grown(None, None, Some(2), None), grown(Some(5), None, None, None), grown(Some(60), Some(1), None, Some(50))] {
+            assert!(wrong.is_err(), "{wrong:?}");
+        }
+        assert!(grown(Some(5), Some(5), Some(2), None).is_err());
     }
 }

@@ -36,7 +36,18 @@ fn dig(server: &str, name: &str, kind: &str) -> String {
     let port = lab().port(server).to_string();
     // A name that the zone delegates is no answer of its own.
     let section = if kind == "NS" { "+authority" } else { "+answer" };
-    let arguments = ["+noall", section, "+tcp", "+time=2", "+tries=1", "-p", &port, "@127.0.0.1", &format!("{name}.example.test"), kind];
+    let arguments = [
+        "+noall",
+        section,
+        "+tcp",
+        "+time=2",
+        "+tries=1",
+        "-p",
+        &port,
+        "@127.0.0.1",
+        &format!("{name}.example.test").trim_start_matches('.').to_owned(),
+        kind,
+    ];
     let output = Command::new("dig").args(arguments).output().expect("dig");
     assert!(output.status.success(), "{output:?}");
     let text = String::from_utf8(output.stdout).unwrap();
@@ -423,6 +434,166 @@ fn propagation_names_who_does_not_agree() {
     assert!(shown.contains("ns1.example.test does not say") && shown.contains("ns2.example.test does not say"), "{shown}");
 }
 
+/// The second name server, also at the address that the zone says, on the first one's port.
+pub fn second_server() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let listener = TcpListener::bind(("127.0.0.2", lab().port("dns-1"))).unwrap();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut here = stream.unwrap();
+                let mut there = TcpStream::connect(("127.0.0.1", lab().port("dns-2"))).unwrap();
+                let (mut from, mut to) = (here.try_clone().unwrap(), there.try_clone().unwrap());
+                std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+                std::thread::spawn(move || std::io::copy(&mut there, &mut here));
+            }
+        });
+    });
+}
+
+#[test]
+fn the_name_servers_are_those_that_the_zone_names() {
+    second_server();
+    nsupdate("update add named.example.test 60 A 192.0.2.1");
+    let step = |zone: &str, name: &str, values: &str| {
+        lab().filled(&format!(
+            "      a: {{ propagation: {{ zone: {zone}, port: PORT(dns-1), name: {name}, type: A, values: [{values}], every: 200ms, stable: 2, timeout: 3s }} }}\n"
+        ))
+    };
+    let shown = run(&Sandbox::with(&book(&step("lab", "named", "192.0.2.1")).replace("timeout: 3s", "timeout: 30s")), "run book.yaml");
+    assert!(shown.contains("all 2 agree on named.example.test. A") && shown.ends_with("exit 0"), "{shown}");
+    let shown = run(&Sandbox::with(&book(&step("lab", "named", "192.0.2.2"))), "run book.yaml");
+    for words in
+        ["0 of 2 agree", "ns1.example.test still answers 192.0.2.1, which may be kept for 1m from then on", "; ns2.example.test still"]
+    {
+        assert!(shown.contains(words) && shown.ends_with("exit 1"), "{words}: {shown}");
+    }
+    // One of its servers is not there.
+    let spare = book(&step("lab", "shop", "192.0.2.10")).replace("zone: example.test", "zone: spare.test");
+    let shown = run(&Sandbox::with(&spare), "run book.yaml");
+    assert!(shown.contains("1 of 2 agree on shop.spare.test. A; ns2.spare.test does not say: it cannot be reached"), "{shown}");
+    assert!(shown.ends_with("exit 1"), "{shown}");
+}
+
+#[test]
+fn a_resolver_says_for_how_long_it_keeps_the_old_answer() {
+    nsupdate("update add kept.example.test 8 A 192.0.2.1");
+    assert!(dig("resolver", "kept", "A").ends_with("IN A 192.0.2.1"));
+    let kept = Instant::now();
+    let step = lab().filled(
+        "      new: { dns: { zone: lab, name: kept, type: A, value: 192.0.2.2 } }
+      seen:
+        propagation:
+          servers: ['127.0.0.1:PORT(dns-1)']
+          resolvers: ['127.0.0.1:PORT(resolver)']
+          name: kept.example.test
+          type: A
+          values: [192.0.2.2]
+          every: 200ms
+          stable: 3
+          timeout: 1s
+",
+    );
+    let sandbox = Sandbox::with(&book(&step));
+    let shown = run(&sandbox, "run book.yaml");
+    let words = lab().filled(r"127\.0\.0\.1:PORT(resolver) still answers 192\.0\.2\.1, for [1-8]s at most");
+    let found = regex::Regex::new(&words).unwrap().captures(&shown);
+    assert!(found.is_some() && shown.contains("1 of 2 agree on kept.example.test. A") && shown.ends_with("exit 1"), "{shown}");
+    let shown = run(&Sandbox::with(&book(&step).replace("timeout: 1s", "timeout: 1m")), "run book.yaml");
+    assert!(shown.contains("all 2 agree on kept.example.test. A") && shown.ends_with("exit 0"), "{shown}");
+    assert!(kept.elapsed() >= Duration::from_secs(7), "the resolver had the old answer for its whole TTL: {:?}", kept.elapsed());
+}
+
+#[test]
+fn several_records_are_changed_at_once_or_not_at_all() {
+    nsupdate(
+        "update add many-a.example.test 60 A 192.0.2.1\nupdate add many-b.example.test 61 TXT old\nupdate add many-c.example.test 62 MX 10 mx.example.test.",
+    );
+    let all = || {
+        ["many-a A", "many-b TXT", "many-c MX", "many-d AAAA"]
+            .map(|one| one.split_once(' ').unwrap())
+            .map(|(name, kind)| dig("dns-1", name, kind))
+    };
+    let before = all();
+    let step = |more: &str| {
+        book(&format!(
+            "      a:
+        dns:
+          zone: lab
+          records:
+            - {{ name: many-a, type: A, values: [192.0.2.2, 192.0.2.3], ttl: 2s }}
+            - {{ name: many-b, type: TXT, lower_ttl: 1s{more} }}
+            - {{ name: many-c, type: MX, delete: true, expect: [10 mx.example.test] }}
+            - {{ name: many-d, type: AAAA, value: '2001:db8::1', ttl: 5s }}
+        expect: was[3] == null && is[1].ttl == 1 && is[2] == null
+        timeout: 2s
+        on_failure: continue
+"
+        ))
+    };
+    let refused = Sandbox::with(&step(", expect: [new]"));
+    let shown = run(&refused, "run book.yaml");
+    assert!(shown.contains("the record many-b.example.test. TXT in") && shown.contains("is not what was expected"), "{shown}");
+    assert_eq!(all(), before);
+    // Between the reading and the writing one of them becomes another.
+    let port = way_to_bind("update delete many-b.example.test TXT\nupdate add many-b.example.test 61 TXT other", false);
+    let sandbox = Sandbox::with(&step("").replace(&lab().port("dns-1").to_string(), &port.to_string()));
+    let shown = run(&sandbox, "run book.yaml");
+    assert!(shown.contains("the record many-b.example.test. TXT in") && shown.contains("is not what was read a moment ago"), "{shown}");
+    nsupdate("update delete many-b.example.test TXT\nupdate add many-b.example.test 61 TXT old");
+    assert_eq!(all(), before);
+    let serial = dig("dns-1", "", "SOA");
+    let sandbox = Sandbox::with(&step("").replace("timeout: 2s", "timeout: 10s").replace("lower_ttl: 1s", "value: old, ttl: 1s"));
+    let shown = run(&sandbox, "run book.yaml");
+    assert!(shown.contains("many-d.example.test. AAAA is 2001:db8::1 (TTL 5s)") && shown.ends_with("exit 0"), "{shown}");
+    assert_ne!(all(), before);
+    assert_ne!(dig("dns-1", "", "SOA"), serial);
+    let shown = run(&sandbox, "rollback");
+    assert!(shown.ends_with("exit 4"), "{shown}");
+    assert_eq!(all(), before);
+}
+
+#[test]
+fn a_change_of_more_than_the_declared_share_of_a_zone_is_refused() {
+    // A zone of this test alone, in a file; and the lab's, which has many more records.
+    let zone = "$TTL 300\n@ SOA ns1 admin ( 41 60 30 3600 5 )\n@ NS ns1\nns1 A 127.0.0.1\na 60 A 192.0.2.1\nb 60 A 192.0.2.1\n";
+    let sandbox = Sandbox::with(
+        "runbook: file
+zones: { here: { file: { path: shop.zone, zone: example.test } } }
+phases:
+  p:
+    steps:
+      few: { dns: { zone: here, at_most: 40%, records: [{ name: a, type: A, value: 192.0.2.2 }, { name: b, type: A, value: 192.0.2.2 }] } }
+      same: { dns: { zone: here, at_most: 0%, name: a, type: A, value: 192.0.2.2 } }
+      many:
+        dns:
+          zone: here
+          at_most: 50%
+          records: [{ name: a, type: A, delete: true }, { name: b, type: A, delete: true }, { name: ns1, type: A, delete: true }]
+",
+    );
+    sandbox.write("shop.zone", zone);
+    let shown = sandbox.run("run book.yaml");
+    assert!(shown.contains("FAILED   p/many: 3 of the 5 sets of records in example.test in shop.zone would be changed"), "{shown}");
+    assert!(shown.contains("which is more than 50 %\nnothing was changed; if it is meant so, raise `at_most`"), "{shown}");
+    assert_eq!(sandbox.read("shop.zone"), zone.replace("192.0.2.1", "192.0.2.2").replace("( 41", "( 42"));
+    assert!(sandbox.run("rollback").ends_with("exit 4"));
+    assert_eq!(sandbox.read("shop.zone"), zone.replace("( 41", "( 43"));
+    for (share, is_good) in [("100%", true), ("0%", false)] {
+        let step = format!("      a: {{ dns: {{ zone: lab, name: share, type: A, value: 192.0.2.1, ttl: 5s, at_most: {share} }} }}\n");
+        let shown = run(&Sandbox::with(&book(&step)), "run book.yaml");
+        assert_eq!(shown.ends_with("exit 0"), is_good, "{shown}");
+        assert!(is_good || shown.contains("1 of the ") || shown.contains("is 192.0.2.1 (TTL 5s) already"), "{shown}");
+        nsupdate("update delete share.example.test A");
+    }
+    // Without a transfer nothing is known of the zone's size.
+    let step = "      a: { dns: { zone: lab, name: share, type: A, value: 192.0.2.1, ttl: 5s, at_most: 5% } }\n";
+    let sandbox = Sandbox::with(&book(step).replace("zone: example.test, key", "zone: closed.test, key"));
+    let shown = run(&sandbox, "run book.yaml");
+    assert!(shown.contains("the records of closed.test. could not be counted: 127.0.0.1:"), "{shown}");
+    assert!(shown.contains("the server must allow the key a transfer (AXFR)") && shown.ends_with("exit 1"), "{shown}");
+}
+
 #[test]
 fn an_authoritative_server_that_goes_down_is_named() {
     nsupdate("update add down.example.test 60 A 192.0.2.1");
@@ -542,6 +713,7 @@ fn answer(stream: TcpStream, records: &mut Vec<serde_json::Value>, requests: &mu
         ("GET", _) if path.starts_with("/v4/zones?") => {
             Some(json!([{ "id": "z1", "name": "example.test", "name_servers": ["a.ns.example"] }]))
         }
+        ("GET", _) if path.contains("&page=") => Some(Value::Array(records.clone())),
         ("GET", _) => {
             let (_, query) = path.split_once('?').unwrap();
             let is = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('=')).unwrap().to_owned();
@@ -598,7 +770,8 @@ phases:
     steps:
       point: {{ dns: {{ zone: cloud, name: shop, type: A, value: 192.0.2.2, expect: [192.0.2.1] }} }}
       mail: {{ dns: {{ zone: cloud, name: '@', type: MX, values: [10 mx.example.test, 20 mx2.example.test], ttl: 60s }} }}
-      new: {{ dns: {{ zone: cloud, name: new, type: CNAME, value: shop.example.test, ttl: 60s, expect: [] }} }}
+      new: {{ dns: {{ zone: cloud, name: new, type: CNAME, value: shop.example.test, ttl: 60s, expect: [], at_most: 34% }} }}
+      both: {{ dns: {{ zone: cloud, records: [{{ name: new, type: CNAME, delete: true }}, {{ name: shop, type: TXT, value: another }}], at_most: 50% }} }}
 ",
         api.port
     );
@@ -613,7 +786,7 @@ phases:
         (&now[0]["content"], &now[0]["ttl"], &now[0]["proxied"], &now[0]["comment"]),
         (&"192.0.2.2".into(), &1.into(), &true.into(), &"of the team".into())
     );
-    assert_eq!(now.len(), 5);
+    assert_eq!(now.len(), 4);
     let shown = run("rollback", "token-of-the-test");
     assert!(shown.ends_with("exit 4"), "{shown}");
     assert_eq!(serde_json::Value::from(api.records.lock().unwrap().clone()), before);
@@ -622,7 +795,7 @@ phases:
     assert!(sandbox.run_with("run book.yaml", &[("CLOUD_TOKEN", "token-of-the-test".to_owned())]).ends_with("exit 0"));
     // Each change is one request that is no reading.
     let writes = api.requests.lock().unwrap().iter().filter(|request| !request.starts_with("GET")).count();
-    assert_eq!(writes, 9);
+    assert_eq!(writes, 12);
     api.records.lock().unwrap()[0]["content"] = "192.0.2.77".into();
     let shown = sandbox.run_with("rollback", &[("CLOUD_TOKEN", "token-of-the-test".to_owned())]);
     assert!(shown.contains("is not what this step wrote") && shown.contains("found: 192.0.2.77 (TTL 1s, proxied)"), "{shown}");

@@ -1,4 +1,4 @@
-//! The program against real servers: PostgreSQL, MariaDB, BIND, HAProxy, nginx, Prometheus and Redis, as `runbooks/lab/lab` begins
+//! The program against real servers: PostgreSQL, MariaDB, BIND, moto, HAProxy, nginx, Prometheus and Redis, as `runbooks/lab/lab` begins
 //! them. They are begun once for all tests here, and end with them.
 #![expect(
     clippy::unwrap_used,
@@ -15,6 +15,7 @@ mod sandbox;
 mod copy;
 mod dns;
 mod reference;
+mod route53;
 mod servers;
 mod shift;
 mod sql;

@@ -1,13 +1,15 @@
 //! Zones at Cloudflare. Its API has no condition on a change: what is there is read, compared, changed by the id of each record in one
 //! batch, and read back.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
-use super::record::{Key, Records, parse, plain, shown};
-use super::{Provider, Unwritten};
+use super::record::{Edit, Key, Records, parse, plain, shown};
+use super::{Provider, Unwritten, unchanged};
 use crate::effect::EffectError;
+use crate::effect::http::was_sent;
 use crate::runbook::zone::{Cloudflare, RecordKind};
 use hickory_proto::rr::RData;
 
@@ -15,13 +17,15 @@ use hickory_proto::rr::RData;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The most records of one type that a name may have here.
 const MOST: usize = 100;
+/// How many records of a zone are asked for at once.
+const PAGE: usize = 1000;
 
 pub struct Api {
     endpoint: String,
     token: String,
     agent: ureq::Agent,
     zone: Option<(String, Json)>,
-    /// The records of the last reading, by id.
+    /// The id of each record of the last reading, with its value.
     found: Vec<(String, String)>,
 }
 
@@ -56,9 +60,9 @@ impl Api {
             .header("Content-Type", "application/json")
             .body(body.map(Json::to_string).unwrap_or_default())
             .map_err(|error| EffectError::before(format!("{shown}: {error}")))?;
-        let mut response = self.agent.run(request).map_err(|error| match error {
-            ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => EffectError::before(format!("{shown}: {error}")),
-            other => failed(other.to_string()),
+        let mut response = self.agent.run(request).map_err(|error| match was_sent(&error) {
+            true => failed(error.to_string()),
+            false => EffectError::before(format!("{shown}: {error}; nothing was changed")),
         })?;
         let status = response.status();
         let text = response.body_mut().read_to_string().map_err(|error| failed(error.to_string()))?;
@@ -153,7 +157,7 @@ impl Provider for Api {
             let proxied = record["proxied"].as_bool();
             let text = value(key, record).ok_or_else(|| unread("a value cannot be read"))?;
             let id = record["id"].as_str().ok_or_else(|| unread("a record has no id"))?;
-            let all = records.get_or_insert_with(|| Records { ttl, values: Vec::new(), proxied });
+            let all = records.get_or_insert_with(|| Records { ttl, proxied, ..Records::default() });
             if (all.ttl, all.proxied) != (ttl, proxied) {
                 return Err(unread("its records differ in TTL or in being proxied, which could not be put back"));
             }
@@ -167,19 +171,58 @@ impl Provider for Api {
         Ok(records)
     }
 
-    fn write(&mut self, key: &Key, was: Option<&Records>, becomes: Option<&Records>) -> Result<(), Unwritten> {
-        let zone = self.zone(key)?;
-        // As late as can be.
-        let found = self.read(key)?;
-        if !Records::same(key.kind, found.as_ref(), was) {
-            return Err(Unwritten::Changed(found));
+    fn write(&mut self, edits: &[Edit]) -> Result<(), Unwritten> {
+        let mut batch = Batch::default();
+        for edit in edits {
+            // As late as can be.
+            unchanged(self, std::slice::from_ref(edit))?;
+            batch.add(edit, std::mem::take(&mut self.found))?;
         }
-        let mut left = std::mem::take(&mut self.found);
-        let mut values: Vec<&String> = becomes.map(|records| records.values.iter().collect()).unwrap_or_default();
-        let is_same = |becomes: &Records| was.is_some_and(|was| was.ttl == becomes.ttl && was.proxied == becomes.proxied);
-        // Those that stay as they are; then those that are changed, each by its id; then some come, or go. All of it is one batch, of
-        // which everything is done or nothing.
-        let (mut patches, mut posts) = (Vec::new(), Vec::new());
+        let zone = match edits.first() {
+            Some(edit) => self.zone(&edit.key)?,
+            None => return Ok(()),
+        };
+        let batch = json!({ "deletes": batch.deletes, "patches": batch.patches, "posts": batch.posts });
+        self.call("POST", &format!("/zones/{zone}/dns_records/batch"), Some(&batch))?;
+        Ok(())
+    }
+
+    fn size(&mut self, key: &Key) -> Result<usize, EffectError> {
+        let zone = self.zone(key)?;
+        let mut sets = BTreeSet::new();
+        for page in 1.. {
+            let answer = self.call("GET", &format!("/zones/{zone}/dns_records?per_page={PAGE}&page={page}"), None)?;
+            let unread = || EffectError::before(format!("{}: its answer is no list; nothing was changed", self.endpoint));
+            let all = answer.as_array().ok_or_else(unread)?;
+            sets.extend(all.iter().map(|record| (record["name"].to_string(), record["type"].to_string())));
+            if all.len() < PAGE {
+                break;
+            }
+        }
+        Ok(sets.len())
+    }
+
+    fn name_servers(&mut self, key: &Key) -> Result<Vec<String>, EffectError> {
+        self.zone(key)?;
+        let zone = self.zone.as_ref().map(|(_, zone)| zone.clone()).unwrap_or_default();
+        let names = zone["name_servers"].as_array().cloned().unwrap_or_default();
+        Ok(names.iter().filter_map(|name| Some(name.as_str()?.to_owned())).collect())
+    }
+}
+
+/// Changes that are made in one go, each of a record by its id.
+#[derive(Default)]
+struct Batch {
+    deletes: Vec<Json>,
+    patches: Vec<Json>,
+    posts: Vec<Json>,
+}
+
+impl Batch {
+    /// Those that stay as they are; then those that are changed, each by its id; then some come, or go.
+    fn add(&mut self, Edit { key, was, becomes }: &Edit, mut left: Vec<(String, String)>) -> Result<(), EffectError> {
+        let mut values: Vec<&String> = becomes.as_ref().map(|records| records.values.iter().collect()).unwrap_or_default();
+        let is_same = |becomes: &Records| was.as_ref().is_some_and(|was| was.ttl == becomes.ttl && was.proxied == becomes.proxied);
         if let Some(becomes) = becomes {
             let mut pairs: Vec<(String, &String)> = Vec::new();
             values.retain(|value| match left.iter().position(|(_, text)| text == *value) {
@@ -197,20 +240,13 @@ impl Provider for Api {
             for (id, value) in pairs {
                 let mut patch = Api::body(key, value, becomes)?;
                 patch["id"] = id.into();
-                patches.push(patch);
+                self.patches.push(patch);
             }
-            posts = values.into_iter().map(|value| Api::body(key, value, becomes)).collect::<Result<Vec<Json>, _>>()?;
+            for value in values {
+                self.posts.push(Api::body(key, value, becomes)?);
+            }
         }
-        let deletes: Vec<Json> = left.into_iter().map(|(id, _)| json!({ "id": id })).collect();
-        let batch = json!({ "deletes": deletes, "patches": patches, "posts": posts });
-        self.call("POST", &format!("/zones/{zone}/dns_records/batch"), Some(&batch))?;
+        self.deletes.extend(left.into_iter().map(|(id, _)| json!({ "id": id })));
         Ok(())
-    }
-
-    fn name_servers(&mut self, key: &Key) -> Result<Vec<String>, EffectError> {
-        self.zone(key)?;
-        let zone = self.zone.as_ref().map(|(_, zone)| zone.clone()).unwrap_or_default();
-        let names = zone["name_servers"].as_array().cloned().unwrap_or_default();
-        Ok(names.iter().filter_map(|name| Some(name.as_str()?.to_owned())).collect())
     }
 }

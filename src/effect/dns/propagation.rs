@@ -11,7 +11,7 @@ use serde_json::{Map, Value as Json, json};
 use super::record::{Key, normal, parse, plain, same_values};
 use super::wire::{addresses, answered, exchange, has_authority, negative_ttl};
 use super::{Provider, open};
-use crate::effect::{EffectError, Job, Reading, Stopper, Teller, Used};
+use crate::effect::{EffectError, Job, Keeper, Reading, Stopper, Teller, Used};
 use crate::runbook::Span;
 use crate::runbook::zone::{Propagation, RecordKind};
 
@@ -36,6 +36,7 @@ struct Said {
 pub fn perform(
     job: &Job,
     propagation: &Propagation<String>,
+    keeper: &Keeper,
     stopper: &Stopper,
     teller: &Teller,
     used: &mut Used,
@@ -47,8 +48,9 @@ pub fn perform(
     }
     .map_err(EffectError::before)?;
     let wanted = normal(propagation.kind, &propagation.values).map_err(EffectError::before)?;
+    let port: u16 = propagation.port.parse().map_err(|_| EffectError::before(format!("`{}` is not a port", propagation.port)))?;
     let mut provider = match &propagation.zone {
-        Some(zone) if propagation.servers.is_empty() => Some(open(job, zone, used)?),
+        Some(zone) if propagation.servers.is_empty() => Some(open(job, zone, keeper, used)?),
         _ => None,
     };
     let fixed: Vec<Server> = [(&propagation.servers, false), (&propagation.resolvers, true)]
@@ -61,7 +63,7 @@ pub fn perform(
         // The zone may get other name servers meanwhile.
         let (mut named, mut problem) = (Vec::new(), None);
         if let Some(provider) = &mut provider {
-            match of_zone(&mut **provider, &key) {
+            match of_zone(&mut **provider, &key, port) {
                 Ok(servers) => named = servers,
                 Err(error) => problem = Some(format!("the name servers of {} are not known: {}", plain(&key.zone), error.message)),
             }
@@ -115,8 +117,8 @@ fn server(text: &str, is_resolver: bool) -> Server {
 }
 
 /// The servers that the zone names. Their addresses are asked of the zone itself, if they are in it.
-fn of_zone(provider: &mut dyn Provider, key: &Key) -> Result<Vec<Server>, EffectError> {
-    let apex = Key { zone: key.zone.clone(), name: key.zone.clone(), kind: RecordKind::Ns };
+fn of_zone(provider: &mut dyn Provider, key: &Key, port: u16) -> Result<Vec<Server>, EffectError> {
+    let apex = Key { zone: key.zone.clone(), name: key.zone.clone(), kind: RecordKind::Ns, set: None };
     let names = provider.name_servers(&apex)?;
     if names.is_empty() {
         return Err(EffectError::before("there are none"));
@@ -130,14 +132,16 @@ fn of_zone(provider: &mut dyn Provider, key: &Key) -> Result<Vec<Server>, Effect
         let mut own = Vec::new();
         if key.zone.zone_of(&name) {
             for kind in [RecordKind::A, RecordKind::Aaaa] {
-                let found = provider.read(&Key { zone: key.zone.clone(), name: name.clone(), kind })?;
+                let found = provider.read(&Key { zone: key.zone.clone(), name: name.clone(), kind, set: None })?;
                 let values = found.into_iter().flat_map(|records| records.values);
-                own.extend(values.filter_map(|value| Some(SocketAddr::new(value.parse().ok()?, 53))));
+                own.extend(values.filter_map(|value| Some(SocketAddr::new(value.parse().ok()?, port))));
             }
         }
         let shown = plain(&name);
         servers.push(if own.is_empty() {
-            server(&shown, false)
+            let found = addresses(&shown, port);
+            let unknown = found.as_ref().err().cloned();
+            Server { shown, addresses: found.unwrap_or_default(), unknown, is_resolver: false }
         } else {
             Server { shown, addresses: own, unknown: None, is_resolver: false }
         });

@@ -13,10 +13,12 @@ pub struct Key {
     pub zone: Name,
     pub name: Name,
     pub kind: RecordKind,
+    /// Which of several weighted sets.
+    pub set: Option<String>,
 }
 
-/// All records of one type that a name has.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// All records of one type that a name has, or one weighted set of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Records {
     /// In seconds.
     pub ttl: u32,
@@ -24,6 +26,20 @@ pub struct Records {
     /// Whether a provider answers for them itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxied: Option<bool>,
+    /// Their share of the answers, in relation to other sets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<u8>,
+    /// What tells their provider whether to answer with them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health_check: Option<String>,
+}
+
+/// What records were, and what they are to become.
+#[derive(Debug, Clone)]
+pub struct Edit {
+    pub key: Key,
+    pub was: Option<Records>,
+    pub becomes: Option<Records>,
 }
 
 impl Key {
@@ -42,7 +58,7 @@ impl Key {
                 }
             }
         };
-        Ok(Key { zone, name, kind })
+        Ok(Key { zone, name, kind, set: None })
     }
 
     pub fn record_type(&self) -> RecordType {
@@ -73,7 +89,8 @@ pub fn plain(name: &Name) -> String {
 
 impl std::fmt::Display for Key {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(out, "{} {}", self.name, self.kind.word())
+        write!(out, "{} {}", self.name, self.kind.word())?;
+        self.set.iter().try_for_each(|set| write!(out, " ({set})"))
     }
 }
 
@@ -84,7 +101,9 @@ impl Records {
             None => "nothing".to_owned(),
             Some(records) => {
                 let proxied = if records.is_proxied() { ", proxied" } else { "" };
-                format!("{} (TTL {}s{proxied})", records.values.join(", "), records.ttl)
+                let weight = records.weight.map(|weight| format!(", weight {weight}")).unwrap_or_default();
+                let check = records.health_check.as_ref().map(|check| format!(", health check {check}")).unwrap_or_default();
+                format!("{} (TTL {}s{proxied}{weight}{check})", records.values.join(", "), records.ttl)
             }
         }
     }
@@ -98,7 +117,9 @@ impl Records {
         match (one, other) {
             (None, None) => true,
             (Some(one), Some(other)) => {
-                one.ttl == other.ttl && one.is_proxied() == other.is_proxied() && same_values(kind, &one.values, &other.values)
+                (one.ttl, one.is_proxied(), one.weight, &one.health_check)
+                    == (other.ttl, other.is_proxied(), other.weight, &other.health_check)
+                    && same_values(kind, &one.values, &other.values)
             }
             _ => false,
         }

@@ -1,18 +1,18 @@
 //! Zone files (RFC 1035). A file is read again under a lock, compared, and replaced as a whole; only the records meant and the serial
 //! number are other bytes than before.
 
+use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use hickory_proto::rr::Name;
 
-use super::record::{Key, Records, parse, shown, whole};
-use super::{Provider, Unwritten};
+use super::record::{Edit, Key, Records, parse, shown, whole};
+use super::{Provider, Unwritten, unchanged};
 use crate::effect::replace::replace;
-use crate::effect::{EffectError, Job, Stopper};
-use crate::runbook::Secret;
+use crate::effect::{EffectError, Job, Keeper, aside};
 use crate::runbook::zone::{RecordKind, ZoneFile};
 
 /// The words for a record's class.
@@ -20,30 +20,23 @@ const CLASSES: [&str; 4] = ["IN", "CH", "HS", "ANY"];
 /// How long others may hold the lock.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-pub struct OnDisk {
-    path: PathBuf,
-    zone: String,
-    reload: Vec<String>,
-    /// Variables that are sources of secrets.
-    hidden: Vec<String>,
+pub struct OnDisk<'a> {
+    pub file: &'a ZoneFile<String>,
+    pub job: &'a Job,
+    pub keeper: &'a Keeper,
 }
 
-pub fn open(job: &Job, file: &ZoneFile<String>) -> OnDisk {
-    let hidden = job.secrets.values().filter_map(|secret| if let Secret::Env(variable) = secret { Some(variable.clone()) } else { None });
-    OnDisk { path: PathBuf::from(&file.path), zone: file.zone.clone(), reload: file.reload.clone(), hidden: hidden.collect() }
-}
-
-impl OnDisk {
+impl OnDisk<'_> {
     fn failed(&self, why: &dyn std::fmt::Display) -> EffectError {
-        EffectError::before(format!("{}: {why}", self.path.display()))
+        EffectError::before(format!("{}: {why}", self.file.path))
     }
 
     fn text(&self) -> Result<String, EffectError> {
-        std::fs::read_to_string(&self.path).map_err(|error| self.failed(&error))
+        std::fs::read_to_string(&self.file.path).map_err(|error| self.failed(&error))
     }
 
     fn records(&self, text: &str, key: &Key) -> Result<Option<Records>, EffectError> {
-        let zone = whole(&self.zone).map_err(|why| self.failed(&why))?;
+        let zone = whole(&self.file.zone).map_err(|why| self.failed(&why))?;
         Parsed::new(text, &zone).and_then(|parsed| parsed.records(key)).map_err(|why| self.failed(&why))
     }
 
@@ -64,50 +57,48 @@ impl OnDisk {
     }
 }
 
-impl Provider for OnDisk {
+impl Provider for OnDisk<'_> {
     fn read(&mut self, key: &Key) -> Result<Option<Records>, EffectError> {
         self.records(&self.text()?, key)
     }
 
-    fn write(&mut self, key: &Key, was: Option<&Records>, becomes: Option<&Records>) -> Result<(), Unwritten> {
+    fn write(&mut self, edits: &[Edit]) -> Result<(), Unwritten> {
         // A link stays one: what it leads to is replaced.
-        let path = self.path.canonicalize().map_err(|error| self.failed(&error))?;
+        let path = Path::new(&self.file.path).canonicalize().map_err(|error| self.failed(&error))?;
         let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
         let _lock = self.lock(&folder)?;
-        let text = self.text()?;
-        let found = self.records(&text, key)?;
-        if !Records::same(key.kind, found.as_ref(), was) {
-            return Err(Unwritten::Changed(found));
+        unchanged(self, edits)?;
+        let zone = whole(&self.file.zone).map_err(|why| self.failed(&why))?;
+        let mut text = self.text()?;
+        for (at, Edit { key, becomes, .. }) in edits.iter().enumerate() {
+            text = Parsed::new(&text, &zone)
+                .and_then(|parsed| parsed.changed(key, becomes.as_ref(), at == 0))
+                .map_err(|why| self.failed(&why))?;
         }
-        let zone = whole(&self.zone).map_err(|why| self.failed(&why))?;
-        let changed = Parsed::new(&text, &zone).and_then(|parsed| parsed.changed(key, becomes)).map_err(|why| self.failed(&why))?;
         // What comes of it is read before it is put in place.
-        if !Records::same(key.kind, self.records(&changed, key)?.as_ref(), becomes) {
-            return Err(self.failed(&format!("{key} cannot be written in a way that reads as it should; nothing was changed")).into());
-        }
-        replace(&path, &changed).map_err(|error| self.failed(&error).into())
-    }
-
-    fn settle(&mut self, stopper: &Stopper) -> Result<(), EffectError> {
-        let Some((program, arguments)) = self.reload.split_first() else { return Ok(()) };
-        let failed =
-            |why: String| EffectError::during(format!("{} is written, but `{}` {why}", self.path.display(), self.reload.join(" ")));
-        let mut command = duct::cmd(program, arguments).stdin_null().stderr_to_stdout().stdout_capture().unchecked();
-        for variable in &self.hidden {
-            command = command.env_remove(variable);
-        }
-        let handle = command.start().map_err(|error| failed(format!("could not be begun: {error}")))?;
-        while let Ok(None) = handle.try_wait() {
-            if stopper.sleep(Duration::from_millis(10)) {
-                let _ = handle.kill();
-                return Err(failed("was stopped".to_owned()));
+        for Edit { key, becomes, .. } in edits {
+            if !Records::same(key.kind, self.records(&text, key)?.as_ref(), becomes.as_ref()) {
+                return Err(self.failed(&format!("{key} cannot be written in a way that reads as it should; nothing was changed")).into());
             }
         }
-        let output = handle.into_output().map_err(|error| failed(error.to_string()))?;
-        if output.status.success() {
+        replace(&path, &text).map_err(|error| self.failed(&error).into())
+    }
+
+    fn size(&mut self, key: &Key) -> Result<usize, EffectError> {
+        let text = self.text()?;
+        let parsed = Parsed::new(&text, &key.zone).map_err(|why| self.failed(&why))?;
+        let sets = parsed.entries.iter().map(|entry| (entry.owner.to_lowercase(), parsed.word(&entry.kind).to_ascii_uppercase()));
+        Ok(sets.collect::<BTreeSet<_>>().len())
+    }
+
+    fn settle(&mut self) -> Result<(), EffectError> {
+        if self.file.reload.is_empty() {
             return Ok(());
         }
-        Err(failed(format!("failed with {}: {}", output.status, String::from_utf8_lossy(&output.stdout).trim())))
+        aside::run(self.job, &self.file.reload, "reload", None, self.keeper).map(drop).map_err(|error| {
+            let message = format!("{} is written, but its server was not told: {}", self.file.path, error.message);
+            EffectError::during(message)
+        })
     }
 }
 
@@ -238,12 +229,12 @@ impl<'a> Parsed<'a> {
             values.push(self.value(key.kind, entry)?);
         }
         values.sort();
-        Ok(Some(Records { ttl, values, proxied: None }))
+        Ok(Some(Records { ttl, values, ..Records::default() }))
     }
 
-    /// The text with other records, and the next serial number.
-    fn changed(&self, key: &Key, becomes: Option<&Records>) -> Result<String, String> {
-        let mut edits: Vec<(Range<usize>, String)> = vec![self.next_serial()?];
+    /// The text with other records, and perhaps the next serial number.
+    fn changed(&self, key: &Key, becomes: Option<&Records>, is_next: bool) -> Result<String, String> {
+        let mut edits: Vec<(Range<usize>, String)> = if is_next { vec![self.next_serial()?] } else { Vec::new() };
         let own = self.own(key);
         let mut values: Vec<&str> = becomes.map(|records| records.values.iter().map(String::as_str).collect()).unwrap_or_default();
         let ttl = becomes.map_or(0, |records| records.ttl);
@@ -436,8 +427,8 @@ last  A 192.0.2.30"#;
     fn write(text: &str, name: &str, kind: RecordKind, ttl: u32, values: &[&str]) -> String {
         let values: Vec<String> = values.iter().map(|value| (*value).to_owned()).collect();
         let values = super::super::record::normal(kind, &values).unwrap();
-        let records = (!values.is_empty()).then_some(Records { ttl, values, proxied: None });
-        Parsed::new(text, &zone()).unwrap().changed(&Key::new("example.test", name, kind).unwrap(), records.as_ref()).unwrap()
+        let records = (!values.is_empty()).then_some(Records { ttl, values, ..Records::default() });
+        Parsed::new(text, &zone()).unwrap().changed(&Key::new("example.test", name, kind).unwrap(), records.as_ref(), true).unwrap()
     }
 
     #[test]
@@ -477,7 +468,7 @@ last  A 192.0.2.30"#;
         let changed = write(ZONE, "ns1", RecordKind::A, 60, &["192.0.2.1", "192.0.2.2"]);
         assert_eq!(
             read(&changed, "ns1", RecordKind::A).unwrap(),
-            Records { ttl: 60, values: vec!["192.0.2.1".into(), "192.0.2.2".into()], proxied: None }
+            Records { ttl: 60, values: vec!["192.0.2.1".into(), "192.0.2.2".into()], ..Records::default() }
         );
         assert_eq!(read(&changed, "shop", RecordKind::A), read(ZONE, "shop", RecordKind::A));
     }

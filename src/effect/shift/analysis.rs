@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
-use super::command::with_stem;
 use super::{EffectError, Job, Keeper, Stopper, Teller};
+use crate::effect::aside::with_stem;
 use crate::effect::reading::{self, PATIENCE, Said};
 use crate::runbook::Span;
 use crate::runbook::traffic::{Analysis, Says, Shift};

@@ -5,7 +5,9 @@ mod analysis;
 mod command;
 mod haproxy;
 mod nginx;
+mod weighted;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,8 +15,8 @@ use std::time::Duration;
 use serde_json::{Map, json};
 
 use self::analysis::Verdict;
-pub(super) use self::command::within;
-use super::{EffectError, Job, Keeper, Reading, Stopper, Teller};
+use super::secret::mask;
+use super::{EffectError, Job, Keeper, Reading, Stopper, Teller, Used, dns};
 use crate::runbook::traffic::{Back, Shift, Traffic};
 
 /// How often it is tried to bring traffic back, and the pause between.
@@ -48,17 +50,28 @@ trait Divider {
 }
 
 pub fn perform(job: &Job, shift: &Shift<String>, keeper: &Keeper, stopper: &Arc<Stopper>, teller: &Teller) -> Result<Reading, EffectError> {
-    let divider: Box<dyn Divider + '_> = match &shift.traffic {
-        Traffic::Haproxy(haproxy) => Box::new(haproxy::Backend(haproxy)),
-        Traffic::Nginx(nginx) => Box::new(nginx::Upstream { nginx, job, keeper }),
-        Traffic::Run(commands) => Box::new(command::Weight { commands, job, keeper }),
-    };
-    let mover = Mover { job, shift, keeper, stopper, teller, divider: &*divider };
+    let mut used = Used::new();
+    let result = open(job, shift, keeper, &mut used).and_then(|divider| {
+        let mover = Mover { job, shift, keeper, stopper, teller, divider: &*divider };
+        if shift.restores { mover.restore() } else { mover.advance() }
+    });
     // Whatever is known of the end of a command: the weights tell how it stands.
-    let result = if shift.restores { mover.restore() } else { mover.advance() };
-    result.map_err(|error| match error.when {
+    let result = result.map_err(|error| match error.when {
         super::When::Unknown => EffectError::during(error.message),
         _ => error,
+    });
+    mask(result, &used, job.mac_key)
+}
+
+fn open<'a>(job: &'a Job, shift: &'a Shift<String>, keeper: &'a Keeper, used: &mut Used) -> Result<Box<dyn Divider + 'a>, EffectError> {
+    Ok(match &shift.traffic {
+        Traffic::Haproxy(haproxy) => Box::new(haproxy::Backend(haproxy)),
+        Traffic::Nginx(nginx) => Box::new(nginx::Upstream { nginx, job, keeper }),
+        Traffic::Dns(weighted) => {
+            let provider = RefCell::new(dns::open(job, &weighted.zone, keeper, used)?);
+            Box::new(weighted::Sets { weighted, provider })
+        }
+        Traffic::Run(commands) => Box::new(command::Weight { commands, job, keeper }),
     })
 }
 

@@ -4,7 +4,8 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use super::{Divider, EffectError, Job, Keeper, Weights, command};
+use super::{Divider, EffectError, Job, Keeper, Weights};
+use crate::effect::aside;
 use crate::effect::replace::replace;
 use crate::runbook::traffic::Nginx;
 
@@ -114,7 +115,7 @@ impl Upstream<'_> {
     }
 
     fn run(&self, words: &[String], what: &str) -> Result<(), EffectError> {
-        command::run(self.job, words, what, None, self.keeper)
+        aside::run(self.job, words, what, None, self.keeper)
             .map(drop)
             .map_err(|error| EffectError { message: format!("the {what} of {}: {}", self.nginx.file, error.message), ..error })
     }

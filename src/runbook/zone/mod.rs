@@ -1,12 +1,15 @@
 //! Zones of the DNS, what is changed in them, and what their servers are to answer. Knows nothing of how they are asked.
 
+mod convert;
+pub mod raw;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::Span;
 use super::action::Value;
-pub use super::raw::{KeyAlgorithm, RecordKind};
 use super::text::{Text, TextError};
+pub use raw::{KeyAlgorithm, RecordKind};
 
 /// Where a zone is kept.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -15,6 +18,7 @@ pub enum Zone<T> {
     Rfc2136(Primary<T>),
     File(ZoneFile<T>),
     Cloudflare(Cloudflare<T>),
+    Route53(Route53<T>),
 }
 
 /// A server that takes signed updates.
@@ -45,30 +49,58 @@ pub struct Cloudflare<T> {
     pub endpoint: T,
 }
 
-/// A change of the records of one type that a name has.
+/// A zone at Amazon Route 53.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Route53<T> {
+    pub zone: T,
+    #[serde(default = "super::action::none", skip_serializing_if = "Option::is_none")]
+    pub id: Option<T>,
+    pub access_key: Value<T>,
+    pub secret_key: Value<T>,
+    #[serde(default = "super::action::none", skip_serializing_if = "Option::is_none")]
+    pub session_token: Option<Value<T>>,
+    #[serde(default = "super::action::none", skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<T>,
+}
+
+/// Changes of records that are made at once: all of them or none.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Dns<T> {
     pub zone: Zone<T>,
+    pub records: Vec<Record<T>>,
+    /// The largest share of the zone's sets of records that may be changed, in percent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_most: Option<u8>,
+    /// Whether it puts back what the step found instead.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub restores: bool,
+}
+
+/// A change of the records of one type that a name has.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record<T> {
     pub name: T,
     #[serde(rename = "type")]
     pub kind: RecordKind,
+    /// Which of several weighted sets is meant.
+    #[serde(default = "super::action::none", skip_serializing_if = "Option::is_none")]
+    pub set: Option<T>,
     pub change: Change<T>,
     /// What must be there before.
     #[serde(default = "super::action::none", skip_serializing_if = "Option::is_none")]
     pub expect: Option<Vec<T>>,
-    /// Whether it puts back what the step found instead.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub restores: bool,
 }
 
 /// What becomes of the records.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Change<T> {
-    /// Exactly these; without a TTL that of those before.
+    /// Exactly these; without a TTL or weight that of those before.
     Set {
         values: Vec<T>,
         ttl: Option<Span>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        weight: Option<u8>,
     },
     Delete,
     /// The same with this TTL, if it was longer; then as much time passes as they had.
@@ -81,6 +113,8 @@ pub struct Propagation<T> {
     #[serde(default = "super::action::none", skip_serializing_if = "Option::is_none")]
     pub zone: Option<Zone<T>>,
     pub servers: Vec<T>,
+    /// Of the servers that the zone names.
+    pub port: T,
     pub resolvers: Vec<T>,
     pub name: T,
     #[serde(rename = "type")]
@@ -97,25 +131,34 @@ impl<T> Zone<T> {
             Zone::Rfc2136(primary) => &primary.zone,
             Zone::File(file) => &file.zone,
             Zone::Cloudflare(cloudflare) => &cloudflare.zone,
+            Zone::Route53(route53) => &route53.zone,
         }
     }
 
-    fn credential(&self) -> Option<&Value<T>> {
+    /// Whether its records can have weights.
+    pub fn has_weights(&self) -> bool {
+        matches!(self, Zone::Route53(_))
+    }
+
+    fn credentials(&self) -> Vec<&Value<T>> {
         match self {
-            Zone::Rfc2136(primary) => Some(&primary.secret),
-            Zone::File(_) => None,
-            Zone::Cloudflare(cloudflare) => Some(&cloudflare.token),
+            Zone::Rfc2136(primary) => vec![&primary.secret],
+            Zone::File(_) => Vec::new(),
+            Zone::Cloudflare(cloudflare) => vec![&cloudflare.token],
+            Zone::Route53(Route53 { access_key, secret_key, session_token, .. }) => {
+                [access_key, secret_key].into_iter().chain(session_token).collect()
+            }
         }
     }
 
-    /// The secret that it is changed with.
-    pub fn secret(&self) -> Option<&str> {
-        self.credential()?.secret()
+    /// The secrets that it is changed with.
+    pub fn secrets(&self) -> Vec<&str> {
+        self.credentials().into_iter().filter_map(Value::secret).collect()
     }
 }
 
 impl Zone<Text> {
-    fn render(&self, values: &Json) -> Result<Zone<String>, TextError> {
+    pub fn render(&self, values: &Json) -> Result<Zone<String>, TextError> {
         let one = |text: &Text| text.render(values);
         Ok(match self {
             Zone::Rfc2136(primary) => Zone::Rfc2136(Primary {
@@ -132,23 +175,40 @@ impl Zone<Text> {
                 token: cloudflare.token.render(values)?,
                 endpoint: one(&cloudflare.endpoint)?,
             }),
+            Zone::Route53(route53) => Zone::Route53(Route53 {
+                zone: one(&route53.zone)?,
+                id: route53.id.as_ref().map(one).transpose()?,
+                access_key: route53.access_key.render(values)?,
+                secret_key: route53.secret_key.render(values)?,
+                session_token: route53.session_token.as_ref().map(|token| token.render(values)).transpose()?,
+                endpoint: route53.endpoint.as_ref().map(one).transpose()?,
+            }),
         })
     }
 
-    fn texts(&self) -> Vec<&Text> {
+    pub fn texts(&self) -> Vec<&Text> {
         let own: Vec<&Text> = match self {
             Zone::Rfc2136(primary) => vec![&primary.server, &primary.port, &primary.zone, &primary.key_name],
             Zone::File(file) => [&file.path, &file.zone].into_iter().chain(&file.reload).collect(),
             Zone::Cloudflare(cloudflare) => vec![&cloudflare.zone, &cloudflare.endpoint],
+            Zone::Route53(Route53 { zone, id, endpoint, .. }) => [zone].into_iter().chain(id).chain(endpoint).collect(),
         };
-        own.into_iter().chain(self.credential().and_then(Value::text)).collect()
+        own.into_iter().chain(self.credentials().into_iter().filter_map(Value::text)).collect()
+    }
+}
+
+impl<T> Dns<T> {
+    /// Whether it begins a command.
+    pub fn runs_commands(&self) -> bool {
+        matches!(&self.zone, Zone::File(file) if !file.reload.is_empty())
     }
 }
 
 impl<T: Clone> Dns<T> {
     /// What puts back what the step found.
     pub fn inverse(&self) -> Dns<T> {
-        Dns { restores: true, expect: None, ..self.clone() }
+        let records = self.records.iter().map(|record| Record { expect: None, ..record.clone() }).collect();
+        Dns { restores: true, at_most: None, records, ..self.clone() }
     }
 }
 
@@ -156,23 +216,36 @@ impl Dns<Text> {
     pub fn render(&self, values: &Json) -> Result<Dns<String>, TextError> {
         Ok(Dns {
             zone: self.zone.render(values)?,
-            name: self.name.render(values)?,
-            kind: self.kind,
-            change: match &self.change {
-                Change::Set { values: texts, ttl } => Change::Set { values: all(texts, values)?, ttl: *ttl },
-                Change::Delete => Change::Delete,
-                Change::LowerTtl(ttl) => Change::LowerTtl(*ttl),
-            },
-            expect: self.expect.as_ref().map(|texts| all(texts, values)).transpose()?,
+            records: self.records.iter().map(|record| record.render(values)).collect::<Result<_, _>>()?,
+            at_most: self.at_most,
             restores: self.restores,
         })
     }
 
     /// Every text in it, for checking names.
     pub fn texts(&self) -> Vec<&Text> {
+        self.zone.texts().into_iter().chain(self.records.iter().flat_map(Record::texts)).collect()
+    }
+}
+
+impl Record<Text> {
+    fn render(&self, values: &Json) -> Result<Record<String>, TextError> {
+        Ok(Record {
+            name: self.name.render(values)?,
+            kind: self.kind,
+            set: self.set.as_ref().map(|set| set.render(values)).transpose()?,
+            change: match &self.change {
+                Change::Set { values: texts, ttl, weight } => Change::Set { values: all(texts, values)?, ttl: *ttl, weight: *weight },
+                Change::Delete => Change::Delete,
+                Change::LowerTtl(ttl) => Change::LowerTtl(*ttl),
+            },
+            expect: self.expect.as_ref().map(|texts| all(texts, values)).transpose()?,
+        })
+    }
+
+    fn texts(&self) -> Vec<&Text> {
         let to = if let Change::Set { values, .. } = &self.change { values.as_slice() } else { &[] };
-        let own = [&self.name].into_iter().chain(to).chain(self.expect.iter().flatten());
-        self.zone.texts().into_iter().chain(own).collect()
+        [&self.name].into_iter().chain(&self.set).chain(to).chain(self.expect.iter().flatten()).collect()
     }
 }
 
@@ -181,6 +254,7 @@ impl Propagation<Text> {
         Ok(Propagation {
             zone: self.zone.as_ref().map(|zone| zone.render(values)).transpose()?,
             servers: all(&self.servers, values)?,
+            port: self.port.render(values)?,
             resolvers: all(&self.resolvers, values)?,
             name: self.name.render(values)?,
             kind: self.kind,
@@ -193,7 +267,7 @@ impl Propagation<Text> {
     /// Every text in it, for checking names.
     pub fn texts(&self) -> Vec<&Text> {
         let zone = self.zone.iter().flat_map(Zone::texts);
-        zone.chain([&self.name]).chain(&self.servers).chain(&self.resolvers).chain(&self.values).collect()
+        zone.chain([&self.name, &self.port]).chain(&self.servers).chain(&self.resolvers).chain(&self.values).collect()
     }
 }
 
@@ -208,24 +282,39 @@ impl Zone<String> {
             Zone::Rfc2136(primary) => format!("{} on {}:{}", primary.zone, primary.server, primary.port),
             Zone::File(file) => format!("{} in {}", file.zone, file.path),
             Zone::Cloudflare(cloudflare) => format!("{} at {}", cloudflare.zone, cloudflare.endpoint),
+            Zone::Route53(route53) => {
+                let place = route53.endpoint.as_deref().map(|endpoint| format!(" ({endpoint})")).unwrap_or_default();
+                format!("{} at Route 53{place}", route53.zone)
+            }
         }
     }
 }
 
 impl Dns<String> {
     pub fn in_words(&self) -> String {
-        let Dns { zone, name, kind, .. } = self;
-        let (zone, kind) = (zone.in_words(), kind.word());
-        if self.restores {
-            return format!("put {kind} of {name} in {zone} back as it was found, if it still is as the step wrote it");
+        let zone = self.zone.in_words();
+        let each: Vec<String> = self.records.iter().map(|record| record.in_words(&zone, self.restores)).collect();
+        let limit = self.at_most.map(|share| format!(", if that is at most {share} % of the zone")).unwrap_or_default();
+        format!("{}{limit}", each.join("; "))
+    }
+}
+
+impl Record<String> {
+    fn in_words(&self, zone: &str, restores: bool) -> String {
+        let Record { name, kind, .. } = self;
+        let set = self.set.as_ref().map(|set| format!(" ({set})")).unwrap_or_default();
+        let which = format!("{} of {name}{set} in {zone}", kind.word());
+        if restores {
+            return format!("put {which} back as it was found, if it still is as the step wrote it");
         }
         match &self.change {
-            Change::Set { values, ttl } => {
+            Change::Set { values, ttl, weight } => {
                 let ttl = ttl.map(|ttl| format!(" with a TTL of {ttl}")).unwrap_or_default();
-                format!("set {kind} of {name} in {zone} to {}{ttl}", list(values))
+                let weight = weight.map(|weight| format!(" with the weight {weight}")).unwrap_or_default();
+                format!("set {which} to {}{ttl}{weight}", list(values))
             }
-            Change::Delete => format!("delete {kind} of {name} in {zone}"),
-            Change::LowerTtl(ttl) => format!("lower the TTL of {kind} of {name} in {zone} to {ttl}, and wait as long as it was"),
+            Change::Delete => format!("delete {which}"),
+            Change::LowerTtl(ttl) => format!("lower the TTL of {which} to {ttl}, and wait as long as it was"),
         }
     }
 }
