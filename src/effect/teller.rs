@@ -1,10 +1,12 @@
-//! What an action tells the engine while it runs: what it found before it changes anything, how far it is, and how fast.
+//! What an action tells the engine while it runs: what it found before it changes anything, how far it is, and what
+//! readings on the way say.
 
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 use serde_json::Value as Json;
 
 use super::EffectError;
+use crate::runbook::traffic::Says;
 
 /// Told by an action's thread.
 #[derive(Debug)]
@@ -13,6 +15,8 @@ pub enum Told {
     Saw { what: Json, durable: SyncSender<()> },
     /// From where the next attempt goes on. What was done up to there is durable where it was done.
     Cursor(String),
+    /// What an analysis says now of traffic at a weight, in percent.
+    Reading { analysis: String, percent: u8, says: Says, words: String },
     /// For people.
     Progress(String),
 }
@@ -38,6 +42,11 @@ impl Teller {
     /// Tells from where the next attempt goes on.
     pub fn cursor(&self, cursor: String) {
         (self.0)(Told::Cursor(cursor));
+    }
+
+    /// Tells what an analysis says that said something else before.
+    pub fn reading(&self, analysis: &str, percent: u8, says: Says, words: &str) {
+        (self.0)(Told::Reading { analysis: analysis.to_owned(), percent, says, words: words.to_owned() });
     }
 
     /// Tells people how far it is.

@@ -487,6 +487,13 @@ impl Session<'_> {
                     running.cursor = Some(cursor);
                 }
             }
+            // A last one may come behind the end of a step that was given up.
+            Told::Reading { analysis, percent, says, words }
+                if self.running.get(&(ix, direction)).is_some_and(|running| running.attempt == attempt) =>
+            {
+                self.record(Fact::AnalysisRead { step: self.id(ix), attempt, analysis, percent, says, reading: words })?;
+            }
+            Told::Reading { .. } => {}
             Told::Progress(words) => self.observer.progress(&self.state, ix, &words),
         }
         Ok(())

@@ -111,6 +111,9 @@ pub fn line(state: &RunState, event: &Event) -> Option<String> {
             let changes = shorten(&amended.changes.join("; "), 300);
             format!("amended by {}: {} ({changes})", amended.actor, printable(&amended.reason))
         }
+        Fact::AnalysisRead { step, analysis, percent, says, reading, .. } => {
+            format!("reading  {step}: {analysis} is {says} at {percent} %: {}", printable(reading))
+        }
         Fact::GuardRead { guard, says, reading } => format!("guard    {guard} is {says}: {}", printable(reading)),
         Fact::Breached(breach) => {
             let then = match breach.then {

@@ -56,7 +56,7 @@ impl Default for Live {
 impl Observer for Live {
     fn event(&mut self, state: &RunState, event: &Event) {
         if let Some(ix) = event.fact.step().and_then(|step| state.runbook.find(step))
-            && !matches!(event.fact, Fact::CursorSaved { .. })
+            && !matches!(event.fact, Fact::CursorSaved { .. } | Fact::AnalysisRead { .. })
         {
             self.progress.remove(&ix);
         }

@@ -92,6 +92,8 @@ pub enum Fact {
     StepSaw { step: StepId, direction: Direction, attempt: u32, seen: Json },
     /// A long action said how far it is.
     CursorSaved { step: StepId, direction: Direction, attempt: u32, cursor: String },
+    /// What an analysis says of traffic at a weight, in percent, is not what it said before.
+    AnalysisRead { step: StepId, attempt: u32, analysis: String, percent: u8, says: Says, reading: String },
     /// What a guard says is not what it said before.
     GuardRead { guard: String, says: Says, reading: String },
     /// A guard or a budget is breached.
@@ -440,6 +442,7 @@ pub fn kind(fact: &Fact) -> &'static str {
         Fact::RunAmended(_) => "run_amended",
         Fact::StepSaw { .. } => "step_saw",
         Fact::CursorSaved { .. } => "cursor_saved",
+        Fact::AnalysisRead { .. } => "analysis_read",
         Fact::GuardRead { .. } => "guard_read",
         Fact::Breached(_) => "breached",
         Fact::MessageSent(_) => "message_sent",
@@ -460,7 +463,8 @@ impl Fact {
             | Fact::StepProbed { step, .. }
             | Fact::PointConfirmed { step, .. }
             | Fact::StepSaw { step, .. }
-            | Fact::CursorSaved { step, .. } => Some(step),
+            | Fact::CursorSaved { step, .. }
+            | Fact::AnalysisRead { step, .. } => Some(step),
             Fact::MessageSent(message) => message.step.as_ref(),
             _ => None,
         }

@@ -328,6 +328,11 @@ impl RunState {
                 let ix = self.ix(step)?;
                 self.steps[ix.0 as usize].cursors[*direction as usize] = Some(cursor.clone());
             }
+            Fact::AnalysisRead { step, attempt, .. } => {
+                let track = self.track(self.ix(step)?, Direction::Forward);
+                let is_running = matches!(track, Track::Running { attempt: running, .. } if running == attempt);
+                need(is_running, "that attempt is not running")?;
+            }
             Fact::GuardRead { guard, says, reading } => {
                 self.guarded(guard)?;
                 need(self.stopped.is_none(), "the executor had left")?;

@@ -221,6 +221,32 @@ fn a_release_that_fails_at_25_percent_is_back_within_ten_seconds() {
 }
 
 #[test]
+fn a_reading_is_held_against_its_baseline() {
+    let _web = fresh();
+    for (value, baseline, words) in [
+        ("vector(7)", "vector(5)", "failed with a bad reading: value is 7.0, baseline is 5.0"),
+        ("vector(5)", "vector(5)", "100 % on the new side; new good (value is 5.0, baseline is 5.0)"),
+        // The old side says nothing, so nothing is known of the new one.
+        (
+            "vector(5)",
+            "no_such_metric",
+            "paused: 100 % of web on the new side is neither good nor bad: the analysis `new` is inconclusive: the baseline: no data",
+        ),
+        ("vector(5)", "haproxy_server_weight", "the baseline has several series"),
+    ] {
+        let sandbox = steps(&format!(
+            "      go: {{ shift: {{ traffic: web, to: 100, analysis: [{{ name: new, prometheus: 'http://127.0.0.1:PORT(prometheus)', query: {value}, baseline: {baseline}, success: value <= baseline * 1.1 }}] }} }}\n"
+        ));
+        let shown = sandbox.run("run book.yaml");
+        assert!(shown.contains(words), "{words}: {shown}");
+        assert_eq!(shown.ends_with("exit 0"), value == baseline, "{shown}");
+        assert_eq!(weights(), if value == baseline { (0, 100) } else { (100, 0) });
+        assert_eq!(sandbox.code("rollback"), 4);
+        assert_eq!(weights(), (100, 0));
+    }
+}
+
+#[test]
 fn no_data_is_neither_good_nor_bad() {
     let _web = fresh();
     for (query, words) in [
@@ -369,6 +395,14 @@ phases:
     assert!(shown.contains("failed with 3 bad readings") && shown.contains("back at 10 % on the new side"), "{shown}");
     assert_eq!(sandbox.read("weights"), "0\n10\n50\n10\n");
 
+    // What an analysis says is told where it is not what it said before.
+    let events = sandbox.run("audit --format json");
+    assert_eq!(events.matches("analysis_read").count(), 2, "{events}");
+    let audit = sandbox.run("audit");
+    for words in ["reading  p/go: seen is good at 10 %: stdout is \"10\"", "reading  p/go: seen is bad at 50 %: stdout is \"50\""] {
+        assert!(audit.contains(words) && shown.contains(words), "{words}: {audit}");
+    }
+
     // Neither of the two holds.
     let sandbox = Sandbox::with(&book(&analysis("failure: int(stdout) > 40, success: int(stdout) < 5")));
     sandbox.write("weights", "0\n");
@@ -380,6 +414,33 @@ phases:
     let shown = sandbox.run("run book.yaml");
     assert!(shown.contains("is to print how many percent the new side has, but printed `much`"), "{shown}");
     assert!(!sandbox.path("weights").exists());
+}
+
+/// Needs no servers: the new side is good from two seconds after its weight is set.
+#[test]
+fn an_analysis_begins_after_its_initial_delay() {
+    for (delay, is_good) in [("", false), (", initial_delay: 4s", true)] {
+        let sandbox = Sandbox::with(&format!(
+            r#"
+runbook: delayed
+traffic:
+  file: {{ run: {{ set: [sh, -c, 'echo "$SWITCHOVER_WEIGHT" > weight'], get: [cat, weight] }} }}
+phases:
+  p:
+    steps:
+      go:
+        shift:
+          traffic: file
+          to: 10
+          analysis: [{{ name: warm, run: 'test $(( $(date +%s) - $(stat -c %Y weight) )) -ge 2', success: exit_code == 0{delay} }}]
+"#
+        ));
+        sandbox.write("weight", "0\n");
+        let shown = sandbox.run("run book.yaml");
+        assert_eq!(shown.ends_with("exit 0"), is_good, "{shown}");
+        assert_eq!(shown.contains("failed with a bad reading: exit_code is 1; traffic is back at 0 %"), !is_good, "{shown}");
+        assert_eq!(sandbox.read("weight"), if is_good { "10\n" } else { "0\n" });
+    }
 }
 
 #[test]

@@ -60,6 +60,7 @@ fn facts() -> Vec<(Fact, bool)> {
         (Fact::StepProbed { step: step(), direction, attempt, verdict: Probed::Done, reading: reason() }, true),
         (Fact::PointConfirmed { step: step(), actor: actor(), reason: reason() }, true),
         (Fact::RunAmended(amended("why")), false),
+        (Fact::AnalysisRead { step: step(), attempt, analysis: reason(), percent: 25, says: Says::Good, reading: reason() }, true),
         (Fact::GuardRead { guard: reason(), says: Says::Bad, reading: reason() }, false),
         (Fact::Breached(breach(OnBreach::Pause)), false),
         (Fact::MessageSent(sent()), true),

@@ -2,6 +2,7 @@
 
 use switchover::run::*;
 use switchover::runbook::action::Approve;
+use switchover::runbook::traffic::Says;
 use switchover::runbook::*;
 
 use super::play::*;
@@ -526,6 +527,24 @@ fn what_still_runs_is_watched_by_who_resumes() {
     assert!(play.attempt(still(0, FORWARD)).is_err());
     // Another session inherits nothing of what an earlier one did.
     assert!(play.resume().state.sets.inherited.is_empty());
+}
+
+#[test]
+fn an_analysis_is_read_only_while_its_step_runs() {
+    let read = |attempt| Fact::AnalysisRead {
+        step: id(0),
+        attempt,
+        analysis: "errors".into(),
+        percent: 25,
+        says: Says::Bad,
+        reading: "value is 1".into(),
+    };
+    let mut play = play(book(1, 0, |_| {}), None);
+    assert!(play.attempt(read(1)).is_err());
+    play.start(0, FORWARD).fact(read(1)).fact(read(1));
+    assert!(play.attempt(read(2)).is_err());
+    play.ok(0, FORWARD);
+    assert!(play.attempt(read(1)).is_err());
 }
 
 #[test]

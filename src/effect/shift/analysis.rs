@@ -82,6 +82,9 @@ pub fn bake(job: &Job, shift: &Shift<String>, percent: u8, keeper: &Keeper, stop
                 if told.said.says == Says::Bad {
                     at.bad += 1;
                 }
+                if at.last.as_ref().is_none_or(|(says, _)| *says != told.said.says) {
+                    teller.reading(&analysis.name, percent, told.said.says, &told.said.words);
+                }
                 at.last = Some((told.said.says, told.said.words));
                 if at.bad > analysis.failure_limit {
                     let words = at.last.as_ref().map(|(_, words)| words.as_str()).unwrap_or_default();
