@@ -220,15 +220,24 @@ fn servers_and_keys_that_do_not_fit_are_named_and_nothing_is_changed() {
     let port = lab().port("dns-1").to_string();
     let wrong_key = data_encoding_of("another-key-for-the-lab-32-bytes");
     for (change, key, words) in [
-        (("name: lab,", "name: lab,"), wrong_key.as_str(), "its key lab. is another one (BADSIG)"),
+        (
+            ("name: lab,", "name: lab,"),
+            wrong_key.as_str(),
+            "its key lab. is another one (BADSIG); compare the secret with its configuration; nothing was changed",
+        ),
         (("key: { name: lab,", "key: { name: nobody,"), KEY, "it does not know the key nobody."),
         (("name: lab,", "name: lab,"), "not base64!", "the key lab is not base64"),
         ((port.as_str(), "1"), KEY, "127.0.0.1:1: it cannot be reached: Connection refused"),
-        (("zone: example.test", "zone: example.org"), KEY, "it answered REFUSED"),
+        (
+            ("zone: example.test", "zone: example.org"),
+            KEY,
+            "it answered REFUSED; is it the primary server of example.org., and may this key ask it?",
+        ),
     ] {
         let sandbox = Sandbox::with(&book(step).replace(change.0, change.1));
         let shown = sandbox.run_with("run book.yaml", &[("DNS_KEY", key.to_owned())]);
         assert!(shown.contains(words) && shown.ends_with("exit 1") && !shown.contains(key), "{words}: {shown}");
+        assert!(shown.contains("p/a") && shown.contains("nothing was changed"), "{words}: {shown}");
         assert_eq!(sandbox.run_with("rollback", &[("DNS_KEY", key.to_owned())]).lines().last(), Some("exit 4"), "{words}");
     }
     assert_eq!(dig("dns-1", "refused", "A"), "");
@@ -661,6 +670,46 @@ phases:
     assert!(shown.contains("is written, but") && shown.contains("no") && shown.ends_with("exit 1"), "{shown}");
     sandbox.write("ready", "");
     assert!(sandbox.run("resume").ends_with("exit 0"));
+    // What it says is masked, and where it was begun is known.
+    let book = sandbox
+        .read("book.yaml")
+        .replace("echo no; test -e ready", "echo $TOKEN >&2; exit 3")
+        .replace("runbook: file", "runbook: file\nsecrets: { token: { env: RELOAD_TOKEN } }\nenv: { TOKEN: { secret: token } }");
+    sandbox.write("book.yaml", book.replace("192.0.2.2", "192.0.2.3").replace(", expect: [192.0.2.1]", ""));
+    let shown = sandbox.run_with("run book.yaml", &[("RELOAD_TOKEN", "only-for-the-reload".to_owned())]);
+    assert!(shown.contains("shop.zone is written, but its server was not told: `sh -c") && shown.contains("ended with exit 3"), "{shown}");
+    assert!(!shown.contains("only-for-the-reload") && shown.ends_with("exit 1"), "{shown}");
+    assert!(!sandbox.run("audit --format json").contains("only-for-the-reload"));
+}
+
+/// The executor is killed while the server reads the zone anew: the next attempt finds the file written, and has it read again.
+#[test]
+fn a_reload_outlives_its_executor() {
+    let sandbox = Sandbox::with(
+        "runbook: file
+zones: { here: { file: { path: shop.zone, zone: example.test, reload: [sh, -c, 'echo begun >> reloads; while ! test -e go; do sleep 0.1; done; echo done >> reloads'] } } }
+phases:
+  p:
+    steps:
+      point: { dns: { zone: here, name: shop, type: A, value: 192.0.2.2, ttl: 30s } }
+",
+    );
+    let zone = "$TTL 300\n@ SOA ns1 admin ( 41 60 30 3600 5 )\n@ NS ns1\nns1 A 127.0.0.1\nshop 60 A 192.0.2.1\n";
+    sandbox.write("shop.zone", zone);
+    let child = sandbox.start("run book.yaml");
+    let begun = Instant::now();
+    while !sandbox.path("reloads").exists() {
+        assert!(begun.elapsed() < Duration::from_secs(30));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    super::sandbox::kill(child);
+    sandbox.write("go", "");
+    let shown = sandbox.run("resume");
+    assert!(shown.contains("shop.example.test. A is 192.0.2.2 (TTL 30s) already") && shown.ends_with("exit 0"), "{shown}");
+    let reloads = sandbox.read("reloads");
+    assert_eq!((reloads.matches("begun").count(), reloads.matches("done").count()), (2, 2), "{reloads}");
+    assert!(sandbox.run("rollback").ends_with("exit 4"));
+    assert_eq!(sandbox.read("shop.zone"), zone.replace("( 41", "( 43"));
 }
 
 /// A stand-in for Cloudflare's API, as its documentation describes it: it is not the real one. It keeps records in memory.

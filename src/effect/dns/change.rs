@@ -143,8 +143,8 @@ fn write(provider: &mut dyn Provider, edits: &[Edit], place: &str) -> Result<(),
     let edits: Vec<Edit> = edits.iter().filter(|edit| !edit.is_idle()).cloned().collect();
     match provider.write(&edits) {
         Ok(()) => {}
-        Err(Unwritten::Changed { key, was, found }) => {
-            return Err(differs(&key, place, "was read a moment ago", was.as_ref(), found.as_ref()));
+        Err(Unwritten::Changed(changed)) => {
+            return Err(differs(&changed.key, place, "was read a moment ago", changed.was.as_ref(), changed.found.as_ref()));
         }
         // The answer may be lost, but not what it would have said.
         Err(Unwritten::Failed(error)) if error.when != When::Before && is_done(provider, &edits) => {}

@@ -51,7 +51,7 @@ impl Api {
         let shown = format!("{method} {}{path}", self.endpoint);
         let failed = |why: String| {
             let message = format!("{shown}: {why}");
-            if is_read { EffectError::before(message) } else { EffectError::lost(message) }
+            if is_read { EffectError::before(format!("{message}; nothing was changed")) } else { EffectError::lost(message) }
         };
         let request = ureq::http::Request::builder()
             .method(method)
@@ -76,7 +76,7 @@ impl Api {
         let why = if errors.is_empty() { "it does not answer as the API does".to_owned() } else { errors.join("; ") };
         // A refusal by the API itself changed nothing; a gateway's says nothing of what is behind it.
         if status.is_client_error() {
-            Err(EffectError::before(format!("{shown}: {status}: {why}")))
+            Err(EffectError::before(format!("{shown}: {status}: {why}; nothing was changed")))
         } else {
             Err(failed(format!("{status}: {why}")))
         }

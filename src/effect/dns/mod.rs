@@ -40,13 +40,15 @@ pub trait Provider {
 
 /// Why nothing was written.
 pub enum Unwritten {
-    /// It is not what it was any more.
-    Changed {
-        key: Key,
-        was: Option<Records>,
-        found: Option<Records>,
-    },
+    Changed(Box<Changed>),
     Failed(EffectError),
+}
+
+/// A record that is not what it was any more.
+pub struct Changed {
+    pub key: Key,
+    pub was: Option<Records>,
+    pub found: Option<Records>,
 }
 
 impl From<EffectError> for Unwritten {
@@ -95,7 +97,7 @@ fn unchanged(provider: &mut dyn Provider, edits: &[Edit]) -> Result<(), Unwritte
     for Edit { key, was, .. } in edits {
         let found = provider.read(key)?;
         if !Records::same(key.kind, found.as_ref(), was.as_ref()) {
-            return Err(Unwritten::Changed { key: key.clone(), was: was.clone(), found });
+            return Err(Unwritten::Changed(Box::new(Changed { key: key.clone(), was: was.clone(), found })));
         }
     }
     Ok(())

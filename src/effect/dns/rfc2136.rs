@@ -28,7 +28,7 @@ pub struct Server {
 pub fn open(primary: &Primary<String>, secret: &str) -> Result<Server, EffectError> {
     let Primary { server, port, key_name, algorithm, .. } = primary;
     let shown = format!("{server}:{port}");
-    let before = |why: String| EffectError::before(format!("{shown}: {why}"));
+    let before = |why: String| EffectError::before(format!("{shown}: {why}; nothing was changed"));
     let port: u16 = port.parse().map_err(|_| before(format!("`{port}` is not a port")))?;
     let key = data_encoding::BASE64.decode(secret.trim().as_bytes()).map_err(|_| before(format!("the key {key_name} is not base64")))?;
     let algorithm = match algorithm {
@@ -104,14 +104,19 @@ fn of_class(key: &Key, ttl: u32, data: RData, class: DNSClass) -> Record {
 
 impl Provider for Server {
     fn read(&mut self, key: &Key) -> Result<Option<Records>, EffectError> {
-        let failed = |why: String| EffectError::before(format!("{} could not be read: {}: {why}", key, self.shown));
+        let failed = |why: String| EffectError::before(format!("{key} could not be read: {}: {why}; nothing was changed", self.shown));
         let start = self.ask(&key.zone, RecordType::SOA).map_err(failed)?;
         let start = start.answers.into_iter().map(|record| record.data).find(|data| matches!(data, RData::SOA(_)));
         let answer = self.ask(&key.name, key.record_type()).map_err(failed)?;
         if !has_authority(&answer, key) {
             return Err(failed(format!("it has no authority for {}", key.name)));
         }
-        let records = answered(&answer, key).map_err(failed)?;
+        let records = answered(&answer, key).map_err(|why| match answer.metadata.response_code {
+            ResponseCode::Refused | ResponseCode::NotAuth => {
+                failed(format!("{why}; is it the primary server of {}, and may this key ask it?", key.zone))
+            }
+            _ => failed(why),
+        })?;
         // Without it an update would say less of what must be there.
         let start = start.ok_or_else(|| failed(format!("it does not say the serial number of {}", key.zone)))?;
         self.start.get_or_insert(start);

@@ -106,9 +106,17 @@ impl Conversation<'_> {
         let error = read.signature().and_then(|signature| signature.data.error);
         let refused = |words: String| NoAnswer { is_sent: false, words };
         match error {
-            Some(TsigError::BadKey) => return Err(refused(format!("it does not know the key {key} with this algorithm (BADKEY)"))),
-            Some(TsigError::BadSig) => return Err(refused(format!("its key {key} is another one (BADSIG)"))),
-            Some(TsigError::BadTime) => return Err(refused("its clock and the one here differ too much (BADTIME)".to_owned())),
+            Some(TsigError::BadKey) => {
+                return Err(refused(format!(
+                    "it does not know the key {key} with this algorithm (BADKEY); compare both with its configuration"
+                )));
+            }
+            Some(TsigError::BadSig) => {
+                return Err(refused(format!("its key {key} is another one (BADSIG); compare the secret with its configuration")));
+            }
+            Some(TsigError::BadTime) => {
+                return Err(refused("its clock and the one here differ too much (BADTIME); set them right".to_owned()));
+            }
             Some(error) => return Err(refused(format!("it refuses the signature ({error:?})"))),
             None if read.signature().is_none() => {
                 return Err(NoAnswer {

@@ -35,10 +35,11 @@ impl Divider for Sets<'_> {
         }
         self.provider.borrow_mut().write(&edits).map_err(|unwritten| match unwritten {
             Unwritten::Failed(error) => error,
-            Unwritten::Changed { key, was, found } => EffectError::before(format!(
-                "{key} was {} a moment ago, and is {} now: somebody else changes it; nothing was changed",
-                Records::in_words(was.as_ref()),
-                Records::in_words(found.as_ref())
+            Unwritten::Changed(changed) => EffectError::before(format!(
+                "{} was {} a moment ago, and is {} now: somebody else changes it; nothing was changed",
+                changed.key,
+                Records::in_words(changed.was.as_ref()),
+                Records::in_words(changed.found.as_ref())
             )),
         })
     }

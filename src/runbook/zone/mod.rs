@@ -293,17 +293,23 @@ impl Zone<String> {
 impl Dns<String> {
     pub fn in_words(&self) -> String {
         let zone = self.zone.in_words();
-        let each: Vec<String> = self.records.iter().map(|record| record.in_words(&zone, self.restores)).collect();
         let limit = self.at_most.map(|share| format!(", if that is at most {share} % of the zone")).unwrap_or_default();
-        format!("{}{limit}", each.join("; "))
+        let words = match self.records.as_slice() {
+            [record] => record.in_words(&format!(" in {zone}"), self.restores),
+            several => {
+                let each: Vec<String> = several.iter().map(|record| record.in_words("", self.restores)).collect();
+                format!("in {zone}, all at once: {}", each.join("; "))
+            }
+        };
+        format!("{words}{limit}")
     }
 }
 
 impl Record<String> {
-    fn in_words(&self, zone: &str, restores: bool) -> String {
+    fn in_words(&self, place: &str, restores: bool) -> String {
         let Record { name, kind, .. } = self;
         let set = self.set.as_ref().map(|set| format!(" ({set})")).unwrap_or_default();
-        let which = format!("{} of {name}{set} in {zone}", kind.word());
+        let which = format!("{} of {name}{set}{place}", kind.word());
         if restores {
             return format!("put {which} back as it was found, if it still is as the step wrote it");
         }
