@@ -34,20 +34,10 @@ fn run(sandbox: &Sandbox, line: &str) -> String {
 /// The answer of `dig` for a name below the zone, TTL included.
 fn dig(server: &str, name: &str, kind: &str) -> String {
     let port = lab().port(server).to_string();
+    let whole = format!("{name}.example.test");
     // A name that the zone delegates is no answer of its own.
     let section = if kind == "NS" { "+authority" } else { "+answer" };
-    let arguments = [
-        "+noall",
-        section,
-        "+tcp",
-        "+time=2",
-        "+tries=1",
-        "-p",
-        &port,
-        "@127.0.0.1",
-        &format!("{name}.example.test").trim_start_matches('.').to_owned(),
-        kind,
-    ];
+    let arguments = ["+noall", section, "+tcp", "+time=2", "+tries=1", "-p", &port, "@127.0.0.1", whole.trim_start_matches('.'), kind];
     let output = Command::new("dig").args(arguments).output().expect("dig");
     assert!(output.status.success(), "{output:?}");
     let text = String::from_utf8(output.stdout).unwrap();
