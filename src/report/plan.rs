@@ -102,6 +102,7 @@ fn values(step: &Step, names: &Json) -> Vec<(String, String)> {
     };
     let mut values: Vec<(String, String)> = step.act.env.iter().map(variable).collect();
     if let Ok(Action::Sql(sql)) = step.act.action.render(names) {
+        values.extend(sql.given.iter().map(|(name, given)| (format!(":{name}"), given.in_words())));
         values.extend(sql.parameters.into_iter().map(|(name, value)| (format!(":{name}"), plain(&value.into_json()))));
     }
     values

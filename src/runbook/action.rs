@@ -9,6 +9,7 @@ use serde_json::Value as Json;
 
 use super::copy::Copy;
 use super::database::Database;
+use super::given::Given;
 use super::parameter::Kind;
 use super::raw::Method;
 pub use super::raw::SecretForm;
@@ -69,6 +70,9 @@ pub struct Sql<T> {
     pub reads: bool,
     #[serde(default = "IndexMap::new", skip_serializing_if = "IndexMap::is_empty")]
     pub parameters: IndexMap<String, Argument<T>>,
+    /// Values that are known only at the moment of use.
+    #[serde(default = "IndexMap::new", skip_serializing_if = "IndexMap::is_empty")]
+    pub given: IndexMap<String, Given<T>>,
     pub transaction: bool,
 }
 
@@ -229,7 +233,7 @@ impl<T> Action<T> {
     pub fn secrets(&self) -> Vec<&str> {
         match self {
             Action::Http(http) => http.headers.values().filter_map(Value::secret).collect(),
-            Action::Sql(sql) => sql.database.secret().into_iter().collect(),
+            Action::Sql(sql) => sql.secrets(),
             Action::Copy(copy) => copy.from.secret().into_iter().chain(copy.to.secret()).collect(),
             Action::Dns(dns) => dns.zone.secrets(),
             Action::Propagation(propagation) => propagation.zone.iter().flat_map(|zone| zone.secrets()).collect(),
@@ -274,14 +278,7 @@ impl Action<Text> {
                 cwd: optional(&run.cwd, values)?,
                 stdin: optional(&run.stdin, values)?,
             }),
-            Action::Sql(sql) => Action::Sql(Sql {
-                database: sql.database.render(values)?,
-                attach: map(&sql.attach, one)?,
-                text: sql.text.clone(),
-                reads: sql.reads,
-                parameters: map(&sql.parameters, |argument| argument.render(values))?,
-                transaction: sql.transaction,
-            }),
+            Action::Sql(sql) => Action::Sql(sql.render(values)?),
             Action::Http(http) => Action::Http(Http {
                 method: http.method,
                 url: one(&http.url)?,
@@ -325,10 +322,7 @@ impl Action<Text> {
                 };
                 arguments.iter().chain(&run.cwd).chain(&run.stdin).collect()
             }
-            Action::Sql(sql) => {
-                let parameters = sql.parameters.values().flat_map(Argument::texts);
-                sql.database.texts().into_iter().chain(sql.attach.values()).chain(parameters).collect()
-            }
+            Action::Sql(sql) => sql.texts(),
             Action::Http(http) => {
                 let headers = http.headers.values().filter_map(Value::text);
                 let body = http.body.iter().flat_map(|body| match body {
@@ -418,7 +412,7 @@ impl Argument<Text> {
         })
     }
 
-    fn render(&self, values: &Json) -> Result<Argument<String>, TextError> {
+    pub(super) fn render(&self, values: &Json) -> Result<Argument<String>, TextError> {
         self.value(values).map(Argument::Plain)
     }
 

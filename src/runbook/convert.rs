@@ -5,6 +5,7 @@ use indexmap::IndexMap;
 use super::action::*;
 use super::copy::{Copy, Table};
 use super::database::{Database, Encryption, Server};
+use super::given::Given;
 use super::model::{Act, Probe, Retry, Undo};
 use super::parameter::Kind;
 use super::problem::{Place, Problem, suggest};
@@ -222,14 +223,53 @@ impl Converter<'_> {
         if !raw.attach.is_empty() && self.databases.get(&raw.database).is_some_and(|found| found.sqlite.is_none()) {
             self.report(below, "sql", "only an SQLite file can have others attached".into(), None);
         }
+        let (mut parameters, mut given) = (IndexMap::new(), IndexMap::new());
+        for (name, value) in &raw.parameters {
+            let scalar = match value {
+                RawParameterOfSql::Text(source) => RawScalar::Text(source.clone()),
+                RawParameterOfSql::Bool(value) => RawScalar::Bool(*value),
+                RawParameterOfSql::Number(value) => RawScalar::Number(value.clone()),
+                RawParameterOfSql::Given(raw) => {
+                    given.insert(name.clone(), self.given(name, raw, below)?);
+                    continue;
+                }
+            };
+            parameters.insert(name.clone(), scalar_argument(&scalar));
+        }
         Some(Sql {
             database: self.database(&raw.database, "sql", below)?,
             attach: raw.attach.iter().map(|(name, path)| (name.clone(), text(path))).collect(),
             text: sql.clone(),
             reads,
-            parameters: raw.parameters.iter().map(|(name, value)| (name.clone(), scalar_argument(value))).collect(),
+            parameters,
+            given,
             transaction: raw.transaction.unwrap_or(!reads),
         })
+    }
+
+    /// A value of a statement that is known only at the moment of use.
+    fn given(&mut self, name: &str, raw: &RawGiven, below: &[&str]) -> Option<Given<Text>> {
+        match (&raw.secret, &raw.database, &raw.query) {
+            (Some(secret), None, None) => {
+                let used = RawSecretUse { secret: secret.clone(), prefix: raw.prefix.clone(), form: SecretForm::Value };
+                let value = IndexMap::from([(name.to_owned(), RawValue::Secret(used))]);
+                self.values(&value, below, "sql").shift_remove(name).map(Given::Secret)
+            }
+            (None, Some(database), Some(query)) if raw.prefix.is_empty() => Some(Given::Query(Box::new(Sql {
+                database: self.database(database, "sql", below)?,
+                attach: IndexMap::new(),
+                text: query.clone(),
+                reads: true,
+                parameters: IndexMap::new(),
+                given: IndexMap::new(),
+                transaction: false,
+            }))),
+            _ => {
+                let help = "write `{ secret: name }`, perhaps with `prefix`, or `{ database: name, query: … }`";
+                self.report(below, "sql", format!("the value of `:{name}` is neither a secret nor a query"), Some(help.into()));
+                None
+            }
+        }
     }
 
     /// One of the runbook's databases by its name, or a file.

@@ -7,6 +7,7 @@ mod convert;
 pub mod copy;
 pub mod database;
 mod expand;
+pub mod given;
 pub mod graph;
 mod load;
 pub mod meaning;

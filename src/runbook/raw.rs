@@ -604,11 +604,38 @@ pub struct RawSql {
     /// One query that only reads; its rows are in `rows`.
     #[schemars(extend("format" = "sql"))]
     pub query: Option<String>,
-    /// Values for `:name` in the text.
+    /// Values for `:name` in the text; also secrets, and what a query on another database says.
     #[serde(default)]
-    pub parameters: IndexMap<String, RawScalar>,
+    pub parameters: IndexMap<String, RawParameterOfSql>,
     /// Whether all statements are one transaction. Default true.
     pub transaction: Option<bool>,
+}
+
+/// A text, number or boolean, or where the value is had at the moment of use.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum RawParameterOfSql {
+    Text(#[schemars(extend("format" = "template"))] String),
+    Bool(bool),
+    Number(serde_json::Number),
+    Given(RawGiven),
+}
+
+/// A secret, or a query on another database. Exactly one of `secret` and `query`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct RawGiven {
+    /// The name of a secret under `secrets`.
+    pub secret: Option<String>,
+    /// Text put before the secret.
+    #[serde(default)]
+    pub prefix: String,
+    /// The name of one of the `databases`.
+    #[schemars(extend("format" = "template"))]
+    pub database: Option<String>,
+    /// One query that has one row; the first column is the value.
+    #[schemars(extend("format" = "sql"))]
+    pub query: Option<String>,
 }
 
 /// Rows from one database to another of the same kind, in ranges of their primary keys.

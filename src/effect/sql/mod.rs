@@ -10,24 +10,66 @@ pub use self::postgres::{connect, in_words as postgres_error};
 
 use std::sync::Arc;
 
+use indexmap::IndexMap;
 use serde_json::{Map, Value as Json};
 
 use super::secret::mask;
 use super::{EffectError, Job, Reading, Stopper, Used, resolve};
-use crate::runbook::action::Sql;
+use crate::runbook::action::{Argument, Sql};
 use crate::runbook::database::{Database, Server};
+use crate::runbook::given::Given;
 
 /// The most rows a query may have: they are for conditions, not for moving data.
 const MAX_ROWS: usize = 10_000;
 
 pub fn perform(job: &Job, sql: &Sql<String>, stopper: &Arc<Stopper>) -> Result<Reading, EffectError> {
     let mut used = Used::new();
-    let result = match &sql.database {
-        Database::Sqlite(file) => sqlite::perform(file, sql, stopper),
-        Database::Postgres(server) => login(job, server, &mut used).and_then(|login| postgres::perform(&login, sql, stopper)),
-        Database::Mysql(server) => login(job, server, &mut used).and_then(|login| mysql::perform(&login, sql, stopper)),
-    };
+    let result = complete(job, sql, stopper, &mut used).and_then(|(whole, read)| {
+        let mut reading = ask(job, &whole, stopper, &mut used)?;
+        reading.names.insert("given".into(), Json::Object(read));
+        Ok(reading)
+    });
     mask(result, &used, job.mac_key)
+}
+
+fn ask(job: &Job, sql: &Sql<String>, stopper: &Arc<Stopper>, used: &mut Used) -> Result<Reading, EffectError> {
+    match &sql.database {
+        Database::Sqlite(file) => sqlite::perform(file, sql, stopper),
+        Database::Postgres(server) => login(job, server, used).and_then(|login| postgres::perform(&login, sql, stopper)),
+        Database::Mysql(server) => login(job, server, used).and_then(|login| mysql::perform(&login, sql, stopper)),
+    }
+}
+
+/// The same with the values that are known only now; and those of them that are no secrets.
+fn complete(
+    job: &Job,
+    sql: &Sql<String>,
+    stopper: &Arc<Stopper>,
+    used: &mut Used,
+) -> Result<(Sql<String>, Map<String, Json>), EffectError> {
+    let (mut whole, mut read) = (Sql { given: IndexMap::new(), ..sql.clone() }, Map::new());
+    for (name, given) in &sql.given {
+        let value = match given {
+            Given::Secret(secret) => Json::String(resolve(job, secret, used)?),
+            Given::Query(query) => {
+                // It has the values that stand above it.
+                let query = Sql { parameters: whole.parameters.clone(), ..(**query).clone() };
+                let value = one_value(name, ask(job, &query, stopper, used)?)?;
+                read.insert(name.clone(), value.clone());
+                value
+            }
+        };
+        whole.parameters.insert(name.clone(), Argument::Plain(value));
+    }
+    Ok((whole, read))
+}
+
+fn one_value(name: &str, mut reading: Reading) -> Result<Json, EffectError> {
+    let mut rows = reading.names.get_mut("rows").and_then(Json::as_array_mut).map(std::mem::take).unwrap_or_default();
+    match (rows.pop(), rows.is_empty()) {
+        (Some(Json::Array(cells)), true) if !cells.is_empty() => Ok(cells.into_iter().next().unwrap_or_default()),
+        _ => Err(EffectError::before(format!("the query for `:{name}` must have one row, and has {}", reading.summary))),
+    }
 }
 
 /// What a connection to a server is made with.
