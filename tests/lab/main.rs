@@ -14,6 +14,7 @@ mod sandbox;
 
 mod copy;
 mod dns;
+mod flagship;
 mod reference;
 mod route53;
 mod servers;
