@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde_json::Value as Json;
+
 use super::{EffectError, Job, Keeper, Reading, Stopper, Teller, perform as read};
 use crate::runbook::Span;
 use crate::runbook::action::Wait;
@@ -37,6 +39,7 @@ pub fn perform(job: &Job, wait: &Wait<String>, keeper: &Keeper, stopper: &Arc<St
                             }
                             Ok(false) => {
                                 held = 0;
+                                teller.progress(in_words(&reading));
                                 None
                             }
                             Err(error) => Some(error.0),
@@ -53,5 +56,33 @@ pub fn perform(job: &Job, wait: &Wait<String>, keeper: &Keeper, stopper: &Arc<St
                 }
             }
         }
+    }
+}
+
+/// What a reading says, for people who wait for another one: the first row with its columns' names, or the last line.
+fn in_words(reading: &Reading) -> String {
+    let list = |name: &str| reading.names.get(name).and_then(Json::as_array);
+    if let (Some(columns), Some(row)) = (list("columns"), list("rows").and_then(|rows| rows.first()?.as_array())) {
+        let plain = |cell: &Json| cell.as_str().map_or_else(|| cell.to_string(), str::to_owned);
+        let cells: Vec<String> = columns.iter().zip(row).map(|(column, cell)| format!("{} {}", plain(column), plain(cell))).collect();
+        return cells.join(", ");
+    }
+    let last = reading.names.get("stdout").and_then(Json::as_str).and_then(|text| text.lines().next_back());
+    last.map_or_else(|| reading.summary.clone(), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_reading_is_told_by_its_first_row_or_its_last_line() {
+        let told = |names: Json| in_words(&Reading { names: names.as_object().cloned().unwrap_or_default(), summary: "exit 0".to_owned(), ..Reading::default() });
+        assert_eq!(told(json!({ "columns": ["tables_left", "at"], "rows": [[2, "0/1F"], [3, "x"]] })), "tables_left 2, at 0/1F");
+        assert_eq!(told(json!({ "columns": ["a"], "rows": [] })), "exit 0");
+        assert_eq!(told(json!({ "stdout": "one\ntwo\n" })), "two");
+        assert_eq!(told(json!({ "stdout": "" })), "exit 0");
     }
 }

@@ -9,9 +9,17 @@ use super::sandbox::{Sandbox, kill_all, repository};
 fn every_shipped_runbook_has_no_problems_and_fits_the_schema() {
     let schema = jsonschema::validator_for(&switchover::runbook::schema()).unwrap();
     let mut count = 0;
-    for entry in std::fs::read_dir(repository().join("runbooks")).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_some_and(|ending| ending == "yaml") {
+    let mut folders = vec![repository().join("runbooks")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            if path.extension().is_none_or(|ending| ending != "yaml") {
+                continue;
+            }
             let output = Command::new(env!("CARGO_BIN_EXE_switchover")).arg("check").arg(&path).output().unwrap();
             assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
             let json: serde_json::Value = serde_yaml::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
@@ -21,6 +29,26 @@ fn every_shipped_runbook_has_no_problems_and_fits_the_schema() {
         }
     }
     assert!(count > 0);
+}
+
+#[test]
+fn the_example_of_the_packs_fits_them() {
+    let sandbox = Sandbox::new();
+    let packs = std::fs::read_to_string(repository().join("docs/packs.md")).unwrap();
+    let example = packs.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+    sandbox.write("runbooks/book.yaml", example);
+    for entry in std::fs::read_dir(repository().join("runbooks/packs/postgres")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        // Every parameter stands in the table.
+        let book: serde_json::Value = serde_yaml::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        for parameter in book["parameters"].as_object().unwrap().keys() {
+            assert!(packs.contains(&format!("`{parameter}`")) || parameter.starts_with("new_"), "{name}: {parameter}");
+        }
+        sandbox.write(&format!("runbooks/packs/postgres/{name}"), std::fs::read(&path).unwrap());
+    }
+    let shown = sandbox.run("check runbooks/book.yaml");
+    assert!(shown.ends_with("exit 0"), "{shown}");
 }
 
 #[test]

@@ -2,13 +2,10 @@
 //! is held against what the databases have. `SWITCHOVER_FLAGSHIP=full` tries as much as is promised: 2 million rows, 5 runs, 30 s on
 //! the new side.
 
-use std::fs::File;
-use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use super::sandbox::{Sandbox, kill, repository, signal};
-use super::servers::{Lab, lab};
+use super::sandbox::{Sandbox, kill};
+use super::shop::Shop;
 
 /// How much is tried.
 struct Amounts {
@@ -24,117 +21,6 @@ fn amounts() -> Amounts {
     }
 }
 
-/// The application, its record, and the sandbox that its database is moved from.
-struct Shop {
-    lab: &'static Lab,
-    name: &'static str,
-    sandbox: Sandbox,
-    application: Option<Child>,
-    /// HAProxy divides the orders of one test at a time.
-    _orders: MutexGuard<'static, ()>,
-}
-
-impl Shop {
-    fn open(name: &'static str, rows: u64) -> Shop {
-        static ORDERS: Mutex<()> = Mutex::new(());
-        let orders = ORDERS.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut shop = Shop { lab: lab(), name, sandbox: Sandbox::new(), application: None, _orders: orders };
-        shop.lab.fresh("postgres-old", name);
-        shop.lab.fresh("postgres-new", name);
-        shop.say("postgres-old", "prepare", &[rows.to_string()]);
-        shop.say("postgres-new", "prepare", &[]);
-        shop.begin();
-        shop
-    }
-
-    fn address(&self, server: &str) -> String {
-        format!("shop:lab-shop@127.0.0.1:{}/{}", self.lab.port(server), self.name)
-    }
-
-    fn orders(&self, server: &str, verb: &str, more: &[String]) -> Command {
-        let mut command = Command::new(repository().join("runbooks/lab/orders"));
-        command.args([verb, "postgres", &self.address(server)]).args(more);
-        command
-    }
-
-    fn say(&self, server: &str, verb: &str, more: &[String]) -> String {
-        let output = self.orders(server, verb, more).output().expect("python3, with psycopg2");
-        assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    fn record(&self) -> String {
-        self.sandbox.path("record").display().to_string()
-    }
-
-    fn begin(&mut self) {
-        let log = File::create(self.sandbox.path("application.log")).unwrap();
-        let mut command = self.orders("haproxy", "write", &[self.record()]);
-        self.application = Some(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap());
-        std::thread::sleep(Duration::from_secs(1));
-    }
-
-    fn end(&mut self) {
-        let Some(mut application) = self.application.take() else { return };
-        signal("TERM", application.id());
-        assert!(application.wait().unwrap().success());
-    }
-
-    /// What the application was told, held against a server: nothing may be wrong. The longest gap between two of these moments.
-    fn count(&self, server: &str, since: f64, until: f64, what: &str) -> f64 {
-        let words = [self.record(), "--since".to_owned(), since.to_string(), "--until".to_owned(), until.to_string()];
-        let found: serde_json::Value = serde_json::from_str(&self.say(server, "count", &words)).unwrap();
-        for wrong in ["lost", "doubled", "uncounted", "reordered", "never_sent"] {
-            assert_eq!(found[wrong], 0, "{what}: {found}");
-        }
-        assert!(found["acknowledged"].as_u64() > Some(500), "{what}: {found}");
-        let gap = found["longest_gap"].as_f64().unwrap();
-        println!("flagship: {what}: {} orders acknowledged, 0 lost, 0 doubled, 0 reordered, the longest gap {gap:.3} s", found["acknowledged"]);
-        gap
-    }
-
-    fn words(&self, window: u64) -> String {
-        let (old, new) = (self.lab.port("postgres-old"), self.lab.port("postgres-new"));
-        let book = repository().join("runbooks/lab/postgres.yaml");
-        let (book, lab, name) = (book.display(), self.lab.path(""), self.name);
-        let lab = lab.display().to_string();
-        let lab = lab.trim_end_matches('/');
-        format!(
-            "run {book} --yes --parallel 8 --set database={name} --set name={name} --set window={window}s --set lab={lab} --set old_port={old} --set new_port={new}"
-        )
-    }
-
-    fn environment() -> [(&'static str, String); 2] {
-        [("OLD_PASSWORD", "lab-mover".to_owned()), ("NEW_PASSWORD", "lab-mover".to_owned())]
-    }
-
-    fn run(&self, line: &str, exit: &str) {
-        let shown = self.sandbox.run_with(line, &Shop::environment());
-        assert!(shown.ends_with(exit), "{line}: {shown}");
-    }
-
-    /// Nothing of the move is left on a server.
-    fn is_tidy(&self, server: &str) {
-        let name = self.name;
-        let left = format!(
-            "SELECT (SELECT count(*) FROM pg_publication) + (SELECT count(*) FROM pg_replication_slots WHERE slot_name LIKE '{name}%') \
-             + (SELECT count(*) FROM pg_subscription s JOIN pg_database d ON d.oid = subdbid WHERE datname = '{name}') \
-             + (SELECT count(*) FROM pg_db_role_setting s JOIN pg_database d ON d.oid = setdatabase WHERE datname = '{name}')"
-        );
-        assert_eq!(self.lab.psql(server, name, &left), "0", "{server}");
-    }
-}
-
-/// An application that nobody ends would write on after a test that failed.
-impl Drop for Shop {
-    fn drop(&mut self) {
-        if let Some(application) = &mut self.application {
-            let _ = application.kill();
-            let _ = application.wait();
-        }
-    }
-}
-
 fn now() -> f64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64()
 }
@@ -145,6 +31,7 @@ fn a_database_moves_and_comes_back_while_it_is_written_to() {
     let (mut there, mut back) = (Vec::new(), Vec::new());
     for run in 1..=runs {
         let mut shop = Shop::open("flagship", rows);
+        shop.begin();
         let begun = now();
         shop.run(&shop.words(window), "exit 3");
         let on_the_new_side = now();
@@ -180,6 +67,7 @@ fn killed_at_any_moment_nothing_is_lost_or_doubled() {
         Duration::from_millis((state >> 33) % most)
     };
     let mut shop = Shop::open("killed_flagship", amounts().rows);
+    shop.begin();
     let begun = now();
     let run = format!("{} --until quiet", shop.words(1));
     let resume = "resume --yes --parallel 8";

@@ -93,6 +93,40 @@ fn an_error_says_what_the_server_says_and_that_nothing_was_changed() {
 }
 
 #[test]
+fn a_value_gets_from_one_server_to_another_and_a_secret_into_no_text() {
+    let sandbox = lab().sandbox(&steps(
+        r#"
+      across:
+        sql:
+          database: mariadb
+          query: SELECT concat(:greeting, ' ', :name), length(:password)
+          parameters:
+            greeting: good day
+            name: { database: encrypted, query: "SELECT :greeting::text || ', PostgreSQL'" }
+            password: { secret: shop, prefix: "it is " }
+        expect: ['rows == [["good day good day, PostgreSQL", 14]]', 'given == {"name": "good day, PostgreSQL"}']
+      told: { sql: { database: postgres, query: "SELECT :password::text", parameters: { password: { secret: shop } } }, capture: { password: "rows[0][0]" } }
+      wrong: { sql: { database: postgres, query: "SELECT :password::int", parameters: { password: { secret: shop } } } }
+"#,
+    ));
+    let shown = sandbox.run_with("run book.yaml", &environment());
+    assert!(shown.contains("done     p/told") && shown.contains("invalid input syntax") && shown.ends_with("exit 1"), "{shown}");
+    let all = format!("{shown}{}{}", sandbox.run("audit --format json"), sandbox.run("plan book.yaml"));
+    assert!(all.contains("(the secret shop)") && !all.contains("lab-shop"), "{all}");
+    for (query, words) in [
+        ("SELECT 1 WHERE false", "the query for `:x` must have one row, and has 0 rows"),
+        ("SELECT generate_series(1, 2)", "the query for `:x` must have one row, and has 2 rows"),
+        ("DROP TABLE nowhere", "cannot execute DROP TABLE in a read-only transaction"),
+    ] {
+        let sandbox = lab().sandbox(&steps(&format!(
+            "      a: {{ sql: {{ database: mariadb, query: SELECT :x, parameters: {{ x: {{ database: postgres, query: \"{query}\" }} }} }} }}\n"
+        )));
+        let shown = sandbox.run_with("run book.yaml", &environment());
+        assert!(shown.contains(words) && shown.ends_with("exit 1"), "{query}: {shown}");
+    }
+}
+
+#[test]
 fn a_server_that_cannot_be_used_is_named() {
     let of = |change: &dyn Fn(String) -> String, database: &str, password: &str| {
         let book = change(lab().filled(&steps(&format!("      a: {{ sql: {{ database: {database}, query: SELECT 1 }} }}\n"))));
