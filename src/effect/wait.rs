@@ -79,7 +79,9 @@ mod tests {
 
     #[test]
     fn a_reading_is_told_by_its_first_row_or_its_last_line() {
-        let told = |names: Json| in_words(&Reading { names: names.as_object().cloned().unwrap_or_default(), summary: "exit 0".to_owned(), ..Reading::default() });
+        let told = |names: Json| {
+            in_words(&Reading { names: names.as_object().cloned().unwrap_or_default(), summary: "exit 0".to_owned(), ..Reading::default() })
+        };
         assert_eq!(told(json!({ "columns": ["tables_left", "at"], "rows": [[2, "0/1F"], [3, "x"]] })), "tables_left 2, at 0/1F");
         assert_eq!(told(json!({ "columns": ["a"], "rows": [] })), "exit 0");
         assert_eq!(told(json!({ "stdout": "one\ntwo\n" })), "two");

@@ -12,7 +12,10 @@ fn what_is_not_ready_is_said_with_the_remedy_before_anything_is_changed() {
     let shop = Shop::open("not_ready", 100);
     let wrong = [("OLD_PASSWORD", "lab-mover".to_owned()), ("NEW_PASSWORD", "wrong-password".to_owned())];
     let shown = shop.sandbox.run_with(&shop.words(1), &wrong);
-    assert!(shown.contains("new-server") && shown.contains("password authentication failed for user \"mover\"") && shown.ends_with("exit 1"), "{shown}");
+    assert!(
+        shown.contains("new-server") && shown.contains("password authentication failed for user \"mover\"") && shown.ends_with("exit 1"),
+        "{shown}"
+    );
     for (server, make, words, mend) in [
         (
             "postgres-old",
@@ -22,14 +25,14 @@ fn what_is_not_ready_is_said_with_the_remedy_before_anything_is_changed() {
         ),
         ("postgres-old", "SELECT 1", "fleeting is unlogged: ALTER TABLE … SET LOGGED", "DROP TABLE fleeting"),
         ("postgres-old", "CREATE EXTENSION citext", "citext is missing: CREATE EXTENSION citext", "DROP EXTENSION citext"),
-        (
-            "postgres-old",
-            "CREATE TABLE more (id int PRIMARY KEY)",
-            "the old server has more (id integer)",
-            "DROP TABLE more",
-        ),
+        ("postgres-old", "CREATE TABLE more (id int PRIMARY KEY)", "the old server has more (id integer)", "DROP TABLE more"),
         ("postgres-new", "INSERT INTO stock VALUES (1, 1)", "stock on the new server is not empty: TRUNCATE it", "TRUNCATE stock"),
-        ("postgres-new", "ALTER DATABASE not_ready SET TimeZone = 'Asia/Tokyo'", "the new server has TimeZone Asia/Tokyo", "ALTER DATABASE not_ready RESET TimeZone"),
+        (
+            "postgres-new",
+            "ALTER DATABASE not_ready SET TimeZone = 'Asia/Tokyo'",
+            "the new server has TimeZone Asia/Tokyo",
+            "ALTER DATABASE not_ready RESET TimeZone",
+        ),
         (
             "postgres-old",
             "ALTER ROLE shop IN DATABASE not_ready SET default_transaction_read_only = off",
@@ -84,7 +87,8 @@ fn who_stays_has_a_new_database_that_knows_nothing_of_the_old_one() {
     let shown = shop.sandbox.run_with(&shop.words(1), &Shop::environment());
     assert!(shown.ends_with("exit 3"), "{shown}");
     // Its sequence is ahead of every row that came.
-    let id = shop.lab.psql("postgres-new", shop.name, "INSERT INTO orders (worker, number, item, follows) VALUES (9, 1, 1, true) RETURNING id");
+    let id =
+        shop.lab.psql("postgres-new", shop.name, "INSERT INTO orders (worker, number, item, follows) VALUES (9, 1, 1, true) RETURNING id");
     assert_eq!(id, "1101");
     assert!(shop.sandbox.run_with("resolve stay --as go --reason fine", &Shop::environment()).ends_with("exit 0"));
     let shown = shop.sandbox.run_with("resume --yes", &Shop::environment());
@@ -112,7 +116,9 @@ fn the_application_notices_what_is_lost_doubled_and_reordered() {
     assert_eq!((of("lost"), of("doubled")), (1, 1), "it is not there, but was counted");
     change("UPDATE stock SET sold = sold - 1 WHERE item = 5");
     assert_eq!((of("lost"), of("doubled"), of("uncounted")), (1, 0, 0));
-    change("ALTER TABLE orders DROP CONSTRAINT orders_worker_number_key; INSERT INTO orders (worker, number, item, follows) SELECT worker, number, item, follows FROM orders WHERE worker = 3 AND number < 4");
+    change(
+        "ALTER TABLE orders DROP CONSTRAINT orders_worker_number_key; INSERT INTO orders (worker, number, item, follows) SELECT worker, number, item, follows FROM orders WHERE worker = 3 AND number < 4",
+    );
     assert_eq!((of("doubled"), of("uncounted")), (3, 3));
     change("INSERT INTO orders (worker, number, item, follows) VALUES (4, 1000000, 1, true)");
     assert_eq!(of("never_sent"), 1);

@@ -74,7 +74,10 @@ impl Shop {
         }
         assert!(found["acknowledged"].as_u64() > Some(500), "{what}: {found}");
         let gap = found["longest_gap"].as_f64().unwrap();
-        println!("flagship: {what}: {} orders acknowledged, 0 lost, 0 doubled, 0 reordered, the longest gap {gap:.3} s", found["acknowledged"]);
+        println!(
+            "flagship: {what}: {} orders acknowledged, 0 lost, 0 doubled, 0 reordered, the longest gap {gap:.3} s",
+            found["acknowledged"]
+        );
         gap
     }
 
