@@ -118,7 +118,7 @@ pub fn perform(job: &Job, keeper: &Keeper, stopper: &Arc<Stopper>, teller: &Tell
     match &job.action {
         Action::Run(run) => command::perform(job, run, keeper, stopper),
         Action::Sql(sql) => sql::perform(job, sql, stopper),
-        Action::Copy(copy) => copy::perform(job, copy, stopper, teller),
+        Action::Copy(copy) => copy::perform(job, copy, keeper, stopper, teller),
         Action::Http(http) => http::perform(job, http, stopper),
         Action::Dns(dns) => dns::perform(job, dns, keeper, stopper, teller),
         Action::Propagation(propagation) => dns::watch(job, propagation, keeper, stopper, teller),

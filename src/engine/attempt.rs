@@ -45,6 +45,7 @@ impl Launch {
             Action::Wait(Wait::Until { probe, .. }) => matches!(**probe, Action::Run(_)),
             Action::Shift(shift) => shift.runs_commands(),
             Action::Dns(dns) => dns.runs_commands(),
+            Action::Copy(copy) => copy.runs_commands(),
             _ => false,
         }
     }
@@ -127,7 +128,7 @@ impl Session<'_> {
                     seen: self.state.seen(ix).filter(|_| of == Direction::Forward).cloned(),
                     reached: self.state.cursor(ix, of).map(str::to_owned),
                     stem: self.files(ix, direction, attempt).path_stem(),
-                    names: if matches!(action, Action::Wait(Wait::Until { .. }) | Action::Shift(_)) { names } else { Json::Null },
+                    names: if reads_conditions(&action) { names } else { Json::Null },
                     action,
                 };
                 self.launches.push(Launch { ix, direction, attempt, work: Work::Act(Box::new(job)), timeout: act.timeout });
@@ -468,7 +469,16 @@ impl Session<'_> {
 fn needs_names(act: &Act) -> bool {
     act.action.texts().iter().any(|text| text.is_dynamic())
         || act.env.values().filter_map(Value::text).any(Text::is_dynamic)
-        || matches!(act.action, Action::Wait(Wait::Until { .. }) | Action::Shift(_))
+        || reads_conditions(&act.action)
+}
+
+/// Whether it has conditions on readings of its own.
+fn reads_conditions<T>(action: &Action<T>) -> bool {
+    match action {
+        Action::Wait(Wait::Until { .. }) | Action::Shift(_) => true,
+        Action::Copy(copy) => copy.throttle.is_some(),
+        _ => false,
+    }
 }
 
 /// The runbook's variables, then the act's own.

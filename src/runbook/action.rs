@@ -234,7 +234,7 @@ impl<T> Action<T> {
         match self {
             Action::Http(http) => http.headers.values().filter_map(Value::secret).collect(),
             Action::Sql(sql) => sql.secrets(),
-            Action::Copy(copy) => copy.from.secret().into_iter().chain(copy.to.secret()).collect(),
+            Action::Copy(copy) => copy.secrets(),
             Action::Dns(dns) => dns.zone.secrets(),
             Action::Propagation(propagation) => propagation.zone.iter().flat_map(|zone| zone.secrets()).collect(),
             Action::Wait(Wait::Until { probe, .. }) => probe.secrets(),

@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 
 use super::action::*;
-use super::copy::{Copy, Table};
+use super::copy::{Copy, Table, Throttle};
 use super::database::{Database, Encryption, Server};
 use super::given::Given;
 use super::model::{Act, Probe, Retry, Undo};
@@ -310,10 +310,6 @@ impl Converter<'_> {
 
     fn copy(&mut self, raw: &RawCopy, below: &[&str]) -> Option<Copy<Text>> {
         let (from, to) = (self.database(&raw.from, "copy", below)?, self.database(&raw.to, "copy", below)?);
-        if std::mem::discriminant(&from) != std::mem::discriminant(&to) || matches!(from, Database::Mysql(_)) {
-            let help = "between others, a command of theirs does it, in a `run` step with a cursor";
-            self.report(below, "copy", "rows are copied between two of PostgreSQL, or two of SQLite".into(), Some(help.into()));
-        }
         let tables: IndexMap<String, Table> = match &raw.tables {
             RawTables::Names(names) => names.iter().map(|name| (name.clone(), Table::default())).collect(),
             RawTables::Map(map) => map.iter().map(|(name, into)| (name.clone(), Table { into: Some(into.clone()) })).collect(),
@@ -321,6 +317,15 @@ impl Converter<'_> {
         if tables.is_empty() {
             self.report(below, "copy", "there is no table to copy".into(), None);
         }
+        let throttle = match &raw.throttle {
+            Some(raw) => {
+                let mut way = below.to_vec();
+                way.extend(["copy", "throttle"]);
+                let every = span(raw.every.as_deref()).unwrap_or(Span::from_secs(1));
+                Some(Throttle { probe: Box::new(self.read(&raw.read, &way)?), until: condition(&raw.until), every })
+            }
+            None => None,
+        };
         Some(Copy {
             from,
             to,
@@ -330,6 +335,7 @@ impl Converter<'_> {
             verify: raw.verify.unwrap_or(true),
             verify_only: raw.verify_only.unwrap_or(false),
             sequence_margin: raw.sequence_margin.unwrap_or(0),
+            throttle,
             removes: false,
         })
     }

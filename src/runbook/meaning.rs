@@ -63,6 +63,9 @@ fn names(step: &Step) -> BTreeSet<String> {
         let until = if let Action::Wait(Wait::Until { until, .. }) = &act.action { Some(until) } else { None };
         names.extend(act.expect.iter().chain(act.capture.values()).chain(until).flat_map(first_names_of));
         names.extend(act.env.values().filter_map(Value::secret).chain(act.action.secrets()).map(str::to_owned));
+        if let Action::Copy(copy) = &act.action {
+            names.extend(copy.throttle.iter().flat_map(|throttle| first_names_of(&throttle.until)));
+        }
         if let Action::Shift(shift) = &act.action {
             names.extend(shift.conditions().flat_map(first_names_of));
         }

@@ -638,7 +638,7 @@ pub struct RawGiven {
     pub query: Option<String>,
 }
 
-/// Rows from one database to another of the same kind, in ranges of their primary keys.
+/// Rows from one database to another, in ranges of their primary keys.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct RawCopy {
@@ -660,6 +660,22 @@ pub struct RawCopy {
     pub verify_only: Option<bool>,
     /// How far the target's sequences are set before the source's. Default 0.
     pub sequence_margin: Option<u32>,
+    /// What must hold before the next chunk begins, such as that a replica is not far behind.
+    pub throttle: Option<RawThrottle>,
+}
+
+/// A read-only action, and the condition on what it reads.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct RawThrottle {
+    /// True of a reading by which the copy goes on.
+    #[schemars(extend("format" = "cel"))]
+    pub until: String,
+    /// The pause between two readings; as long as that, one is good for. Default 1s.
+    #[schemars(extend("format" = "duration"))]
+    pub every: Option<String>,
+    #[serde(flatten)]
+    pub read: RawRead,
 }
 
 /// Names of tables, or each with its name in the other database.

@@ -13,9 +13,12 @@
 mod sandbox;
 
 mod copy;
+mod copy_across;
+mod copy_errors;
 mod dns;
 mod flagship;
 mod packs;
+mod files;
 mod reference;
 mod route53;
 mod servers;

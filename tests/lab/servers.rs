@@ -90,6 +90,19 @@ impl Lab {
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
+    /// What `mariadb` says to statements, as the administrator.
+    pub fn mariadb(&self, server: &str, database: &str, statements: &str) -> String {
+        let socket = self.path(server).join("socket");
+        let output = Command::new("mariadb")
+            .args(["--no-defaults", "--default-character-set=utf8mb4", "-u", "root", "-N", "-B", "-S"])
+            .arg(socket)
+            .args([database, "-e", statements])
+            .output()
+            .expect("mariadb");
+        assert!(output.status.success(), "{statements}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
     /// A new, empty database on a PostgreSQL server, which belongs to the user `shop`.
     pub fn fresh(&self, server: &str, name: &str) {
         // Two databases cannot be made from one template at once.

@@ -1,9 +1,14 @@
 //! Rows from one database to another, in ranges of their primary keys. A range counts once it is durable at the target; a new
 //! attempt first removes what the last one wrote behind its last cursor, so that no row is lost and none comes twice.
 
+mod across;
 mod chunks;
+mod digest;
+mod interrupts;
 mod postgres;
 mod sqlite;
+mod throttle;
+mod tuples;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,25 +19,25 @@ use serde_json::{Value as Json, json};
 
 use super::secret::mask;
 use super::sql::login;
-use super::{EffectError, Job, Reading, Stopper, Teller, Used};
+use super::{EffectError, Job, Keeper, Reading, Stopper, Teller, Used};
 use crate::runbook::copy::Copy;
 use crate::runbook::database::Database;
+
+use self::chunks::Course;
+use self::digest::Sum;
+use self::interrupts::Interrupts;
+use self::throttle::Throttle;
 
 /// The values of a primary key as texts.
 type Key = Vec<String>;
 
 /// The rows behind one key up to another, which is part of it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Range {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     after: Option<Key>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     upto: Option<Key>,
-}
-
-/// What is compared of a range: how many rows, and the sum of their digests, which does not depend on their order.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Sum {
-    rows: u64,
-    digest: String,
 }
 
 /// One end of the copy.
@@ -44,12 +49,18 @@ enum End {
 
 /// A table at both ends.
 #[derive(Debug, Clone)]
-struct Table {
+struct Table<S> {
     /// As the runbook calls it.
     name: String,
     /// Its quoted name at each end.
     source: String,
     target: String,
+    shape: S,
+}
+
+/// What a table has at two ends of one kind.
+#[derive(Debug, Clone)]
+struct Shape {
     /// Its quoted columns, and the key among them.
     columns: Vec<String>,
     key: Vec<Column>,
@@ -62,31 +73,40 @@ struct Column {
     kind: String,
 }
 
-/// Two databases of one kind.
+/// Two databases.
 trait Pair: Sync {
     /// A connection to each.
     type Lane: Send;
+    type Shape: Send + Sync;
     fn lane(&self) -> Result<Self::Lane, EffectError>;
     /// Looks at a table at both ends.
-    fn table(&self, lane: &mut Self::Lane, name: &str, into: &str) -> Result<Table, EffectError>;
-    fn is_empty(&self, lane: &mut Self::Lane, table: &Table) -> Result<bool, EffectError>;
+    fn table(&self, lane: &mut Self::Lane, name: &str, into: &str) -> Result<Table<Self::Shape>, EffectError>;
+    fn is_empty(&self, lane: &mut Self::Lane, table: &Table<Self::Shape>) -> Result<bool, EffectError>;
     /// About how many rows the source has, if that is known at once.
-    fn estimate(&self, lane: &mut Self::Lane, table: &Table) -> Option<u64>;
+    fn estimate(&self, lane: &mut Self::Lane, table: &Table<Self::Shape>) -> Option<u64>;
     /// The key of the row so many behind another, or of the last row.
-    fn bound(&self, lane: &mut Self::Lane, table: &Table, after: Option<&Key>, rows: u32) -> Result<Option<Key>, EffectError>;
-    /// Copies a range; it is durable when this returns.
-    fn copy(&self, lane: &mut Self::Lane, table: &Table, range: &Range) -> Result<u64, EffectError>;
-    fn sum(&self, lane: &mut Self::Lane, table: &Table, end: End, range: &Range) -> Result<Sum, EffectError>;
+    fn bound(&self, lane: &mut Self::Lane, table: &Table<Self::Shape>, after: Option<&Key>, rows: u32) -> Result<Option<Key>, EffectError>;
+    /// Copies a range; it is durable when this returns. Gives what the source had in it, with a digest only if that is asked for.
+    fn copy(&self, lane: &mut Self::Lane, table: &Table<Self::Shape>, range: &Range, is_summed: bool) -> Result<Sum, EffectError>;
+    /// Whether the target can be read while the next range is written to it.
+    fn is_checked_aside(&self) -> bool {
+        true
+    }
+    /// What the target has in a range that was copied.
+    fn check(&self, lane: &mut Self::Lane, table: &Table<Self::Shape>, range: &Range) -> Result<Sum, EffectError> {
+        self.sum(lane, table, End::Target, range)
+    }
+    fn sum(&self, lane: &mut Self::Lane, table: &Table<Self::Shape>, end: End, range: &Range) -> Result<Sum, EffectError>;
     /// Of the source and the target.
-    fn sums(&self, lane: &mut Self::Lane, table: &Table, range: &Range) -> Result<(Sum, Sum), EffectError> {
+    fn sums(&self, lane: &mut Self::Lane, table: &Table<Self::Shape>, range: &Range) -> Result<(Sum, Sum), EffectError> {
         Ok((self.sum(lane, table, End::Source, range)?, self.sum(lane, table, End::Target, range)?))
     }
     /// Removes a range from the target.
-    fn remove(&self, lane: &mut Self::Lane, table: &Table, range: &Range) -> Result<u64, EffectError>;
+    fn remove(&self, lane: &mut Self::Lane, table: &Table<Self::Shape>, range: &Range) -> Result<u64, EffectError>;
     /// Where the target's sequences of the table stand.
-    fn sequences(&self, lane: &mut Self::Lane, table: &Table) -> Result<BTreeMap<String, Json>, EffectError>;
+    fn sequences(&self, lane: &mut Self::Lane, table: &Table<Self::Shape>) -> Result<BTreeMap<String, Json>, EffectError>;
     /// Sets them before the source's.
-    fn advance(&self, lane: &mut Self::Lane, table: &Table, margin: u32) -> Result<(), EffectError>;
+    fn advance(&self, lane: &mut Self::Lane, table: &Table<Self::Shape>, margin: u32) -> Result<(), EffectError>;
     /// Puts one back to where it stood.
     fn restore(&self, lane: &mut Self::Lane, sequence: &str, stood: &Json) -> Result<(), EffectError>;
 }
@@ -103,68 +123,125 @@ struct Progress {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     last: Option<Key>,
     rows: u64,
+    /// What is durable and to be compared, but is not yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    unchecked: Vec<Range>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     done: bool,
 }
 
-pub fn perform(job: &Job, copy: &Copy<String>, stopper: &Arc<Stopper>, teller: &Teller) -> Result<Reading, EffectError> {
-    let mut used = Used::new();
+pub fn perform(job: &Job, copy: &Copy<String>, keeper: &Keeper, stopper: &Arc<Stopper>, teller: &Teller) -> Result<Reading, EffectError> {
+    let (mut used, interrupts) = (Used::new(), Interrupts::default());
+    stopper.on_stop({
+        let interrupts = interrupts.clone();
+        move |_| interrupts.call()
+    });
+    let throttle = Throttle::new(copy.throttle.as_ref(), job, keeper, &interrupts);
+    let way = Way { job, copy, throttle: &throttle, stopper, teller };
     let result = match (&copy.from, &copy.to) {
         (Database::Postgres(from), Database::Postgres(to)) => login(job, from, &mut used)
             .and_then(|from| Ok((from, login(job, to, &mut used)?)))
-            .and_then(|(from, to)| carry_out(&postgres::Servers::open(from, to)?, job, copy, stopper, teller)),
-        (Database::Sqlite(from), Database::Sqlite(to)) => {
-            carry_out(&sqlite::Files { from: from.into(), to: to.into() }, job, copy, stopper, teller)
-        }
-        _ => Err(EffectError::before("rows are copied between two databases of PostgreSQL, or two of SQLite")),
+            .and_then(|(from, to)| way.carry_out(&postgres::Servers::open(from, to, interrupts)?)),
+        (Database::Sqlite(from), Database::Sqlite(to)) => way.carry_out(&sqlite::Files { from: from.into(), to: to.into(), interrupts }),
+        (from, to) => place(job, from, &mut used)
+            .and_then(|from| Ok((from, place(job, to, &mut used)?)))
+            .and_then(|(from, to)| way.carry_out(&across::Ends::open(from, to, interrupts)?)),
     };
-    mask(result, &used, job.mac_key)
+    stopper.clear();
+    let mut result = mask(result, &used, job.mac_key);
+    if let Ok(reading) = &mut result {
+        reading.secrets.extend(throttle.secrets());
+    }
+    result
 }
 
-fn carry_out<P: Pair>(pair: &P, job: &Job, copy: &Copy<String>, stopper: &Stopper, teller: &Teller) -> Result<Reading, EffectError> {
-    let mut lane = pair.lane()?;
-    let tables = copy.tables.iter().map(|(name, table)| pair.table(&mut lane, name, table.into.as_deref().unwrap_or(name)));
-    let tables = tables.collect::<Result<Vec<Table>, _>>()?;
-    let reached = job.reached.as_deref().and_then(|cursor| serde_json::from_str(cursor).ok()).unwrap_or_default();
-    if copy.removes {
-        return remove(pair, &mut lane, job, &tables, &reached);
-    }
-    if copy.verify_only {
-        return compare(pair, copy, &tables, stopper, teller);
-    }
-    if job.seen.is_none() {
-        let mut sequences = BTreeMap::new();
-        for table in &tables {
-            if !pair.is_empty(&mut lane, table)? {
-                let words = "it is copied only into an empty table, so that what was there cannot be taken for what was copied; nothing was changed";
-                return Err(EffectError::before(format!("the table {} of {} has rows already: {words}", table.target, copy.to.in_words())));
+fn place<'a>(job: &Job, database: &'a Database<String>, used: &mut Used) -> Result<across::Place<'a>, EffectError> {
+    Ok(match database {
+        Database::Postgres(server) => across::Place::Postgres(login(job, server, used)?),
+        Database::Mysql(server) => across::Place::Mysql(login(job, server, used)?),
+        Database::Sqlite(path) => across::Place::Sqlite(path.into()),
+    })
+}
+
+/// All that an attempt is made of.
+struct Way<'a> {
+    job: &'a Job,
+    copy: &'a Copy<String>,
+    throttle: &'a Throttle<'a>,
+    stopper: &'a Stopper,
+    teller: &'a Teller,
+}
+
+impl Way<'_> {
+    fn carry_out<P: Pair>(&self, pair: &P) -> Result<Reading, EffectError> {
+        let Way { job, copy, teller, .. } = self;
+        let mut lane = pair.lane()?;
+        let tables = copy.tables.iter().map(|(name, table)| pair.table(&mut lane, name, table.into.as_deref().unwrap_or(name)));
+        let tables = tables.collect::<Result<Vec<Table<P::Shape>>, _>>()?;
+        let mut reached: Reached = job.reached.as_deref().and_then(|cursor| serde_json::from_str(cursor).ok()).unwrap_or_default();
+        if copy.removes {
+            return remove(pair, &mut lane, job, &tables, &reached);
+        }
+        if copy.verify_only {
+            return self.compare(pair, &tables);
+        }
+        if job.seen.is_none() {
+            let mut sequences = BTreeMap::new();
+            for table in &tables {
+                if !pair.is_empty(&mut lane, table)? {
+                    let words = "it is copied only into an empty table, so that what was there cannot be taken for what was copied; nothing was changed";
+                    return Err(EffectError::before(format!(
+                        "the table {} of {} has rows already: {words}",
+                        table.target,
+                        copy.to.in_words()
+                    )));
+                }
+                sequences.extend(pair.sequences(&mut lane, table)?);
             }
-            sequences.extend(pair.sequences(&mut lane, table)?);
+            teller.saw(json!({ "empty": tables.iter().map(|table| &table.target).collect::<Vec<_>>(), "sequences": sequences }))?;
         }
-        teller.saw(json!({ "empty": tables.iter().map(|table| &table.target).collect::<Vec<_>>(), "sequences": sequences }))?;
-    }
-    let mut reached: Reached = reached;
-    for table in &tables {
-        let known = reached.tables.get(&table.name).cloned().unwrap_or_default();
-        if known.done {
-            continue;
+        for table in &tables {
+            let known = reached.tables.get(&table.name).cloned().unwrap_or_default();
+            if known.done {
+                continue;
+            }
+            // Written by an attempt that died before its cursor was journaled.
+            pair.remove(&mut lane, table, &Range { after: known.last.clone(), upto: None })?;
+            let progress = self.course(pair, table).copy(known, &reached)?;
+            pair.advance(&mut lane, table, copy.sequence_margin)?;
+            reached.tables.insert(table.name.clone(), Progress { done: true, ..progress });
+            teller.cursor(as_text(&reached));
         }
-        // Written by an attempt that died before its cursor was journaled.
-        pair.remove(&mut lane, table, &Range { after: known.last.clone(), upto: None })?;
-        let progress = chunks::copy(pair, copy, table, known, stopper, teller, &reached)?;
-        pair.advance(&mut lane, table, copy.sequence_margin)?;
-        reached.tables.insert(table.name.clone(), Progress { done: true, ..progress });
-        teller.cursor(as_text(&reached));
+        let rows: u64 = reached.tables.values().map(|progress| progress.rows).sum();
+        let counts: BTreeMap<String, Json> = reached.tables.iter().map(|(name, progress)| (name.clone(), progress.rows.into())).collect();
+        let outputs = BTreeMap::from([("rows".to_owned(), Json::from(rows)), ("tables".to_owned(), json!(counts))]);
+        let compared = if copy.verify { ", the same at both ends" } else { "" };
+        Ok(Reading { summary: format!("{rows} rows copied{compared}"), outputs, is_good: true, ..Reading::default() })
     }
-    let rows: u64 = reached.tables.values().map(|progress| progress.rows).sum();
-    let counts: BTreeMap<String, Json> = reached.tables.iter().map(|(name, progress)| (name.clone(), progress.rows.into())).collect();
-    let outputs = BTreeMap::from([("rows".to_owned(), Json::from(rows)), ("tables".to_owned(), json!(counts))]);
-    let compared = if copy.verify { ", the same at both ends" } else { "" };
-    Ok(Reading { summary: format!("{rows} rows copied{compared}"), outputs, is_good: true, ..Reading::default() })
+
+    /// Compares all ranges, and that there is nothing behind the last one.
+    fn compare<P: Pair>(&self, pair: &P, tables: &[Table<P::Shape>]) -> Result<Reading, EffectError> {
+        let (mut rows, mut lane) = (0, pair.lane()?);
+        for table in tables {
+            let progress = self.course(pair, table).compare()?;
+            let behind = pair.sum(&mut lane, table, End::Target, &Range { after: progress.last, upto: None })?;
+            if behind.rows > 0 {
+                return Err(EffectError::during(format!("{} has {} rows that {} has not", table.target, behind.rows, table.source)));
+            }
+            rows += progress.rows;
+        }
+        let outputs = BTreeMap::from([("rows".to_owned(), Json::from(rows))]);
+        Ok(Reading { summary: format!("{rows} rows are the same at both ends"), outputs, is_good: true, ..Reading::default() })
+    }
+
+    fn course<'a, P: Pair>(&'a self, pair: &'a P, table: &'a Table<P::Shape>) -> Course<'a, P> {
+        let Way { copy, throttle, stopper, teller, .. } = self;
+        Course { pair, copy, table, throttle, stopper, teller }
+    }
 }
 
 /// Only what was copied is removed: of a table that was copied whole, up to its last key; of another, all, as it was empty.
-fn remove<P: Pair>(pair: &P, lane: &mut P::Lane, job: &Job, tables: &[Table], reached: &Reached) -> Result<Reading, EffectError> {
+fn remove<P: Pair>(pair: &P, lane: &mut P::Lane, job: &Job, tables: &[Table<P::Shape>], reached: &Reached) -> Result<Reading, EffectError> {
     let good = |summary: String| Reading { summary, is_good: true, ..Reading::default() };
     let Some(seen) = &job.seen else { return Ok(good("nothing was copied".to_owned())) };
     let mut rows = 0;
@@ -181,21 +258,6 @@ fn remove<P: Pair>(pair: &P, lane: &mut P::Lane, job: &Job, tables: &[Table], re
         pair.restore(lane, sequence, stood)?;
     }
     Ok(good(format!("{rows} rows removed")))
-}
-
-/// Compares all ranges, and that there is nothing behind the last one.
-fn compare<P: Pair>(pair: &P, copy: &Copy<String>, tables: &[Table], stopper: &Stopper, teller: &Teller) -> Result<Reading, EffectError> {
-    let (mut rows, mut lane) = (0, pair.lane()?);
-    for table in tables {
-        let progress = chunks::compare(pair, copy, table, stopper, teller)?;
-        let behind = pair.sum(&mut lane, table, End::Target, &Range { after: progress.last, upto: None })?;
-        if behind.rows > 0 {
-            return Err(EffectError::during(format!("{} has {} rows that {} has not", table.target, behind.rows, table.source)));
-        }
-        rows += progress.rows;
-    }
-    let outputs = BTreeMap::from([("rows".to_owned(), Json::from(rows))]);
-    Ok(Reading { summary: format!("{rows} rows are the same at both ends"), outputs, is_good: true, ..Reading::default() })
 }
 
 fn as_text(reached: &Reached) -> String {

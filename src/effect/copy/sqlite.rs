@@ -1,6 +1,7 @@
 //! Both ends are SQLite: the source is attached to the target, read only.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hasher as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,18 +9,23 @@ use rusqlite::functions::{Aggregate, Context, FunctionFlags};
 use rusqlite::types::{Value as Cell, ValueRef};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params_from_iter};
 use serde_json::Value as Json;
-use sha2::{Digest as _, Sha256};
 
-use super::{Column, End, Key, Pair, Range, Sum, Table};
+use super::{Column, End, Interrupts, Key, Pair, Range, Shape, Sum};
 use crate::effect::EffectError;
+use crate::effect::sql::remedy;
+
+/// A table at both ends.
+type Table = super::Table<Shape>;
 
 pub struct Files {
     pub from: PathBuf,
     pub to: PathBuf,
+    pub interrupts: Interrupts,
 }
 
 impl Pair for Files {
     type Lane = Connection;
+    type Shape = Shape;
 
     fn lane(&self) -> Result<Connection, EffectError> {
         let failed = |error: rusqlite::Error| EffectError::before(format!("{}: {error}", self.to.display()));
@@ -37,7 +43,14 @@ impl Pair for Files {
         db.execute_batch("PRAGMA synchronous = FULL").map_err(failed)?;
         let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_DIRECTONLY;
         db.create_aggregate_function("digest_of_rows", -1, flags, Rows).map_err(failed)?;
+        let handle = db.get_interrupt_handle();
+        self.interrupts.add(move || handle.interrupt());
         Ok(db)
+    }
+
+    /// A reader beside the writer would only wait for it, and it for the reader.
+    fn is_checked_aside(&self) -> bool {
+        false
     }
 
     fn table(&self, db: &mut Connection, name: &str, into: &str) -> Result<Table, EffectError> {
@@ -61,8 +74,10 @@ impl Pair for Files {
             name: name.to_owned(),
             source: format!("source.{}", quoted(name)),
             target: format!("main.{}", quoted(into)),
-            columns: source.iter().map(|column| quoted(&column.name)).collect(),
-            key: key.iter().map(|column| Column { name: quoted(&column.name), kind: String::new() }).collect(),
+            shape: Shape {
+                columns: source.iter().map(|column| quoted(&column.name)).collect(),
+                key: key.iter().map(|column| Column { name: quoted(&column.name), kind: String::new() }).collect(),
+            },
         })
     }
 
@@ -79,13 +94,13 @@ impl Pair for Files {
         let range = Range { after: after.cloned(), upto: None };
         let (condition, values) = condition(table, &range);
         let texts: Vec<String> =
-            table.key.iter().enumerate().map(|(at, column)| format!("json_quote({}) AS key_{at}_text", column.name)).collect();
+            table.shape.key.iter().enumerate().map(|(at, column)| format!("json_quote({}) AS key_{at}_text", column.name)).collect();
         let (texts, up, down) = (texts.join(", "), names(table, ""), names(table, " DESC"));
         for sql in [
             format!("SELECT {texts} FROM {}{condition} ORDER BY {up} LIMIT 1 OFFSET {}", table.source, rows - 1),
             format!("SELECT {texts} FROM {}{condition} ORDER BY {down} LIMIT 1", table.source),
         ] {
-            let read = |row: &rusqlite::Row| (0..table.key.len()).map(|at| row.get(at)).collect::<Result<Key, _>>();
+            let read = |row: &rusqlite::Row| (0..table.shape.key.len()).map(|at| row.get(at)).collect::<Result<Key, _>>();
             let mut statement = db.prepare_cached(&sql).map_err(before)?;
             if let Some(key) = statement.query_row(params_from_iter(values.iter()), read).optional().map_err(before)? {
                 return Ok(Some(key));
@@ -94,27 +109,32 @@ impl Pair for Files {
         Ok(None)
     }
 
-    fn copy(&self, db: &mut Connection, table: &Table, range: &Range) -> Result<u64, EffectError> {
+    fn copy(&self, db: &mut Connection, table: &Table, range: &Range, is_summed: bool) -> Result<Sum, EffectError> {
         let (condition, values) = condition(table, range);
-        let columns = table.columns.join(", ");
+        let columns = table.shape.columns.join(", ");
         let sql = format!(
             "INSERT INTO {} ({columns}) SELECT {columns} FROM {}{condition} ORDER BY {}",
             table.target,
             table.source,
             names(table, "")
         );
-        let failed = |error: rusqlite::Error| EffectError::during(format!("the rows {} of {}: {error}", range.in_words(), table.name));
+        let failed = |error: rusqlite::Error| {
+            let to = self.to.display();
+            EffectError::during(format!("{to}: the rows {} of {}: {error}{}", range.in_words(), table.name, remedy::of_sqlite(&error)))
+        };
         let mut statement = db.prepare_cached(&sql).map_err(failed)?;
         // One statement is one transaction, durable when it ends.
-        statement.execute(params_from_iter(values.iter())).map(|rows| rows as u64).map_err(failed)
+        let rows = statement.execute(params_from_iter(values.iter())).map_err(failed)? as u64;
+        drop(statement);
+        if is_summed { self.sum(db, table, End::Source, range) } else { Ok(Sum { rows, ..Sum::default() }) }
     }
 
     fn sum(&self, db: &mut Connection, table: &Table, end: End, range: &Range) -> Result<Sum, EffectError> {
         let (condition, values) = condition(table, range);
         let name = if end == End::Source { &table.source } else { &table.target };
-        let sql = format!("SELECT count(*), digest_of_rows({}) FROM {name}{condition}", table.columns.join(", "));
+        let sql = format!("SELECT count(*), digest_of_rows({}) FROM {name}{condition}", table.shape.columns.join(", "));
         let mut statement = db.prepare_cached(&sql).map_err(before)?;
-        let read = |row: &rusqlite::Row| Ok(Sum { rows: row.get::<_, i64>(0)? as u64, digest: row.get(1)? });
+        let read = |row: &rusqlite::Row| Ok(Sum { rows: row.get::<_, i64>(0)? as u64, digest: row.get::<_, i64>(1)? as u64 });
         statement.query_row(params_from_iter(values.iter()), read).map_err(before)
     }
 
@@ -173,7 +193,7 @@ fn cell(text: &str) -> Cell {
 }
 
 fn names(table: &Table, behind: &str) -> String {
-    table.key.iter().map(|column| format!("{}{behind}", column.name)).collect::<Vec<_>>().join(", ")
+    table.shape.key.iter().map(|column| format!("{}{behind}", column.name)).collect::<Vec<_>>().join(", ")
 }
 
 fn quoted(name: &str) -> String {
@@ -192,13 +212,13 @@ fn before(error: rusqlite::Error) -> EffectError {
 /// The sum of the digests of rows, each of all its values with their types.
 struct Rows;
 
-impl Aggregate<u64, String> for Rows {
-    fn init(&self, _: &mut Context<'_>) -> rusqlite::Result<u64> {
-        Ok(0)
+impl Aggregate<Sum, i64> for Rows {
+    fn init(&self, _: &mut Context<'_>) -> rusqlite::Result<Sum> {
+        Ok(Sum::default())
     }
 
-    fn step(&self, context: &mut Context<'_>, sum: &mut u64) -> rusqlite::Result<()> {
-        let mut digest = Sha256::new();
+    fn step(&self, context: &mut Context<'_>, sum: &mut Sum) -> rusqlite::Result<()> {
+        let mut hasher = DefaultHasher::new();
         for at in 0..context.len() {
             let (kind, bytes): (u8, &[u8]) = match context.get_raw(at) {
                 ValueRef::Null => (0, &[]),
@@ -207,17 +227,15 @@ impl Aggregate<u64, String> for Rows {
                 ValueRef::Text(bytes) => (3, bytes),
                 ValueRef::Blob(bytes) => (4, bytes),
             };
-            digest.update([kind]);
-            digest.update((bytes.len() as u64).to_le_bytes());
-            digest.update(bytes);
+            hasher.write_u8(kind);
+            hasher.write_usize(bytes.len());
+            hasher.write(bytes);
         }
-        let digest: [u8; 32] = digest.finalize().into();
-        let [a, b, c, d, e, f, g, h, ..] = digest;
-        *sum = sum.wrapping_add(u64::from_le_bytes([a, b, c, d, e, f, g, h]));
+        sum.take(&hasher);
         Ok(())
     }
 
-    fn finalize(&self, _: &mut Context<'_>, sum: Option<u64>) -> rusqlite::Result<String> {
-        Ok(format!("{:016x}", sum.unwrap_or_default()))
+    fn finalize(&self, _: &mut Context<'_>, sum: Option<Sum>) -> rusqlite::Result<i64> {
+        Ok(sum.unwrap_or_default().digest as i64)
     }
 }

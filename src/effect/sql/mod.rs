@@ -2,11 +2,13 @@
 
 mod mysql;
 mod postgres;
+pub mod remedy;
 mod sqlite;
 mod statement;
 mod tls;
 
-pub use self::postgres::{connect, in_words as postgres_error};
+pub use self::mysql::{canceller as mysql_canceller, connect as connect_mysql, in_words as mysql_error};
+pub use self::postgres::{canceller, connect, in_words as postgres_error};
 
 use std::sync::Arc;
 

@@ -9,7 +9,7 @@ use mysql::{Conn, OptsBuilder, Params, Row, TxOpts, Value as Cell};
 use serde_json::Value as Json;
 
 use super::statement::{Dialect, Statement, first_word, statements};
-use super::{Login, MAX_ROWS, reading, tls, too_many, value_of};
+use super::{Login, MAX_ROWS, reading, remedy, tls, too_many, value_of};
 use crate::effect::{EffectError, Reading, Stopper, When};
 use crate::runbook::action::Sql;
 
@@ -17,14 +17,9 @@ use crate::runbook::action::Sql;
 const PATIENCE: Duration = Duration::from_secs(15);
 
 pub fn perform(login: &Login, sql: &Sql<String>, stopper: &Arc<Stopper>) -> Result<Reading, EffectError> {
-    let options = options(login)?;
-    let mut client = connect(login, &options)?;
-    let thread = client.connection_id();
-    stopper.on_stop(move |_| {
-        let options = options.clone();
-        // Another connection, which may take its time.
-        std::thread::spawn(move || Conn::new(options).and_then(|mut client| client.query_drop(format!("KILL QUERY {thread}"))));
-    });
+    let mut client = connect(login)?;
+    let cancel = canceller(login, &client)?;
+    stopper.on_stop(move |_| cancel());
     if let Some(timeout) = login.timeout {
         // The one is MariaDB's, the other MySQL's and for queries only; neither has both.
         let _ = client.query_drop(format!("SET max_statement_time = {}", timeout.as_secs_f64()));
@@ -51,10 +46,21 @@ fn options(login: &Login) -> Result<OptsBuilder, EffectError> {
     Ok(options)
 }
 
-fn connect(login: &Login, options: &OptsBuilder) -> Result<Conn, EffectError> {
+/// Connects.
+pub fn connect(login: &Login) -> Result<Conn, EffectError> {
     let Login { server, port, .. } = login;
     let place = format!("mysql://{}@{}:{port}/{}", server.user, server.host, server.database);
-    Conn::new(options.clone()).map_err(|error| EffectError::before(format!("{place}: {}", in_words(&error))))
+    Conn::new(options(login)?).map_err(|error| EffectError::before(format!("{place}: {}{}", in_words(&error), remedy::of_mysql(&error))))
+}
+
+/// What interrupts the statement that a connection is at.
+pub fn canceller(login: &Login, client: &Conn) -> Result<impl Fn() + Send + 'static, EffectError> {
+    let (options, thread) = (options(login)?, client.connection_id());
+    Ok(move || {
+        let options = options.clone();
+        // Another connection, which may take its time.
+        std::thread::spawn(move || Conn::new(options).and_then(|mut client| client.query_drop(format!("KILL QUERY {thread}"))));
+    })
 }
 
 fn query(client: &mut Conn, sql: &Sql<String>) -> Result<Reading, EffectError> {
@@ -185,7 +191,8 @@ fn number(text: String) -> Json {
     }
 }
 
-fn in_words(error: &mysql::Error) -> String {
+/// What the server says.
+pub fn in_words(error: &mysql::Error) -> String {
     match error {
         mysql::Error::MySqlError(said) => format!("{} ({}, {})", said.message, said.code, said.state),
         other => other.to_string(),

@@ -13,7 +13,7 @@ use serde_json::Value as Json;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::statement::{Dialect, Statement, first_word, statements};
-use super::{Login, MAX_ROWS, reading, tls, too_many, value_of};
+use super::{Login, MAX_ROWS, reading, remedy, tls, too_many, value_of};
 use crate::effect::{EffectError, Reading, Stopper, When};
 use crate::runbook::action::Sql;
 
@@ -22,15 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 pub fn perform(login: &Login, sql: &Sql<String>, stopper: &Arc<Stopper>) -> Result<Reading, EffectError> {
     let mut client = connect(login)?;
-    let (token, tls) = (client.cancel_token(), wanted(login)?);
-    stopper.on_stop(move |_| {
-        let (token, tls) = (token.clone(), tls.clone());
-        // Another connection, which may take its time.
-        std::thread::spawn(move || match tls {
-            Some(tls) => token.cancel_query(tls),
-            None => token.cancel_query(NoTls),
-        });
-    });
+    let cancel = canceller(&client, login)?;
+    stopper.on_stop(move |_| cancel());
     if let Some(timeout) = login.timeout {
         let set = client.batch_execute(&format!("SET statement_timeout = {}", timeout.as_millis().min(i32::MAX as u128)));
         set.map_err(|error| EffectError::before(in_words(&error, "")))?;
@@ -55,7 +48,20 @@ pub fn connect(login: &Login) -> Result<Client, EffectError> {
     };
     let Login { server, port, .. } = login;
     let place = format!("postgres://{}@{}:{port}/{}", server.user, server.host, server.database);
-    made.map_err(|error| EffectError::before(format!("{place}: {}", in_words(&error, ""))))
+    made.map_err(|error| EffectError::before(format!("{place}: {}{}", in_words(&error, ""), remedy::of_postgres(&error))))
+}
+
+/// What interrupts the statement that a connection is at.
+pub fn canceller(client: &Client, login: &Login) -> Result<impl Fn() + Send + 'static, EffectError> {
+    let (token, tls) = (client.cancel_token(), wanted(login)?);
+    Ok(move || {
+        let (token, tls) = (token.clone(), tls.clone());
+        // Another connection, which may take its time.
+        std::thread::spawn(move || match tls {
+            Some(tls) => token.cancel_query(tls),
+            None => token.cancel_query(NoTls),
+        });
+    })
 }
 
 fn wanted(login: &Login) -> Result<Option<MakeRustlsConnect>, EffectError> {
