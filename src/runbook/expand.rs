@@ -898,7 +898,10 @@ fn step_scope(parameters: &BTreeMap<String, Shape>, steps: Shape, rest: &[String
     let keys: Vec<&str> = rest.iter().map(String::as_str).collect();
     let result = match keys.as_slice() {
         ["expect" | "capture", ..] => Some(kind),
-        ["probe", "done" | "not_done"] | ["wait", "until"] | ["undo" | "hold", .., "done" | "not_done" | "until"] => Some("probe"),
+        ["probe", "done" | "not_done"]
+        | ["wait", "until"]
+        | ["copy", "throttle", "until"]
+        | ["undo" | "hold", .., "done" | "not_done" | "until"] => Some("probe"),
         ["shift", "analysis", _, "success" | "failure"] => Some("analysis"),
         ["undo" | "hold", .., "success" | "failure"] => Some("analysis"),
         ["undo" | "hold", .., "expect" | "capture"] | ["undo" | "hold", .., "expect" | "capture", _] => Some("probe"),

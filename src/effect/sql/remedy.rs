@@ -27,6 +27,8 @@ pub fn of_mysql(error: &mysql::Error) -> &'static str {
         mysql::Error::DriverError(mysql::DriverError::TlsNotSupported) | mysql::Error::TlsError(_) => TLS,
         mysql::Error::DriverError(mysql::DriverError::CouldNotConnect(_) | mysql::DriverError::ConnectTimeout) => REACH,
         mysql::Error::IoError(error) if is_unreachable(error) => REACH,
+        // The reason is in its words only.
+        other if other.to_string().contains("certificate") => TLS,
         _ => "",
     }
 }

@@ -164,12 +164,12 @@ impl Pair for Ends<'_> {
     fn bound(&self, lane: &mut Lane, table: &Table, after: Option<&Key>, rows: u32) -> Result<Option<Key>, EffectError> {
         let (side, shape) = (&mut *lane.source, &table.shape.source);
         let range = Range { after: after.cloned(), upto: None };
-        let texts: Vec<String> = shape.key().map(|column| side.text(column)).collect();
+        let texts = texts(side, shape.key());
         let (from, order) = (format!("{}{}", shape.table, condition(side, shape, &range)), order_of(side, shape, ""));
         let last = order_of(side, shape, " DESC");
         for tail in [format!("{order} LIMIT 1 OFFSET {}", rows - 1), format!("{last} LIMIT 1")] {
             let mut found = None;
-            side.rows(&format!("SELECT {} FROM {from}{tail}", texts.join(", ")), &mut |row| {
+            side.rows(&format!("SELECT {texts} FROM {from}{tail}"), &mut |row| {
                 found = Some(key(table, row.iter().copied())?);
                 Ok(())
             })?;
@@ -332,8 +332,12 @@ fn key<'a>(table: &Table, values: impl Iterator<Item = Option<&'a [u8]>>) -> Res
 }
 
 fn rows_of(side: &dyn Side, shape: &Shape, range: &Range) -> String {
-    let texts: Vec<String> = shape.columns.iter().map(|column| side.text(column)).collect();
-    format!("SELECT {} FROM {}{}", texts.join(", "), shape.table, condition(side, shape, range))
+    format!("SELECT {} FROM {}{}", texts(side, shape.columns.iter()), shape.table, condition(side, shape, range))
+}
+
+/// What is selected, under names of its own: ordered by are the values, not their texts.
+fn texts<'a>(side: &dyn Side, columns: impl Iterator<Item = &'a Column>) -> String {
+    columns.enumerate().map(|(at, column)| format!("{} AS text_of_{at}", side.text(column))).collect::<Vec<_>>().join(", ")
 }
 
 /// ` ORDER BY …`
