@@ -25,7 +25,10 @@ impl Tuples {
             bytes = &rest;
         }
         if !self.has_begun {
-            let Some(length) = header(bytes)? else { return Ok(self.rest = bytes.to_vec()) };
+            let Some(length) = header(bytes)? else {
+                self.rest = bytes.to_vec();
+                return Ok(());
+            };
             self.has_begun = true;
             bytes = &bytes[length..];
         }
