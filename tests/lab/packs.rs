@@ -62,7 +62,7 @@ fn a_write_that_got_past_the_fence_is_found_and_not_lost() {
     let shop = Shop::open("past_the_fence", 100);
     let shown = said(&shop, "stop-following");
     assert!(shown.ends_with("exit 0"), "{shown}");
-    shop.lab.psql("postgres-old", shop.name, "SET default_transaction_read_only = off; INSERT INTO orders VALUES (500, 9, 1, 1, true)");
+    shop.lab.psql("postgres-old", shop.name, "BEGIN READ WRITE; INSERT INTO orders VALUES (500, 9, 1, 1, true); COMMIT");
     let shown = shop.sandbox.run_with("resume --yes", &Shop::environment());
     assert!(shown.contains("the old server was written to behind the fence") && shown.ends_with("exit 1"), "{shown}");
     let shown = shop.sandbox.run_with("rollback --to quiet", &Shop::environment());
@@ -96,7 +96,7 @@ fn who_stays_has_a_new_database_that_knows_nothing_of_the_old_one() {
     shop.is_tidy("postgres-new");
     // Nobody writes to the old one by mistake.
     assert_eq!(shop.lab.psql("postgres-old", shop.name, "SHOW default_transaction_read_only"), "on");
-    assert_eq!(shop.lab.psql("postgres-old", shop.name, "SELECT count(*) FROM pg_subscription"), "0");
+    assert_eq!(shop.subscriptions("postgres-old"), "0");
     shop.divide_as_before();
 }
 

@@ -118,9 +118,15 @@ impl Shop {
 
     /// Nothing of a move is on either server, but for what a test has put there.
     pub fn is_untouched(&self) {
-        let made = "SELECT (SELECT count(*) FROM pg_publication WHERE pubname NOT LIKE '%_back') + (SELECT count(*) FROM pg_subscription)";
-        assert_eq!(self.lab.psql("postgres-old", self.name, made), "0");
+        assert_eq!(self.lab.psql("postgres-old", self.name, "SELECT count(*) FROM pg_publication"), "0");
+        assert_eq!((self.subscriptions("postgres-old"), self.subscriptions("postgres-new")), ("0".to_owned(), "0".to_owned()));
         assert_eq!(self.lab.psql("postgres-new", self.name, "SHOW default_transaction_read_only"), "off");
+    }
+
+    /// How many subscriptions the database has on a server.
+    pub fn subscriptions(&self, server: &str) -> String {
+        let count = "SELECT count(*) FROM pg_subscription s JOIN pg_database d ON d.oid = subdbid WHERE datname = current_database()";
+        self.lab.psql(server, self.name, count)
     }
 
     /// Nothing of the move is left on a server.
