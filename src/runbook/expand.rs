@@ -921,7 +921,8 @@ fn step_scope(parameters: &BTreeMap<String, Shape>, steps: Shape, rest: &[String
 fn result_shape(kind: &str) -> Vec<(String, Shape)> {
     let leaves = |names: &[&str]| names.iter().map(|name| ((*name).to_owned(), Shape::Leaf)).collect::<Vec<_>>();
     let run = leaves(&["exit_code", "stdout", "stderr"]);
-    let mut sql = leaves(&["changes", "given"]);
+    let mut sql = leaves(&["changes"]);
+    sql.push(("given".to_owned(), Shape::Any));
     sql.extend(["rows", "columns"].map(|name| (name.to_owned(), Shape::List(Box::new(Shape::Any)))));
     let mut http = leaves(&["status", "body"]);
     http.extend(["headers", "json"].map(|name| (name.to_owned(), Shape::Any)));
