@@ -1,7 +1,10 @@
 //! CEL conditions: `when`, `expect`, `until`, `capture`. Bounded before they are compiled, so that no source can exhaust
 //! the stack or the clock. Knows nothing of where values come from.
 
+use std::sync::Arc;
+
 use cel::common::ast::{EntryExpr, Expr};
+use cel::extractors::This;
 use cel::{Context, IdedExpr, Program};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
@@ -12,6 +15,35 @@ use super::names::{Reference, Shape, Unknown};
 pub const MAX_SOURCE: usize = 1024;
 /// The most operators, brackets and names: each costs the recursive parser some stack.
 const MAX_NESTING: usize = 32;
+
+/// The functions that a condition may call.
+const FUNCTIONS: &[&str] = &[
+    "size",
+    "contains",
+    "startsWith",
+    "endsWith",
+    "matches",
+    "trim",
+    "string",
+    "bytes",
+    "int",
+    "uint",
+    "double",
+    "duration",
+    "timestamp",
+    "max",
+    "min",
+    "getDate",
+    "getDayOfMonth",
+    "getDayOfWeek",
+    "getDayOfYear",
+    "getFullYear",
+    "getHours",
+    "getMilliseconds",
+    "getMinutes",
+    "getMonth",
+    "getSeconds",
+];
 
 /// A CEL expression. Its syntax was checked when it was read.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +59,11 @@ impl Condition {
     /// Checks syntax and bounds of `source`.
     pub fn compile(source: &str) -> Result<Condition, ConditionError> {
         let program = program(source)?;
+        if let Some(unknown) = unknown_function(program.expression()) {
+            let near = super::problem::nearest(&unknown, FUNCTIONS.iter().copied());
+            let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+            return Err(ConditionError(format!("there is no function `{unknown}`{hint}")));
+        }
         if let Some(depth) = comprehension_depth(program.expression())
             && depth > 1
         {
@@ -45,6 +82,8 @@ impl Condition {
     pub fn evaluate(&self, values: &Json) -> Result<Json, ConditionError> {
         let program = program(&self.0)?;
         let mut context = Context::default();
+        // Programs end what they print with a line break.
+        let _ = context.add_function("trim", |This(text): This<Arc<String>>| text.trim().to_owned());
         for (name, value) in values.as_object().into_iter().flatten() {
             context.add_variable_from_value(name.as_str(), to_cel(value));
         }
@@ -121,6 +160,17 @@ fn to_cel(value: &Json) -> cel::Value {
             fields.iter().map(|(name, value)| (name.clone(), to_cel(value))).collect::<std::collections::HashMap<_, _>>().into()
         }
     }
+}
+
+/// A function that is called and is not there. Operators and what macros are made of have names that no author can write.
+fn unknown_function(expression: &IdedExpr) -> Option<String> {
+    if let Expr::Call(call) = &expression.expr
+        && call.func_name.chars().all(|c| c.is_ascii_alphanumeric())
+        && !FUNCTIONS.contains(&call.func_name.as_str())
+    {
+        return Some(call.func_name.clone());
+    }
+    children(expression).into_iter().find_map(unknown_function)
 }
 
 fn children(expression: &IdedExpr) -> Vec<&IdedExpr> {
@@ -218,6 +268,20 @@ mod tests {
         }
         assert!(Condition::compile("\"prod\" > 3").unwrap().holds(&values).is_err());
         assert!(Condition::compile("n").unwrap().holds(&values).unwrap_err().0.contains("must be true or false"));
+    }
+
+    #[test]
+    fn functions_are_known_beforehand() {
+        let unknown = |source: &str| Condition::compile(source).unwrap_err().0;
+        assert_eq!(unknown("stdout.trimm() == \"0\""), "there is no function `trimm`; did you mean `trim`?");
+        assert!(unknown("[1].exists(x, foo(x))").contains("no function `foo`"));
+        assert_eq!(Condition::compile("text.trim()").unwrap().evaluate(&json!({"text": " 7\n"})), Ok(json!("7")));
+        for name in FUNCTIONS {
+            let called =
+                [format!("{name}()"), format!("\"x\".{name}()"), format!("{name}(1)")].map(|source| Condition(source).evaluate(&json!({})));
+            let is_there = called.iter().any(|result| result.as_ref().err().is_none_or(|error| !error.0.contains("Undeclared reference")));
+            assert!(is_there, "{name}: {called:?}");
+        }
     }
 
     #[test]
