@@ -94,7 +94,7 @@ fn foot(state: &RunState, now: Moment) -> String {
     if state.rollback.is_none() {
         // What the slowest way through the rest should take, if every step on it kept to its estimate.
         let rest = |ix: StepIx| {
-            let estimate = state.runbook.step(ix).estimate.filter(|_| !state.is_settled(ix)).unwrap_or_default();
+            let estimate = if state.is_settled(ix) { Span::ZERO } else { state.runbook.step(ix).estimated() };
             match state.track(ix, Direction::Forward) {
                 Track::Running { since, .. } => Span::from_millis(estimate.as_millis().saturating_sub(now.since(*since).as_millis())),
                 _ => estimate,

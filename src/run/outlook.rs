@@ -36,6 +36,9 @@ impl Expected {
     pub fn of(runbook: &Runbook, history: &dyn History) -> Expected {
         let forward = |ix: StepIx| {
             let step = runbook.step(ix);
+            if step.ruled_out {
+                return Span::ZERO;
+            }
             step.estimate.or_else(|| history.took(&step.id, Direction::Forward)).unwrap_or_default()
         };
         let undo = |ix: StepIx| match &runbook.step(ix).undo {

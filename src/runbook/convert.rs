@@ -179,6 +179,15 @@ impl Converter<'_> {
         None
     }
 
+    /// A command that only reads has the variables of what it reads for.
+    fn reading_run(&mut self, raw: &RawRun, below: &[&str]) -> Option<Run<Text>> {
+        if matches!(raw, RawRun::Map(map) if !map.env.is_empty()) {
+            let help = "give them to the `env` of the step, or of the runbook for a guard".to_owned();
+            self.report(below, "run", "a command that only reads has no variables of its own".into(), Some(help));
+        }
+        self.run(raw, below)
+    }
+
     fn run(&mut self, raw: &RawRun, below: &[&str]) -> Option<Run<Text>> {
         let default_shell = || vec!["/bin/sh".to_owned(), "-euc".to_owned()];
         Some(match raw {
@@ -466,7 +475,7 @@ impl Converter<'_> {
             }
             (_, _, Some(http), ..) => Source::Read(Box::new(Action::Http(self.http(http, way)?))),
             (_, _, _, Some(sql), _) => Source::Read(Box::new(Action::Sql(self.sql(sql, way)?))),
-            (.., Some(run)) => Source::Read(Box::new(Action::Run(self.run(run, way)?))),
+            (.., Some(run)) => Source::Read(Box::new(Action::Run(self.reading_run(run, way)?))),
             _ => return None,
         };
         if let Source::Read(action) = &source
@@ -516,7 +525,7 @@ impl Converter<'_> {
             .collect();
         self.exactly_one(&named, way)?;
         let action = match (&raw.run, &raw.sql, &raw.http) {
-            (Some(run), ..) => Action::Run(self.run(run, way)?),
+            (Some(run), ..) => Action::Run(self.reading_run(run, way)?),
             (_, Some(sql), _) => Action::Sql(self.sql(sql, way)?),
             (.., Some(http)) => Action::Http(self.http(http, way)?),
             _ => return None,

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use indexmap::IndexMap;
 use serde_json::Value as Json;
 
-use super::action::{Action, Argument};
+use super::action::{Action, Argument, look_up};
 use super::convert::{Converter, span, text};
 use super::graph::{Graph, Node};
 use super::load::{File, Loading};
@@ -233,10 +233,17 @@ impl Builder<'_, '_, '_> {
             kind: "run",
             nested: None,
         };
+        // The steps of nested runbooks are in no group: a copy waits for the one so many places before it.
+        let most = max_parallel.filter(|_| raw.runbook.is_some()).map_or(usize::MAX, |most| most as usize);
+        let mut exits = Vec::new();
         for item in items {
             let key = item.key.clone();
             let one = self.copy(at, raw, around, &format!("{path}[{key}]"), Some(item), Some(group))?;
             self.graph.need(one.entry, entry);
+            if let Some(before) = exits.len().checked_sub(most).and_then(|at| exits.get(at)) {
+                self.graph.need(one.entry, *before);
+            }
+            exits.push(one.exit);
             self.graph.need(exit, one.exit);
             if let (Source::Copies(copies), Source::Step(ix)) = (&mut all.source, one.source) {
                 copies.insert(key, ix);
@@ -330,6 +337,7 @@ impl Builder<'_, '_, '_> {
             role: raw.role.clone(),
             hints: raw.hints.iter().map(|hint| text(hint)).collect(),
             estimate: span(raw.estimate.as_deref()),
+            ruled_out: false,
             on_failure: raw.on_failure,
             downtime: raw.downtime,
             point_of_no_return: raw.point_of_no_return,
@@ -413,17 +421,7 @@ impl Builder<'_, '_, '_> {
 
     /// The names of a scope whose values are known before the run.
     fn known(&self, scope: u32, item: Option<&Item>) -> Json {
-        let mut known = serde_json::Map::new();
-        for (name, parameter) in &self.scopes[scope as usize].parameters {
-            if let Argument::Plain(value) = &parameter.value {
-                known.insert(name.clone(), value.clone());
-            }
-        }
-        if let Some(item) = item {
-            known.insert("item".into(), item.value.clone());
-            known.insert("key".into(), item.key.clone().into());
-        }
-        Json::Object(known)
+        known_in(&self.scopes, scope, item)
     }
 
     fn items(&mut self, at: &At, each: &RawForEach, scope: u32) -> Option<(Vec<Item>, Option<u32>, u32)> {
@@ -431,7 +429,16 @@ impl Builder<'_, '_, '_> {
         let place = at.mark.place_at(&["for_each"]);
         let expression = |source: &str| {
             let condition = Condition::compile(source).map_err(|error| error.0)?;
-            condition.evaluate(&known).map_err(|error| error.0)
+            // A name that stands alone keeps its order, which an expression's value does not have: then names are put in theirs.
+            if let [path] = condition.references().as_slice()
+                && path.join(".") == source.trim()
+                && let Some(value) = look_up(&known, path)
+            {
+                return Ok(value.clone());
+            }
+            let mut value = condition.evaluate(&known).map_err(|error| error.0)?;
+            value.sort_all_objects();
+            Ok(value)
         };
         let literal = |json: Json| Argument::from_json(&json).and_then(|argument| argument.value(&known)).map_err(|error| error.0);
         let (value, max_parallel, max_failures) = match each {
@@ -737,7 +744,6 @@ impl Builder<'_, '_, '_> {
         if !self.loading.problems.is_empty() {
             return None;
         }
-        let known = self.known(0, None);
         let mut place_of = vec![StepIx(0); self.steps.len()];
         for (new, old) in order.steps.iter().enumerate() {
             place_of[*old] = StepIx(new as u32);
@@ -763,12 +769,20 @@ impl Builder<'_, '_, '_> {
             ordered.push(step);
         }
         self.scopes.iter_mut().for_each(|scope| renumber(&mut scope.reads));
+        let rules_out = |when: &When| when.condition.holds(&known_in(&self.scopes, when.scope, when.item.as_ref())) == Ok(false);
+        for step in &mut ordered {
+            step.ruled_out = step.when.iter().any(rules_out);
+        }
         for (guard, _) in &mut self.guards {
             let placed = |ix: StepIx| place_of[ix.0 as usize];
             (guard.from, guard.until) = (guard.from.map(placed), guard.until.map(placed));
         }
         let raw = &file.raw;
-        let folder = raw.stand_ins.as_deref().and_then(|source| text(source).render(&known).ok()).filter(|folder| !folder.is_empty());
+        let folder = raw
+            .stand_ins
+            .as_deref()
+            .and_then(|source| text(source).render(&known_in(&self.scopes, 0, None)).ok())
+            .filter(|folder| !folder.is_empty());
         let stand_ins = folder.map(|folder| StandIns { folder: self.loading.relative(file, &folder), programs: Vec::new() });
         let runbook = Runbook {
             name: raw.runbook.clone(),
@@ -794,6 +808,20 @@ impl Builder<'_, '_, '_> {
         budgets::check_budgets(&runbook, file, &mut self.loading.problems);
         Some(runbook)
     }
+}
+
+fn known_in(scopes: &[Scope], scope: u32, item: Option<&Item>) -> Json {
+    let mut known = serde_json::Map::new();
+    for (name, parameter) in &scopes[scope as usize].parameters {
+        if let Argument::Plain(value) = &parameter.value {
+            known.insert(name.clone(), value.clone());
+        }
+    }
+    if let Some(item) = item {
+        known.insert("item".into(), item.value.clone());
+        known.insert("key".into(), item.key.clone().into());
+    }
+    Json::Object(known)
 }
 
 /// Outputs are read only from steps that are certainly done; a hold ends after it begins; downtime ends.

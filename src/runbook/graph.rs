@@ -141,7 +141,7 @@ impl Graph {
 
 /// The longest way through the graph by the estimates of its steps, and how long it takes.
 pub fn critical_path(runbook: &Runbook) -> (Vec<StepIx>, Span) {
-    longest_way(runbook, |ix| runbook.step(ix).estimate.unwrap_or_default())
+    longest_way(runbook, |ix| runbook.step(ix).estimated())
 }
 
 /// The longest way through the graph, and how long it takes, where `estimate` says how long each step does.

@@ -175,6 +175,9 @@ pub struct Step {
     pub hints: Vec<Text>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub estimate: Option<Span>,
+    /// One of its conditions does not hold by the parameters alone: it is passed over for certain.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub ruled_out: bool,
     #[serde(default, skip_serializing_if = "is_default")]
     pub on_failure: OnFailure,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -389,6 +392,11 @@ impl Step {
             (Direction::Release, _, Some(hold)) => Some(&hold.release),
             _ => None,
         }
+    }
+
+    /// What its author says that it takes; nothing, if it is passed over for certain.
+    pub fn estimated(&self) -> Span {
+        self.estimate.filter(|_| !self.ruled_out).unwrap_or_default()
     }
 
     /// The last part of its id.

@@ -268,3 +268,43 @@ fn events_stream_as_json_lines_and_reading_verbs_speak_json() {
     assert_eq!(sandbox.json("plan book.yaml --format json")["steps"][0]["id"], "p/a");
     assert_eq!(sandbox.json("schema")["type"], "object");
 }
+
+#[test]
+fn copies_of_a_nested_runbook_go_so_many_at_once_in_the_order_as_written() {
+    let sandbox = Sandbox::with(
+        "runbook: outer
+parameters: { clouds: { type: map, default: { zeta: 1, alpha: 2, mid: 3 } } }
+phases:
+  p:
+    steps:
+      each: { for_each: { in: clouds, max_parallel: 1 }, runbook: { file: inner.yaml, parameters: { name: '{{ key }}' } } }
+",
+    );
+    sandbox.write(
+        "inner.yaml",
+        "runbook: inner\nparameters: { name: {} }\nphases:\n  q:\n    steps:\n      one: { run: 'echo \"begin $N\" >> \"$W\"; sleep 0.1', env: { N: '{{ name }}' }, undo: none }\n      two: { run: 'echo \"end $N\" >> \"$W\"', env: { N: '{{ name }}' }, undo: none }\n",
+    );
+    assert_eq!(sandbox.code("run book.yaml --parallel 4"), 0, "{}", sandbox.run("check book.yaml"));
+    assert_eq!(sandbox.witness(), ["begin zeta", "end zeta", "begin alpha", "end alpha", "begin mid", "end mid"]);
+}
+
+#[test]
+fn a_reading_has_no_variables_of_its_own_and_what_is_ruled_out_takes_no_time() {
+    let sandbox = Sandbox::with(
+        "runbook: r
+parameters: { way: { default: a } }
+budgets: { duration: 5s }
+phases:
+  p:
+    steps:
+      a: { when: way == 'a', run: 'true', undo: none, estimate: 4s }
+      b: { when: way == 'b', run: 'true', undo: none, estimate: 4s }
+",
+    );
+    assert_eq!(sandbox.code("check book.yaml"), 0, "only one of the two is done");
+    sandbox.write(
+        "wrong.yaml",
+        "runbook: w\nphases:\n  p:\n    steps:\n      a: { wait: { until: 'true', probe: { run: { script: 'true', env: { A: b } } } } }\n",
+    );
+    assert!(sandbox.run("check wrong.yaml").contains("no variables of its own"), "{}", sandbox.run("check wrong.yaml"));
+}

@@ -100,6 +100,7 @@ fn build(needs: Vec<Vec<usize>>, idempotent: bool, on_failure: OnFailure) -> Run
         role: None,
         hints: Vec::new(),
         estimate: None,
+        ruled_out: false,
         on_failure,
         downtime: None,
         point_of_no_return: false,

@@ -13,10 +13,10 @@ pub(super) fn check_budgets(runbook: &Runbook, file: &File, problems: &mut Vec<P
         let help = "give it a larger budget, or the steps smaller estimates if they are too large".to_owned();
         problems.push(Problem::new(file.mark.place_at(&["budgets", key]), message, Some(help)));
     };
-    let estimate = |ix: StepIx| runbook.step(ix).estimate.unwrap_or_default();
+    let estimate = |ix: StepIx| runbook.step(ix).estimated();
     let budgets = runbook.budgets;
     hold("duration", budgets.duration, "the slowest way through the steps takes", longest_way(runbook, estimate).1);
-    let undo = |ix: StepIx| runbook.step(ix).undo_estimate.unwrap_or_default();
+    let undo = |ix: StepIx| runbook.step(ix).undo_estimate.filter(|_| !runbook.step(ix).ruled_out).unwrap_or_default();
     hold("rollback", budgets.rollback, "the slowest way back from the end takes", longest_way(runbook, undo).1);
     if budgets.downtime.is_some() {
         let marked = |mark: Downtime| runbook.ixs().filter(move |ix| runbook.step(*ix).downtime == Some(mark));
