@@ -53,7 +53,11 @@ pub fn within(job: &Job, run: &Run<String>, keeper: &Keeper, halt: &Stopper, pat
             }
             Err(RecvTimeoutError::Timeout) => {}
         }
-        if !is_killed && (halt.is_stopped() || begun.elapsed() > patience) {
+        if halt.is_stopped() {
+            own.kill();
+            return Err(EffectError::during("it was stopped"));
+        }
+        if !is_killed && begun.elapsed() > patience {
             own.kill();
             is_killed = true;
         }

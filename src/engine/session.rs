@@ -273,6 +273,11 @@ impl Session<'_> {
         }
     }
 
+    /// Whether the operator wants to stop.
+    pub fn draining(&self) -> bool {
+        self.draining.is_some()
+    }
+
     /// The time that decides what is due in this session: it goes on whatever is done to the clock on the wall.
     pub fn clock(&self) -> Moment {
         let (moment, instant) = self.begun;
@@ -534,6 +539,10 @@ impl Session<'_> {
         self.pause(false);
         let away = since.elapsed();
         self.begun.1 += away;
+        self.watchers.values_mut().flat_map(|watcher| &mut watcher.bad).for_each(|(first, last)| {
+            *first += away;
+            *last += away;
+        });
         self.running.values().for_each(|running| running.stopper.was_away(away));
         for due in
             self.running.values_mut().flat_map(|running| [&mut running.deadline, &mut running.kill_at, &mut running.killed]).flatten()

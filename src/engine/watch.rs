@@ -22,8 +22,8 @@ pub(super) struct Watcher {
     halt: Arc<Stopper>,
     /// Held by the thread that reads.
     reader: std::thread::JoinHandle<()>,
-    /// Since when it is bad without a good reading in between.
-    bad: Option<Instant>,
+    /// The first and the last bad reading without a good one in between.
+    pub bad: Option<(Instant, Instant)>,
 }
 
 impl Session<'_> {
@@ -92,9 +92,10 @@ impl Session<'_> {
         })
     }
 
-    /// Where the output of its commands goes; each reading takes the place of the one before.
+    /// Where the output of its commands goes; each reading takes the place of the one before. What an executor that was killed left
+    /// may still hold its own.
     fn guard_stem(&self, number: usize) -> PathBuf {
-        self.journal.run_folder(&self.head.run).join(format!("guard-{number}"))
+        self.journal.run_folder(&self.head.run).join(format!("guard-{number}-{}", self.state.session))
     }
 
     /// Whether a guard that is watched begins commands.
@@ -105,11 +106,13 @@ impl Session<'_> {
 
     /// A guard was read.
     pub fn guard_read(&mut self, number: usize, said: Said) -> Result<(), JournalError> {
-        let Some(guard) = self.state.runbook.guards.get(number).map(|guard| guard.name.clone()) else { return Ok(()) };
+        // What came with the end of its last step is not watched any more.
+        let watched = self.state.runbook.guards.get(number).filter(|guard| is_watched(&self.state, guard));
+        let Some(guard) = watched.map(|guard| guard.name.clone()) else { return Ok(()) };
         let Some(watcher) = self.watchers.get_mut(&number) else { return Ok(()) };
         match said.says {
             Says::Good => watcher.bad = None,
-            Says::Bad => drop(watcher.bad.get_or_insert_with(Instant::now)),
+            Says::Bad => watcher.bad.get_or_insert((Instant::now(), Instant::now())).1 = Instant::now(),
             // What nobody knows does not mend what was bad.
             Says::Inconclusive => {}
         }
@@ -122,10 +125,14 @@ impl Session<'_> {
 
     /// Journals what is breached now.
     pub fn find_breaches(&mut self) -> Result<(), JournalError> {
+        // Who wants to stop will be asked, or decides at the next session, in which everything is read anew.
+        if self.draining() {
+            return Ok(());
+        }
         let runbook = Arc::clone(&self.state.runbook);
         for (number, guard) in runbook.guards.iter().enumerate() {
             let of = Watched::Guard { guard: guard.name.clone() };
-            let lasted = self.watchers.get(&number).and_then(|watcher| watcher.bad).map(|since| since.elapsed());
+            let lasted = self.watchers.get(&number).and_then(|watcher| watcher.bad).map(|(first, last)| last - first);
             if lasted.is_none_or(|lasted| lasted < guard.lasting.as_duration())
                 || self.state.watch.breached.contains(&of)
                 || !is_watched(&self.state, guard)
@@ -146,16 +153,9 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// When a guard or a budget is to be looked at next, if no reading comes before.
+    /// When the budgets are to be looked at next. A guard is when it was read.
     pub fn next_breach(&self) -> Option<Instant> {
-        let guards = self.watchers.iter().filter_map(|(number, watcher)| {
-            let guard = self.state.runbook.guards.get(*number)?;
-            let of = Watched::Guard { guard: guard.name.clone() };
-            let bad = watcher.bad.filter(|_| !self.state.watch.breached.contains(&of))?;
-            Some(bad + guard.lasting.as_duration())
-        });
-        let budgets = (!self.state.runbook.budgets.is_empty()).then(|| Instant::now() + Duration::from_secs(1));
-        guards.chain(budgets).min()
+        (!self.state.runbook.budgets.is_empty()).then(|| Instant::now() + Duration::from_secs(1))
     }
 
     /// Everything is to be undone because of a breach: what knows its way back is not waited for.

@@ -3,7 +3,7 @@
 
 use super::event::Moment;
 use super::state::{RunState, Track};
-use crate::runbook::{Direction, Downtime, Runbook, Span, StepIx, Undo};
+use crate::runbook::{Action, Direction, Downtime, Runbook, Span, Step, StepIx, Undo};
 
 /// What each step should take: by its author's estimate or, where there is none, as it took before.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -23,9 +23,10 @@ pub trait History {
 pub struct Outlook {
     /// Until everything is done.
     pub left: Span,
-    /// Until production is up again on the new side: to the end of the last step with `downtime: ends`; `None` if of no step
-    /// before it anything is known.
-    pub until_up: Option<Span>,
+    /// Until production is up again on the new side: to the end of the last step with `downtime: ends`.
+    pub until_up: Span,
+    /// Whether that can be relied on: of each step before it something is known, and none takes twice as long already.
+    pub is_sure: bool,
     /// Until everything is undone, if the run went back now.
     pub back: Span,
     /// Until production is up again on the old side, if the run went back now.
@@ -62,25 +63,27 @@ impl Expected {
 impl Outlook {
     pub fn of(state: &RunState, expected: &Expected, now: Moment) -> Outlook {
         let runbook = &state.runbook;
-        let mut outlook = Outlook::default();
-        let mut done = vec![(Span::ZERO, false); runbook.steps.len()];
+        let mut outlook = Outlook { is_sure: true, ..Outlook::default() };
+        let mut done = vec![(Span::ZERO, true); runbook.steps.len()];
         for ix in runbook.ixs().filter(|ix| !state.is_settled(*ix)) {
             let step = runbook.step(ix);
             let rest = rest(state.track(ix, Direction::Forward), expected.forward(ix), now);
             let before = step.needs.iter().map(|need| done[need.0 as usize]);
-            let (begin, is_known) = before.fold((Span::ZERO, false), |(latest, any), (end, known)| (latest.max(end), any | known));
-            let is_known = is_known || expected.forward(ix) > Span::ZERO;
-            done[ix.0 as usize] = (begin + rest, is_known);
+            let (begin, is_sure) = before.fold((Span::ZERO, true), |(latest, all), (end, sure)| (latest.max(end), all & sure));
+            let is_sure = is_sure && is_sure_of(step, state.track(ix, Direction::Forward), expected.forward(ix), now);
+            done[ix.0 as usize] = (begin + rest, is_sure);
             outlook.left = outlook.left.max(begin + rest);
-            if step.downtime == Some(Downtime::Ends) && is_known {
-                outlook.until_up = outlook.until_up.max(Some(begin + rest));
+            if step.downtime == Some(Downtime::Ends) {
+                outlook.until_up = outlook.until_up.max(begin + rest);
+                outlook.is_sure &= is_sure;
             }
         }
+        let targets = state.targets();
         let mut undone = vec![Span::ZERO; runbook.steps.len()];
         for ix in runbook.ixs().rev() {
             let before = runbook.dependents(ix).iter().map(|dependent| undone[dependent.0 as usize]).max().unwrap_or_default();
             let track = state.track(ix, Direction::Undo);
-            let is_to_undo = state.step(ix).touched && !matches!(track, Track::Done | Track::Passed);
+            let is_to_undo = targets[ix.0 as usize] && state.step(ix).touched && !matches!(track, Track::Done | Track::Passed);
             let end = before + if is_to_undo { rest(track, expected.undo(ix), now) } else { Span::ZERO };
             undone[ix.0 as usize] = end;
             outlook.back = outlook.back.max(end);
@@ -89,6 +92,15 @@ impl Outlook {
             }
         }
         outlook
+    }
+}
+
+/// Whether what is expected of a step can still be: it is not when nothing is known, nor of what takes twice as long already.
+fn is_sure_of(step: &Step, track: &Track, expected: Span, now: Moment) -> bool {
+    match track {
+        _ if step.ruled_out || matches!(step.act.action, Action::Join | Action::Notify(_)) => true,
+        Track::Running { since, .. } | Track::Waiting { since, .. } => now.since(*since) <= expected + expected,
+        _ => expected > Span::ZERO,
     }
 }
 

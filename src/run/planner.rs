@@ -70,9 +70,6 @@ fn forward(state: &RunState, now: Moment, limits: Limits, idle: bool) -> Decisio
     if let Some(because) = &state.watch.retreats {
         return Decision::RollBack { because: because.clone() };
     }
-    if !state.watch.pauses.is_empty() {
-        return if idle { Decision::Stop(Stop::Breached { because: state.watch.pauses.clone() }) } else { Decision::Wait { until: None } };
-    }
     match settle_doubt(state) {
         Doubt::Act(decision) => return decision,
         Doubt::Blocked(steps) => return if idle { Decision::Stop(Stop::InDoubt { steps }) } else { Decision::Wait { until: None } },
@@ -80,6 +77,9 @@ fn forward(state: &RunState, now: Moment, limits: Limits, idle: bool) -> Decisio
     }
     if !state.sets.failed.is_empty() {
         return after_failure(state, now, idle);
+    }
+    if !state.watch.pauses.is_empty() {
+        return if idle { Decision::Stop(Stop::Breached { because: state.watch.pauses.clone() }) } else { Decision::Wait { until: None } };
     }
     // A release that a failure began, before its point: what goes on waits for its end, and then takes the hold again.
     let is_early = |(ix, direction): &&(StepIx, Direction)| *direction == Direction::Release && !is_over(state, *ix);

@@ -343,7 +343,7 @@ impl RunState {
                     self.guarded(guard)?;
                 }
                 need(self.stopped.is_none(), "the executor had left")?;
-                need(!self.watch.breached.contains(&breach.of), "it is breached already")?;
+                need(self.watch.is_new(breach), "it is breached already")?;
                 need(
                     breach.then == OnBreach::Warn || self.mode == Mode::Forward,
                     "nothing goes forward any more that could be stopped or undone",
@@ -486,6 +486,12 @@ impl RunState {
         }
         self.set(ix, Direction::Forward, Track::Skipped { because: because.clone() });
         self.settle(ix, at);
+        // Somebody moved it by hand, or it is not for this run: no step is left that would say that production is back.
+        let runbook = Arc::clone(&self.runbook);
+        let ends = |ix: &StepIx| runbook.step(*ix).downtime == Some(Downtime::Ends);
+        if ends(&ix) && runbook.ixs().filter(ends).all(|ix| self.is_settled(ix)) {
+            self.production_is_back(at);
+        }
         Ok(())
     }
 
@@ -577,7 +583,7 @@ impl RunState {
         // A run that went back in part may go back further.
         let is_back = |step: &StepState| matches!(step.tracks[Direction::Undo as usize], Track::Done | Track::Passed);
         let began = |step: &StepState| step.attempts[Direction::Forward as usize] > 0;
-        let mut targets: Vec<bool> = self.steps.iter().map(|step| began(step) && !is_back(step)).collect();
+        let mut targets = self.begun_and_not_back();
         // What was being undone to be begun anew is undone to its end, whatever else stays.
         let is_half_back = |step: &StepState| step.tracks[Direction::Undo as usize] != Track::Idle && !is_back(step);
         let half_back: Vec<bool> = self.steps.iter().map(is_half_back).collect();
@@ -590,10 +596,7 @@ impl RunState {
             targets.iter_mut().zip(after).for_each(|(target, after)| *target &= after);
         }
         if !force {
-            for ix in runbook.ixs().filter(|ix| runbook.step(*ix).point_of_no_return && self.step(*ix).touched) {
-                targets[ix.0 as usize] = false;
-                targets.iter_mut().zip(runbook.ancestors(ix)).for_each(|(target, before)| *target &= !before);
-            }
+            self.spare_points(&mut targets);
         }
         targets.iter_mut().zip(half_back).for_each(|(target, half_back)| *target |= half_back);
         let total = targets.iter().filter(|target| **target).count();
@@ -612,6 +615,29 @@ impl RunState {
         let leaves: Vec<StepIx> = runbook.ixs().filter(|ix| runbook.dependents(*ix).is_empty()).collect();
         leaves.into_iter().for_each(|ix| self.clear_for_undo(ix));
         Ok(())
+    }
+
+    /// Which steps a rollback takes back: the one that is under way or, if there is none, one that began now.
+    pub fn targets(&self) -> Vec<bool> {
+        if let Some(rollback) = &self.rollback {
+            return rollback.targets.clone();
+        }
+        let mut targets = self.begun_and_not_back();
+        self.spare_points(&mut targets);
+        targets
+    }
+
+    fn begun_and_not_back(&self) -> Vec<bool> {
+        let is_back = |step: &StepState| matches!(step.tracks[Direction::Undo as usize], Track::Done | Track::Passed);
+        self.steps.iter().map(|step| step.attempts[Direction::Forward as usize] > 0 && !is_back(step)).collect()
+    }
+
+    /// What lies before a point of no return that was passed stays.
+    fn spare_points(&self, targets: &mut [bool]) {
+        for &ix in self.points.iter().filter(|ix| self.step(**ix).touched) {
+            targets[ix.0 as usize] = false;
+            targets.iter_mut().zip(self.runbook.ancestors(ix)).for_each(|(target, before)| *target &= !before);
+        }
     }
 
     /// All dependents of `ix` are out of the way: it can be undone, or, if it is not to be, what it needs can.

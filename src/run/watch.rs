@@ -55,6 +55,8 @@ pub struct Watch {
     pub says: std::collections::BTreeMap<String, (Says, String)>,
     /// The guards that are breached, until they are good again, and the budgets, for good.
     pub breached: BTreeSet<Watched>,
+    /// Those of which only was told, as what was to follow would not have helped then.
+    pub softened: BTreeSet<Watched>,
     /// Because of what this session is to stop.
     pub pauses: Vec<String>,
     /// Because of what everything is to be undone.
@@ -76,8 +78,17 @@ impl Watch {
         self.says.insert(guard.to_owned(), (says, reading.to_owned()));
     }
 
+    /// Whether a breach is not one that was known and acted on before.
+    pub(super) fn is_new(&self, breach: &Breach) -> bool {
+        !self.breached.contains(&breach.of) || breach.then != OnBreach::Warn && self.softened.contains(&breach.of)
+    }
+
     pub(super) fn breach(&mut self, breach: &Breach) {
         self.breached.insert(breach.of.clone());
+        match (breach.then, &breach.of) {
+            (OnBreach::Warn, Watched::Budget { .. }) => drop(self.softened.insert(breach.of.clone())),
+            _ => drop(self.softened.remove(&breach.of)),
+        }
         match breach.then {
             OnBreach::Warn => {}
             OnBreach::Pause => self.pauses.push(breach.to_string()),
@@ -88,7 +99,7 @@ impl Watch {
 
 /// Whether a guard is watched as the run stands.
 pub fn is_watched(state: &RunState, guard: &Guard) -> bool {
-    let has_begun = guard.from.is_none_or(|from| state.attempts(from, Direction::Forward) > 0 || state.is_settled(from));
+    let has_begun = guard.from.is_none_or(|from| state.attempts(from, Direction::Forward) > 0);
     let is_over = match guard.until {
         Some(until) => state.is_settled(until),
         None => state.unsettled() == 0,
@@ -121,13 +132,13 @@ pub fn breaches(state: &RunState, expected: &Expected, now: Moment) -> Vec<Breac
         let Some(limit) = limit else { return };
         for (is_expected, length) in [(false, spent), (true, in_all)] {
             let of = Watched::Budget { budget, expected: is_expected };
-            // What has come to pass need not be foretold.
+            let (then, why) = consequence(state, then(limit));
+            // What has come to pass need not be foretold; what was only told is acted on once that helps.
             let is_known =
-                state.watch.breached.contains(&Watched::Budget { budget, expected: false }) || state.watch.breached.contains(&of);
-            if length <= limit.limit || is_known {
+                |of: &Watched| state.watch.breached.contains(of) && (then == OnBreach::Warn || !state.watch.softened.contains(of));
+            if length <= limit.limit || is_known(&Watched::Budget { budget, expected: false }) || is_known(&of) {
                 continue;
             }
-            let (then, why) = consequence(state, then(limit));
             let all = if is_expected { format!(", and {in_all} expected in all") } else { String::new() };
             let quicker =
                 if forward && then != limit.on_breach && why.is_empty() { ", but going on is quicker than going back" } else { why };
@@ -138,11 +149,11 @@ pub fn breaches(state: &RunState, expected: &Expected, now: Moment) -> Vec<Breac
     let as_said = |budget: Budget| budget.on_breach;
     // Going back brings production back too: only if that is quicker than going on does it help.
     let if_cheaper = |budget: Budget| match budget.on_breach {
-        OnBreach::Rollback if outlook.until_up.is_some_and(|on| outlook.back_up >= on) => OnBreach::Warn,
+        OnBreach::Rollback if outlook.is_sure && outlook.back_up >= outlook.until_up => OnBreach::Warn,
         wanted => wanted,
     };
     let down = state.downtime_until(now);
-    let down_in_all = if state.down_since.is_some() && forward { down + outlook.until_up.unwrap_or_default() } else { down };
+    let down_in_all = if state.down_since.is_some() && forward { down + outlook.until_up } else { down };
     hold(Budgeted::Downtime, budgets.downtime, down, down_in_all, &if_cheaper);
     let lasted = now.since(state.began);
     hold(Budgeted::Duration, budgets.duration, lasted, if forward { lasted + outlook.left } else { lasted }, &as_said);

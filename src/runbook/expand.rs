@@ -382,9 +382,14 @@ impl Builder<'_, '_, '_> {
         let parameters = self.loading.arguments(&inner, place, arguments, &known);
         let scope = self.scope(&inner, Some(around.scope), parameters, Vec::new(), item);
         let entry = self.graph.barrier(path);
+        let guards = self.guards.len();
         let (inner_exit, locals) =
             self.file(&inner, place, Around { prefix: format!("{path}/"), scope, phase: Some(at.top), entry, when: when.clone() });
         let ix = self.steps.len();
+        // Its guards are over with it.
+        for (guard, _) in &mut self.guards[guards..] {
+            guard.until.get_or_insert(StepIx(ix as u32));
+        }
         let node = self.graph.step(ix);
         self.graph.need(node, entry);
         self.graph.need(node, inner_exit);

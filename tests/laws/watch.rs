@@ -172,13 +172,60 @@ fn the_outlook_is_the_longest_way_on_and_back() {
     let mut play = budgeted(3, 100, OnBreach::Warn);
     let outlook = |play: &Play, took: u64| Outlook::of(&play.state, &Expected::of(&play.state.runbook, &Took(took)), play.now);
     let seconds = Span::from_secs;
-    assert_eq!(outlook(&play, 5), Outlook { left: seconds(10), until_up: Some(seconds(10)), back: Span::ZERO, back_up: Span::ZERO });
+    assert_eq!(
+        outlook(&play, 5),
+        Outlook { left: seconds(10), until_up: seconds(10), is_sure: true, back: Span::ZERO, back_up: Span::ZERO }
+    );
     play.start(0, FORWARD).at(2_000);
-    assert_eq!(outlook(&play, 5), Outlook { left: seconds(8), until_up: Some(seconds(8)), back: seconds(3), back_up: seconds(3) });
+    assert_eq!(outlook(&play, 5), Outlook { left: seconds(8), until_up: seconds(8), is_sure: true, back: seconds(3), back_up: seconds(3) });
     play.ok(0, FORWARD).start(1, FORWARD);
-    assert_eq!(outlook(&play, 5), Outlook { left: seconds(5), until_up: Some(seconds(5)), back: seconds(6), back_up: seconds(6) });
-    assert_eq!(outlook(&play, 0).until_up, None, "nothing is known");
+    assert_eq!(outlook(&play, 5), Outlook { left: seconds(5), until_up: seconds(5), is_sure: true, back: seconds(6), back_up: seconds(6) });
+    assert!(!outlook(&play, 0).is_sure, "nothing is known");
+    assert!(!outlook(play.at(13_000), 5).is_sure, "it takes twice as long");
+    play.at(2_000);
     play.rollback();
     play.fail(1, FORWARD, FailureKind::Failed, None).start(1, UNDO).at(4_000);
     assert_eq!((outlook(&play, 5).back, outlook(&play, 5).back_up), (seconds(4), seconds(4)));
+}
+
+#[test]
+fn what_hangs_is_taken_back_although_going_on_seemed_quicker() {
+    let mut play = budgeted(60, 10, OnBreach::Rollback);
+    play.start(0, FORWARD).at(11_000);
+    assert_eq!(found(&play, 6)[0].1, OnBreach::Warn);
+    let softened = Breach { of: Watched::Budget { budget: Budgeted::Downtime, expected: false }, reading: "".into(), then: OnBreach::Warn };
+    play.fact(Fact::Breached(softened.clone()));
+    assert!(found(&play, 6).is_empty(), "it is told once");
+    play.at(13_000);
+    assert_eq!(found(&play, 6)[0].1, OnBreach::Rollback, "twice as long as expected: nothing is to be relied on");
+    play.fact(Fact::Breached(Breach { then: OnBreach::Rollback, ..softened.clone() }));
+    assert!(play.attempt(Fact::Breached(Breach { then: OnBreach::Rollback, ..softened })).is_err());
+}
+
+#[test]
+fn a_failure_beside_a_pause_is_told_as_a_failure() {
+    let mut play = play(book(2, 0, |book| book.guards.push(guard(None, None))), None);
+    play.start(0, FORWARD).fact(of_guard(OnBreach::Pause)).fail(0, FORWARD, FailureKind::Failed, None);
+    assert_eq!(play.next(), Decision::Stop(Stop::Failed { steps: ids(&[0]) }));
+}
+
+#[test]
+fn the_way_back_ends_at_a_point_of_no_return() {
+    let change = |book: &mut Runbook| {
+        book.steps.iter_mut().for_each(|step| step.undo_estimate = Some(Span::from_secs(5)));
+        book.steps[0].point_of_no_return = true;
+    };
+    let mut play = play(book(2, 1, change), None);
+    play.fact(Fact::PointConfirmed { step: id(0), actor: person(), reason: "go".into() });
+    play.start(0, FORWARD).ok(0, FORWARD).start(1, FORWARD);
+    let expected = Expected::of(&play.state.runbook, &Took(0));
+    assert_eq!(Outlook::of(&play.state, &expected, play.now).back, Span::from_secs(5));
+}
+
+#[test]
+fn production_is_back_when_no_step_is_left_that_would_say_so() {
+    let mut play = budgeted(1, 10, OnBreach::Warn);
+    play.start(0, FORWARD).ok(0, FORWARD).at(4_000);
+    play.fact(Fact::StepSkipped { step: id(1), because: SkipReason::Operator { actor: person(), reason: "by hand".into() } });
+    assert_eq!((play.state.down_since, play.state.downtime), (None, Span::from_secs(4)));
 }

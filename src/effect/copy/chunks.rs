@@ -156,7 +156,7 @@ impl<P: Pair> Course<'_, P> {
 
     /// The next chunk, if there is one.
     fn take(&self, chunks: &Mutex<Chunks>, lane: &mut P::Lane) -> Result<Option<(u64, Range)>, EffectError> {
-        self.throttle.pass(self.stopper, self.teller)?;
+        self.throttle.pass(self.stopper, self.teller, &|| lock(chunks).error.is_none())?;
         let mut chunks = lock(chunks);
         if self.stopper.is_stopped() {
             return Err(EffectError::during("it was stopped"));

@@ -36,14 +36,14 @@ impl<'a> Throttle<'a> {
         Throttle { limit, job, keeper, own, state: Mutex::default() }
     }
 
-    /// Returns once the condition holds, or has held so lately that it need not be read again.
+    /// Returns once the condition holds, or has held so lately that it need not be read again, or nobody wants to go on.
     ///
     /// # Errors
     /// If it is stopped while it waits.
-    pub fn pass(&self, stopper: &Stopper, teller: &Teller) -> Result<(), EffectError> {
+    pub fn pass(&self, stopper: &Stopper, teller: &Teller, is_wanted: &dyn Fn() -> bool) -> Result<(), EffectError> {
         let Some(limit) = self.limit else { return Ok(()) };
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        while state.held.is_none_or(|held| held.elapsed() >= limit.every.as_duration()) {
+        while is_wanted() && state.held.is_none_or(|held| held.elapsed() >= limit.every.as_duration()) {
             if stopper.is_stopped() {
                 return Err(EffectError::during("it was stopped"));
             }

@@ -17,7 +17,16 @@ pub(super) fn check_budgets(runbook: &Runbook, file: &File, problems: &mut Vec<P
     let budgets = runbook.budgets;
     hold("duration", budgets.duration, "the slowest way through the steps takes", longest_way(runbook, estimate).1);
     let undo = |ix: StepIx| runbook.step(ix).undo_estimate.filter(|_| !runbook.step(ix).ruled_out).unwrap_or_default();
-    hold("rollback", budgets.rollback, "the slowest way back from the end takes", longest_way(runbook, undo).1);
+    // A rollback goes back to a point of no return that was passed, and before it from there to the beginning.
+    let mut before = vec![false; runbook.steps.len()];
+    for point in runbook.ixs().filter(|ix| runbook.step(*ix).point_of_no_return) {
+        before.iter_mut().zip(runbook.ancestors(point)).for_each(|(here, reached)| *here |= reached);
+        before[point.0 as usize] = true;
+    }
+    for side in [true, false] {
+        let way = longest_way(runbook, |ix| if before[ix.0 as usize] == side { undo(ix) } else { Span::ZERO }).1;
+        hold("rollback", budgets.rollback, "the slowest way back takes", way);
+    }
     if budgets.downtime.is_some() {
         let marked = |mark: Downtime| runbook.ixs().filter(move |ix| runbook.step(*ix).downtime == Some(mark));
         let around = |of: Vec<StepIx>, reach: &dyn Fn(StepIx) -> Vec<bool>| {
