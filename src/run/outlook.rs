@@ -99,7 +99,7 @@ impl Outlook {
 fn is_sure_of(step: &Step, track: &Track, expected: Span, now: Moment) -> bool {
     match track {
         _ if step.ruled_out || matches!(step.act.action, Action::Join | Action::Notify(_)) => true,
-        Track::Running { since, .. } | Track::Waiting { since, .. } => now.since(*since) <= expected + expected,
+        Track::Running { since, .. } | Track::Waiting { since, .. } => expected > Span::ZERO && now.since(*since) <= expected + expected,
         _ => expected > Span::ZERO,
     }
 }
