@@ -18,6 +18,7 @@ mod copy_errors;
 mod dns;
 mod files;
 mod flagship;
+mod mariadb;
 mod packs;
 mod reference;
 mod route53;

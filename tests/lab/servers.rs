@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -16,20 +17,10 @@ pub struct Lab {
     _held: Child,
 }
 
-/// The one lab of all tests here.
+/// The one lab of all tests here, but for those that need a server for themselves.
 pub fn lab() -> &'static Lab {
     static LAB: OnceLock<Lab> = OnceLock::new();
-    LAB.get_or_init(|| {
-        let port = (20..60).map(|at| at * 1000 + std::process::id() as u16 % 900).find(|&port| is_free(port)).expect("twenty free ports");
-        let folder = std::env::temp_dir().join(format!("switchover-lab-{}", std::process::id()));
-        let mut command = Command::new(script());
-        command.arg("hold").env("LAB", &folder).env("LAB_PORT", port.to_string());
-        let mut held = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the lab");
-        let mut said = String::new();
-        BufReader::new(held.stdout.take().unwrap()).read_line(&mut said).unwrap();
-        assert_eq!(said, "ready\n", "the lab did not begin; `runbooks/lab/lab install` installs what it needs");
-        Lab { folder, port, _held: held }
-    })
+    LAB.get_or_init(|| Lab::of(&[], 20..60))
 }
 
 /// The web servers behind HAProxy and nginx, for one test at a time, once Prometheus knows enough of them.
@@ -59,6 +50,19 @@ fn is_free(port: u16) -> bool {
 }
 
 impl Lab {
+    /// A lab of these servers, or of all, at a port of these thousands.
+    pub fn of(servers: &[&str], thousands: Range<u16>) -> Lab {
+        let port = thousands.map(|at| at * 1000 + std::process::id() as u16 % 500).find(|&port| is_free(port)).expect("twenty free ports");
+        let folder = std::env::temp_dir().join(format!("switchover-lab-{}-{port}", std::process::id()));
+        let mut command = Command::new(script());
+        command.arg("hold").args(servers).env("LAB", &folder).env("LAB_PORT", port.to_string());
+        let mut held = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the lab");
+        let mut said = String::new();
+        BufReader::new(held.stdout.take().unwrap()).read_line(&mut said).unwrap();
+        assert_eq!(said, "ready\n", "the lab did not begin; `runbooks/lab/lab install` installs what it needs");
+        Lab { folder, port, _held: held }
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
