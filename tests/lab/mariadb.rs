@@ -127,7 +127,7 @@ fn a_mariadb_server_moves_and_comes_back_without_losing_a_write_also_when_killed
 fn what_an_administrator_wrote_behind_the_fence_of_mariadb_is_found_and_not_lost() {
     let shop = Move::prepare(100);
     // Nothing is written between the copy and the cutover.
-    shop.run(&format!("{} --until way-back-runs", shop.words()), "exit 0");
+    shop.run(&format!("{} --until same", shop.words()), "exit 0");
     shop.lab.mariadb("mariadb-old", "shop", "INSERT INTO stock VALUES (1000, 0)");
     let shown = shop.run("resume --yes", "exit 1");
     assert!(shown.contains("nothing-behind"), "{shown}");
