@@ -31,8 +31,6 @@ const FUNCTIONS: &[&str] = &[
     "double",
     "duration",
     "timestamp",
-    "max",
-    "min",
     "getDate",
     "getDayOfMonth",
     "getDayOfWeek",
