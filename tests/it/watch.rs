@@ -215,7 +215,7 @@ phases:
     sandbox.write("book.yaml", sandbox.read("book.yaml").replace("estimate: 10s", "estimate: 30s"));
     insta::assert_snapshot!(sandbox.run("check book.yaml"), @"
     error book.yaml:2:22
-      x the slowest way back from the end takes 1m 10s by the estimates, more than its budget of 1m
+      x the slowest way back takes 1m 10s by the estimates, more than its budget of 1m
        ,-[book.yaml:2:22]
      1 | runbook: d
      2 | budgets: { rollback: { limit: 1m, on_breach: pause } }
