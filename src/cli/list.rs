@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{CliError, Format, print, print_json};
 use crate::journal::{Journal, Summary};
 use crate::report::say;
-use crate::run::{Fact, Outcome, Stop};
+use crate::run::{Fact, Outcome, Purpose, Stop};
 
 /// Lists the runs, newest first.
 #[derive(Debug, Args)]
@@ -23,7 +23,7 @@ pub fn list(verb: List, folder: &Path) -> Result<i32, CliError> {
     if verb.format == Format::Json {
         let list: Vec<_> = runs.iter().map(|summary| json!({
             "run": summary.run, "name": summary.started.name, "runbook": summary.started.runbook, "environment": summary.started.environment,
-            "operator": summary.started.operator, "began": summary.began, "last": summary.last.at, "events": summary.last.number, "state": state(summary),
+            "operator": summary.started.operator, "began": summary.began, "last": summary.last.at, "events": summary.last.number, "purpose": summary.started.purpose, "state": state(summary),
         })).collect();
         print_json(&json!(list))?;
         journal.is_complete()?;
@@ -52,6 +52,11 @@ pub fn list(verb: List, folder: &Path) -> Result<i32, CliError> {
 fn state(summary: &Summary) -> &'static str {
     if summary.holder.is_some() {
         return "running";
+    }
+    match summary.started.purpose {
+        Purpose::DryRun => return "dry run",
+        Purpose::Rehearsal => return "rehearsal",
+        Purpose::Real | Purpose::LiveTest => {}
     }
     match &summary.stands.fact {
         Fact::RunEnded { outcome: Outcome::Finished } => "finished",

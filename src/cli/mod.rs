@@ -5,6 +5,7 @@ mod audit;
 mod check;
 mod decide;
 mod error;
+mod gate;
 mod list;
 mod load;
 mod logs;

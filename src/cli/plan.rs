@@ -6,7 +6,7 @@ use super::load::{Source, load};
 use super::{CliError, print, print_json};
 use crate::journal::sha256;
 use crate::report;
-use crate::run::{Digest, Event, Fact, RunStarted, RunState, names};
+use crate::run::{Digest, Event, Fact, Purpose, RunStarted, RunState, names};
 use crate::runbook::Direction;
 
 /// Shows what a run would do: the steps in order with their values, estimates, the critical path, what has no undo.
@@ -44,6 +44,8 @@ pub fn plan(verb: Plan) -> Result<i32, CliError> {
         folder: String::new(),
         environment: runbook.environment.clone(),
         until: None,
+        purpose: Purpose::Real,
+        substance: Digest::default(),
     };
     let first = Event { number: 1, at: crate::engine::now(), fact: Fact::RunStarted(started) };
     let state = RunState::new(std::sync::Arc::clone(&runbook), &first).map_err(|error| CliError::refused(error.to_string(), None))?;

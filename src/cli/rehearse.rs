@@ -8,10 +8,11 @@ use clap::Args;
 
 use super::load::{Source, load};
 use super::{CliError, Format, print, print_json};
+use crate::engine::{self, Config};
 use crate::journal::{Durations, Journal};
 use crate::rehearsal::{self, Ending, Mishap, Setting};
 use crate::report;
-use crate::run::Expected;
+use crate::run::{Expected, Rehearsed};
 use crate::runbook::{Runbook, Span, StepIx};
 
 /// Rehearses a runbook on a simulated world: once smoothly, once for each thing that can go wrong, and many times by chance.
@@ -72,11 +73,24 @@ pub fn rehearse(verb: Rehearse, folder: &Path) -> Result<i32, CliError> {
     let setting = Setting { parallel, seed, began: crate::engine::now(), reaction, slow, tells: true };
     let plan = rehearsal::Plan { setting, mishaps, runs: verb.runs as usize };
     let found = rehearsal::rehearse(&runbook, &Expected::of(&runbook, &history), &plan).map_err(|error| CliError::refused(error, None))?;
+    keep(&found, &runbook, verb.fail_at.is_empty() && verb.kill_at.is_empty() && verb.slow.is_empty(), folder);
     match verb.format {
         Format::Text => print(&report::rehearsal_text(&found, verb.all))?,
         Format::Json => print_json(&serde_json::to_value(&found).unwrap_or_default())?,
     };
     Ok(if found.smooth.ends == Ending::Finished { 0 } else { 1 })
+}
+
+/// A rehearsal is evidence. One that cannot be journaled is still worth reading.
+fn keep(found: &rehearsal::Rehearsal, runbook: &Runbook, all: bool, folder: &Path) {
+    let stuck = found.cases.iter().filter(|case| case.ends == Ending::Stuck).count();
+    let finished = found.smooth.ends == Ending::Finished;
+    let rehearsed = Rehearsed { seed: found.seed, finished, mishaps: found.cases.len(), stuck, all };
+    let config = Config { operator: super::run::operator(), parallel: 1, guided: false, consents: false, ask: None };
+    let kept = Journal::open(folder).and_then(|mut journal| engine::keep_rehearsal(&mut journal, runbook, rehearsed, &config));
+    if let Err(error) = kept {
+        report::say(format_args!("this rehearsal is not journaled, and is no evidence for a run: {error}"));
+    }
 }
 
 fn slower(runbook: &Runbook, text: &str) -> Result<(StepIx, f64), CliError> {

@@ -5,13 +5,14 @@ use std::path::Path;
 
 use clap::Args;
 
-use super::load::{Source, load};
+use super::gate::{self, Override};
+use super::load::{Source, load_sides};
 use super::{CliError, Format, person};
 use crate::effect::last_bytes;
 use crate::engine::{self, Config, Exit, NewRun};
 use crate::journal::Journal;
 use crate::report::{self, Live, say, tell};
-use crate::run::{Observer, Person, RunState};
+use crate::run::{Foreseen, Observer, Person, Purpose, RunState};
 use crate::runbook::{Direction, StepIx};
 
 /// How much of an output's end is looked at, in bytes.
@@ -20,7 +21,7 @@ const LAST: u64 = 4096;
 /// Starts a run and carries it out.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  switchover run runbooks/quickstart.yaml\n  switchover run move.yaml --env production --set domain=shop.example.test --guided"
+    after_help = "Examples:\n  switchover run runbooks/quickstart.yaml\n  switchover run move.yaml --env production --set domain=shop.example.test --guided\n  switchover run move.yaml --env production --dry-run"
 )]
 pub struct Run {
     #[command(flatten)]
@@ -28,6 +29,14 @@ pub struct Run {
     /// Stop once this step is done; `resume` goes on.
     #[arg(long, value_name = "STEP")]
     until: Option<String>,
+    /// Change nothing: read what a real run would read, and say of each step what it would do.
+    #[arg(long, conflicts_with = "guided")]
+    dry_run: bool,
+    /// Swap the sides that the runbook declares, and do with each step what it says for that: as on the day on which all goes back.
+    #[arg(long, conflicts_with = "dry_run")]
+    live_test: bool,
+    #[command(flatten)]
+    leave: Override,
     /// A name for the run, besides its id.
     #[arg(long)]
     name: Option<String>,
@@ -53,16 +62,29 @@ pub struct Session {
 }
 
 pub fn run(verb: Run, folder: &Path) -> Result<i32, CliError> {
-    let runbook = load(&verb.source, true)?;
+    let runbook = load_sides(&verb.source, verb.live_test)?;
     let until = verb
         .until
         .map(|step| runbook.find_by_suffix(&step).map(|ix| std::sync::Arc::clone(&runbook.step(ix).id)))
         .transpose()
         .map_err(|error| CliError::invalid(error, None))?;
     let journal = Journal::open(folder)?;
-    let config = verb.session.config()?;
+    let mut config = verb.session.config()?;
+    let purpose = match (verb.dry_run, verb.live_test) {
+        (true, _) => Purpose::DryRun,
+        (_, true) => Purpose::LiveTest,
+        _ => Purpose::Real,
+    };
+    let overridden = match purpose {
+        Purpose::Real => gate::pass(&runbook, &journal, verb.leave, config.operator.clone())?,
+        _ => None,
+    };
+    if verb.dry_run {
+        // Nobody is asked anything.
+        config.ask = None;
+    }
     let without: Vec<&str> = runbook.without_undo().map(|ix| &*runbook.step(ix).id).collect();
-    if !without.is_empty() {
+    if !without.is_empty() && !verb.dry_run {
         say(format_args!("no undo is given for {}: a rollback will stop there and ask", report::shorten(&without.join(", "), 300)));
         if config.ask.is_some() && !verb.session.yes && !person::confirm("begin all the same?") {
             return Err(CliError::invalid(
@@ -71,11 +93,17 @@ pub fn run(verb: Run, folder: &Path) -> Result<i32, CliError> {
             ));
         }
     }
-    let new = NewRun { runbook, name: verb.name, until };
+    let window = if verb.dry_run { gate::closed(&runbook) } else { Vec::new() };
+    let new = NewRun { runbook, name: verb.name, until, purpose, overridden };
     let mut display = verb.session.display();
     let (state, exit) = engine::start(journal, new, config, &mut *display)?;
     drop(display);
-    Ok(closing(&state, &exit, folder))
+    let code = closing(&state, &exit, folder);
+    for why in &window {
+        tell(format_args!("  now        {why}"));
+    }
+    // A run that began now would be refused.
+    Ok(if code == 0 && !window.is_empty() { 1 } else { code })
 }
 
 impl Session {
@@ -120,7 +148,10 @@ pub fn closing(state: &RunState, exit: &Exit, folder: &Path) -> i32 {
     };
     let said = |ix, direction| last_lines(state, folder, ix, direction);
     tell(format_args!("{}", report::closing(state, engine::now(), stop, &said)));
-    exit.code()
+    match exit {
+        Exit::Ended(_) if state.steps.iter().any(|step| step.foreseen == Some(Foreseen::Refused)) => 1,
+        exit => exit.code(),
+    }
 }
 
 /// What an attempt said last: of the one that nobody saw the end of, this may tell how far it came.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -51,6 +51,46 @@ pub fn perform(job: &Job, run: &Run<String>, keeper: &Keeper, stopper: &Arc<Stop
     let (send, receive) = std::sync::mpsc::channel();
     begin(job, run, keeper, stopper, move |result| drop(send.send(result)));
     receive.recv().unwrap_or_else(|_| Err(EffectError::lost("nobody said how it ended")))
+}
+
+/// What would be begun: whether the program is there, the script can be read, and the secrets are at hand.
+pub fn look(job: &Job, run: &Run<String>) -> Result<Reading, EffectError> {
+    let mut used = Used::new();
+    let env = environment(job, &mut used)?;
+    files(job, &mut used)?;
+    let folder = run.cwd.as_deref().map_or(Path::new("."), Path::new);
+    if !folder.is_dir() {
+        return Err(EffectError::during(format!("the folder {} is not there", folder.display())));
+    }
+    let (program, words) = match &run.command {
+        Command::Script { shell, script } => (shell.first(), script.trim_end().to_owned()),
+        Command::Arguments(list) => (list.first(), list.join(" ")),
+    };
+    let program = program.map(String::as_str).unwrap_or_default();
+    let path = env.iter().rev().find(|(name, _)| name == "PATH").map(|(_, value)| value.clone()).or_else(|| std::env::var("PATH").ok());
+    let found = find(program, folder, &path.unwrap_or_default());
+    let Some(found) = found else { return Err(EffectError::during(format!("there is no program `{program}` on this machine"))) };
+    if let Command::Script { script, .. } = &run.command
+        && matches!(found.file_name().and_then(|name| name.to_str()), Some("sh" | "bash" | "dash" | "ksh"))
+    {
+        // It reads the script and does nothing of it.
+        let read = std::process::Command::new(&found).args(["-n", "-c", script]).stdin(std::process::Stdio::null()).output();
+        if let Ok(read) = read
+            && !read.status.success()
+        {
+            return Err(EffectError::before(format!("the script cannot be read: {}", String::from_utf8_lossy(&read.stderr).trim())));
+        }
+    }
+    mask(Ok(Reading { summary: words, is_good: true, ..Reading::default() }), &used, job.mac_key)
+}
+
+/// Where a program is.
+fn find(program: &str, folder: &Path, path: &str) -> Option<PathBuf> {
+    let is_program = |path: &PathBuf| path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0);
+    if program.contains('/') {
+        return Some(folder.join(program)).filter(is_program);
+    }
+    std::env::split_paths(path).map(|place| place.join(program)).find(is_program)
 }
 
 /// What a command left that ended so; `used` are the secrets that it was given.

@@ -2,6 +2,7 @@
 //! from what came after.
 
 use std::io::ErrorKind;
+use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,9 @@ use crate::runbook::action::{Body, Http, Tls};
 
 /// The largest body that is read.
 const MAX_BODY: u64 = 8 << 20;
+
+/// How long a server may take to be reached by a look.
+const REACH: Duration = Duration::from_secs(5);
 
 /// How long a request that is being stopped may take to notice.
 const GRACE: Duration = Duration::from_secs(1);
@@ -34,6 +38,35 @@ pub fn perform(job: &Job, http: &Http<String>, stopper: &Stopper) -> Result<Read
             return Err(EffectError::during(format!("{} had not answered", http.url)));
         }
     }
+}
+
+/// What would be asked for, and whether anybody is there to answer.
+pub fn look(job: &Job, http: &Http<String>) -> Result<Reading, EffectError> {
+    let mut used = Used::new();
+    for value in http.headers.values() {
+        resolve(job, value, &mut used)?;
+    }
+    let uri: ureq::http::Uri = http.url.parse().map_err(|error| EffectError::before(format!("{} is no URL: {error}", http.url)))?;
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
+    let unreachable = |why: String| EffectError::during(format!("{host}:{port} cannot be reached: {why}"));
+    let places = (host, port).to_socket_addrs().map_err(|error| unreachable(error.to_string()))?;
+    let mut problem = "it has no address".to_owned();
+    for place in places {
+        match TcpStream::connect_timeout(&place, REACH) {
+            Ok(_) => {
+                let body = match &http.body {
+                    None => String::new(),
+                    Some(Body::Text(text)) => format!("\n{text}"),
+                    Some(Body::Json(argument)) => format!("\n{}", argument.clone().into_json()),
+                };
+                let summary = format!("{} {}{body}", http.method.word(), http.url);
+                return mask(Ok(Reading { summary, is_good: true, ..Reading::default() }), &used, job.mac_key);
+            }
+            Err(error) => problem = error.to_string(),
+        }
+    }
+    Err(unreachable(problem))
 }
 
 fn exchange(job: &Job, http: &Http<String>) -> Result<Reading, EffectError> {

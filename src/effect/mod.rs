@@ -64,6 +64,8 @@ pub struct Job {
     pub seen: Option<Json>,
     /// The last cursor of the same.
     pub reached: Option<String>,
+    /// Whether it only reads what it needs to say what it would do.
+    pub only_looks: bool,
 }
 
 /// What an action that came to its end gave.
@@ -116,6 +118,8 @@ impl EffectError {
 /// Carries out one attempt; returns when it is over or was stopped.
 pub fn perform(job: &Job, keeper: &Keeper, stopper: &Arc<Stopper>, teller: &Teller) -> Result<Reading, EffectError> {
     match &job.action {
+        Action::Run(run) if job.only_looks => command::look(job, run),
+        Action::Http(http) if job.only_looks => http::look(job, http),
         Action::Run(run) => command::perform(job, run, keeper, stopper),
         Action::Sql(sql) => sql::perform(job, sql, stopper),
         Action::Copy(copy) => copy::perform(job, copy, keeper, stopper, teller),
@@ -137,7 +141,7 @@ pub fn begin(job: &Job, keeper: &Keeper, stopper: &Arc<Stopper>, then: impl FnOn
     // A secret may come from a command, which takes its time.
     let is_quick = job.env.values().all(|value| matches!(value, Value::Text(_)));
     match &job.action {
-        Action::Run(run) if is_quick => {
+        Action::Run(run) if is_quick && !job.only_looks => {
             command::begin(job, run, keeper, stopper, then);
             true
         }

@@ -12,10 +12,26 @@ pub fn perform(job: &Job, wait: &Wait<String>, keeper: &Keeper, stopper: &Arc<St
     match wait {
         Wait::For(text) => {
             let span: Span = text.parse().map_err(|error| EffectError::before(format!("{error}")))?;
+            if job.only_looks {
+                return Ok(Reading { is_good: true, summary: format!("wait for {span}"), ..Reading::default() });
+            }
             match stopper.sleep(span.as_duration()) {
                 true => Err(EffectError::before("it was stopped")),
                 false => Ok(Reading { is_good: true, summary: format!("{span} passed"), ..Reading::default() }),
             }
+        }
+        Wait::Until { until, probe, .. } if job.only_looks => {
+            let reading =
+                read(&Job { action: (**probe).clone(), attempt: None, only_looks: false, ..job.clone() }, keeper, stopper, teller)?;
+            let mut names = job.names.as_object().cloned().unwrap_or_default();
+            names.extend(reading.names.clone());
+            let holds = match until.holds(&Json::Object(names)) {
+                Ok(true) => "it holds now",
+                Ok(false) => "it does not hold yet",
+                Err(error) => return Err(EffectError::during(error.0)),
+            };
+            let summary = format!("wait until {} ({holds}: {})", until.source(), in_words(&reading));
+            Ok(Reading { is_good: true, summary, ..Reading::default() })
         }
         Wait::Until { until, probe, every, stable } => {
             let probing = Job { action: (**probe).clone(), attempt: None, ..job.clone() };

@@ -12,7 +12,7 @@ use crate::journal::{AttemptFiles, JournalError};
 use crate::message;
 use crate::run::*;
 use crate::runbook::action::{Action, Content, Notify, Value, Wait, in_words};
-use crate::runbook::{Act, Condition, ConditionError, Direction, Outputs, Secret, Span, StepIx, Text, Undo};
+use crate::runbook::{Act, Condition, ConditionError, Direction, LiveTest, Outputs, Secret, Span, StepIx, Text, TextError, Undo};
 
 /// An action to be begun once its event is durable.
 pub(super) struct Launch {
@@ -59,6 +59,9 @@ const MAX_SHOWN: usize = 500;
 impl Session<'_> {
     /// A step's turn has come.
     pub fn begin(&mut self, ix: StepIx, direction: Direction) -> Result<(), JournalError> {
+        if direction == Direction::Forward && self.state.is_only_looked_at(ix) {
+            return self.look_at(ix);
+        }
         let runbook = std::sync::Arc::clone(&self.state.runbook);
         let step = runbook.step(ix);
         let attempt = self.state.attempts(ix, direction) + 1;
@@ -80,28 +83,15 @@ impl Session<'_> {
             Ok(rendered) => rendered,
             Err(error) => return self.fail_before(ix, direction, attempt, error.0),
         };
-        if let Action::Notify(Notify { content: Content::Template(name), to }) = &action {
-            let about = message::About { phase: Some(step.phase), step: Some(ix), reason: "" };
-            let template = runbook
-                .templates
-                .get(name)
-                .cloned()
-                .unwrap_or(crate::runbook::Template { subject: Text::default(), body: Text::default() });
-            match message::render(&template, &self.state, super::now(), about, to.clone()) {
-                Ok(message) => {
-                    action =
-                        Action::Notify(Notify { content: Content::Words { subject: message.subject, body: message.body }, to: message.to })
-                }
+        if let Action::Notify(notify) = action {
+            match self.written(ix, notify) {
+                Ok(notify) => action = Action::Notify(notify),
                 Err(error) => return self.fail_before(ix, direction, attempt, error.0),
             }
         }
         let key = self.state.idempotency_key(ix, direction);
-        let shown = env.iter().map(|(name, value)| match value {
-            Value::Text(text) => (name.clone(), text.clone()),
-            Value::Secret { name: secret, .. } => (name.clone(), format!("(the secret {secret})")),
-        });
         let started =
-            StepStarted { step: self.id(ix), direction, attempt, key: key.clone(), action: Box::new(action.clone()), env: shown.collect() };
+            StepStarted { step: self.id(ix), direction, attempt, key: key.clone(), action: Box::new(action.clone()), env: shown(&env) };
         self.record(Fact::StepStarted(started))?;
         match action {
             Action::Task(_) | Action::Approve(_) => Ok(()),
@@ -129,6 +119,7 @@ impl Session<'_> {
                     reached: self.state.cursor(ix, of).map(str::to_owned),
                     stem: self.files(ix, direction, attempt).path_stem(),
                     names: if reads_conditions(&action) { names } else { Json::Null },
+                    only_looks: false,
                     action,
                 };
                 self.launches.push(Launch { ix, direction, attempt, work: Work::Act(Box::new(job)), timeout: act.timeout });
@@ -137,8 +128,21 @@ impl Session<'_> {
         }
     }
 
+    /// A message with its words.
+    pub fn written(&self, ix: StepIx, notify: Notify<String>) -> Result<Notify<String>, TextError> {
+        let Content::Template(name) = &notify.content else { return Ok(notify) };
+        let about = message::About { phase: Some(self.state.runbook.step(ix).phase), step: Some(ix), reason: "" };
+        let template = self.state.runbook.templates.get(name).cloned();
+        let template = template.unwrap_or(crate::runbook::Template { subject: Text::default(), body: Text::default() });
+        let message = message::render(&template, &self.state, super::now(), about, notify.to)?;
+        Ok(Notify { content: Content::Words { subject: message.subject, body: message.body }, to: message.to })
+    }
+
     /// Why a step whose turn has come is not for this run, if one of its conditions says so.
     pub fn passes_over(&self, ix: StepIx) -> Result<Option<SkipReason>, ConditionError> {
+        if self.state.started.purpose == Purpose::LiveTest && self.state.runbook.step(ix).live_test == Some(LiveTest::Skip) {
+            return Ok(Some(SkipReason::LiveTest));
+        }
         for when in &self.state.runbook.step(ix).when {
             if !when.condition.holds(&names::of_when(&self.state, when))? {
                 return Ok(Some(SkipReason::Condition { condition: when.condition.source().to_owned() }));
@@ -179,6 +183,7 @@ impl Session<'_> {
                     reached: None,
                     stem,
                     names: Json::Null,
+                    only_looks: false,
                 };
                 self.launches.push(Launch { ix, direction, attempt, work: Work::Probe(Box::new(job)), timeout });
                 self.commit_probe()?;
@@ -223,6 +228,9 @@ impl Session<'_> {
         attempt: u32,
         result: Result<Reading, EffectError>,
     ) -> Result<(), JournalError> {
+        if direction == Direction::Forward && self.state.is_only_looked_at(ix) {
+            return self.looked_at(ix, attempt, result);
+        }
         let runbook = std::sync::Arc::clone(&self.state.runbook);
         let Some(act) = runbook.step(ix).act(direction) else { return Ok(()) };
         let is_command = matches!(act.action, Action::Run(_) | Action::Wait(Wait::Until { .. }));
@@ -298,7 +306,7 @@ impl Session<'_> {
     }
 
     /// What the attempt wrote. Most commands write nothing to one of the two; what is empty is removed when there is time.
-    fn logs(&mut self, files: &AttemptFiles) -> Vec<Log> {
+    pub fn logs(&mut self, files: &AttemptFiles) -> Vec<Log> {
         let mut logs = Vec::new();
         for ending in ["out", "err"] {
             match files.log(ending) {
@@ -310,7 +318,7 @@ impl Session<'_> {
     }
 
     /// Holds a result against what is expected of it, and takes the outputs from it.
-    fn judge(&self, ix: StepIx, direction: Direction, act: &Act, reading: &Reading) -> Result<Outputs, Failure> {
+    pub fn judge(&self, ix: StepIx, direction: Direction, act: &Act, reading: &Reading) -> Result<Outputs, Failure> {
         // An author who looks at the exit code or status decides alone what is good.
         let decides =
             |condition: &Condition| condition.references().iter().any(|reference| reference == &["exit_code"] || reference == &["status"]);
@@ -411,7 +419,7 @@ impl Session<'_> {
         self.journal.attempt_files(&self.head.run, &self.state.runbook, ix, direction, attempt)
     }
 
-    fn context(&self, ix: StepIx, direction: Direction, attempt: u32, key: &str) -> BTreeMap<&'static str, String> {
+    pub fn context(&self, ix: StepIx, direction: Direction, attempt: u32, key: &str) -> BTreeMap<&'static str, String> {
         let mut context = BTreeMap::from([
             ("SWITCHOVER_RUN", self.head.run.clone()),
             ("SWITCHOVER_STEP", self.state.runbook.step(ix).id.to_string()),
@@ -466,6 +474,15 @@ impl Session<'_> {
     }
 }
 
+/// The variables of a command as they are journaled.
+pub(super) fn shown(env: &indexmap::IndexMap<String, Value<String>>) -> BTreeMap<String, String> {
+    let one = |(name, value): (&String, &Value<String>)| match value {
+        Value::Text(text) => (name.clone(), text.clone()),
+        Value::Secret { name: secret, .. } => (name.clone(), format!("(the secret {secret})")),
+    };
+    env.iter().map(one).collect()
+}
+
 fn needs_names(act: &Act) -> bool {
     act.action.texts().iter().any(|text| text.is_dynamic())
         || act.env.values().filter_map(Value::text).any(Text::is_dynamic)
@@ -473,7 +490,7 @@ fn needs_names(act: &Act) -> bool {
 }
 
 /// Whether it has conditions on readings of its own.
-fn reads_conditions<T>(action: &Action<T>) -> bool {
+pub(super) fn reads_conditions<T>(action: &Action<T>) -> bool {
     match action {
         Action::Wait(Wait::Until { .. }) | Action::Shift(_) => true,
         Action::Copy(copy) => copy.throttle.is_some(),
@@ -482,7 +499,7 @@ fn reads_conditions<T>(action: &Action<T>) -> bool {
 }
 
 /// The runbook's variables, then the act's own.
-fn render_env(
+pub(super) fn render_env(
     state: &RunState,
     ix: StepIx,
     act: &Act,
@@ -502,7 +519,7 @@ fn render_env(
     scope.env.iter().chain(&act.env).map(|(name, value)| Ok((name.clone(), value.render(names)?))).collect()
 }
 
-fn with_result(mut names: Json, reading: &Reading, outputs: &Outputs) -> Json {
+pub(super) fn with_result(mut names: Json, reading: &Reading, outputs: &Outputs) -> Json {
     if let Some(names) = names.as_object_mut() {
         names.extend(reading.names.clone());
         let mut all = names.get("outputs").and_then(Json::as_object).cloned().unwrap_or_default();

@@ -3,7 +3,7 @@
 
 use super::session::Session;
 use crate::effect::Reading;
-use crate::journal::{JournalError, outbox_file, sha256};
+use crate::journal::{JournalError, message_file, sha256};
 use crate::message::{self, About, Message, Occasion, occasions};
 use crate::run::*;
 use crate::runbook::{Direction, StepIx};
@@ -96,15 +96,23 @@ impl Session<'_> {
 
     fn deliver(&self, name: &str, occasion: &str, phase: Option<u32>, step: Option<StepIx>, message: &Message) -> std::io::Result<Fact> {
         let to = if message.to.is_empty() { String::new() } else { format!("To: {}\n", message.to.join(", ")) };
-        let text = format!("Subject: {}\n{to}\n{}", message.subject, message.body);
-        let file = outbox_file(self.journal.folder(), &format!("{name}.txt"), text.as_bytes())?;
+        let purpose = self.state.started.purpose;
+        let subject = match purpose {
+            Purpose::LiveTest => format!("[live test] {}", message.subject),
+            Purpose::Real | Purpose::DryRun | Purpose::Rehearsal => message.subject.clone(),
+        };
+        let text = format!("Subject: {subject}\n{to}\n{}", message.body);
+        let is_dry = purpose == Purpose::DryRun;
+        // Whatever takes messages out of the outbox must not find those of a dry run.
+        let place = if is_dry { format!("runs/{}/messages", self.head.run) } else { "outbox".to_owned() };
+        let file = message_file(self.journal.folder(), &place, &format!("{name}.txt"), text.as_bytes())?;
         Ok(Fact::MessageSent(MessageSent {
             occasion: occasion.to_owned(),
             phase: phase.map(|phase| self.state.runbook.phases[phase as usize].id.clone()),
             step: step.map(|ix| self.id(ix)),
-            subject: message.subject.clone(),
+            subject,
             to: message.to.clone(),
-            channel: "outbox".to_owned(),
+            channel: if is_dry { "nobody, as this is a dry run" } else { "outbox" }.to_owned(),
             file,
             digest: sha256(text.as_bytes()),
         }))

@@ -2,6 +2,7 @@
 //! observer what happened and asks a person through a closure.
 
 mod attempt;
+mod dry;
 mod messages;
 mod session;
 mod takeover;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use crate::journal::{Head, Holder, Journal, JournalError, Loaded};
-use crate::run::{Decision, Digest, Event, Fact, Limits, Observer, Outcome, Person, RunStarted, RunState, Stop, next};
+use crate::run::{Decision, Digest, Event, Fact, Limits, Observer, Outcome, Person, Purpose, Rehearsed, RunStarted, RunState, Stop, next};
 use crate::runbook::parameter::Kind;
 use crate::runbook::{Outputs, Runbook, StepId};
 
@@ -97,6 +98,9 @@ pub struct NewRun {
     pub runbook: Runbook,
     pub name: Option<String>,
     pub until: Option<StepId>,
+    pub purpose: Purpose,
+    /// That it may begin although something is missing.
+    pub overridden: Option<Fact>,
 }
 
 /// Starts a run and carries it out.
@@ -104,7 +108,7 @@ pub fn start(mut journal: Journal, new: NewRun, config: Config, observer: &mut d
     let run = fresh_id(&journal)?;
     let mut head = journal.create(&run, &new.runbook.locks, &holder(&run, &config))?;
     let definition = journal.define(&new.runbook)?;
-    let parameters = digest_of_parameters(&new.runbook);
+    let (parameters, substance) = (digest_of_parameters(&new.runbook), digest_of_substance(&new.runbook));
     let started = RunStarted {
         run: run.clone(),
         name: new.name,
@@ -116,12 +120,46 @@ pub fn start(mut journal: Journal, new: NewRun, config: Config, observer: &mut d
         folder: std::env::current_dir().map(|folder| folder.display().to_string()).unwrap_or_default(),
         environment: new.runbook.environment.clone(),
         until: new.until,
+        purpose: new.purpose,
+        substance,
     };
     let first = Event { number: 1, at: now(), fact: Fact::RunStarted(started) };
     let state = RunState::new(Arc::new(new.runbook), &first).map_err(|source| JournalError::Illegal { run, source })?;
     journal.append(&mut head, std::slice::from_ref(&first))?;
     observer.event(&state, &first);
-    session::carry_out(journal, head, state, Facts::default(), config, observer)
+    let facts = Facts { wanted: new.overridden.into_iter().collect(), ..Facts::default() };
+    session::carry_out(journal, head, state, facts, config, observer)
+}
+
+/// Journals what a rehearsal found, as a run that consists of that alone.
+pub fn keep_rehearsal(journal: &mut Journal, runbook: &Runbook, found: Rehearsed, config: &Config) -> Result<(), JournalError> {
+    let run = fresh_id(journal)?;
+    let mut head = journal.create(&run, &[], &holder(&run, config))?;
+    let started = RunStarted {
+        run,
+        name: None,
+        runbook: runbook.name.clone(),
+        definition: journal.define(runbook)?,
+        parameters: digest_of_parameters(runbook),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        operator: config.operator.clone(),
+        folder: String::new(),
+        environment: runbook.environment.clone(),
+        until: None,
+        purpose: Purpose::Rehearsal,
+        substance: digest_of_substance(runbook),
+    };
+    let facts = [Fact::RunStarted(started), Fact::Rehearsed(found)];
+    let events: Vec<Event> = facts.into_iter().zip(1..).map(|(fact, number)| Event { number, at: now(), fact }).collect();
+    journal.append(&mut head, &events)?;
+    journal.anchor(&mut head)?;
+    head.release();
+    Ok(())
+}
+
+/// The SHA-256 of what a runbook's steps do, whatever the environment.
+pub fn digest_of_substance(runbook: &Runbook) -> Digest {
+    crate::journal::sha256(serde_json::to_string(&crate::runbook::evidence::substance(runbook)).unwrap_or_default().as_bytes())
 }
 
 /// The SHA-256 of a runbook's parameters with their values.

@@ -89,6 +89,7 @@ impl Session<'_> {
             mac_key: self.mac_key,
             seen: None,
             reached: None,
+            only_looks: false,
         })
     }
 
@@ -126,7 +127,7 @@ impl Session<'_> {
     /// Journals what is breached now.
     pub fn find_breaches(&mut self) -> Result<(), JournalError> {
         // Who wants to stop will be asked, or decides at the next session, in which everything is read anew.
-        if self.draining() {
+        if self.draining() || self.state.started.is_dry() {
             return Ok(());
         }
         let runbook = Arc::clone(&self.state.runbook);

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{Journal, JournalError};
-use crate::run::{Event, Fact, History, Moment};
+use crate::run::{Event, Fact, History, Moment, RunStarted};
 use crate::runbook::{Direction, Runbook, Span};
 
 /// How many earlier runs are looked at.
@@ -20,7 +20,9 @@ impl Journal {
     /// If the journal cannot be read.
     pub fn history(&self, runbook: &Runbook, run: &str) -> Result<Durations, JournalError> {
         let mut runs = self.runs()?;
-        runs.retain(|other| other.started.runbook == runbook.name && other.started.environment == runbook.environment && other.run != run);
+        let is_alike =
+            |other: &RunStarted| other.runbook == runbook.name && other.environment == runbook.environment && other.purpose.is_real();
+        runs.retain(|other| is_alike(&other.started) && other.run != run);
         runs.sort_by_key(|other| std::cmp::Reverse(other.began));
         let mut all: HashMap<(String, Direction), Vec<Span>> = HashMap::new();
         for other in runs.iter().take(RUNS) {
@@ -39,6 +41,31 @@ impl Journal {
             }
         }
         Ok(Durations(all.into_iter().map(|(key, spans)| (key, median(spans))).collect()))
+    }
+
+    /// How many rows a second a step copied when it last did, in any environment.
+    ///
+    /// # Errors
+    /// If the journal cannot be read.
+    pub fn rows_per_second(&self, runbook: &Runbook, step: &str) -> Result<Option<f64>, JournalError> {
+        let mut runs = self.runs()?;
+        runs.retain(|other| other.started.runbook == runbook.name && other.started.is_carried_out());
+        for other in runs.iter().take(RUNS) {
+            let mut begun = None;
+            for event in self.attempts_of(&other.run)? {
+                match event.fact {
+                    Fact::StepStarted(started) if *started.step == *step => begun = Some(event.at),
+                    Fact::StepSucceeded(done) if *done.step == *step && done.direction == Direction::Forward => {
+                        let rows = done.outputs.get("rows").and_then(serde_json::Value::as_f64).filter(|rows| *rows > 0.0);
+                        if let (Some(rows), Some(begun)) = (rows, begun) {
+                            return Ok(Some(rows / event.at.since(begun).as_duration().as_secs_f64().max(0.001)));
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// The beginnings and good ends of a run's attempts, as they stand: whether they are whole is not checked here.

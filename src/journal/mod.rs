@@ -15,4 +15,4 @@ pub use error::JournalError;
 pub use files::{AttemptFiles, digest_of, sha256};
 pub use history::Durations;
 pub use lock::{Held, Holder};
-pub use store::{Head, Journal, Loaded, Summary, outbox_file};
+pub use store::{Head, Journal, Loaded, Summary, message_file};

@@ -507,7 +507,11 @@ impl Journal {
             self.is_complete()?;
         }
         let runs = self.runs()?;
-        let Some(prefix) = wanted else { return runs.into_iter().next().map(|summary| summary.run).ok_or(JournalError::Empty) };
+        let Some(prefix) = wanted else {
+            // A dry run after the real one must not stand in its way.
+            let last = runs.iter().find(|summary| summary.started.is_carried_out()).or(runs.first());
+            return last.map(|summary| summary.run.clone()).ok_or(JournalError::Empty);
+        };
         if let Some(exact) = runs.iter().find(|summary| summary.run == prefix || summary.started.name.as_deref() == Some(prefix)) {
             return Ok(exact.run.clone());
         }
@@ -554,9 +558,10 @@ fn chain(before: &str, run: &str, body: &str) -> String {
     files::hex(&hasher.finalize())
 }
 
-/// Writes a message into the outbox; returns its path below the journal's folder.
-pub fn outbox_file(folder: &Path, name: &str, bytes: &[u8]) -> std::io::Result<String> {
-    let file = format!("outbox/{name}");
+/// Writes a message into a folder below the journal's, such as the outbox; returns its path below the journal's.
+pub fn message_file(folder: &Path, place: &str, name: &str, bytes: &[u8]) -> std::io::Result<String> {
+    let file = format!("{place}/{name}");
+    files::folder(&folder.join(place)).map_err(std::io::Error::other)?;
     files::write_whole(&folder.join(&file), bytes)?;
     Ok(file)
 }

@@ -19,6 +19,13 @@ pub fn occasions(state: &RunState, event: &Event, was_down: bool) -> Vec<Occasio
     let ix = event.fact.step().and_then(|step| state.runbook.find(step));
     let phase = ix.map(|ix| state.runbook.step(ix).phase);
     match &event.fact {
+        // Not each of a dry run's steps begins.
+        Fact::StepForeseen(_) if ix.is_some_and(|ix| state.attempts(ix, Direction::Forward) == 0) => {
+            note("phase_start", phase, ix, "");
+            if phase.is_some_and(|phase| state.phase_left(phase) == 0) {
+                note("phase_success", phase, ix, "");
+            }
+        }
         Fact::StepStarted(started) => {
             if started.direction == Direction::Forward {
                 note("phase_start", phase, ix, "");
@@ -33,7 +40,12 @@ pub fn occasions(state: &RunState, event: &Event, was_down: bool) -> Vec<Occasio
                 note("waiting", phase, ix, &started.action.in_words());
             }
         }
-        Fact::StepSucceeded(_) | Fact::StepSkipped { .. } | Fact::StepResolved(_) | Fact::StepProbed { .. } | Fact::UndoPassed { .. } => {
+        Fact::StepSucceeded(_)
+        | Fact::StepForeseen(_)
+        | Fact::StepSkipped { .. }
+        | Fact::StepResolved(_)
+        | Fact::StepProbed { .. }
+        | Fact::UndoPassed { .. } => {
             if was_down && state.down_since.is_none() {
                 note("downtime_over", phase, ix, "");
             }

@@ -66,6 +66,8 @@ pub fn live(
         folder: String::new(),
         environment: runbook.environment.clone(),
         until: None,
+        purpose: Purpose::Real,
+        substance: Digest::default(),
     };
     let first = Event { number: 1, at: setting.began, fact: Fact::RunStarted(started) };
     let state = RunState::new(Arc::clone(runbook), &first).map_err(|error| error.to_string())?;

@@ -19,6 +19,7 @@ pub fn closing(state: &RunState, now: Moment, stop: Option<&Stop>, said: Said) -
     let downtime = state.downtime_until(now);
     let down = if downtime > Span::ZERO { format!(", downtime {downtime}") } else { String::new() };
     match (stop, state.ended) {
+        _ if state.started.is_dry() => out.push_str(&super::dry_run(state, stop)),
         (None, Some(Outcome::Finished)) => {
             let _ = writeln!(out, "finished: run {run}, {total} steps in {elapsed}{down}");
             out.push_str(&stand_ins(state));
@@ -52,7 +53,7 @@ pub fn closing(state: &RunState, now: Moment, stop: Option<&Stop>, said: Said) -
 }
 
 /// What was not real in it.
-fn stand_ins(state: &RunState) -> String {
+pub(super) fn stand_ins(state: &RunState) -> String {
     let of = |stand_ins: &crate::runbook::StandIns| format!("  stand-ins  {}\n", stand_ins.programs.join(", "));
     state.runbook.stand_ins.as_ref().map(of).unwrap_or_default()
 }

@@ -10,7 +10,7 @@ pub struct Plain;
 
 impl Observer for Plain {
     fn event(&mut self, state: &RunState, event: &Event) {
-        if let Some(line) = line(state, event).filter(|_| !is_end(&event.fact)) {
+        if let Some(line) = line(state, event).filter(|_| !is_end(&event.fact) && !is_look(state, &event.fact)) {
             self.note(&format!("{} {line}", event.at.to_utc().format("%H:%M:%S")));
         }
     }
@@ -23,6 +23,11 @@ impl Observer for Plain {
 /// How a session ends is told by its last words, with what to do next.
 pub fn is_end(fact: &Fact) -> bool {
     matches!(fact, Fact::RunStopped { .. } | Fact::RunEnded { .. })
+}
+
+/// What it would do is told when it is known.
+pub fn is_look(state: &RunState, fact: &Fact) -> bool {
+    matches!(fact, Fact::StepStarted(started) if state.runbook.find(&started.step).is_some_and(|ix| state.is_only_looked_at(ix)))
 }
 
 /// A fact in words; `None` for one that only a program cares for.
@@ -39,7 +44,13 @@ pub fn line(state: &RunState, event: &Event) -> Option<String> {
     Some(match &event.fact {
         Fact::RunStarted(started) => {
             let environment = started.environment.as_ref().map(|name| format!(" in {name}")).unwrap_or_default();
-            format!("run {} of {}{environment} began, by {}", started.run, started.runbook, started.operator)
+            let (what, as_what) = match started.purpose {
+                Purpose::Real => ("run", ""),
+                Purpose::DryRun => ("dry run", ""),
+                Purpose::LiveTest => ("run", ": a live test, with the sides swapped"),
+                Purpose::Rehearsal => ("rehearsal", ""),
+            };
+            format!("{what} {} of {}{environment} began, by {}{as_what}", started.run, started.runbook, started.operator)
         }
         Fact::RunResumed { operator, still_running, .. } if still_running.is_empty() => format!("resumed by {operator}"),
         Fact::RunResumed { operator, still_running, .. } => {
@@ -57,6 +68,9 @@ pub fn line(state: &RunState, event: &Event) -> Option<String> {
             format!("rolling back{to}: {} ({actor})", printable(because))
         }
         Fact::CancelBegan { because, actor } => format!("cancelling: {} ({actor})", printable(because)),
+        Fact::StepStarted(started) if is_look(state, &event.fact) => {
+            format!("look     {}", started.step)
+        }
         Fact::StepStarted(started) => {
             let attempt = if started.attempt > 1 { format!(", attempt {}", started.attempt) } else { String::new() };
             format!("begin    {}{}{attempt}", way(&started.direction), started.step)
@@ -69,6 +83,14 @@ pub fn line(state: &RunState, event: &Event) -> Option<String> {
             let retry = failed.retry_at.map(|at| format!("; next attempt in {}", at.since(event.at))).unwrap_or_default();
             let word = if failed.failure.kind == FailureKind::Lost { "unseen" } else { "FAILED" };
             format!("{word}   {}{}: {}{retry}", way(&failed.direction), failed.step, printable(&failed.failure.message))
+        }
+        Fact::StepForeseen(foreseen) => {
+            let word = match foreseen.verdict {
+                Foreseen::Would => "would    ",
+                Foreseen::NotYet => "not yet  ",
+                Foreseen::Refused => "REFUSED  ",
+            };
+            format!("{word}{}: {}", foreseen.step, foreseen.words.trim_end().replace('\n', "\n             "))
         }
         Fact::StopRequested { step, direction, because, .. } => {
             let why = match because {
@@ -122,6 +144,13 @@ pub fn line(state: &RunState, event: &Event) -> Option<String> {
                 OnBreach::Warn => "",
             };
             format!("BREACH   {}{then}", printable(&breach.to_string()))
+        }
+        Fact::Overridden { missing, actor, reason } => {
+            format!("begun although {}: {} ({actor})", missing.join("; "), printable(reason))
+        }
+        Fact::Rehearsed(found) => {
+            let verdict = if found.finished { "finishes" } else { "does not finish" };
+            format!("rehearsed {verdict}; {} mishaps tried, stuck after {}, seed {}", found.mishaps, found.stuck, found.seed)
         }
         Fact::CursorSaved { .. } | Fact::StepSaw { .. } => return None,
         Fact::MessageSent(message) => format!("message  {}", printable(&message.subject)),

@@ -3,6 +3,7 @@
 
 mod board;
 mod closing;
+mod dry_run;
 mod json;
 mod line;
 mod live;
@@ -12,6 +13,7 @@ mod say;
 mod table;
 
 pub use closing::closing;
+use dry_run::dry_run;
 pub use json::{JsonLines, status_json};
 pub use line::{Plain, line, shorten};
 pub use live::Live;

@@ -8,6 +8,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value as Json;
 
+use super::foresight::{Purpose, Rehearsed, StepForeseen};
 use super::watch::Breach;
 use crate::runbook::traffic::Says;
 use crate::runbook::{Action, Direction, Outputs, Runbook, StepId};
@@ -74,6 +75,8 @@ pub enum Fact {
     StepSucceeded(StepSucceeded),
     /// An attempt ended badly.
     StepFailed(StepFailed),
+    /// In a dry run, instead of the two: the step was looked at, and not carried out.
+    StepForeseen(StepForeseen),
     /// An attempt is to be stopped: the reason stands here before the signal is sent, and a later success does not undo it.
     StopRequested { step: StepId, direction: Direction, attempt: u32, because: StopReason },
     /// The step is passed over.
@@ -100,6 +103,10 @@ pub enum Fact {
     Breached(Breach),
     /// People were told something.
     MessageSent(MessageSent),
+    /// A person lets it begin although something that it should have is missing.
+    Overridden { missing: Vec<String>, actor: Person, reason: String },
+    /// What a rehearsal found; it is all that such a run consists of.
+    Rehearsed(Rehearsed),
 }
 
 /// How a run begins.
@@ -124,6 +131,11 @@ pub struct RunStarted {
     pub environment: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<StepId>,
+    #[serde(default, skip_serializing_if = "Purpose::is_real")]
+    pub purpose: Purpose,
+    /// SHA-256 of what the steps do, whatever the environment: by it, one run is evidence for another.
+    #[serde(default)]
+    pub substance: Digest,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -321,6 +333,8 @@ pub enum SkipReason {
     },
     /// It failed and its `on_failure` is `continue`, or its `for_each` tolerates this many failures.
     Tolerated,
+    /// It is not for a live test.
+    LiveTest,
     Operator {
         actor: Person,
         reason: String,
@@ -388,6 +402,7 @@ impl fmt::Display for SkipReason {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SkipReason::Condition { condition } => write!(out, "its condition does not hold: {condition}"),
+            SkipReason::LiveTest => out.write_str("it is not for a live test"),
             SkipReason::Tolerated => out.write_str("it failed, and the runbook goes on without it"),
             SkipReason::Operator { actor, reason } => write!(out, "skipped by {actor}: {reason}"),
         }
@@ -433,6 +448,7 @@ pub fn kind(fact: &Fact) -> &'static str {
         Fact::StepStarted(_) => "step_started",
         Fact::StepSucceeded(_) => "step_succeeded",
         Fact::StepFailed(_) => "step_failed",
+        Fact::StepForeseen(_) => "step_foreseen",
         Fact::StopRequested { .. } => "stop_requested",
         Fact::StepSkipped { .. } => "step_skipped",
         Fact::UndoPassed { .. } => "undo_passed",
@@ -446,6 +462,8 @@ pub fn kind(fact: &Fact) -> &'static str {
         Fact::GuardRead { .. } => "guard_read",
         Fact::Breached(_) => "breached",
         Fact::MessageSent(_) => "message_sent",
+        Fact::Overridden { .. } => "overridden",
+        Fact::Rehearsed(_) => "rehearsed",
     }
 }
 
@@ -456,6 +474,7 @@ impl Fact {
             Fact::StepStarted(StepStarted { step, .. })
             | Fact::StepSucceeded(StepSucceeded { step, .. })
             | Fact::StepFailed(StepFailed { step, .. })
+            | Fact::StepForeseen(StepForeseen { step, .. })
             | Fact::StepResolved(StepResolved { step, .. })
             | Fact::StopRequested { step, .. }
             | Fact::StepSkipped { step, .. }

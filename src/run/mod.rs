@@ -3,6 +3,8 @@
 
 mod amend;
 pub mod event;
+pub mod evidence;
+mod foresight;
 pub mod names;
 pub mod observer;
 mod outlook;
@@ -12,6 +14,7 @@ mod state;
 pub mod watch;
 
 pub use event::*;
+pub use foresight::{Foreseen, Purpose, Rehearsed, StepForeseen};
 pub use observer::Observer;
 pub use outlook::{Expected, History, Outlook};
 pub use planner::{Decision, Limits, next};

@@ -2,6 +2,7 @@
 
 use super::event::{FailureKind, Moment, Outcome, Probed, SkipReason, Stop};
 use super::state::{Mode, RunState, Track};
+use super::watch::is_watched;
 use crate::runbook::{Direction, OnFailure, StepId, StepIx, Undo};
 
 /// The one next thing to do. After it is done and its event applied, ask again.
@@ -123,6 +124,9 @@ fn forward(state: &RunState, now: Moment, limits: Limits, idle: bool) -> Decisio
             true => Decision::Wait { until: None },
             false => Decision::Stop(Stop::Waiting { steps: ids(state, asked) }),
         };
+    }
+    if state.started.is_dry() && state.runbook.guards.iter().any(|guard| is_watched(state, guard)) {
+        return Decision::Wait { until: None };
     }
     Decision::End(Outcome::Finished)
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde_json::Value as Json;
 
 use super::event::*;
+use super::foresight::{Foreseen, Purpose, Rehearsed};
 use super::watch::{Watch, Watched, is_watched};
 use crate::runbook::{Action, Direction, Downtime, OnBreach, Outputs, Runbook, Span, StepIx, Undo};
 
@@ -83,6 +84,8 @@ pub struct StepState {
     pub touched: bool,
     /// The same, of all attempts but the last.
     was_touched: bool,
+    /// What a dry run says of it.
+    pub foreseen: Option<Foreseen>,
     /// Of a point of no return: somebody lets it be passed.
     confirmed: bool,
     /// How often it was taken back to be begun anew: what is done then is not what was done before.
@@ -121,6 +124,8 @@ pub struct RunState {
     pub downtime: Span,
     pub told: BTreeSet<String>,
     pub watch: Watch,
+    /// What a rehearsal found.
+    pub rehearsed: Option<Rehearsed>,
     unsettled: usize,
     phase_left: Vec<usize>,
     /// The points of no return.
@@ -214,6 +219,7 @@ impl RunState {
             downtime: Span::ZERO,
             told: BTreeSet::new(),
             watch: Watch::default(),
+            rehearsed: None,
             phase_left,
             points: runbook.ixs().filter(|ix| runbook.step(*ix).point_of_no_return).collect(),
             runbook,
@@ -256,8 +262,17 @@ impl RunState {
         {
             return Err("the run is over".into());
         }
+        if self.started.purpose == Purpose::Rehearsal && !matches!(event.fact, Fact::Rehearsed(_)) {
+            return Err("it is a rehearsal: nothing was begun that could go on or back".into());
+        }
+        if self.started.is_dry() && !may_be_in_a_dry_run(&event.fact) {
+            return Err("it is a dry run, which changes nothing, and is neither resumed nor taken back".into());
+        }
         if self.stopped.is_some()
-            && matches!(event.fact, Fact::StepStarted(_) | Fact::StepSucceeded(_) | Fact::StepFailed(_) | Fact::StepProbed { .. })
+            && matches!(
+                event.fact,
+                Fact::StepStarted(_) | Fact::StepSucceeded(_) | Fact::StepFailed(_) | Fact::StepForeseen(_) | Fact::StepProbed { .. }
+            )
         {
             return Err("the executor had left and the run was not resumed".into());
         }
@@ -280,6 +295,7 @@ impl RunState {
             Fact::StepStarted(started) => self.start(started, at)?,
             Fact::StepSucceeded(done) => self.succeed(done, at)?,
             Fact::StepFailed(failed) => self.fail(failed, at)?,
+            Fact::StepForeseen(foreseen) => self.foresee(foreseen, at)?,
             Fact::StopRequested { step, direction, attempt, because } => {
                 let ix = self.ix(step)?;
                 match self.track(ix, *direction) {
@@ -350,6 +366,11 @@ impl RunState {
                 )?;
                 self.watch.breach(breach);
             }
+            Fact::Overridden { .. } => need(self.head == 1, "only what has not begun can be let begin")?,
+            Fact::Rehearsed(rehearsed) => {
+                need(self.started.purpose == Purpose::Rehearsal && self.rehearsed.is_none(), "it is no rehearsal")?;
+                self.rehearsed = Some(rehearsed.clone());
+            }
             Fact::MessageSent(message) => {
                 self.told.insert(told_key(&message.occasion, message.phase.as_deref()));
             }
@@ -379,7 +400,8 @@ impl RunState {
             Direction::Release => need(self.sets.held.contains(&ix), "it holds nothing")?,
         }
         let (group, downtime, holds) = (step.group, step.downtime, step.hold.is_some());
-        let track = match act.action.is_for_a_person() {
+        let is_dry = self.is_only_looked_at(ix);
+        let track = match act.action.is_for_a_person() && !is_dry {
             true => Track::Waiting { attempt: started.attempt, since: at },
             false => Track::Running { attempt: started.attempt, since: at, stopping: None },
         };
@@ -397,8 +419,8 @@ impl RunState {
             if state.started.is_none() || self.sets.retake.contains(&ix) {
                 state.started = Some(at);
             }
-            state.was_touched = std::mem::replace(&mut state.touched, true);
-            if holds {
+            state.was_touched = std::mem::replace(&mut state.touched, !is_dry);
+            if holds && !is_dry {
                 self.sets.held.insert(ix);
             }
             if let Some(group) = group {
@@ -406,6 +428,7 @@ impl RunState {
             }
         }
         match (direction, downtime) {
+            _ if is_dry => {}
             (Direction::Forward, Some(Downtime::Begins)) | (Direction::Undo, Some(Downtime::Ends)) => {
                 self.down_since.get_or_insert(at);
             }
@@ -474,6 +497,7 @@ impl RunState {
         need(self.mode == Mode::Forward, "nothing goes forward any more")?;
         let track = self.track(ix, Direction::Forward);
         let legal = match because {
+            SkipReason::LiveTest => *track == Track::Idle && self.step(ix).unmet == 0 && self.started.purpose == Purpose::LiveTest,
             SkipReason::Condition { .. } => *track == Track::Idle && self.step(ix).unmet == 0,
             SkipReason::Tolerated => matches!(track, Track::Failed { .. }),
             SkipReason::Operator { .. } => {
@@ -693,6 +717,14 @@ impl RunState {
         Ok(())
     }
 
+    /// What was only looked at stands in nobody's way; what it would give stays unknown.
+    pub(super) fn settle_foreseen(&mut self, ix: StepIx, at: Moment) {
+        if matches!(self.track(ix, Direction::Forward), Track::Running { .. }) {
+            self.leave_group(ix, Direction::Forward);
+        }
+        self.done(ix, Direction::Forward, &Outputs::new(), at);
+    }
+
     fn done(&mut self, ix: StepIx, direction: Direction, outputs: &Outputs, at: Moment) {
         self.set(ix, direction, Track::Done);
         match direction {
@@ -906,7 +938,7 @@ impl RunState {
     pub fn needs_confirmation(&self, ix: StepIx) -> bool {
         let step = self.step(ix);
         let has_begun = !self.is_past(ix, Direction::Forward, self.attempts(ix, Direction::Forward));
-        self.runbook.step(ix).point_of_no_return && !step.confirmed && !has_begun
+        self.runbook.step(ix).point_of_no_return && !step.confirmed && !has_begun && !self.started.is_dry()
     }
 
     /// The points of no return whose turn has come, and that wait for a word.
@@ -942,6 +974,7 @@ impl StepState {
     pub fn word(&self) -> &'static str {
         let [forward, undo, release] = &self.tracks;
         match (forward, undo, release) {
+            _ if let Some(foreseen) = self.foreseen => foreseen.word(),
             (_, Track::Done | Track::Passed, _) => "undone",
             (_, Track::Running { .. } | Track::Waiting { .. }, _) => "undoing",
             (_, Track::Failed { .. }, _) | (_, _, Track::Failed { .. }) => "stuck",
@@ -975,6 +1008,22 @@ impl Track {
 /// Under which key an occasion counts as told.
 pub fn told_key(occasion: &str, phase: Option<&str>) -> String {
     phase.map_or_else(|| occasion.to_owned(), |phase| format!("{occasion}:{phase}"))
+}
+
+/// Nothing that changes the world, goes back, or goes on with what another session began.
+fn may_be_in_a_dry_run(fact: &Fact) -> bool {
+    matches!(
+        fact,
+        Fact::StepStarted(_)
+            | Fact::StepSucceeded(_)
+            | Fact::StepForeseen(_)
+            | Fact::StopRequested { .. }
+            | Fact::StepSkipped { .. }
+            | Fact::GuardRead { .. }
+            | Fact::MessageSent(_)
+            | Fact::RunStopped { .. }
+            | Fact::RunEnded { .. }
+    )
 }
 
 fn need(holds: bool, otherwise: &str) -> Result<(), String> {

@@ -99,6 +99,10 @@ impl Watch {
 
 /// Whether a guard is watched as the run stands.
 pub fn is_watched(state: &RunState, guard: &Guard) -> bool {
+    if state.started.is_dry() {
+        // One reading tells whether it can be read.
+        return !state.watch.says.contains_key(&guard.name) && state.ended.is_none();
+    }
     let has_begun = guard.from.is_none_or(|from| state.attempts(from, Direction::Forward) > 0);
     let is_over = match guard.until {
         Some(until) => state.is_settled(until),
@@ -122,7 +126,7 @@ pub fn consequence(state: &RunState, wanted: OnBreach) -> (OnBreach, &'static st
 /// The budgets that are breached at `now` and were not before.
 pub fn breaches(state: &RunState, expected: &Expected, now: Moment) -> Vec<Breach> {
     let budgets = state.runbook.budgets;
-    if budgets.is_empty() || state.ended.is_some() || state.mode == Mode::Cancelling {
+    if budgets.is_empty() || state.started.is_dry() || state.ended.is_some() || state.mode == Mode::Cancelling {
         return Vec::new();
     }
     let outlook = Outlook::of(state, expected, now);

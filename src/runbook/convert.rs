@@ -6,7 +6,7 @@ use super::action::*;
 use super::copy::{Copy, Table, Throttle};
 use super::database::{Database, Encryption, Server};
 use super::given::Given;
-use super::model::{Act, Probe, Retry, Undo};
+use super::model::{Act, DryRun, Probe, Retry, Undo};
 use super::parameter::Kind;
 use super::problem::{Place, Problem, suggest};
 use super::raw::*;
@@ -101,6 +101,36 @@ impl Converter<'_> {
                 })),
                 None => Undo::Unknown,
             },
+        }
+    }
+
+    /// What a dry run does in the place of a step whose own act is `act`.
+    pub fn dry_run(&mut self, raw: Option<&RawDryRun>, act: &Act) -> DryRun {
+        match raw {
+            None => DryRun::Look,
+            Some(RawDryRun::Word(DryRunWord::Same)) => {
+                if act.action.is_for_a_person()
+                    || matches!(act.action, Action::Copy(_) | Action::Dns(_) | Action::Shift(_) | Action::Notify(_))
+                {
+                    let message = format!("a {} changes something or asks somebody, so a dry run cannot do the same", act.action.kind());
+                    self.report(&[], "dry_run", message, Some("leave it out: a dry run looks by itself".into()));
+                }
+                DryRun::Same
+            }
+            Some(RawDryRun::Word(DryRunWord::None)) => DryRun::Nothing,
+            Some(RawDryRun::Act(raw)) => {
+                let Some(own) = self.act(&raw.act, &["dry_run"], &act.env) else { return DryRun::Look };
+                if !own.action.only_reads() && !matches!(own.action, Action::Run(_)) || matches!(own.action, Action::Approve(_)) {
+                    let message = format!("what is done in a dry run may only read, and this is a {}", own.action.kind());
+                    self.report(
+                        &["dry_run"],
+                        own.action.kind(),
+                        message,
+                        Some("give it a query, a GET, or a command that changes nothing".into()),
+                    );
+                }
+                DryRun::Act(Box::new(own))
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 //! Two passes over each file: first every step gets its nodes, then every name is resolved.
 
 mod budgets;
+mod conditions;
 mod guards;
 
 use std::collections::{BTreeMap, HashMap};
@@ -20,6 +21,7 @@ use super::names::Shape;
 use super::problem::{Place, Problem, suggest};
 use super::raw::*;
 use super::schema::{Code, Expression, id_error};
+use super::sides::LiveTest;
 use super::source::Mark;
 use super::{Condition, Guard};
 
@@ -45,7 +47,7 @@ pub fn expand(loading: &mut Loading, file: &Rc<File>, parameters: IndexMap<Strin
     };
     let scope = builder.scope(file, None, parameters, Vec::new(), None);
     let entry = builder.graph.barrier("the start");
-    builder.file(file, Place::default(), Around { prefix: String::new(), scope, phase: None, entry, when: Vec::new() });
+    builder.file(file, Place::default(), Around { prefix: String::new(), scope, phase: None, entry, when: Vec::new(), live_test: None });
     builder.finish(file)
 }
 
@@ -57,6 +59,8 @@ struct Around {
     phase: Option<u32>,
     entry: Node,
     when: Vec<When>,
+    /// What a live test does with steps that do not say it themselves.
+    live_test: Option<LiveTest>,
 }
 
 /// What a step's name stands for in its file.
@@ -288,6 +292,7 @@ impl Builder<'_, '_, '_> {
                 };
                 let act = converter.act(&raw.act, &[], &IndexMap::new());
                 let undo = act.as_ref().map(|act| converter.undo(raw.undo.as_ref(), act)).unwrap_or_default();
+                let dry_run = act.as_ref().map(|act| converter.dry_run(raw.dry_run.as_ref(), act)).unwrap_or_default();
                 let hold = match (&raw.hold, &act) {
                     (Some(hold), Some(act)) => converter.act(&hold.release.act, &["hold", "release"], &act.env),
                     _ => None,
@@ -305,7 +310,8 @@ impl Builder<'_, '_, '_> {
                 // The point up to which it holds is a name, resolved in the second pass.
                 let hold = hold.map(|release| Hold { until: StepIx(ix as u32), release: Box::new(release) });
                 self.places.push(at.place);
-                self.steps.push(Step { item, group, when, undo, hold, ..self.plain(at, raw, around.scope, path, act) });
+                let live_test = raw.live_test.or(around.live_test);
+                self.steps.push(Step { item, group, when, undo, hold, dry_run, live_test, ..self.plain(at, raw, around.scope, path, act) });
                 Some(Local {
                     entry: node,
                     exit: node,
@@ -348,6 +354,8 @@ impl Builder<'_, '_, '_> {
                 _ => None,
             },
             hold: None,
+            dry_run: DryRun::Look,
+            live_test: None,
         }
     }
 
@@ -363,7 +371,8 @@ impl Builder<'_, '_, '_> {
         group: Option<u32>,
         when: Vec<When>,
     ) -> Option<Local> {
-        const ALLOWED: &[&str] = &["title", "description", "role", "needs", "when", "for_each", "estimate", "hints", "capture", "runbook"];
+        const ALLOWED: &[&str] =
+            &["title", "description", "role", "needs", "when", "for_each", "estimate", "hints", "capture", "live_test", "runbook"];
         for (key, place, _) in at.mark.entries() {
             if !ALLOWED.contains(&key.as_str()) {
                 let help = Some(format!("put it on the steps of that runbook; here go {}", ALLOWED.join(", ")));
@@ -383,8 +392,18 @@ impl Builder<'_, '_, '_> {
         let scope = self.scope(&inner, Some(around.scope), parameters, Vec::new(), item);
         let entry = self.graph.barrier(path);
         let guards = self.guards.len();
-        let (inner_exit, locals) =
-            self.file(&inner, place, Around { prefix: format!("{path}/"), scope, phase: Some(at.top), entry, when: when.clone() });
+        let (inner_exit, locals) = self.file(
+            &inner,
+            place,
+            Around {
+                prefix: format!("{path}/"),
+                scope,
+                phase: Some(at.top),
+                entry,
+                when: when.clone(),
+                live_test: raw.live_test.or(around.live_test),
+            },
+        );
         let ix = self.steps.len();
         // Its guards are over with it.
         for (guard, _) in &mut self.guards[guards..] {
@@ -789,6 +808,9 @@ impl Builder<'_, '_, '_> {
             .and_then(|source| text(source).render(&known_in(&self.scopes, 0, None)).ok())
             .filter(|folder| !folder.is_empty());
         let stand_ins = folder.map(|folder| StandIns { folder: self.loading.relative(file, &folder), programs: Vec::new() });
+        let environment = self.loading.input.environment;
+        let window = conditions::window(file, environment, &mut self.loading.problems);
+        let requires = conditions::requires(file, environment, &mut self.loading.problems);
         let runbook = Runbook {
             name: raw.runbook.clone(),
             title: raw.title.as_deref().map(text),
@@ -805,12 +827,15 @@ impl Builder<'_, '_, '_> {
             groups: self.groups,
             guards: self.guards.iter().map(|(guard, _)| guard.clone()).collect(),
             budgets: raw.budgets.checked(),
+            window,
+            requires,
             steps: ordered,
             index: Index::default(),
         }
         .with_index();
         check_order(&runbook, &place_of, &self.uses, &self.holds, &self.guards, &mut self.loading.problems);
         budgets::check_budgets(&runbook, file, &mut self.loading.problems);
+        conditions::check(&runbook, file, &place_of, &self.places, &mut self.loading.problems);
         Some(runbook)
     }
 }
@@ -934,10 +959,12 @@ fn step_scope(parameters: &BTreeMap<String, Shape>, steps: Shape, rest: &[String
         ["probe", "done" | "not_done"]
         | ["wait", "until"]
         | ["copy", "throttle", "until"]
-        | ["undo" | "hold", .., "done" | "not_done" | "until"] => Some("probe"),
+        | ["undo" | "hold" | "dry_run", .., "done" | "not_done" | "until"] => Some("probe"),
         ["shift", "analysis", _, "success" | "failure"] => Some("analysis"),
-        ["undo" | "hold", .., "success" | "failure"] => Some("analysis"),
-        ["undo" | "hold", .., "expect" | "capture"] | ["undo" | "hold", .., "expect" | "capture", _] => Some("probe"),
+        ["undo" | "hold" | "dry_run", .., "success" | "failure"] => Some("analysis"),
+        ["undo" | "hold" | "dry_run", .., "expect" | "capture"] | ["undo" | "hold" | "dry_run", .., "expect" | "capture", _] => {
+            Some("probe")
+        }
         _ => None,
     };
     if let Some(kind) = result {

@@ -17,6 +17,7 @@ use super::problem::{Place, Problem, Problems, suggest};
 use super::raw::RawRunbook;
 use super::salvage::salvage;
 use super::schema::{self, Expression};
+use super::sides;
 use super::source::{Mark, Source};
 use super::text::Text;
 
@@ -36,6 +37,8 @@ pub struct Input<'a> {
     pub environment: Option<&'a str>,
     /// Values for parameters, later ones winning; with each, where it came from, for messages.
     pub given: Vec<(String, Given, String)>,
+    /// Whether the sides are swapped, for a live test.
+    pub swapped: bool,
     /// Whether required parameters must have a value. `check` goes without.
     pub complete: bool,
     /// Reads a file; the error is for the person.
@@ -181,7 +184,7 @@ impl Loading<'_, '_> {
         if let Some(name) = self.input.environment {
             match file.raw.environments.get(name) {
                 Some(values) => {
-                    authored.extend(values.clone());
+                    authored.extend(values.values.clone());
                 }
                 None => {
                     let help = suggest(name, file.raw.environments.keys().map(String::as_str));
@@ -190,7 +193,7 @@ impl Loading<'_, '_> {
             }
         }
         for (environment, values) in &file.raw.environments {
-            for key in values.keys().filter(|key| !file.raw.parameters.contains_key(*key)) {
+            for key in values.values.keys().filter(|key| !file.raw.parameters.contains_key(*key)) {
                 let place = file.mark.get("environments").and_then(|mark| mark.get(environment)).and_then(|mark| mark.key(key));
                 let help = suggest(key, file.raw.parameters.keys().map(String::as_str));
                 self.report(place.unwrap_or(whole), format!("there is no parameter `{key}`"), help);
@@ -203,17 +206,24 @@ impl Loading<'_, '_> {
             }
             given.insert(key, (value, origin));
         }
-        self.parameters(file, |kind, name, known| match given.get(name) {
+        sides::check(file, &mut self.problems);
+        let swapped = file.raw.sides.clone().filter(|_| self.input.swapped).unwrap_or_default();
+        if self.input.swapped && file.raw.sides.is_none() {
+            let help = "a live test swaps them: say which parameters are the old side and which the new one".to_owned();
+            self.report(file.mark.place, "there are no `sides` in this runbook", Some(help));
+        }
+        self.parameters(file, &|name| swapped.other(name).to_owned(), |kind, name, known| match given.get(name) {
             Some((Given::Text(text), origin)) => Some(kind.parse(text).map_err(|error| format!("{origin}: {error}"))),
             Some((Given::Json(json), origin)) => Some(kind.check(json).map_err(|error| format!("{origin}: {error}"))),
             None => authored.get(name).map(|value| static_value(kind, value, known).map_err(|error| format!("environment: {error}"))),
         })
     }
 
-    /// Gives each parameter its value; `given` answers with a value, an error, or nothing.
+    /// Gives each parameter its value; `given` answers with a value, an error, or nothing. `other` says whose value a parameter has.
     fn parameters(
         &mut self,
         file: &File,
+        other: &dyn Fn(&str) -> String,
         given: impl Fn(&Kind, &str, &Json) -> Option<Result<Json, String>>,
     ) -> IndexMap<String, Parameter> {
         let marks = file.mark.get("parameters");
@@ -223,7 +233,9 @@ impl Loading<'_, '_> {
             let place = marks.and_then(|marks| marks.key(name)).unwrap_or(file.mark.place);
             self.check_parameter_name(name, place);
             let kind = Kind::from(raw);
-            let value = match (given(&kind, name, &known), &raw.default) {
+            let of = other(name);
+            let default = file.raw.parameters.get(&of).and_then(|raw| raw.default.as_ref());
+            let value = match (given(&kind, &of, &known), default) {
                 (Some(value), _) => value,
                 (None, Some(default)) => static_value(&kind, default, &known).map_err(|error| format!("default: {error}")),
                 (None, None) if kind.required && self.input.complete => {
@@ -256,7 +268,7 @@ impl Loading<'_, '_> {
             self.report(place, format!("`{}` has no parameter `{key}`", file.raw.runbook), help);
         }
         let mut late = Vec::new();
-        let mut values = self.parameters(file, |kind, name, _| {
+        let mut values = self.parameters(file, &|name| name.to_owned(), |kind, name, _| {
             let argument = Argument::from_json(arguments.get(name)?).ok()?;
             match argument.value(known_outside) {
                 Ok(value) => Some(coerce(kind, value)),

@@ -10,8 +10,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::action::{Action, Argument, Value};
+use super::evidence::Requires;
 use super::parameter::Kind;
 use super::raw::{Downtime, OnFailure};
+use super::sides::LiveTest;
+use super::window::Window;
 use super::{Budgets, Condition, Guard, Span, Text};
 
 /// A step's place in [`Runbook::steps`].
@@ -48,6 +51,10 @@ pub struct Runbook {
     pub guards: Vec<Guard>,
     #[serde(default, skip_serializing_if = "Budgets::is_empty")]
     pub budgets: Budgets,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<Window>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requires: Option<Requires>,
     /// In an order in which each step stands after all that it needs.
     pub steps: Vec<Step>,
     #[serde(skip)]
@@ -192,6 +199,24 @@ pub struct Step {
     pub undo_estimate: Option<Span>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<Hold>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub dry_run: DryRun,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live_test: Option<LiveTest>,
+}
+
+/// What a dry run does in a step's place.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DryRun {
+    /// It looks as far as the action can by itself.
+    #[default]
+    Look,
+    /// The step only reads: it is carried out.
+    Same,
+    /// Nothing can be looked at before.
+    Nothing,
+    Act(Box<Act>),
 }
 
 /// An action and how it is carried out: forward, as an undo, or as a release.
@@ -392,6 +417,11 @@ impl Step {
             (Direction::Release, _, Some(hold)) => Some(&hold.release),
             _ => None,
         }
+    }
+
+    /// Whether it changes something outside.
+    pub fn changes(&self) -> bool {
+        !self.act.action.only_reads() && self.dry_run != DryRun::Same && !matches!(self.act.action, Action::Notify(_))
     }
 
     /// What its author says that it takes; nothing, if it is passed over for certain.

@@ -6,7 +6,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
+use super::evidence::RawRequires;
+use super::sides::{LiveTest, RawSides};
 use super::watch::{RawBudgets, RawGuard};
+use super::window::RawWindow;
 use super::zone::raw::{RawDns, RawPropagation, RawZone, RecordKind};
 
 /// A migration runbook: phases of steps, executed in the order of what they need.
@@ -40,7 +43,12 @@ pub struct RawRunbook {
     pub zones: IndexMap<String, RawZone>,
     /// Named sets of parameter values, chosen with `--env`.
     #[serde(default)]
-    pub environments: IndexMap<String, IndexMap<String, Json>>,
+    pub environments: IndexMap<String, RawEnvironment>,
+    /// When it may be begun, and within which time it must fit.
+    pub window: Option<RawWindow>,
+    /// The parameters of the old and of the new side, which a live test swaps. With it, each step that changes something says what a
+    /// live test does with it.
+    pub sides: Option<RawSides>,
     /// What no two runs of one journal may hold at once.
     #[serde(default)]
     pub locks: Vec<String>,
@@ -62,6 +70,15 @@ pub struct RawRunbook {
     pub budgets: RawBudgets,
     /// The phases by id, in order. A phase waits for the one above it, unless it says `needs`.
     pub phases: IndexMap<String, RawPhase>,
+}
+
+/// Values of parameters, and what must have been shown before a run with them.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub struct RawEnvironment {
+    /// What runs of the same steps must have shown before.
+    pub requires: Option<RawRequires>,
+    #[serde(flatten)]
+    pub values: IndexMap<String, Json>,
 }
 
 /// One parameter.
@@ -337,6 +354,12 @@ pub struct RawStep {
     pub for_each: Option<RawForEach>,
     /// It changes something only for a while: up to which step, and how it is released.
     pub hold: Option<RawHold>,
+    /// What a dry run does in its place: an action that only reads, `same` if the step itself only reads, or `none` if nothing can be
+    /// looked at before. Without it, what can be read of the action by itself.
+    pub dry_run: Option<RawDryRun>,
+    /// What a live test, in which the sides are swapped, does with it: `invert`, `skip` or `suppress`. Of a nested runbook: with all its
+    /// steps that say nothing.
+    pub live_test: Option<LiveTest>,
     /// What to try when it fails, shown with the failure.
     #[serde(default)]
     #[schemars(extend("items" = {"type": "string", "format": "template"}))]
@@ -399,6 +422,30 @@ pub struct RawAct {
 pub enum OneOrMany {
     One(#[schemars(extend("format" = "cel"))] String),
     Many(#[schemars(extend("items" = {"type": "string", "format": "cel"}))] Vec<String>),
+}
+
+/// `same`, `none`, or an action that only reads.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum RawDryRun {
+    Word(DryRunWord),
+    Act(Box<RawDryRunAct>),
+}
+
+/// What a dry run does without an action of its own.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum DryRunWord {
+    Same,
+    None,
+}
+
+/// An action that only reads, in a step's place.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct RawDryRunAct {
+    #[serde(flatten)]
+    pub act: RawAct,
 }
 
 /// `none`, or the action that takes the step back.

@@ -34,6 +34,7 @@ fn yaml_to_plan() {
             path: Path::new("book.yaml"),
             environment: None,
             given: Vec::new(),
+            swapped: false,
             complete: false,
             read: &mut |path| if path == Path::new("book.yaml") { Ok(bytes.to_vec()) } else { Err("there is no such file".to_owned()) },
             template: &mut |name| (name != "none").then(|| "Subject: {{runbook.title}}\n\n{{reason}}\n".to_owned()),

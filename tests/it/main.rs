@@ -7,6 +7,8 @@ mod corruption;
 mod crash;
 mod decisions;
 mod doubt;
+mod dry_run;
+mod evidence;
 mod faults;
 mod http;
 mod language;

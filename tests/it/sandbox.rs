@@ -188,6 +188,15 @@ impl Sandbox {
         }
     }
 
+    /// Waits until there is a file.
+    pub fn wait_for_file(&self, name: &str) {
+        let begun = Instant::now();
+        while !self.path(name).exists() {
+            assert!(begun.elapsed() < Duration::from_secs(30), "there never was a file {name}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     fn without_accidents(&self, text: &str) -> String {
         let mut text = text.replace(&self.folder.path().display().to_string(), "<folder>");
         for (pattern, replacement) in [

@@ -92,6 +92,23 @@ fn the_quickstart_runs_is_killed_goes_on_and_goes_back() {
 }
 
 #[test]
+fn the_quickstart_is_gone_through_without_changing_anything() {
+    let sandbox = Sandbox::new();
+    let shown = sandbox.run(&format!("run {} --dry-run", repository().join("runbooks/quickstart.yaml").display()));
+    assert!(shown.ends_with("exit 0") && shown.contains("nothing would be refused"), "{shown}");
+    assert!(!sandbox.path("journal/quickstart").exists());
+}
+
+#[test]
+fn the_example_of_dry_runs_is_one() {
+    let page = std::fs::read_to_string(repository().join("docs/dry-run.md")).unwrap();
+    let sandbox = Sandbox::with(page.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example"));
+    let shown = sandbox.run("run book.yaml --dry-run");
+    assert!(shown.contains("Plan: 3 to add") && shown.ends_with("exit 0"), "{shown}");
+    assert_eq!(sandbox.code("run book.yaml"), 0);
+}
+
+#[test]
 fn every_example_in_the_reference_runs_and_goes_back() {
     let reference = std::fs::read_to_string(repository().join("docs/runbook.md")).unwrap();
     let mut count = 0;

@@ -304,6 +304,8 @@ impl Driver<'_> {
                 folder: String::new(),
                 environment: None,
                 until: None,
+                purpose: Purpose::Real,
+                substance: Digest::default(),
             };
             self.history.journal.push(Event { number: 1, at: Moment(0), fact: Fact::RunStarted(started) });
         }

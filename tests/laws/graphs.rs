@@ -108,6 +108,8 @@ fn build(needs: Vec<Vec<usize>>, idempotent: bool, on_failure: OnFailure) -> Run
         undo: Undo::Act(Box::new(act())),
         undo_estimate: None,
         hold: None,
+        dry_run: DryRun::Look,
+        live_test: None,
     });
     let runbook = Runbook {
         name: "law".into(),
@@ -125,6 +127,8 @@ fn build(needs: Vec<Vec<usize>>, idempotent: bool, on_failure: OnFailure) -> Run
         groups: Vec::new(),
         guards: Vec::new(),
         budgets: Default::default(),
+        window: None,
+        requires: None,
         steps: steps.collect(),
         index: Index::default(),
     };

@@ -14,6 +14,7 @@ mod checker;
 mod driver;
 mod facts;
 mod faults;
+mod foresight;
 mod graphs;
 mod moves;
 mod person;

@@ -25,6 +25,15 @@ pub fn book(steps: usize, edges: u32, change: impl FnOnce(&mut Runbook)) -> Runb
 }
 
 pub fn play(book: Runbook, until: Option<usize>) -> Play {
+    begun(Purpose::Real, book, until)
+}
+
+/// The same, of a run for another purpose.
+pub fn play_for(purpose: Purpose, book: Runbook) -> Play {
+    begun(purpose, book, None)
+}
+
+fn begun(purpose: Purpose, book: Runbook, until: Option<usize>) -> Play {
     let started = RunStarted {
         run: "r".into(),
         name: None,
@@ -36,6 +45,8 @@ pub fn play(book: Runbook, until: Option<usize>) -> Play {
         folder: String::new(),
         environment: None,
         until: until.map(id),
+        purpose,
+        substance: Digest::default(),
     };
     let first = Event { number: 1, at: Moment(0), fact: Fact::RunStarted(started) };
     let state = RunState::new(Arc::new(book), &first).unwrap();

@@ -84,6 +84,10 @@ trait Pair: Sync {
     fn is_empty(&self, lane: &mut Self::Lane, table: &Table<Self::Shape>) -> Result<bool, EffectError>;
     /// About how many rows the source has, if that is known at once.
     fn estimate(&self, lane: &mut Self::Lane, table: &Table<Self::Shape>) -> Option<u64>;
+    /// About how many bytes the source has, if that is known at once.
+    fn bytes(&self, _lane: &mut Self::Lane, _table: &Table<Self::Shape>) -> Option<u64> {
+        None
+    }
     /// The key of the row so many behind another, or of the last row.
     fn bound(&self, lane: &mut Self::Lane, table: &Table<Self::Shape>, after: Option<&Key>, rows: u32) -> Result<Option<Key>, EffectError>;
     /// Copies a range; it is durable when this returns. Gives what the source had in it, with a digest only if that is asked for.
@@ -176,8 +180,13 @@ impl Way<'_> {
     fn carry_out<P: Pair>(&self, pair: &P) -> Result<Reading, EffectError> {
         let Way { job, copy, teller, .. } = self;
         let mut lane = pair.lane()?;
+        // Whoever only looks may be earlier than the step that makes the tables.
+        let later = |error: EffectError| if job.only_looks { EffectError::during(error.message) } else { error };
         let tables = copy.tables.iter().map(|(name, table)| pair.table(&mut lane, name, table.into.as_deref().unwrap_or(name)));
-        let tables = tables.collect::<Result<Vec<Table<P::Shape>>, _>>()?;
+        let tables = tables.collect::<Result<Vec<Table<P::Shape>>, _>>().map_err(later)?;
+        if job.only_looks {
+            return self.would(pair, &mut lane, &tables);
+        }
         let mut reached: Reached = job.reached.as_deref().and_then(|cursor| serde_json::from_str(cursor).ok()).unwrap_or_default();
         if copy.removes {
             return remove(pair, &mut lane, job, &tables, &reached);
@@ -217,6 +226,25 @@ impl Way<'_> {
         let outputs = BTreeMap::from([("rows".to_owned(), Json::from(rows)), ("tables".to_owned(), json!(counts))]);
         let compared = if copy.verify { ", the same at both ends" } else { "" };
         Ok(Reading { summary: format!("{rows} rows copied{compared}"), outputs, is_good: true, ..Reading::default() })
+    }
+
+    /// What would be copied, and whether it could be.
+    fn would<P: Pair>(&self, pair: &P, lane: &mut P::Lane, tables: &[Table<P::Shape>]) -> Result<Reading, EffectError> {
+        let Way { copy, .. } = self;
+        let (mut lines, mut all) = (Vec::new(), 0);
+        for table in tables {
+            let rows = pair.estimate(lane, table);
+            all += rows.unwrap_or_default();
+            let rows = rows.map_or("how many rows is not known".to_owned(), |rows| format!("about {rows} rows"));
+            let bytes = pair.bytes(lane, table).map(|bytes| format!(", {} MiB", bytes.div_ceil(1 << 20))).unwrap_or_default();
+            lines.push(format!("  {} to {}: {rows}{bytes}", table.source, table.target));
+            if !copy.verify_only && !pair.is_empty(lane, table)? {
+                let words = "has rows already, and is copied only into an empty table";
+                return Err(EffectError::during(format!("the table {} of {} {words}", table.target, copy.to.in_words())));
+            }
+        }
+        let names = [("rows".to_owned(), Json::from(all))].into_iter().collect();
+        Ok(Reading { names, summary: format!("{}\n{}", copy.in_words(), lines.join("\n")), is_good: true, ..Reading::default() })
     }
 
     /// Compares all ranges, and that there is nothing behind the last one.

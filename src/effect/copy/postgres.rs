@@ -138,6 +138,11 @@ impl Pair for Servers<'_> {
         u64::try_from(rows).ok().filter(|rows| *rows > 0)
     }
 
+    fn bytes(&self, lane: &mut Lane, table: &Table) -> Option<u64> {
+        let size: i64 = lane.source.query_one("SELECT pg_table_size($1::text::regclass)", &[&table.source]).ok()?.get(0);
+        u64::try_from(size).ok()
+    }
+
     fn bound(&self, lane: &mut Lane, table: &Table, after: Option<&Key>, rows: u32) -> Result<Option<Key>, EffectError> {
         // Under names of their own: ordered by are the values, not their texts.
         let texts: Vec<String> =

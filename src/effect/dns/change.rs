@@ -58,6 +58,9 @@ pub fn perform(
         if let Some(share) = dns.at_most {
             is_within(share, &edits, &place, &mut *provider)?;
         }
+        if job.only_looks {
+            return Ok(would(&edits, &place));
+        }
         let seen: Vec<Seen> = edits.iter().map(Seen::of).collect();
         teller.saw(serde_json::to_value(seen).map_err(|error| EffectError::before(error.to_string()))?)?;
     }
@@ -102,6 +105,20 @@ pub fn perform(
     names.insert("is".into(), all(|edit| &edit.becomes));
     names.insert("changed".into(), changed.into());
     Ok(Reading { names, summary: format!("{}{again}", words.join("; ")), is_good: true, ..Reading::default() })
+}
+
+/// What would be changed, as a difference.
+fn would(edits: &[Edit], place: &str) -> Reading {
+    let one = |edit: &Edit| {
+        let (was, becomes) = (Records::in_words(edit.was.as_ref()), Records::in_words(edit.becomes.as_ref()));
+        if edit.is_idle() {
+            format!("  {}: {becomes} already", edit.key)
+        } else {
+            format!("- {}: {was}\n+ {}: {becomes}", edit.key, edit.key)
+        }
+    };
+    let all: Vec<String> = edits.iter().map(one).collect();
+    Reading { summary: format!("change in {place}\n{}", all.join("\n")), is_good: true, ..Reading::default() }
 }
 
 impl Edit {

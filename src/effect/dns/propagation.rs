@@ -95,6 +95,10 @@ pub fn perform(
         } else {
             words.push_str(&format!("; {}", others.join("; ")));
         }
+        if job.only_looks {
+            let summary = format!("wait until all answer {}; now {words}", wanted.join(", "));
+            return Ok(Reading { summary, is_good: true, ..Reading::default() });
+        }
         teller.progress(words.clone());
         if stopper.sleep(propagation.every.as_duration()) {
             return Err(EffectError::before(format!("after {readings} readings {words}")));

@@ -110,6 +110,9 @@ impl Mover<'_> {
             None => {
                 self.divider.is_ready()?;
                 analysis::try_queries(self.job, self.shift)?;
+                if self.job.only_looks {
+                    return Ok(self.would(&now));
+                }
                 self.teller.saw(json!(now))?;
                 (now.clone(), 0)
             }
@@ -156,6 +159,16 @@ impl Mover<'_> {
         names.insert("weights".into(), json!(before));
         let summary = if said.is_empty() { format!("{percent} % on the new side") } else { format!("{percent} % on the new side; {said}") };
         Ok(Reading { names, is_good: true, summary, secrets, ..Reading::default() })
+    }
+
+    /// The weights that would be set, one step after the other.
+    fn would(&self, now: &Weights) -> Reading {
+        let Shift { name, steps, bake, analysis, .. } = self.shift;
+        let steps: Vec<String> = steps.iter().map(|percent| format!("  {percent} %: {}", words(&self.divider.at(*percent, now)))).collect();
+        let watched: Vec<&str> = analysis.iter().map(|analysis| &*analysis.name).collect();
+        let watched = if watched.is_empty() { String::new() } else { format!(", watching {}", watched.join(", ")) };
+        let summary = format!("move {name}, {bake} at each step{watched}\n  now: {}\n{}", words(now), steps.join("\n"));
+        Reading { summary, is_good: true, ..Reading::default() }
     }
 
     /// What the first attempt found.

@@ -35,11 +35,27 @@ pub fn perform(job: &Job, sql: &Sql<String>, stopper: &Arc<Stopper>) -> Result<R
 }
 
 fn ask(job: &Job, sql: &Sql<String>, stopper: &Arc<Stopper>, used: &mut Used) -> Result<Reading, EffectError> {
+    if job.only_looks && !sql.reads {
+        return look(job, sql, used);
+    }
     match &sql.database {
         Database::Sqlite(file) => sqlite::perform(file, sql, stopper),
         Database::Postgres(server) => login(job, server, used).and_then(|login| postgres::perform(&login, sql, stopper)),
         Database::Mysql(server) => login(job, server, used).and_then(|login| mysql::perform(&login, sql, stopper)),
     }
+}
+
+/// What would be sent, and what the server makes of it. Only the connection is sure to be the same by then.
+fn look(job: &Job, sql: &Sql<String>, used: &mut Used) -> Result<Reading, EffectError> {
+    let expected = match &sql.database {
+        Database::Sqlite(file) => sqlite::explain(file, sql),
+        Database::Postgres(server) => login(job, server, used).and_then(|login| postgres::explain(&login, sql)),
+        Database::Mysql(server) => login(job, server, used).and_then(|login| mysql::explain(&login, sql)),
+    }?;
+    let values = sql.parameters.iter().map(|(name, value)| format!("\n  :{name} = {}", value.clone().into_json()));
+    let expected = expected.map(|rows| format!("\n  about {rows} rows, as the server expects")).unwrap_or_default();
+    let words = format!("on {}:\n{}", sql.database.in_words(), sql.text.trim_end());
+    Ok(Reading { summary: format!("{words}{}{expected}", values.collect::<String>()), is_good: true, ..Reading::default() })
 }
 
 /// The same with the values that are known only now; and those of them that are no secrets.

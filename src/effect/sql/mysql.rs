@@ -8,7 +8,7 @@ use mysql::prelude::Queryable;
 use mysql::{Conn, OptsBuilder, Params, Row, TxOpts, Value as Cell};
 use serde_json::Value as Json;
 
-use super::statement::{Dialect, Statement, first_word, statements};
+use super::statement::{Dialect, Statement, first_word, is_explained, statements};
 use super::{Login, MAX_ROWS, reading, remedy, tls, too_many, value_of};
 use crate::effect::{EffectError, Reading, Stopper, When};
 use crate::runbook::action::Sql;
@@ -44,6 +44,23 @@ fn options(login: &Login) -> Result<OptsBuilder, EffectError> {
         options = options.ssl_opts(tls::options(tls)?);
     }
     Ok(options)
+}
+
+/// Has the server plan each statement, by which it also checks names and rights: how many rows it expects, if it can say.
+pub fn explain(login: &Login, sql: &Sql<String>) -> Result<Option<u64>, EffectError> {
+    let mut client = connect(login)?;
+    let all = statements(&sql.text, Dialect::Mysql);
+    if !all.iter().all(|one| is_explained(&one.text)) {
+        return Ok(None);
+    }
+    let mut rows = 0;
+    for one in &all {
+        let text = format!("EXPLAIN {}", one.text);
+        let values = bound(sql, one)?;
+        let plan: Vec<Row> = client.exec(&text, values).map_err(|error| EffectError::during(in_words(&error)))?;
+        rows += plan.iter().filter_map(|row| row.get_opt::<Option<u64>, _>("rows")?.ok()?).max().unwrap_or_default();
+    }
+    Ok(Some(rows))
 }
 
 /// Connects.

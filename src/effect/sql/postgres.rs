@@ -12,7 +12,7 @@ use postgres::{Client, Config, NoTls, Row, SimpleQueryMessage};
 use serde_json::Value as Json;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::statement::{Dialect, Statement, first_word, statements};
+use super::statement::{Dialect, Statement, first_word, is_explained, statements};
 use super::{Login, MAX_ROWS, reading, remedy, tls, too_many, value_of};
 use crate::effect::{EffectError, Reading, Stopper, When};
 use crate::runbook::action::Sql;
@@ -31,6 +31,36 @@ pub fn perform(login: &Login, sql: &Sql<String>, stopper: &Arc<Stopper>) -> Resu
     let result = if sql.reads { query(&mut client, sql) } else { change(&mut client, sql) };
     stopper.clear();
     result
+}
+
+/// Has the server plan each statement, by which it also checks names, types and rights: how many rows it expects, if it can say.
+pub fn explain(login: &Login, sql: &Sql<String>) -> Result<Option<u64>, EffectError> {
+    let mut client = connect(login)?;
+    let all = statements(&sql.text, Dialect::Postgres);
+    if !all.iter().all(|one| is_explained(&one.text)) {
+        return Ok(None);
+    }
+    let mut rows = 0;
+    for one in &all {
+        let text = format!("EXPLAIN (FORMAT JSON) {}", one.text);
+        let values = bound(sql, one)?;
+        let values: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| value as &(dyn ToSql + Sync)).collect();
+        let row = client.query_one(&text, &values).map_err(|error| EffectError::during(in_words(&error, &text)))?;
+        let Json::Array(cells) = cells(&row).map_err(EffectError::during)? else { continue };
+        let plan = cells.into_iter().next().map(|cell| match cell {
+            Json::String(text) => serde_json::from_str(&text).unwrap_or_default(),
+            plan => plan,
+        });
+        rows += plan.as_ref().and_then(expected_rows).unwrap_or_default();
+    }
+    Ok(Some(rows))
+}
+
+/// Of the node below the one that writes, which itself gives none.
+fn expected_rows(plan: &Json) -> Option<u64> {
+    let top = plan.get(0)?.get("Plan")?;
+    let node = top.get("Plans").and_then(|below| below.get(0)).unwrap_or(top);
+    node.get("Plan Rows")?.as_u64()
 }
 
 /// Connects.

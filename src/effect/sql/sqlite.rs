@@ -10,6 +10,7 @@ use rusqlite::types::{ToSqlOutput, Value as Cell, ValueRef};
 use rusqlite::{Batch, Connection, OpenFlags};
 use serde_json::Value as Json;
 
+use super::statement::{Dialect, is_explained, statements};
 use super::{MAX_ROWS, reading};
 use crate::effect::{EffectError, Reading, Stopper, When};
 use crate::runbook::action::Sql;
@@ -26,6 +27,17 @@ pub fn perform(file: &str, sql: &Sql<String>, stopper: &Arc<Stopper>) -> Result<
     let result = if sql.reads { query(&db, sql, &parameters) } else { change(&db, sql, &parameters) };
     stopper.clear();
     result
+}
+
+/// Has each statement compiled, by which names are checked. SQLite does not say how many rows it expects.
+pub fn explain(file: &str, sql: &Sql<String>) -> Result<Option<u64>, EffectError> {
+    let db = open(file, &Sql { reads: true, ..sql.clone() }).map_err(|error| EffectError::during(error.message))?;
+    let all = statements(&sql.text, Dialect::Mysql);
+    if all.iter().all(|one| is_explained(&one.text)) {
+        let mut batch = Batch::new(&db, &sql.text);
+        while batch.next().map_err(|error| EffectError::during(error.to_string()))?.is_some() {}
+    }
+    Ok(None)
 }
 
 fn open(file: &str, sql: &Sql<String>) -> Result<Connection, EffectError> {

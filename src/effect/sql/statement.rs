@@ -18,6 +18,11 @@ pub struct Statement {
     pub names: Vec<String>,
 }
 
+/// Whether a server can say what it would do with it: whatever else it is, it may be about what is not there yet.
+pub fn is_explained(text: &str) -> bool {
+    matches!(&*first_word(text), "INSERT" | "UPDATE" | "DELETE" | "REPLACE" | "MERGE" | "WITH")
+}
+
 /// The statements of a text, without those that are empty.
 pub fn statements(text: &str, dialect: Dialect) -> Vec<Statement> {
     let (mut all, mut one, mut rest) = (Vec::new(), Statement { text: String::new(), names: Vec::new() }, text);

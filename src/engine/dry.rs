@@ -1,0 +1,257 @@
+//! A dry run: what only reads is done, what would change something is looked at as far as that can be done without changing it, and
+//! each step says what it would do. Nothing is tried twice.
+
+use std::sync::Arc;
+
+use super::attempt::{Launch, Work, reads_conditions, render_env, shown, with_result};
+use super::session::Session;
+use crate::effect::{EffectError, Job, Reading, When};
+use crate::journal::JournalError;
+use crate::message::printable;
+use crate::run::*;
+use crate::runbook::action::{Content, Notify, Value, in_words};
+use crate::runbook::{Act, Action, Direction, DryRun, Outputs, Span, Step, StepIx};
+
+/// How many of the last lines of what a command said are shown.
+const LINES: usize = 20;
+/// The longest that a look may take which has no limit of its own.
+const PATIENCE: Span = Span::from_secs(600);
+
+/// What is done in a step's place.
+enum Look<'a> {
+    /// The step itself: it only reads.
+    Read(&'a Act),
+    /// What its author wrote for this.
+    Own(&'a Act),
+    /// Its probe, which says whether it has been done.
+    Probe(&'a crate::runbook::Probe),
+    /// What the action can read of what it is about to change.
+    Ahead,
+    Nothing,
+}
+
+impl Session<'_> {
+    /// A step's turn has come.
+    pub fn look_at(&mut self, ix: StepIx) -> Result<(), JournalError> {
+        let runbook = Arc::clone(&self.state.runbook);
+        let step = runbook.step(ix);
+        for when in step.when.iter().filter(|when| self.state.undecided(when).is_none()) {
+            match when.condition.holds(&names::of_when(&self.state, when)) {
+                Ok(true) => {}
+                Ok(false) => {
+                    let because = SkipReason::Condition { condition: when.condition.source().to_owned() };
+                    return self.record(Fact::StepSkipped { step: self.id(ix), because });
+                }
+                Err(error) => return self.foresee(ix, Foreseen::Refused, format!("its condition cannot be decided: {error}")),
+            }
+        }
+        let look = look(step);
+        let act = match look {
+            Look::Own(own) => own,
+            _ => &step.act,
+        };
+        let scope = &runbook.scopes[step.scope as usize];
+        let env = scope.env.values().chain(act.env.values()).filter_map(Value::text);
+        let references: Vec<_> = act.action.texts().into_iter().chain(env).flat_map(|text| text.references()).collect();
+        let (names, unknown) = self.state.foreseen_names(ix, &references);
+        let rendered = act.action.render(&names).and_then(|action| Ok((action, render_env(&self.state, ix, act, &names)?)));
+        let (action, env) = match rendered {
+            Ok(rendered) => rendered,
+            Err(_) if unknown.is_some() => return self.foresee(ix, Foreseen::Would, in_words(&act.action, &names)),
+            Err(error) => return self.foresee(ix, Foreseen::Refused, error.0),
+        };
+        let words = match action {
+            Action::Join => return self.join(ix),
+            Action::Task(task) => format!("ask {} to do: {}", whom(step), task.instructions),
+            Action::Approve(approve) => format!("ask {} for a go: {}", whom(step), approve.question),
+            Action::Notify(notify) => match self.written(ix, notify) {
+                Ok(notify) => sent(&notify),
+                Err(error) => return self.foresee(ix, Foreseen::NotYet, format!("the message cannot be written yet: {error}")),
+            },
+            action if unknown.is_some() || matches!(look, Look::Nothing) => action.in_words(),
+            action => return self.begin_look(ix, &look, action, env, names),
+        };
+        self.foresee(ix, Foreseen::Would, words)
+    }
+
+    /// Nothing is to be seen at the end of a nested runbook.
+    fn join(&mut self, ix: StepIx) -> Result<(), JournalError> {
+        let (direction, attempt, action) = (Direction::Forward, 1, Box::new(Action::Join));
+        let (key, env) = (self.state.idempotency_key(ix, direction), Default::default());
+        self.record(Fact::StepStarted(StepStarted { step: self.id(ix), direction, attempt, key, action, env }))?;
+        let (step, result) = (self.id(ix), "done".to_owned());
+        let (outputs, secrets, logs) = Default::default();
+        self.record(Fact::StepSucceeded(StepSucceeded { step, direction, attempt, outputs, result, secrets, logs }))
+    }
+
+    fn begin_look(
+        &mut self,
+        ix: StepIx,
+        look: &Look,
+        action: Action<String>,
+        env: indexmap::IndexMap<String, Value<String>>,
+        names: serde_json::Value,
+    ) -> Result<(), JournalError> {
+        let runbook = Arc::clone(&self.state.runbook);
+        let step = runbook.step(ix);
+        let (direction, attempt) = (Direction::Forward, 1);
+        let key = self.state.idempotency_key(ix, direction);
+        let action = match look {
+            Look::Probe(probe) => match probe.action.render(&names) {
+                Ok(action) => action,
+                Err(error) => return self.foresee(ix, Foreseen::Refused, error.0),
+            },
+            _ => action,
+        };
+        let timeout = match look {
+            Look::Own(own) => own.timeout,
+            Look::Read(act) => act.timeout,
+            Look::Probe(_) | Look::Ahead | Look::Nothing => None,
+        };
+        let timeout = Some(timeout.unwrap_or(PATIENCE));
+        let started =
+            StepStarted { step: self.id(ix), direction, attempt, key: key.clone(), action: Box::new(action.clone()), env: shown(&env) };
+        self.record(Fact::StepStarted(started))?;
+        let mut context = self.context(ix, direction, attempt, &key);
+        context.insert("SWITCHOVER_DRY_RUN", "1".to_owned());
+        let job = Job {
+            env,
+            secrets: runbook.scopes[step.scope as usize].secrets.clone(),
+            context,
+            key,
+            attempt: Some(attempt),
+            timeout: timeout.map(Span::as_duration),
+            mac_key: self.mac_key,
+            seen: None,
+            reached: None,
+            stem: self.files(ix, direction, attempt).path_stem(),
+            names: if reads_conditions(&action) { names } else { serde_json::Value::Null },
+            only_looks: matches!(look, Look::Ahead),
+            action,
+        };
+        self.launches.push(Launch { ix, direction, attempt, work: Work::Act(Box::new(job)), timeout });
+        Ok(())
+    }
+
+    /// A look came to its end.
+    pub fn looked_at(&mut self, ix: StepIx, attempt: u32, result: Result<Reading, EffectError>) -> Result<(), JournalError> {
+        let runbook = Arc::clone(&self.state.runbook);
+        let step = runbook.step(ix);
+        let files = self.files(ix, Direction::Forward, attempt);
+        let logs = self.logs(&files);
+        let stopping = match self.state.track(ix, Direction::Forward) {
+            Track::Running { stopping, .. } => *stopping,
+            _ => None,
+        };
+        let look = look(step);
+        let found = match result {
+            Ok(_) | Err(_) if stopping.is_some() => Err(EffectError::during("it took too long, or was interrupted")),
+            Err(error) => Err(error),
+            Ok(reading) => match &look {
+                Look::Read(act) => {
+                    let secrets = reading.secrets.clone();
+                    match self.judge(ix, Direction::Forward, act, &reading) {
+                        Ok(outputs) => {
+                            let (step, result) = (self.id(ix), reading.summary);
+                            let done = StepSucceeded { step, direction: Direction::Forward, attempt, outputs, result, secrets, logs };
+                            return self.record(Fact::StepSucceeded(done));
+                        }
+                        Err(failure) => Err(EffectError::during(failure.message)),
+                    }
+                }
+                Look::Own(act) => match self.judge(ix, Direction::Forward, act, &reading) {
+                    Ok(_) => Ok(said(&reading)),
+                    Err(failure) => Err(EffectError::during(failure.message)),
+                },
+                Look::Probe(probe) => {
+                    let names = with_result(names::of_step(&self.state, ix, Direction::Forward), &reading, &Outputs::new());
+                    let state = match (probe.done.holds(&names), probe.not_done.holds(&names)) {
+                        (Ok(true), Ok(false)) => "it is done already",
+                        (Ok(false), Ok(true)) => "it is not done yet",
+                        _ => "whether it is done cannot be told",
+                    };
+                    let words = in_words(&step.act.action, &names::of_step(&self.state, ix, Direction::Forward));
+                    Ok(format!("{words}\n({state}: {})", reading.summary))
+                }
+                Look::Ahead | Look::Nothing => Ok(match &step.act.action {
+                    Action::Copy(_) => format!("{}\n  {}", reading.summary, self.how_long(ix, &reading)?),
+                    _ => reading.summary,
+                }),
+            },
+        };
+        let (verdict, words) = match found {
+            Ok(words) => (Foreseen::Would, words),
+            Err(error) => (self.refused(ix, &look, &error), error.message),
+        };
+        self.conclude(ix, attempt, verdict, words, logs)
+    }
+
+    /// How long a copy of so many rows takes at the rate of the last one.
+    fn how_long(&self, ix: StepIx, reading: &Reading) -> Result<String, JournalError> {
+        let rows = reading.names.get("rows").and_then(serde_json::Value::as_f64).unwrap_or_default();
+        let rate = self.journal.rows_per_second(&self.state.runbook, &self.id(ix))?;
+        Ok(match rate {
+            Some(rate) => format!("about {} at {rate:.0} rows a second, as last time", Span::from_millis((rows / rate * 1000.0) as u64)),
+            None => "how long it takes was not measured yet".to_owned(),
+        })
+    }
+
+    /// What is not good now may be so by then, if something changes first; but nothing that comes before opens a door by itself.
+    fn refused(&self, ix: StepIx, look: &Look, error: &EffectError) -> Foreseen {
+        let is_shut = matches!(look, Look::Ahead) && error.when == When::Before;
+        if is_shut || !self.state.is_after_a_change(ix) { Foreseen::Refused } else { Foreseen::NotYet }
+    }
+
+    fn foresee(&mut self, ix: StepIx, verdict: Foreseen, words: String) -> Result<(), JournalError> {
+        self.conclude(ix, 1, verdict, words, Vec::new())
+    }
+
+    fn conclude(&mut self, ix: StepIx, attempt: u32, verdict: Foreseen, words: String, logs: Vec<Log>) -> Result<(), JournalError> {
+        let undecided = self.state.runbook.step(ix).when.iter().find_map(|when| Some((when, self.state.undecided(when)?)));
+        let (verdict, words) = match (undecided, verdict) {
+            // Whether it is for this run at all is not known.
+            (Some((when, after)), verdict) => {
+                let verdict = if verdict == Foreseen::Refused { Foreseen::NotYet } else { verdict };
+                (verdict, format!("if {} (known after {after}): {words}", when.condition.source()))
+            }
+            (None, verdict) => (verdict, words),
+        };
+        self.record(Fact::StepForeseen(StepForeseen { step: self.id(ix), attempt, verdict, words: printable(&words), logs }))
+    }
+}
+
+fn look(step: &Step) -> Look<'_> {
+    match &step.dry_run {
+        DryRun::Act(own) => Look::Own(own),
+        DryRun::Same => Look::Read(&step.act),
+        DryRun::Nothing => Look::Nothing,
+        DryRun::Look => match (&step.act.action, &step.act.probe) {
+            // These would go on for long, and are asked once.
+            (Action::Wait(_) | Action::Propagation(_) | Action::Copy(_), _) => Look::Ahead,
+            (action, _) if action.only_reads() => Look::Read(&step.act),
+            (Action::Run(_) | Action::Sql(_) | Action::Http(_), Some(probe)) => Look::Probe(probe),
+            _ => Look::Ahead,
+        },
+    }
+}
+
+fn whom(step: &Step) -> &str {
+    step.role.as_deref().unwrap_or("a person")
+}
+
+/// A message as it would be sent.
+fn sent(notify: &Notify<String>) -> String {
+    let to = if notify.to.is_empty() { "the outbox".to_owned() } else { notify.to.join(", ") };
+    match &notify.content {
+        Content::Words { subject, body } => format!("send to {to}: {subject}\n{body}"),
+        Content::Template(name) => format!("send to {to} the message {name}"),
+    }
+}
+
+/// What a look said, from its end.
+fn said(reading: &Reading) -> String {
+    let text = reading.names.get("stdout").and_then(serde_json::Value::as_str).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let last = lines[lines.len().saturating_sub(LINES)..].join("\n");
+    if last.is_empty() { reading.summary.clone() } else { last }
+}

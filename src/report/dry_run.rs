@@ -1,0 +1,40 @@
+//! The last words of a dry run: what would be refused, what cannot be said yet, and that nothing was changed.
+
+use std::fmt::Write;
+
+use super::closing::stand_ins;
+use super::line::stop_words;
+use crate::run::{Foreseen, RunState, Stop};
+
+pub fn dry_run(state: &RunState, stop: Option<&Stop>) -> String {
+    let run = &state.started.run;
+    let steps = |verdict: Foreseen| -> Vec<&str> {
+        let is_one = |ix: &crate::runbook::StepIx| state.step(*ix).foreseen == Some(verdict);
+        state.runbook.ixs().filter(is_one).map(|ix| &*state.runbook.step(ix).id).collect()
+    };
+    let [would, not_yet, refused] = [Foreseen::Would, Foreseen::NotYet, Foreseen::Refused].map(steps);
+    let done = state.runbook.steps.len() - state.unsettled();
+    let read = done - would.len() - not_yet.len() - refused.len();
+    let mut out = String::new();
+    if let Some(stop) = stop {
+        let _ = writeln!(out, "{}", stop_words(stop));
+    }
+    let verdict = if refused.is_empty() { "nothing would be refused" } else { "it would be refused" };
+    let _ = writeln!(out, "dry run {run}: {verdict}; nothing was changed");
+    let _ = writeln!(
+        out,
+        "  steps      {done} of {}: {} would be done, {read} only read or were passed over",
+        state.runbook.steps.len(),
+        would.len()
+    );
+    if !refused.is_empty() {
+        let _ = writeln!(out, "  refused    {}", refused.join("\n             "));
+    }
+    if !not_yet.is_empty() {
+        let _ = writeln!(out, "  not yet    {}", not_yet.join("\n             "));
+        let _ = writeln!(out, "             which may be otherwise once the steps before have changed something");
+    }
+    out.push_str(&stand_ins(state));
+    let _ = writeln!(out, "  review     switchover audit {run}");
+    out
+}

@@ -1,0 +1,238 @@
+//! What must be so before a run begins: what its environment requires has been shown, its window is open; and live tests.
+
+use super::sandbox::Sandbox;
+
+const REQUIRING: &str = r#"
+runbook: shop
+parameters: { place: { default: here } }
+environments:
+  staging: { place: there }
+  production:
+    place: real
+    requires: { rehearsals: 2, dry_run: within 24h, succeeded_in: staging }
+phases:
+  move:
+    steps:
+      a: { run: 'echo "$PLACE" >> "$W"', env: { PLACE: "{{ place }}" }, undo: none, estimate: 1s }
+      b: { run: 'echo b >> "$W"', undo: none, estimate: 1s }
+"#;
+
+#[test]
+fn a_run_begins_only_when_what_is_required_has_been_shown() {
+    let sandbox = Sandbox::with(REQUIRING);
+    insta::assert_snapshot!(sandbox.run("run book.yaml --env production"), @"
+    error: it may not begin; nothing was changed
+      2 good rehearsals in production are required, and there are 0
+      a good dry run in production within 1d is required, and there is none
+      a finished run in staging is required, and there is none
+      next: show what is missing, or let it begin all the same with --override --reason '…'
+    exit 6
+    ");
+    assert_eq!(sandbox.code("run book.yaml --env staging"), 0);
+    assert_eq!(sandbox.code("run book.yaml --env production --dry-run"), 0);
+    for _ in 0..2 {
+        assert_eq!(sandbox.code("rehearse book.yaml --env production --runs 0"), 0);
+    }
+    assert_eq!(sandbox.code("run book.yaml --env production"), 0);
+    assert_eq!(sandbox.witness(), ["there", "b", "real", "b"]);
+}
+
+#[test]
+fn what_changed_since_is_named() {
+    let sandbox = Sandbox::with(REQUIRING);
+    sandbox.run("run book.yaml --env staging");
+    sandbox.run("run book.yaml --env production --dry-run");
+    for _ in 0..2 {
+        sandbox.run("rehearse book.yaml --env production --runs 0");
+    }
+    sandbox.write("book.yaml", REQUIRING.replace("echo b >>", "echo c >>"));
+    let refused = sandbox.run("run book.yaml --env production");
+    assert!(refused.contains("move/b") && !refused.contains("move/a"), "{refused}");
+    assert!(refused.ends_with("exit 6"), "{refused}");
+}
+
+#[test]
+fn half_a_rehearsal_and_a_refused_dry_run_show_nothing() {
+    let sandbox = Sandbox::with(
+        &REQUIRING.replace("phases:", "secrets: { s: { env: NO_SUCH } }\nphases:").replace("PLACE: \"", "S: { secret: s }, PLACE: \""),
+    );
+    assert_eq!(sandbox.code("run book.yaml --env production --dry-run"), 1);
+    sandbox.run("rehearse book.yaml --env production --runs 0 --fail-at a");
+    let refused = sandbox.run("run book.yaml --env production");
+    assert!(refused.contains("there are 0") && refused.contains("within 1d is required, and there is none"), "{refused}");
+}
+
+#[test]
+fn it_may_begin_all_the_same_with_a_reason_that_stays() {
+    let sandbox = Sandbox::with(REQUIRING);
+    assert_eq!(sandbox.code("run book.yaml --env production --override"), 2, "a reason is needed");
+    assert_eq!(sandbox.code("run book.yaml --env production --override --reason outage"), 0);
+    let audit = sandbox.run("audit");
+    assert!(audit.contains("begun although 2 good rehearsals") && audit.contains("outage"), "{audit}");
+}
+
+#[test]
+fn evidence_that_was_forged_is_refused() {
+    let sandbox = Sandbox::with(REQUIRING);
+    sandbox.run("run book.yaml --env staging");
+    sandbox.run("run book.yaml --env production --dry-run");
+    sandbox.run("rehearse book.yaml --env production --runs 0");
+    sandbox.run("rehearse book.yaml --env production --runs 0 --fail-at a");
+    let database = rusqlite::Connection::open(sandbox.path("journal/switchover.db")).unwrap();
+    database
+        .execute_batch(
+            "DROP TRIGGER events_are_never_updated; \
+             UPDATE events SET body = replace(body, '\"all\":false', '\"all\":true') WHERE event = 'rehearsed'",
+        )
+        .unwrap();
+    drop(database);
+    insta::assert_snapshot!(sandbox.run("run book.yaml --env production"), @"
+    error: the guard events_are_never_updated of the database was removed or changed: what is in it may have been, too
+      next: nothing was changed. Keep the whole journal folder as it is, restore it from a backup that is complete, or start a new run after checking by hand what this one did; `sqlite3 -readonly` shows what can be read
+    exit 6
+    ");
+    assert_eq!(sandbox.witness(), ["there", "b"], "nothing was begun in production");
+}
+
+#[test]
+fn a_closed_window_refuses_and_a_dry_run_tells() {
+    // Open for a minute each day, twelve hours from now.
+    let hour = (chrono_hour() + 12) % 24;
+    let book = format!(
+        "runbook: r\nenvironments: {{ production: {{}}, lab: {{}} }}\nwindow: {{ environments: [production], from: \"{hour:02}:00\", to: \"{hour:02}:01\" }}\n\
+         phases: {{ p: {{ steps: {{ a: {{ run: 'echo a >> \"$W\"', undo: none, estimate: 30s }} }} }} }}\n"
+    );
+    let sandbox = Sandbox::with(&book);
+    let refused = sandbox.run("run book.yaml --env production");
+    assert!(refused.contains("is closed; it opens on") && refused.ends_with("exit 6"), "{refused}");
+    let dry = sandbox.run("run book.yaml --env production --dry-run");
+    assert!(dry.contains("nothing would be refused") && dry.contains("is closed") && dry.ends_with("exit 1"), "{dry}");
+    assert_eq!(sandbox.code("run book.yaml --env lab"), 0);
+    assert_eq!(sandbox.code("run book.yaml --env production --override --reason agreed"), 0);
+    let wrong = book.replace("30s", "2m");
+    sandbox.write("long.yaml", wrong);
+    let checked = sandbox.run("plan long.yaml --env production");
+    assert!(checked.contains("the window is open for 1m") && checked.ends_with("exit 2"), "{checked}");
+}
+
+/// The hour now, in UTC.
+fn chrono_hour() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() / 3600 % 24
+}
+
+const SIDES: &str = r#"
+runbook: sides
+parameters:
+  old: { default: alpha }
+  new: { default: beta }
+  url: { default: "http://{{ old }}" }
+sides: { from: { host: old }, to: { host: new } }
+messages: { success: success }
+phases:
+  p:
+    steps:
+      freeze: { run: 'echo "freeze $X" >> "$W"', env: { X: "{{ old }}" }, live_test: skip, undo: { run: 'echo thaw >> "$W"' } }
+      move: { run: 'echo "from $X to $Y" >> "$W"', env: { X: "{{ old }}", Y: "{{ new }}" }, live_test: invert, undo: { run: 'echo "back to $X" >> "$W"' } }
+      tell: { run: 'echo "tell $X" >> "$W"', env: { X: "{{ new }}" }, live_test: suppress, undo: { run: 'echo untell >> "$W"' } }
+      look: { wait: 1ms }
+"#;
+
+#[test]
+fn a_live_test_swaps_the_sides_and_does_what_each_step_says() {
+    let sandbox = Sandbox::with(SIDES);
+    insta::assert_snapshot!(sandbox.run("run book.yaml --live-test"), @r#"
+    run <run> of sides began, by oncall@test: a live test, with the sides swapped
+    skipped  p/freeze: it is not for a live test
+    begin    p/move
+    done     p/move after <time>: exit 0
+    would    p/tell: echo "tell $X" >> "$W"
+    begin    p/look
+    done     p/look after <time>: 1ms passed
+    message  [live test] Done: sides
+    finished: run <run>, 4 steps in <time>
+      review     switchover audit <run>
+      go back    switchover rollback <run>
+    exit 0
+    "#);
+    assert_eq!(sandbox.witness(), ["from beta to alpha"]);
+    assert_eq!(sandbox.code("rollback"), 4);
+    assert_eq!(sandbox.witness(), ["from beta to alpha", "back to beta"], "only what was done is undone");
+    let sent =
+        std::fs::read_dir(sandbox.path("journal/outbox")).unwrap().map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap());
+    assert!(sent.into_iter().all(|text| text.starts_with("Subject: [live test] ")));
+}
+
+#[test]
+fn sides_that_do_not_fit_and_steps_that_say_nothing_are_reported() {
+    let sandbox = Sandbox::with(
+        r#"
+runbook: sides
+parameters: { old: { default: alpha }, port: { type: integer, default: 1 }, new: { default: beta } }
+sides: { from: { host: old, port: port }, to: { host: port, name: nwe } }
+phases:
+  p:
+    steps:
+      a: { run: 'true', undo: none }
+      b: { task: Do it, live_test: later }
+"#,
+    );
+    insta::assert_snapshot!(sandbox.run("check book.yaml"), @"
+    error book.yaml:4:24
+      x `old` and `port` are of different types, and cannot be swapped
+       ,-[book.yaml:4:24]
+     3 | parameters: { old: { default: alpha }, port: { type: integer, default: 1 }, new: { default: beta } }
+     4 | sides: { from: { host: old, port: port }, to: { host: port, name: nwe } }
+       :                        ^^^
+     5 | phases:
+       `----
+    error book.yaml:4:35
+      x `port` stands on one side only
+       ,-[book.yaml:4:35]
+     3 | parameters: { old: { default: alpha }, port: { type: integer, default: 1 }, new: { default: beta } }
+     4 | sides: { from: { host: old, port: port }, to: { host: port, name: nwe } }
+       :                                   ^^^^
+     5 | phases:
+       `----
+      help: give both sides the same names
+    error book.yaml:4:55
+      x `port` and `old` are of different types, and cannot be swapped
+       ,-[book.yaml:4:55]
+     3 | parameters: { old: { default: alpha }, port: { type: integer, default: 1 }, new: { default: beta } }
+     4 | sides: { from: { host: old, port: port }, to: { host: port, name: nwe } }
+       :                                                       ^^^^
+     5 | phases:
+       `----
+    error book.yaml:4:67
+      x there is no parameter `nwe`
+       ,-[book.yaml:4:67]
+     3 | parameters: { old: { default: alpha }, port: { type: integer, default: 1 }, new: { default: beta } }
+     4 | sides: { from: { host: old, port: port }, to: { host: port, name: nwe } }
+       :                                                                   ^^^
+     5 | phases:
+       `----
+      help: did you mean `new`?
+    error book.yaml:9:36
+      x `later` is not one of invert, skip, suppress
+       ,-[book.yaml:9:36]
+     8 |       a: { run: 'true', undo: none }
+     9 |       b: { task: Do it, live_test: later }
+       :                                    ^^^^^
+       `----
+      help: known here: invert, skip, suppress
+    5 problems in the runbook; nothing was journaled
+    exit 2
+    ");
+    sandbox.write("none.yaml", "runbook: none\nphases: { p: { steps: { a: { run: 'true', undo: none } } } }\n");
+    insta::assert_snapshot!(sandbox.run("run none.yaml --live-test"), @"
+    error none.yaml:1:1
+      x there are no `sides` in this runbook
+       ,-[none.yaml:1:1]
+     1 | runbook: none
+       : ^
+     2 | phases: { p: { steps: { a: { run: 'true', undo: none } } } }
+       `----
+      help: a live test swaps them: say which parameters are the old side and which the new one
+    one problem in the runbook; nothing was journaled
+    exit 2
+    ");
+}
