@@ -146,7 +146,11 @@ pub fn perform(job: &Job, copy: &Copy<String>, keeper: &Keeper, stopper: &Arc<St
         (Database::Postgres(from), Database::Postgres(to)) => login(job, from, &mut used)
             .and_then(|from| Ok((from, login(job, to, &mut used)?)))
             .and_then(|(from, to)| way.carry_out(&postgres::Servers::open(from, to, interrupts)?)),
-        (Database::Sqlite(from), Database::Sqlite(to)) => way.carry_out(&sqlite::Files { from: from.into(), to: to.into(), interrupts }),
+        (Database::Sqlite(from), Database::Sqlite(to)) => {
+            // Who says how large a range is, wants several, or holds them back, wants ranges.
+            let whole = copy.chunk.is_none() && copy.throttle.is_none() && copy.parallel == 1;
+            way.carry_out(&sqlite::Files { from: from.into(), to: to.into(), whole, interrupts })
+        }
         (from, to) => place(job, from, &mut used)
             .and_then(|from| Ok((from, place(job, to, &mut used)?)))
             .and_then(|(from, to)| way.carry_out(&across::Ends::open(from, to, interrupts)?)),

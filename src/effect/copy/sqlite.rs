@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rusqlite::functions::{Aggregate, Context, FunctionFlags};
 use rusqlite::types::{Value as Cell, ValueRef};
-use rusqlite::{Connection, OpenFlags, OptionalExtension, params_from_iter};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, params_from_iter};
 use serde_json::Value as Json;
 
 use super::{Column, End, Interrupts, Key, Pair, Range, Shape, Sum};
@@ -20,8 +20,14 @@ type Table = super::Table<Shape>;
 pub struct Files {
     pub from: PathBuf,
     pub to: PathBuf,
+    /// Whether a table that is not too large may be one range.
+    pub whole: bool,
     pub interrupts: Interrupts,
 }
+
+/// Up to how many rows a table is copied as one range, in a few seconds: SQLite then takes its records as they are, without reading
+/// their values, which is a quarter faster than any part of them.
+const WHOLE: i64 = 8_000_000;
 
 impl Pair for Files {
     type Lane = Connection;
@@ -96,10 +102,10 @@ impl Pair for Files {
         let texts: Vec<String> =
             table.shape.key.iter().enumerate().map(|(at, column)| format!("json_quote({}) AS key_{at}_text", column.name)).collect();
         let (texts, up, down) = (texts.join(", "), names(table, ""), names(table, " DESC"));
-        for sql in [
-            format!("SELECT {texts} FROM {}{condition} ORDER BY {up} LIMIT 1 OFFSET {}", table.source, rows - 1),
-            format!("SELECT {texts} FROM {}{condition} ORDER BY {down} LIMIT 1", table.source),
-        ] {
+        let part = format!("SELECT {texts} FROM {}{condition} ORDER BY {up} LIMIT 1 OFFSET {}", table.source, rows - 1);
+        let rest = format!("SELECT {texts} FROM {}{condition} ORDER BY {down} LIMIT 1", table.source);
+        let is_whole = self.whole && after.is_none() && is_small(db, table);
+        for sql in [Some(part).filter(|_| !is_whole), Some(rest)].into_iter().flatten() {
             let read = |row: &rusqlite::Row| (0..table.shape.key.len()).map(|at| row.get(at)).collect::<Result<Key, _>>();
             let mut statement = db.prepare_cached(&sql).map_err(before)?;
             if let Some(key) = statement.query_row(params_from_iter(values.iter()), read).optional().map_err(before)? {
@@ -122,10 +128,15 @@ impl Pair for Files {
             let to = self.to.display();
             EffectError::during(format!("{to}: the rows {} of {}: {error}{}", range.in_words(), table.name, remedy::of_sqlite(&error)))
         };
-        let mut statement = db.prepare_cached(&sql).map_err(failed)?;
-        // One statement is one transaction, durable when it ends.
-        let rows = statement.execute(params_from_iter(values.iter())).map_err(failed)? as u64;
-        drop(statement);
+        let whole = if self.whole && range.after.is_none() { copy_whole(db, table, range).map_err(failed)? } else { None };
+        let rows = match whole {
+            Some(rows) => rows,
+            None => {
+                let mut statement = db.prepare_cached(&sql).map_err(failed)?;
+                // One statement is one transaction, durable when it ends.
+                statement.execute(params_from_iter(values.iter())).map_err(failed)? as u64
+            }
+        };
         if is_summed { self.sum(db, table, End::Source, range) } else { Ok(Sum { rows, ..Sum::default() }) }
     }
 
@@ -157,6 +168,34 @@ impl Pair for Files {
     fn restore(&self, _: &mut Connection, _: &str, _: &Json) -> Result<(), EffectError> {
         Ok(())
     }
+}
+
+/// Whether a table has so few rows that it may be one range. Told by the largest rowid, which is there at once; a table without one is
+/// not small.
+fn is_small(db: &Connection, table: &Table) -> bool {
+    let sql = format!("SELECT max(rowid) - min(rowid) FROM {}", table.source);
+    db.query_row(&sql, [], |row| row.get::<_, Option<i64>>(0)).is_ok_and(|span| span.is_some_and(|span| span < WHOLE))
+}
+
+/// Copies a range that is the whole table, if it is, and if both ends have the same columns in the same order.
+fn copy_whole(db: &mut Connection, table: &Table, range: &Range) -> rusqlite::Result<Option<u64>> {
+    let all = |end: &str| format!("SELECT * FROM {end} LIMIT 0");
+    let columns = |db: &Connection, end: &str| -> rusqlite::Result<Vec<String>> {
+        Ok(db.prepare_cached(&all(end))?.column_names().into_iter().map(quoted).collect())
+    };
+    if columns(db, &table.source)? != table.shape.columns || columns(db, &table.target)? != table.shape.columns {
+        return Ok(None);
+    }
+    let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // Nothing may come between this look and what is copied: both are of one snapshot.
+    let (condition, values) = condition(table, &Range { after: range.upto.clone(), upto: None });
+    let sql = format!("SELECT EXISTS (SELECT 1 FROM {}{condition})", table.source);
+    if transaction.query_row(&sql, params_from_iter(values.iter()), |row| row.get::<_, bool>(0))? {
+        return Ok(None);
+    }
+    let rows = transaction.execute(&format!("INSERT INTO {} SELECT * FROM {}", table.target, table.source), [])?;
+    transaction.commit()?;
+    Ok(Some(rows as u64))
 }
 
 struct Found {
