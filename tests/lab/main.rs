@@ -22,6 +22,7 @@ mod mariadb;
 mod packs;
 mod reference;
 mod route53;
+mod route53_slow;
 mod servers;
 mod shift;
 mod shop;

@@ -12,7 +12,7 @@ use super::servers::lab;
 pub const ID: &str = "AKIALABONLY";
 pub const KEY: &str = "secret-key-of-the-lab-only";
 
-fn book(endpoint: &str, zone: &str, more: &str) -> String {
+pub fn book_at(endpoint: &str, zone: &str, more: &str) -> String {
     format!(
         "runbook: cloud
 secrets: {{ id: {{ env: AWS_ID }}, key: {{ env: AWS_KEY }} }}
@@ -22,14 +22,14 @@ zones: {{ cloud: {{ route53: {{ zone: {zone}, access_key: {{ secret: id }}, secr
 }
 
 fn steps(zone: &str, steps: &str) -> Sandbox {
-    Sandbox::with(&book(&endpoint(), zone, &format!("phases:\n  p:\n    steps:\n{steps}")))
+    Sandbox::with(&book_at(&endpoint(), zone, &format!("phases:\n  p:\n    steps:\n{steps}")))
 }
 
 fn endpoint() -> String {
     format!("http://127.0.0.1:{}", lab().port("route53"))
 }
 
-fn environment() -> [(&'static str, String); 2] {
+pub fn environment() -> [(&'static str, String); 2] {
     [("AWS_ID", ID.to_owned()), ("AWS_KEY", KEY.to_owned())]
 }
 
@@ -52,7 +52,7 @@ fn amazon(path: &str, body: &str) -> String {
 }
 
 /// A new hosted zone, by its id.
-fn zone(name: &str) -> String {
+pub fn zone(name: &str) -> String {
     static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
     let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let said = amazon(
@@ -65,7 +65,7 @@ fn zone(name: &str) -> String {
 }
 
 /// Writes a set of records as somebody else would; `more` is what it has besides.
-fn upsert(zone: &str, name: &str, kind: &str, more: &str) {
+pub fn upsert(zone: &str, name: &str, kind: &str, more: &str) {
     let set = format!("<ResourceRecordSet><Name>{name}</Name><Type>{kind}</Type>{more}</ResourceRecordSet>");
     let batch = format!("<ChangeBatch><Changes><Change><Action>UPSERT</Action>{set}</Change></Changes></ChangeBatch>");
     amazon(
@@ -76,16 +76,16 @@ fn upsert(zone: &str, name: &str, kind: &str, more: &str) {
     );
 }
 
-fn weighted(set: &str, weight: u8, ttl: u32, value: &str) -> String {
+pub fn weighted(set: &str, weight: u8, ttl: u32, value: &str) -> String {
     format!("<SetIdentifier>{set}</SetIdentifier><Weight>{weight}</Weight>{}", plain(ttl, value))
 }
 
-fn plain(ttl: u32, value: &str) -> String {
+pub fn plain(ttl: u32, value: &str) -> String {
     format!("<TTL>{ttl}</TTL><ResourceRecords><ResourceRecord><Value>{value}</Value></ResourceRecord></ResourceRecords>")
 }
 
 /// The zone's sets of records, as they are told, in order.
-fn sets(zone: &str) -> Vec<String> {
+pub fn sets(zone: &str) -> Vec<String> {
     let said = amazon(&format!("hostedzone/{zone}/rrset"), "");
     let mut sets: Vec<String> = between(&said, "<ResourceRecordSet>", "</ResourceRecordSet>").into_iter().map(str::to_owned).collect();
     sets.sort();
@@ -214,7 +214,7 @@ fn a_change_that_is_refused_changed_nothing() {
     // Whoever creates what is already there is refused by Route 53, and by moto too.
     let other = "<ChangeResourceRecordSetsRequest xmlns=\"https://route53.amazonaws.com/doc/2013-04-01/\"><ChangeBatch><Changes><Change><Action>CREATE</Action><ResourceRecordSet><Name>new.between.example.</Name><Type>A</Type><TTL>5</TTL><ResourceRecords><ResourceRecord><Value>192.0.2.9</Value></ResourceRecord></ResourceRecords></ResourceRecordSet></Change></Changes></ChangeBatch></ChangeResourceRecordSetsRequest>";
     let port = way_to_moto(id.clone(), other.to_owned());
-    let book = book(
+    let book = book_at(
         &format!("http://127.0.0.1:{port}"),
         "between.example",
         "phases:\n  p:\n    steps:\n      a:\n        dns:\n          zone: cloud\n          records:\n            - { name: shop, type: A, value: 192.0.2.2 }\n            - { name: new, type: A, value: 192.0.2.9, ttl: 5s }\n",
@@ -268,8 +268,11 @@ fn what_cannot_be_done_is_named_with_its_server_and_remedy() {
             vec!["1 of the 5 sets of records in errors.example at Route 53", "more than 10 %", "raise `at_most`"],
         ),
     ] {
-        let sandbox =
-            Sandbox::with(&book(endpoint, zone, &format!("phases: {{ p: {{ steps: {{ a: {{ dns: {{ zone: cloud, {step} }} }} }} }} }}\n")));
+        let sandbox = Sandbox::with(&book_at(
+            endpoint,
+            zone,
+            &format!("phases: {{ p: {{ steps: {{ a: {{ dns: {{ zone: cloud, {step} }} }} }} }} }}\n"),
+        ));
         let shown = run(&sandbox, "run book.yaml");
         assert!(
             words.iter().all(|words| shown.contains(words)) && shown.contains("p/a") && shown.ends_with("exit 1"),
@@ -282,7 +285,7 @@ fn what_cannot_be_done_is_named_with_its_server_and_remedy() {
     assert_eq!(sets(&id).iter().filter(|set| set.contains("192.0.2.1<")).count(), 3);
 }
 
-fn weights(zone: &str) -> Vec<(String, u8)> {
+pub fn weights(zone: &str) -> Vec<(String, u8)> {
     let of = |set: &str, key: &str| between(set, &format!("<{key}>"), "<").first().map(|text| (*text).to_owned());
     sets(zone).iter().filter_map(|set| Some((of(set, "SetIdentifier")?, of(set, "Weight")?.parse().unwrap()))).collect()
 }
@@ -305,7 +308,7 @@ fn traffic_is_moved_by_weights_and_comes_back_exactly() {
     let traffic = "traffic: { names: { dns: { zone: cloud, name: shop, type: A, from: w-old, to: w-new } } }\n";
     let go = |shift: &str| {
         let phases = format!("phases: {{ p: {{ steps: {{ go: {{ shift: {{ traffic: names, {shift} }} }} }} }} }}\n");
-        Sandbox::with(&book(&endpoint(), "weights.example", &format!("{traffic}{phases}")))
+        Sandbox::with(&book_at(&endpoint(), "weights.example", &format!("{traffic}{phases}")))
     };
     let sandbox = go("steps: { from: 10, times: 3 }, bake: 1s");
     let shown = run(&sandbox, "plan book.yaml");

@@ -12,6 +12,9 @@ use crate::effect::{EffectError, Job, Keeper, Reading, Stopper, Teller, Used};
 use crate::runbook::Span;
 use crate::runbook::zone::{Change, Dns, Record};
 
+/// The cursor of an attempt whose change does not count everywhere yet, before the name of the change.
+const PENDING: &str = "pending ";
+
 /// What the first attempt found, as it is journaled.
 #[derive(Serialize, Deserialize)]
 struct Seen {
@@ -72,7 +75,9 @@ pub fn perform(
     }
     let changed = if edits.iter().zip(&found).all(|(edit, found)| edit.is_done(found)) {
         if !is_first {
-            provider.settle()?;
+            // What an undo has changed is in no cursor that it is given.
+            let earlier = job.reached.as_deref().filter(|_| !dns.restores).and_then(|cursor| cursor.strip_prefix(PENDING));
+            provider.settle(earlier, stopper, teller)?;
         }
         false
     } else {
@@ -83,7 +88,7 @@ pub fn perform(
         if stopper.is_stopped() {
             return Err(EffectError::before("it was stopped, and nothing was changed"));
         }
-        write(&mut *provider, &edits, &place)?;
+        write(&mut *provider, &edits, &place, stopper, teller)?;
         true
     };
     let words: Vec<String> = edits.iter().map(|edit| format!("{} is {}", edit.key, Records::in_words(edit.becomes.as_ref()))).collect();
@@ -156,7 +161,7 @@ fn keys(dns: &Dns<String>) -> Result<Vec<Key>, EffectError> {
 }
 
 /// Changes all that is to change, and reads it back.
-fn write(provider: &mut dyn Provider, edits: &[Edit], place: &str) -> Result<(), EffectError> {
+fn write(provider: &mut dyn Provider, edits: &[Edit], place: &str, stopper: &Stopper, teller: &Teller) -> Result<(), EffectError> {
     let edits: Vec<Edit> = edits.iter().filter(|edit| !edit.is_idle()).cloned().collect();
     match provider.write(&edits) {
         Ok(()) => {}
@@ -167,7 +172,10 @@ fn write(provider: &mut dyn Provider, edits: &[Edit], place: &str) -> Result<(),
         Err(Unwritten::Failed(error)) if error.when != When::Before && is_done(provider, &edits) => {}
         Err(Unwritten::Failed(error)) => return Err(error),
     }
-    provider.settle()?;
+    if let Some(pending) = provider.pending() {
+        teller.cursor(format!("{PENDING}{pending}"));
+    }
+    provider.settle(None, stopper, teller)?;
     for edit in &edits {
         let now = provider.read(&edit.key).map_err(|error| EffectError::lost(error.message))?;
         if !edit.is_done(&now) {

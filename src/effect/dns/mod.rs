@@ -27,8 +27,13 @@ pub trait Provider {
     /// How many sets of records, each of one name and type, the zone has.
     fn size(&mut self, key: &Key) -> Result<usize, EffectError>;
 
-    /// Has what is written count; may be repeated.
-    fn settle(&mut self) -> Result<(), EffectError> {
+    /// What is written and does not count everywhere yet, by its name there.
+    fn pending(&self) -> Option<&str> {
+        None
+    }
+
+    /// Has what is written count, by this attempt or by an `earlier` one, which left what was pending then; may be repeated.
+    fn settle(&mut self, _earlier: Option<&str>, _stopper: &Stopper, _teller: &Teller) -> Result<(), EffectError> {
         Ok(())
     }
 

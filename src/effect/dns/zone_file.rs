@@ -12,7 +12,7 @@ use hickory_proto::rr::Name;
 use super::record::{Edit, Key, Records, parse, shown, whole};
 use super::{Provider, Unwritten, unchanged};
 use crate::effect::replace::replace;
-use crate::effect::{EffectError, Job, Keeper, aside};
+use crate::effect::{EffectError, Job, Keeper, Stopper, Teller, aside};
 use crate::runbook::zone::{RecordKind, ZoneFile};
 
 /// The words for a record's class.
@@ -91,7 +91,7 @@ impl Provider for OnDisk<'_> {
         Ok(sets.collect::<BTreeSet<_>>().len())
     }
 
-    fn settle(&mut self) -> Result<(), EffectError> {
+    fn settle(&mut self, _: Option<&str>, _: &Stopper, _: &Teller) -> Result<(), EffectError> {
         if self.file.reload.is_empty() {
             return Ok(());
         }

@@ -51,7 +51,7 @@ trait Divider {
 
 pub fn perform(job: &Job, shift: &Shift<String>, keeper: &Keeper, stopper: &Arc<Stopper>, teller: &Teller) -> Result<Reading, EffectError> {
     let mut used = Used::new();
-    let result = open(job, shift, keeper, &mut used).and_then(|divider| {
+    let result = open(job, shift, keeper, stopper, teller, &mut used).and_then(|divider| {
         let mover = Mover { job, shift, keeper, stopper, teller, divider: &*divider };
         if shift.restores { mover.restore() } else { mover.advance() }
     });
@@ -63,13 +63,20 @@ pub fn perform(job: &Job, shift: &Shift<String>, keeper: &Keeper, stopper: &Arc<
     mask(result, &used, job.mac_key)
 }
 
-fn open<'a>(job: &'a Job, shift: &'a Shift<String>, keeper: &'a Keeper, used: &mut Used) -> Result<Box<dyn Divider + 'a>, EffectError> {
+fn open<'a>(
+    job: &'a Job,
+    shift: &'a Shift<String>,
+    keeper: &'a Keeper,
+    stopper: &'a Stopper,
+    teller: &'a Teller,
+    used: &mut Used,
+) -> Result<Box<dyn Divider + 'a>, EffectError> {
     Ok(match &shift.traffic {
         Traffic::Haproxy(haproxy) => Box::new(haproxy::Backend(haproxy)),
         Traffic::Nginx(nginx) => Box::new(nginx::Upstream { nginx, job, keeper }),
         Traffic::Dns(weighted) => {
             let provider = RefCell::new(dns::open(job, &weighted.zone, keeper, used)?);
-            Box::new(weighted::Sets { weighted, provider })
+            Box::new(weighted::Sets { weighted, provider, stopper, teller })
         }
         Traffic::Run(commands) => Box::new(command::Weight { commands, job, keeper }),
     })

@@ -4,11 +4,14 @@ use std::cell::RefCell;
 
 use super::{Divider, EffectError, Weights};
 use crate::effect::dns::{Edit, Key, Provider, Records, Unwritten};
+use crate::effect::{Stopper, Teller};
 use crate::runbook::traffic::Weighted;
 
 pub struct Sets<'a> {
     pub weighted: &'a Weighted<String>,
     pub provider: RefCell<Box<dyn Provider + 'a>>,
+    pub stopper: &'a Stopper,
+    pub teller: &'a Teller,
 }
 
 impl Divider for Sets<'_> {
@@ -33,7 +36,8 @@ impl Divider for Sets<'_> {
         if edits.is_empty() {
             return Ok(());
         }
-        self.provider.borrow_mut().write(&edits).map_err(|unwritten| match unwritten {
+        let mut provider = self.provider.borrow_mut();
+        provider.write(&edits).map_err(|unwritten| match unwritten {
             Unwritten::Failed(error) => error,
             Unwritten::Changed(changed) => EffectError::before(format!(
                 "{} was {} a moment ago, and is {} now: somebody else changes it; nothing was changed",
@@ -41,7 +45,12 @@ impl Divider for Sets<'_> {
                 Records::in_words(changed.was.as_ref()),
                 Records::in_words(changed.found.as_ref())
             )),
-        })
+        })?;
+        // Traffic that goes back because it was stopped is on its way as soon as that is taken.
+        match self.stopper.is_stopped() {
+            true => Ok(()),
+            false => provider.settle(None, self.stopper, self.teller),
+        }
     }
 
     fn at(&self, percent: u8, _: &Weights) -> Weights {

@@ -2,6 +2,7 @@
 //! the record is another one by then, Route 53 refuses the whole batch.
 
 mod connector;
+mod insync;
 
 use std::time::Duration;
 
@@ -12,9 +13,10 @@ use aws_sdk_route53::error::{BuildError, ProvideErrorMetadata, SdkError};
 use aws_sdk_route53::types::{Change, ChangeAction, ChangeBatch, ResourceRecord, ResourceRecordSet, RrType};
 
 use self::connector::{Connector, NotSent};
+use self::insync::Pending;
 use super::record::{Edit, Key, Records, parse, plain, shown, whole};
 use super::{Provider, Unwritten, unchanged};
-use crate::effect::EffectError;
+use crate::effect::{EffectError, Stopper, Teller};
 use crate::runbook::zone::{RecordKind, Route53};
 
 /// How often a change is tried while Route 53 is busy with others of the zone, and the first pause between.
@@ -36,6 +38,8 @@ pub struct Api {
     id: Option<String>,
     /// What was read last, to the letter.
     found: Vec<(Key, ResourceRecordSet)>,
+    /// What it has taken last, and passes on still.
+    pending: Option<Pending>,
 }
 
 pub fn open(route53: &Route53<String>, credentials: Credentials) -> Result<Api, EffectError> {
@@ -60,7 +64,7 @@ pub fn open(route53: &Route53<String>, credentials: Credentials) -> Result<Api, 
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .map_err(|error| EffectError::before(format!("{shown} cannot be asked: {error}; nothing was changed")))?;
-    Ok(Api { client: Client::from_conf(config.build()), runtime, shown, id: route53.id.clone(), found: Vec::new() })
+    Ok(Api { client: Client::from_conf(config.build()), runtime, shown, id: route53.id.clone(), found: Vec::new(), pending: None })
 }
 
 /// Why a request did not do what it should.
@@ -73,6 +77,11 @@ struct Refusal {
 }
 
 impl Refusal {
+    /// Whether the same may be taken a little later.
+    fn is_busy(&self) -> bool {
+        matches!(self.code.as_deref(), Some("PriorRequestNotComplete" | "Throttling" | "ThrottlingException"))
+    }
+
     fn of<E: ProvideErrorMetadata + std::error::Error + 'static>(error: &SdkError<E, HttpResponse>) -> Refusal {
         let refusal = |is_certain: bool, words: String| Refusal { code: None, is_certain, words };
         match error {
@@ -237,11 +246,17 @@ impl Provider for Api {
         let mut pause = PAUSE;
         for attempt in 1.. {
             let asked = self.client.change_resource_record_sets().hosted_zone_id(&zone).change_batch(batch.clone());
-            let Err(error) = self.runtime.block_on(asked.send()) else { break };
+            let error = match self.runtime.block_on(asked.send()) {
+                Ok(answer) => {
+                    self.pending = Pending::of(answer.change_info());
+                    break;
+                }
+                Err(error) => error,
+            };
             let refusal = Refusal::of(&error);
             let words = format!("{}: {}", self.shown, refusal.words);
             match refusal.code.as_deref() {
-                Some("PriorRequestNotComplete" | "Throttling" | "ThrottlingException") if attempt < TRIES => {
+                _ if refusal.is_busy() && attempt < TRIES => {
                     std::thread::sleep(pause);
                     pause *= 2;
                 }
@@ -253,6 +268,19 @@ impl Provider for Api {
                 _ => return Err(EffectError::lost(format!("{words}; whether {} was changed is not known", first.key)).into()),
             }
         }
+        Ok(())
+    }
+
+    fn pending(&self) -> Option<&str> {
+        self.pending.as_ref().map(|pending| pending.id.as_str())
+    }
+
+    fn settle(&mut self, earlier: Option<&str>, stopper: &Stopper, teller: &Teller) -> Result<(), EffectError> {
+        let earlier = earlier.map(|id| Pending { id: id.to_owned(), is_earlier: true });
+        if let Some(pending) = self.pending.clone().or(earlier) {
+            insync::wait(self, &pending, stopper, teller)?;
+        }
+        self.pending = None;
         Ok(())
     }
 
