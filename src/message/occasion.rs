@@ -47,6 +47,9 @@ pub fn occasions(state: &RunState, event: &Event, was_down: bool) -> Vec<Occasio
         | Fact::StepProbed { .. }
         | Fact::UndoPassed { .. } => {
             if was_down && state.down_since.is_none() {
+            if !was_down && state.down_since.is_some() {
+                note("downtime_starts", phase, ix, "");
+            }
                 note("downtime_over", phase, ix, "");
             }
             if state.mode == Mode::Forward && phase.is_some_and(|phase| state.phase_left(phase) == 0) {

@@ -23,9 +23,10 @@ pub trait History {
 pub struct Outlook {
     /// Until everything is done.
     pub left: Span,
-    /// Until production is up again on the new side: to the end of the last step with `downtime: ends`.
-    pub until_up: Span,
-    /// Whether that can be relied on: of each step before it something is known, and none takes twice as long already.
+    /// For how long production is still to be down, now or later, if the run goes on: each time to the end of the last step with
+    /// `downtime: ends` before it goes down again.
+    pub down_to_come: Span,
+    /// Whether that can be relied on: of each step before the last of these something is known, and none takes twice as long already.
     pub is_sure: bool,
     /// Until everything is undone, if the run went back now.
     pub back: Span,
@@ -65,6 +66,7 @@ impl Outlook {
         let runbook = &state.runbook;
         let mut outlook = Outlook { is_sure: true, ..Outlook::default() };
         let mut done = vec![(Span::ZERO, true); runbook.steps.len()];
+        let mut marks = Vec::new();
         for ix in runbook.ixs().filter(|ix| !state.is_settled(*ix)) {
             let step = runbook.step(ix);
             let rest = rest(state.track(ix, Direction::Forward), expected.forward(ix), now);
@@ -73,11 +75,17 @@ impl Outlook {
             let is_sure = is_sure && is_sure_of(step, state.track(ix, Direction::Forward), expected.forward(ix), now);
             done[ix.0 as usize] = (begin + rest, is_sure);
             outlook.left = outlook.left.max(begin + rest);
-            if step.downtime == Some(Downtime::Ends) {
-                outlook.until_up = outlook.until_up.max(begin + rest);
-                outlook.is_sure &= is_sure;
+            let has_begun = matches!(state.track(ix, Direction::Forward), Track::Running { .. } | Track::Waiting { .. });
+            match step.downtime {
+                Some(Downtime::Begins) if !step.ruled_out && !has_begun => marks.push((begin, ix, Downtime::Begins)),
+                Some(Downtime::Ends) => {
+                    marks.push((begin + rest, ix, Downtime::Ends));
+                    outlook.is_sure &= is_sure;
+                }
+                _ => {}
             }
         }
+        outlook.down_to_come = down_to_come(state.down_since.is_some(), marks);
         let targets = state.targets();
         let mut undone = vec![Span::ZERO; runbook.steps.len()];
         for ix in runbook.ixs().rev() {
@@ -93,6 +101,30 @@ impl Outlook {
         }
         outlook
     }
+}
+
+/// For how long production is down, by the moments from now on at which steps begin and end that.
+fn down_to_come(is_down: bool, mut marks: Vec<(Span, StepIx, Downtime)>) -> Span {
+    // At the same moment, what stands before is before.
+    marks.sort_by_key(|(at, ix, _)| (*at, *ix));
+    let mut all = Span::ZERO;
+    let mut since = is_down.then_some(Span::ZERO);
+    let mut end = None;
+    for (at, _, mark) in marks {
+        match (mark, since, end) {
+            (Downtime::Begins, Some(_), None) | (Downtime::Ends, None, _) => {}
+            (Downtime::Begins, was, ended) => {
+                all = all + was.zip(ended).map_or(Span::ZERO, |(was, ended)| between(was, ended));
+                (since, end) = (Some(at), None);
+            }
+            (Downtime::Ends, Some(_), _) => end = Some(at),
+        }
+    }
+    all + since.zip(end).map_or(Span::ZERO, |(since, end)| between(since, end))
+}
+
+fn between(from: Span, to: Span) -> Span {
+    Span::from_millis(to.as_millis().saturating_sub(from.as_millis()))
 }
 
 /// Whether what is expected of a step can still be: it is not when nothing is known, nor of what takes twice as long already.

@@ -694,8 +694,11 @@ impl RunState {
     }
 
     fn undone(&mut self, ix: StepIx, at: Moment) {
-        if self.runbook.step(ix).downtime == Some(Downtime::Begins) {
-            self.production_is_back(at);
+        match self.runbook.step(ix).downtime {
+            Some(Downtime::Begins) => self.production_is_back(at),
+            // A step that had nothing to undo, or was undone by hand, goes over to the old side as one whose undo began.
+            Some(Downtime::Ends) if self.goes_back_over_a_downtime() => drop(self.down_since.get_or_insert(at)),
+            _ => {}
         }
         let Some(rollback) = &mut self.rollback else { return };
         // An undo that began before the rollback, of a step that is no target of it, frees nobody.
@@ -703,6 +706,13 @@ impl RunState {
             rollback.left -= 1;
             self.clear_for_undo(ix);
         }
+    }
+
+    /// Whether the way back leads to before production went down.
+    fn goes_back_over_a_downtime(&self) -> bool {
+        let is_back = |ix| matches!(self.track(ix, Direction::Undo), Track::Done | Track::Passed);
+        let begins = |ix| self.runbook.step(ix).downtime == Some(Downtime::Begins);
+        self.runbook.ixs().any(|ix| begins(ix) && self.is_target(ix) && self.step(ix).touched && !is_back(ix))
     }
 
     fn end(&mut self, outcome: Outcome) -> Result<(), String> {

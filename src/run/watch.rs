@@ -12,6 +12,9 @@ use crate::runbook::traffic::Says;
 use crate::runbook::watch::Budget;
 use crate::runbook::{Direction, Guard, OnBreach, Span};
 
+/// What is said of a downtime that has yet to begin.
+const UP: &str = "; production is still up (what its steps are to take is their `estimate` or, without one, what they took before)";
+
 /// A breach: of what, how it was seen, and what follows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Breach {
@@ -143,7 +146,8 @@ pub fn breaches(state: &RunState, expected: &Expected, now: Moment) -> Vec<Breac
             if length <= limit.limit || is_known(&Watched::Budget { budget, expected: false }) || is_known(&of) {
                 continue;
             }
-            let all = if is_expected { format!(", and {in_all} expected in all") } else { String::new() };
+            let up = if budget == Budgeted::Downtime && state.down_since.is_none() { UP } else { "" };
+            let all = if is_expected { format!(", and {in_all} expected in all{up}") } else { String::new() };
             let quicker =
                 if forward && then != limit.on_breach && why.is_empty() { ", but going on is quicker than going back" } else { why };
             found.push(Breach { of, reading: format!("{spent} of {}{all}{quicker}", limit.limit), then });
@@ -153,11 +157,11 @@ pub fn breaches(state: &RunState, expected: &Expected, now: Moment) -> Vec<Breac
     let as_said = |budget: Budget| budget.on_breach;
     // Going back brings production back too: only if that is quicker than going on does it help.
     let if_cheaper = |budget: Budget| match budget.on_breach {
-        OnBreach::Rollback if outlook.is_sure && outlook.back_up >= outlook.until_up => OnBreach::Warn,
+        OnBreach::Rollback if outlook.is_sure && outlook.back_up >= outlook.down_to_come => OnBreach::Warn,
         wanted => wanted,
     };
     let down = state.downtime_until(now);
-    let down_in_all = if state.down_since.is_some() && forward { down + outlook.until_up } else { down };
+    let down_in_all = if forward { down + outlook.down_to_come } else { down };
     hold(Budgeted::Downtime, budgets.downtime, down, down_in_all, &if_cheaper);
     let lasted = now.since(state.began);
     hold(Budgeted::Duration, budgets.duration, lasted, if forward { lasted + outlook.left } else { lasted }, &as_said);

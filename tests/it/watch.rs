@@ -159,43 +159,66 @@ fn an_executor_that_is_killed_leaves_a_breach_that_its_successor_acts_on() {
     assert_eq!(sandbox.witness(), ["a", "b", "undo-b", "undo-a"]);
 }
 
-/// A downtime of which one run shows how long it takes.
-fn down(on_breach: &str, undo: &str, seconds: f64) -> String {
+/// A downtime of at most 2 s, with what each step should take or without, and how long the step in it takes.
+fn down(on_breach: &str, undo: &str, estimates: [&str; 3], seconds: f64) -> String {
+    let [a, b, c] = estimates.map(|estimate| if estimate.is_empty() { String::new() } else { format!(", estimate: {estimate}") });
     format!(
         "runbook: d
 budgets: {{ downtime: {{ limit: 2s, on_breach: {on_breach} }} }}
 phases:
   p:
     steps:
-      a: {{ run: 'echo a >> \"$W\"', undo: {{ run: 'echo undo-a >> \"$W\"', estimate: {undo} }}, downtime: begins }}
-      b: {{ run: 'echo b >> \"$W\"; sleep {seconds}', undo: {{ run: 'echo undo-b >> \"$W\"' }} }}
-      c: {{ run: 'echo c >> \"$W\"', undo: none, downtime: ends }}
+      first: {{ run: 'echo first >> \"$W\"', undo: {{ run: 'echo undo-first >> \"$W\"' }} }}
+      a: {{ run: 'echo a >> \"$W\"', undo: {{ run: 'echo undo-a >> \"$W\"', estimate: {undo} }}, downtime: begins{a} }}
+      b: {{ run: 'echo b >> \"$W\"; sleep {seconds}', undo: {{ run: 'echo undo-b >> \"$W\"' }}{b} }}
+      c: {{ run: 'echo c >> \"$W\"', undo: none, downtime: ends{c} }}
 "
     )
 }
 
 #[test]
 fn a_downtime_that_is_exceeded_is_told_and_acted_on() {
-    let sandbox = Sandbox::with(&down("warn", "100ms", 3.2));
+    let sandbox = Sandbox::with(&down("warn", "100ms", [""; 3], 3.2));
     assert_eq!(sandbox.code("run book.yaml"), 0);
     let breach = &events(&sandbox, "breached")[0];
     assert_eq!((breach["budget"].as_str(), breach["expected"].as_bool()), (Some("downtime"), Some(false)));
-    // The second run knows from the first how long it will take: longer than the way back, which is taken before the limit is reached.
-    sandbox.write("book.yaml", down("rollback", "100ms", 20.0));
+    let sandbox = Sandbox::with(&down("rollback", "100ms", ["100ms", "500ms", "100ms"], 20.0));
     assert_eq!(sandbox.code("run book.yaml"), 4);
-    let breach = &events(&sandbox, "breached")[0];
-    assert_eq!(breach["then"], "rollback", "{breach}");
+    assert_eq!(sandbox.witness(), ["first", "a", "b", "undo-b", "undo-a", "undo-first"]);
+    assert_eq!(events(&sandbox, "breached")[0]["then"], "rollback");
 }
 
 #[test]
 fn nothing_is_taken_back_if_going_on_is_quicker() {
-    let sandbox = Sandbox::with(&down("warn", "1h", 3.2));
-    assert_eq!(sandbox.code("run book.yaml"), 0);
-    sandbox.write("book.yaml", down("rollback", "1h", 3.2));
+    let sandbox = Sandbox::with(&down("rollback", "1h", ["50ms", "1900ms", "50ms"], 3.2));
     assert_eq!(sandbox.code("run book.yaml"), 0);
     let breach = &events(&sandbox, "breached")[0];
     assert_eq!(breach["then"], "warn");
     assert!(breach["reading"].as_str().is_some_and(|words| words.contains("going on is quicker")), "{breach}");
+}
+
+#[test]
+fn a_downtime_that_will_be_too_long_does_not_begin() {
+    let sandbox = Sandbox::with(&down("warn", "100ms", [""; 3], 3.2));
+    assert_eq!(sandbox.code("run book.yaml"), 0);
+    // From now on it is known how long it takes.
+    let known = sandbox.witness().len();
+    sandbox.write("book.yaml", down("rollback", "1h", [""; 3], 3.2));
+    assert_eq!(sandbox.code("run book.yaml"), 4);
+    assert_eq!(sandbox.witness().len(), known, "nothing began: {:?}", sandbox.witness());
+    let breach = &events(&sandbox, "breached")[0];
+    assert_eq!((breach["expected"].as_bool(), breach["then"].as_str()), (Some(true), Some("rollback")));
+    assert!(breach["reading"].as_str().is_some_and(|words| words.contains("production is still up")), "{breach}");
+    // Who is asked may go on all the same.
+    sandbox.write("book.yaml", down("pause", "1h", [""; 3], 0.1));
+    assert_eq!(sandbox.code("run book.yaml"), 3);
+    assert_eq!(sandbox.witness().len(), known);
+    assert_eq!(sandbox.code("resume"), 0);
+    assert_eq!(sandbox.witness()[known..], ["first", "a", "b", "c"]);
+    // An estimate is the author's word against what was.
+    sandbox.write("book.yaml", down("rollback", "1h", ["", "1s", ""], 0.1));
+    assert_eq!(sandbox.code("run book.yaml"), 0);
+    assert!(events(&sandbox, "breached").is_empty());
 }
 
 #[test]

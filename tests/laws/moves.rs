@@ -238,6 +238,32 @@ fn downtime_is_counted_between_its_marks_and_on_the_way_back() {
 }
 
 #[test]
+fn an_end_that_has_no_undo_begins_the_downtime_of_the_way_back() {
+    let marks = |undo: Undo| {
+        move |book: &mut Runbook| {
+            book.steps[0].downtime = Some(Downtime::Begins);
+            (book.steps[1].downtime, book.steps[1].undo) = (Some(Downtime::Ends), undo);
+        }
+    };
+    let mut only_looks = play(book(2, 1, marks(Undo::Nothing)), None);
+    only_looks.start(0, FORWARD).ok(0, FORWARD).start(1, FORWARD).at(10).ok(1, FORWARD).rollback();
+    only_looks.at(100).fact(Fact::UndoPassed { step: id(1) });
+    assert_eq!(only_looks.state.downtime_until(Moment(120)), Span::from_millis(30));
+    only_looks.at(130).start(0, UNDO).at(140).ok(0, UNDO);
+    assert_eq!(only_looks.state.downtime_until(Moment(200)), Span::from_millis(50));
+    let mut by_hand = play(book(2, 1, marks(Undo::Unknown)), None);
+    by_hand.start(0, FORWARD).ok(0, FORWARD).start(1, FORWARD).at(10).ok(1, FORWARD).rollback();
+    by_hand.at(100).resolve(1, UNDO, Verdict::Done).unwrap();
+    assert_eq!(by_hand.state.downtime_until(Moment(120)), Span::from_millis(30));
+    // Where production went down stays as it is: it is up on the new side all the time.
+    let mut in_part = play(book(2, 1, marks(Undo::Nothing)), None);
+    in_part.start(0, FORWARD).ok(0, FORWARD).start(1, FORWARD).at(10).ok(1, FORWARD);
+    in_part.fact(Fact::RollbackBegan { to: Some(id(0)), because: "law".into(), actor: person(), force: false });
+    in_part.at(100).fact(Fact::UndoPassed { step: id(1) });
+    assert_eq!(in_part.state.downtime_until(Moment(120)), Span::from_millis(10));
+}
+
+#[test]
 fn what_never_had_an_effect_is_no_downtime() {
     let mut play = play(book(1, 0, |book| book.steps[0].downtime = Some(Downtime::Begins)), None);
     play.at(10).start(0, FORWARD).at(20).fail(0, FORWARD, FailureKind::BeforeEffect, None);

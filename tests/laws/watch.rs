@@ -142,7 +142,7 @@ fn found(play: &Play, took: u64) -> Vec<(String, OnBreach)> {
 #[test]
 fn a_downtime_is_foretold_while_going_back_is_cheaper() {
     let mut play = budgeted(1, 10, OnBreach::Rollback);
-    assert!(found(&play, 6).is_empty(), "production is not down yet");
+    assert!(found(&play, 5).is_empty(), "10 s in all");
     play.start(0, FORWARD).at(2_000);
     let words = |rest: &str| format!("the downtime budget is expected to be exceeded: 2s of 10s, and 12s expected in all{rest}");
     assert_eq!(found(&play, 6), [(words(""), OnBreach::Rollback)]);
@@ -151,6 +151,75 @@ fn a_downtime_is_foretold_while_going_back_is_cheaper() {
     let mut dear = budgeted(60, 10, OnBreach::Rollback);
     dear.start(0, FORWARD).at(2_000);
     assert_eq!(found(&dear, 6), [(words(", but going on is quicker than going back"), OnBreach::Warn)]);
+}
+
+/// A chain of steps with these marks: `<` begins a downtime, `>` ends one.
+fn marked(marks: &str, limit: u64, on_breach: OnBreach) -> Play {
+    let chain = (1..marks.len()).fold(0, |edges, to| edges | 1 << (to * (to - 1) / 2 + to - 1));
+    let change = |book: &mut Runbook| {
+        for (step, mark) in book.steps.iter_mut().zip(marks.chars()) {
+            step.undo_estimate = Some(Span::from_secs(1));
+            step.downtime = match mark {
+                '<' => Some(Downtime::Begins),
+                '>' => Some(Downtime::Ends),
+                _ => None,
+            };
+        }
+        book.budgets.downtime = Some(Budget { limit: Span::from_secs(limit), on_breach });
+    };
+    play(book(marks.len(), chain, change), None)
+}
+
+#[test]
+fn a_downtime_that_is_to_come_is_foretold_before_production_goes_down() {
+    let up = "; production is still up (what its steps are to take is their `estimate` or, without one, what they took before)";
+    let words = format!("the downtime budget is expected to be exceeded: 0ms of 17s, and 18s expected in all{up}");
+    for wanted in [OnBreach::Rollback, OnBreach::Pause, OnBreach::Warn] {
+        let mut play = marked(".<.>.", 17, wanted);
+        assert_eq!(found(&play, 6), [(words.clone(), wanted)], "only what lies between counts");
+        assert_eq!(found(play.start(0, FORWARD).at(60_000), 6), [(words.clone(), wanted)], "whatever the steps before take");
+        play.fact(Fact::Breached(breaches(&play.state, &Expected::of(&play.state.runbook, &Took(6)), play.now).remove(0)));
+        assert!(found(&play, 6).is_empty(), "once");
+    }
+    assert!(found(&marked(".<.>.", 18, OnBreach::Rollback), 6).is_empty());
+}
+
+#[test]
+fn several_downtimes_add_up_without_what_lies_between() {
+    let to_come = |play: &Play| Outlook::of(&play.state, &Expected::of(&play.state.runbook, &Took(4)), play.now).down_to_come;
+    let seconds = Span::from_secs;
+    for (marks, expected) in [("<>.<>", 16), ("<><>", 16), ("<<>>", 16), ("<.>>.", 16), ("<..", 0), (">.", 0), ("....", 0)] {
+        assert_eq!(to_come(&marked(marks, 1, OnBreach::Warn)), seconds(expected), "{marks}");
+    }
+    let mut play = marked("<>.<>", 20, OnBreach::Rollback);
+    play.start(0, FORWARD).at(1_000);
+    assert_eq!(to_come(&play), seconds(15));
+    play.ok(0, FORWARD).start(1, FORWARD).at(11_000);
+    let words = "the downtime budget is expected to be exceeded: 11s of 20s, and 21s expected in all";
+    assert!(found(&play, 5)[0].0.starts_with(words), "{:?}", found(&play, 5));
+    // Production is up in between, and would go down once more on either way.
+    play.ok(1, FORWARD).start(2, FORWARD).at(12_000);
+    assert_eq!((to_come(&play), found(&play, 5)[0].1), (seconds(8), OnBreach::Rollback));
+    let steps = &mut std::sync::Arc::make_mut(&mut play.state.runbook).steps;
+    steps[0].undo_estimate = Some(seconds(60));
+    assert_eq!(found(&play, 5)[0].1, OnBreach::Warn, "going on is quicker");
+}
+
+#[test]
+fn what_runs_beside_a_downtime_counts_if_its_end_waits_for_it() {
+    // 0 begins it, 1 runs beside it, and 2 ends it after both.
+    let change = |book: &mut Runbook| {
+        (book.steps[0].downtime, book.steps[2].downtime) = (Some(Downtime::Begins), Some(Downtime::Ends));
+        book.steps[1].estimate = Some(Span::from_secs(60));
+    };
+    let mut play = play(book(3, 0b110, change), None);
+    let to_come = |play: &Play| Outlook::of(&play.state, &Expected::of(&play.state.runbook, &Took(4)), play.now).down_to_come;
+    assert_eq!(to_come(&play), Span::from_secs(64));
+    play.start(1, FORWARD).at(50_000);
+    assert_eq!(to_come(&play), Span::from_secs(14));
+    let mut book = Runbook::clone(&play.state.runbook);
+    book.steps[0].ruled_out = true;
+    assert_eq!(to_come(&self::play(book, None)), Span::ZERO, "it is not for this run");
 }
 
 #[test]
@@ -174,12 +243,18 @@ fn the_outlook_is_the_longest_way_on_and_back() {
     let seconds = Span::from_secs;
     assert_eq!(
         outlook(&play, 5),
-        Outlook { left: seconds(10), until_up: seconds(10), is_sure: true, back: Span::ZERO, back_up: Span::ZERO }
+        Outlook { left: seconds(10), down_to_come: seconds(10), is_sure: true, back: Span::ZERO, back_up: Span::ZERO }
     );
     play.start(0, FORWARD).at(2_000);
-    assert_eq!(outlook(&play, 5), Outlook { left: seconds(8), until_up: seconds(8), is_sure: true, back: seconds(3), back_up: seconds(3) });
+    assert_eq!(
+        outlook(&play, 5),
+        Outlook { left: seconds(8), down_to_come: seconds(8), is_sure: true, back: seconds(3), back_up: seconds(3) }
+    );
     play.ok(0, FORWARD).start(1, FORWARD);
-    assert_eq!(outlook(&play, 5), Outlook { left: seconds(5), until_up: seconds(5), is_sure: true, back: seconds(6), back_up: seconds(6) });
+    assert_eq!(
+        outlook(&play, 5),
+        Outlook { left: seconds(5), down_to_come: seconds(5), is_sure: true, back: seconds(6), back_up: seconds(6) }
+    );
     assert!(!outlook(&play, 0).is_sure, "nothing is known");
     assert!(!outlook(play.at(13_000), 5).is_sure, "it takes twice as long");
     play.at(2_000);
