@@ -35,45 +35,58 @@ pub fn perform(job: &Job, wait: &Wait<String>, keeper: &Keeper, stopper: &Arc<St
         }
         Wait::Until { until, probe, every, stable } => {
             let probing = Job { action: (**probe).clone(), attempt: None, ..job.clone() };
-            let (mut held, mut readings) = (0, 0u64);
+            let (mut held, mut readings, mut last) = (0, 0u64, String::new());
             loop {
-                readings += 1;
                 // A reading that fails says nothing: it is not "no", and it breaks the row.
-                let problem = match read(&probing, keeper, stopper, teller) {
+                let (words, problem) = match read(&probing, keeper, stopper, teller) {
                     Ok(reading) => {
+                        let words = in_words(&reading);
                         let mut names = job.names.clone();
                         if let Some(names) = names.as_object_mut() {
                             names.extend(reading.names.clone());
                         }
                         match until.holds(&names) {
+                            Ok(true) if held + 1 >= *stable => {
+                                let summary = format!("held after {} readings", readings + 1);
+                                return Ok(Reading { is_good: true, summary, ..reading });
+                            }
                             Ok(true) => {
                                 held += 1;
-                                if held >= *stable {
-                                    return Ok(Reading { is_good: true, summary: format!("held after {readings} readings"), ..reading });
-                                }
-                                None
+                                (Some(words), None)
                             }
                             Ok(false) => {
                                 held = 0;
-                                teller.progress(in_words(&reading));
-                                None
+                                teller.progress(words.clone());
+                                (Some(words), None)
                             }
-                            Err(error) => Some(error.0),
+                            Err(error) => (Some(words), Some(error.0)),
                         }
                     }
-                    Err(error) => Some(error.message),
+                    Err(error) => (None, Some(error.message)),
                 };
                 if problem.is_some() {
                     held = 0;
                 }
+                // What was stopped half-way has said nothing, unless there is nothing else to tell.
+                if !stopper.is_stopped() || readings == 0 {
+                    readings += 1;
+                    last = match (problem, words) {
+                        (None, words) => format!("said: {}", words.unwrap_or_default()),
+                        (Some(problem), None) => format!("failed: {problem}"),
+                        (Some(problem), Some(words)) => format!("said: {words}, of which the condition cannot be decided: {problem}"),
+                    };
+                }
                 if stopper.sleep(every.as_duration()) {
-                    let last = problem.map(|problem| format!("; the last reading failed: {problem}")).unwrap_or_default();
-                    return Err(EffectError::before(format!("`{}` did not hold in {readings} readings{last}", until.source())));
+                    let condition = until.source();
+                    return Err(EffectError::before(format!("`{condition}` did not hold in {readings} readings; the last one {last}")));
                 }
             }
         }
     }
 }
+
+/// How many characters of what a reading says are shown.
+const MAX_SHOWN: usize = 300;
 
 /// What a reading says, for people who wait for another one: the first row with its columns' names, or the last line.
 fn in_words(reading: &Reading) -> String {
@@ -81,10 +94,10 @@ fn in_words(reading: &Reading) -> String {
     if let (Some(columns), Some(row)) = (list("columns"), list("rows").and_then(|rows| rows.first()?.as_array())) {
         let plain = |cell: &Json| cell.as_str().map_or_else(|| cell.to_string(), str::to_owned);
         let cells: Vec<String> = columns.iter().zip(row).map(|(column, cell)| format!("{} {}", plain(column), plain(cell))).collect();
-        return cells.join(", ");
+        return cells.join(", ").chars().take(MAX_SHOWN).collect();
     }
     let last = reading.names.get("stdout").and_then(Json::as_str).and_then(|text| text.lines().next_back());
-    last.map_or_else(|| reading.summary.clone(), str::to_owned)
+    last.unwrap_or(&reading.summary).chars().take(MAX_SHOWN).collect()
 }
 
 #[cfg(test)]

@@ -37,7 +37,8 @@ pub fn occasions(state: &RunState, event: &Event, was_down: bool) -> Vec<Occasio
                 note("downtime_starts", phase, ix, "");
             }
             if ix.is_some_and(|ix| state.sets.waiting.contains(&ix)) {
-                note("waiting", phase, ix, &started.action.in_words());
+                // What is asked stands with the step, among those that wait.
+                note("waiting", phase, ix, "");
             }
         }
         Fact::StepSucceeded(_)
@@ -46,10 +47,10 @@ pub fn occasions(state: &RunState, event: &Event, was_down: bool) -> Vec<Occasio
         | Fact::StepResolved(_)
         | Fact::StepProbed { .. }
         | Fact::UndoPassed { .. } => {
-            if was_down && state.down_since.is_none() {
             if !was_down && state.down_since.is_some() {
                 note("downtime_starts", phase, ix, "");
             }
+            if was_down && state.down_since.is_none() {
                 note("downtime_over", phase, ix, "");
             }
             if state.mode == Mode::Forward && phase.is_some_and(|phase| state.phase_left(phase) == 0) {

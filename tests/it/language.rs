@@ -165,6 +165,19 @@ phases:
 }
 
 #[test]
+fn a_wait_that_takes_too_long_says_what_its_probe_said_last() {
+    let shown = |probe: &str| {
+        let wait = format!("{{ wait: {{ until: 'int(stdout) > 5', probe: {{ run: '{probe}' }}, every: 10ms }}, timeout: 1s }}");
+        Sandbox::with(&format!("runbook: late\nphases:\n  p:\n    steps:\n      lag: {wait}\n")).run("run book.yaml")
+    };
+    let said = shown("echo 3");
+    assert!(said.contains("`int(stdout) > 5` did not hold in ") && said.contains("readings; the last one said: 3"), "{said}");
+    assert!(said.contains("it took longer than 1s") && said.ends_with("exit 1"), "{said}");
+    let unfit = shown("echo none");
+    assert!(unfit.contains("readings; the last one said: none, of which the condition cannot be decided: `int(stdout) > 5`: "), "{unfit}");
+}
+
+#[test]
 fn failures_can_be_tolerated_up_to_a_limit() {
     let book = |most| {
         format!(

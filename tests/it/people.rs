@@ -42,6 +42,19 @@ fn a_task_and_an_approval_wait_for_an_answer() {
 }
 
 #[test]
+fn the_message_to_who_is_waited_for_asks_once() {
+    let sandbox = Sandbox::with(&BOOK.replace("phases:", "messages: { waiting: waiting }\nphases:"));
+    sandbox.code("run book.yaml");
+    let printed = sandbox.run("audit --format json");
+    let all: serde_json::Value = serde_json::from_str(printed.rsplit_once('\n').map_or("", |(json, _)| json)).unwrap_or_default();
+    let sent = all["log"].as_array().and_then(|log| log.iter().find(|entry| entry["event"]["event"] == "message_sent").cloned());
+    let file = sent.as_ref().and_then(|sent| sent["event"]["file"].as_str()).expect("a message");
+    let text = sandbox.read(&format!("journal/{file}"));
+    assert_eq!(text.matches("Call the partner").count(), 1, "{text}");
+    assert!(text.contains("p/call (coordinator): Call the partner\n\nNothing goes on without an answer"), "{text}");
+}
+
+#[test]
 fn a_no_go_stops_the_run() {
     let sandbox = Sandbox::with(BOOK);
     sandbox.code("run book.yaml");
