@@ -17,6 +17,7 @@ import fcntl
 import json
 import os
 import re
+import signal
 import sys
 import time
 
@@ -124,14 +125,18 @@ def act(name, folder, answer, values):
 
 
 def remember(folder, name, use):
-    with open(os.path.join(folder, f"{name}.state"), "a+") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        file.seek(0)
-        state = json.loads(file.read() or "{}")
+    """Whole at any time, also if this is killed."""
+    file = os.path.join(folder, f"{name}.state")
+    with open(file + ".lock", "a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        state = json.load(open(file)) if os.path.exists(file) else {}
         result = use(state)
-        file.truncate(0)
-        file.write(json.dumps(state))
+        with open(file + ".next", "w") as next:
+            json.dump(state, next)
+        os.replace(file + ".next", file)
     return result
 
 
+# Python would ignore it and complain. The real tools just end when nobody reads them any more, as before `| head -1`.
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 main()

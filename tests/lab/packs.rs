@@ -1,5 +1,9 @@
 //! The PostgreSQL pack: what is not ready is said plainly and before anything is changed; what must not be lost is not.
 
+use std::process::Command;
+
+use super::sandbox::repository;
+use super::servers::lab;
 use super::shop::Shop;
 
 /// What the program says of a run up to a step.
@@ -122,4 +126,25 @@ fn the_application_notices_what_is_lost_doubled_and_reordered() {
     assert_eq!((of("doubled"), of("uncounted")), (3, 3));
     change("INSERT INTO orders (worker, number, item, follows) VALUES (4, 1000000, 1, true)");
     assert_eq!(of("never_sent"), 1);
+}
+
+#[test]
+fn the_application_that_is_never_answered_is_ended_and_says_why() {
+    let orders = |verb: &str| {
+        let mut command = Command::new(repository().join("runbooks/lab/lab"));
+        command.args(["orders", verb]).env("ORDERS_PATIENCE", "1");
+        lab().known_to(&mut command).output().unwrap()
+    };
+    // The database `shop` has no orders on either server: none can ever be acknowledged.
+    assert!(orders("begin").status.success());
+    let begun = std::time::Instant::now();
+    while !std::fs::read_to_string(lab().path("orders.log")).unwrap_or_default().contains("does not exist") {
+        assert!(begun.elapsed().as_secs() < 60, "no order was refused");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    let ended = orders("end");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(1), "{said}");
+    assert!(said.contains("not acknowledged after 1 s") && said.contains("relation \"orders\" does not exist"), "{said}");
+    assert!(orders("end").status.success(), "nothing is left to end");
 }

@@ -12,7 +12,7 @@ use super::sandbox::{Sandbox, repository};
 
 pub struct Lab {
     folder: PathBuf,
-    port: u16,
+    pub first_port: u16,
     /// It ends when this one's standard input does, at the end of the tests at the latest.
     _held: Child,
 }
@@ -52,7 +52,12 @@ fn is_free(port: u16) -> bool {
 impl Lab {
     /// A lab of these servers, or of all, at a port of these thousands.
     pub fn of(servers: &[&str], thousands: Range<u16>) -> Lab {
-        let port = thousands.map(|at| at * 1000 + std::process::id() as u16 % 500).find(|&port| is_free(port)).expect("twenty free ports");
+        Lab::at(servers, thousands.map(|at| at * 1000 + std::process::id() as u16 % 500))
+    }
+
+    /// The same, at the first of these ports from which on twenty are free.
+    pub fn at(servers: &[&str], mut ports: impl Iterator<Item = u16>) -> Lab {
+        let port = ports.find(|&port| is_free(port)).expect("twenty free ports");
         let folder = std::env::temp_dir().join(format!("switchover-lab-{}-{port}", std::process::id()));
         let mut command = Command::new(script());
         command.arg("hold").args(servers).env("LAB", &folder).env("LAB_PORT", port.to_string());
@@ -60,15 +65,20 @@ impl Lab {
         let mut said = String::new();
         BufReader::new(held.stdout.take().unwrap()).read_line(&mut said).unwrap();
         assert_eq!(said, "ready\n", "the lab did not begin; `runbooks/lab/lab install` installs what it needs");
-        Lab { folder, port, _held: held }
+        Lab { folder, first_port: port, _held: held }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 
+    /// Lets a script of a platform find this lab.
+    pub fn known_to<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        command.env("LAB", &self.folder).env("LAB_PORT", self.first_port.to_string())
+    }
+
     pub fn port(&self, name: &str) -> u16 {
-        let output = Command::new(script()).args(["port", name]).env("LAB_PORT", self.port.to_string()).output().unwrap();
+        let output = Command::new(script()).args(["port", name]).env("LAB_PORT", self.first_port.to_string()).output().unwrap();
         String::from_utf8(output.stdout).unwrap().trim().parse().unwrap_or_else(|_| panic!("there is no {name} in the lab"))
     }
 
