@@ -93,11 +93,17 @@ pub fn changed_since(state: &RunState) -> Vec<String> {
 fn like(source: &Source, state: &RunState) -> Result<Runbook, CliError> {
     let environment = source.env.clone().or_else(|| state.runbook.environment.clone());
     let source = Source { env: environment, set: source.set.clone(), values: source.values.clone(), file: source.file.clone() };
-    let asked = load_like(&source, Vec::new(), false)?;
-    let own = state.runbook.scopes[0].parameters.iter().filter(|(name, _)| asked.scopes[0].parameters.contains_key(*name));
-    let own = own.filter_map(|(name, parameter)| {
-        let value = parameter.value.value(&Json::Null).ok()?;
-        Some((name.clone(), Given::Json(value), "the value that the run has".to_owned()))
-    });
-    load_like(&source, own.collect(), true)
+    let own = |is_asked: &dyn Fn(&str) -> bool| {
+        let own = state.runbook.scopes[0].parameters.iter().filter(|(name, _)| is_asked(name));
+        let own = own.filter_map(|(name, parameter)| {
+            let value = parameter.value.value(&Json::Null).ok()?;
+            Some((name.clone(), Given::Json(value), "the value that the run has".to_owned()))
+        });
+        own.collect()
+    };
+    // Usually it asks for all that it asked for, and once is enough.
+    load_like(&source, own(&|_| true), true).or_else(|_| {
+        let asked = load_like(&source, Vec::new(), false)?;
+        load_like(&source, own(&|name| asked.scopes[0].parameters.contains_key(name)), true)
+    })
 }
