@@ -20,6 +20,7 @@ mod files;
 mod flagship;
 mod mariadb;
 mod packs;
+mod platforms;
 mod reference;
 mod route53;
 mod route53_slow;
