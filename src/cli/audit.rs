@@ -83,7 +83,7 @@ fn code(altered: &[String]) -> i32 {
 }
 
 /// Logs and messages whose digest is no longer the one in the journal. Of a file that was written more than once, the last counts.
-fn altered(loaded: &Loaded, folder: &Path) -> Vec<String> {
+pub fn altered(loaded: &Loaded, folder: &Path) -> Vec<String> {
     let mut digests = indexmap::IndexMap::new();
     for event in &loaded.events {
         match &event.fact {

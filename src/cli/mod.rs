@@ -2,6 +2,7 @@
 
 mod amend;
 mod audit;
+mod certify;
 mod check;
 mod decide;
 mod error;
@@ -44,6 +45,7 @@ enum Verb {
     Check(check::Check),
     Plan(plan::Plan),
     Rehearse(rehearse::Rehearse),
+    Certify(certify::Certify),
     Run(run::Run),
     Resume(resume::Resume),
     Rollback(resume::Rollback),
@@ -66,6 +68,9 @@ enum Verb {
     Keep {
         keeper: u64,
     },
+    /// Carries out a run that is to die on the way. For the program itself, which certifies with it; not for people.
+    #[command(hide = true, name = certify::DOOMED)]
+    Doomed(certify::Doomed),
 }
 
 /// How a reading verb prints.
@@ -93,6 +98,7 @@ pub fn main() -> i32 {
         Verb::Check(verb) => check::check(verb),
         Verb::Plan(verb) => plan::plan(verb),
         Verb::Rehearse(verb) => rehearse::rehearse(verb, &journal),
+        Verb::Certify(verb) => certify::certify(verb),
         Verb::Run(verb) => run::run(verb, &journal),
         Verb::Resume(verb) => resume::resume(verb, &journal),
         Verb::Rollback(verb) => resume::rollback(verb, &journal),
@@ -110,6 +116,7 @@ pub fn main() -> i32 {
             clap_complete::generate(shell, &mut Arguments::command(), "switchover", &mut script);
             print(&String::from_utf8_lossy(&script))
         }
+        Verb::Doomed(verb) => certify::doomed(verb, &journal),
         Verb::Keep { keeper } => crate::effect::serve(keeper)
             .map(|()| 0)
             .map_err(|error| CliError::refused(format!("this is no verb for people: {error}"), None)),

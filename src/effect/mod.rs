@@ -31,7 +31,7 @@ use crate::runbook::action::{Action, Value};
 
 pub use command::{is_alive, last_bytes};
 pub use keeper::{Attempt, Exit, Keeper, Known, Over, VERB as KEEP, serve};
-pub use process::{age, group_lives, groups, ignores, signal, stop_here};
+pub use process::{age, children, die_with, group_lives, groups, ignores, own_program, signal, stop_here};
 pub use reading::{PATIENCE as READING, Said, read};
 pub use redactor::Redactor;
 pub use rustix::process::Pid;

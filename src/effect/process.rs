@@ -82,6 +82,27 @@ pub fn signal(group: Pid, signal: Signal) {
     let _ = kill_process_group(group, signal);
 }
 
+/// The processes that this one's first thread began and that are still there.
+pub fn children() -> Vec<Pid> {
+    let number = getpid().as_raw_nonzero();
+    let list = std::fs::read_to_string(format!("/proc/{number}/task/{number}/children")).unwrap_or_default();
+    list.split_whitespace().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)).collect()
+}
+
+/// This program as it was begun, also if it was replaced since.
+pub fn own_program() -> std::io::Result<PathBuf> {
+    let own = PathBuf::from("/proc/self/exe");
+    if own.exists() { Ok(own) } else { std::env::current_exe() }
+}
+
+/// Kills this process and some others at once, as a machine does that runs out of memory.
+pub fn die_with(others: &[Pid]) -> ! {
+    for pid in others.iter().copied().chain([getpid()]) {
+        let _ = kill_process(pid, Signal::KILL);
+    }
+    std::process::abort()
+}
+
 /// Stops this process where it is; returns when somebody lets it go on.
 pub fn stop_here() {
     let _ = kill_process(getpid(), Signal::STOP);

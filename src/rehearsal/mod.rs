@@ -1,10 +1,13 @@
 //! A migration before it happens: the same planner and the same facts over a world that is simulated, on a clock that is only a
 //! number. Deterministic for a seed. It carries nothing out, reads nothing and knows no journal.
 
+mod certificate;
 mod chance;
 mod forecast;
 mod mishap;
+mod stand_in;
 mod verdict;
+mod witness;
 mod world;
 
 use std::sync::Arc;
@@ -14,9 +17,12 @@ use serde::Serialize;
 use crate::run::{Event, Expected, Fact, Moment, kind};
 use crate::runbook::{Runbook, Span};
 
+pub use certificate::{Account, Certificate, Death, Difference, Killed, Way, resumed, rolled_back, smooth};
 pub use forecast::{Forecast, Gate};
 pub use mishap::Mishap;
+pub use stand_in::{MARKS, StandIn, WITNESS, is_witnessed, stand_in};
 pub use verdict::{Case, Ending};
+pub use witness::Witness;
 pub use world::{Lived, Setting, live};
 
 /// What is rehearsed, and how often.

@@ -55,21 +55,7 @@ pub fn live(
     mishap: Option<&Mishap>,
     varies: &mut dyn FnMut(Span) -> Span,
 ) -> Result<Lived, String> {
-    let started = RunStarted {
-        run: "rehearsal".into(),
-        name: None,
-        runbook: runbook.name.clone(),
-        definition: Digest::default(),
-        parameters: Digest::default(),
-        version: env!("CARGO_PKG_VERSION").into(),
-        operator: operator(),
-        folder: String::new(),
-        environment: runbook.environment.clone(),
-        until: None,
-        purpose: Purpose::Real,
-        substance: Digest::default(),
-    };
-    let first = Event { number: 1, at: setting.began, fact: Fact::RunStarted(started) };
+    let first = first(runbook, setting.began);
     let state = RunState::new(Arc::clone(runbook), &first).map_err(|error| error.to_string())?;
     let mut world = World {
         now: setting.began,
@@ -87,6 +73,25 @@ pub fn live(
     };
     world.run()?;
     Ok(world.lived)
+}
+
+/// How a run begins that is in no journal.
+pub(super) fn first(runbook: &Runbook, at: Moment) -> Event {
+    let started = RunStarted {
+        run: "rehearsal".into(),
+        name: None,
+        runbook: runbook.name.clone(),
+        definition: Digest::default(),
+        parameters: Digest::default(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        operator: operator(),
+        folder: String::new(),
+        environment: runbook.environment.clone(),
+        until: None,
+        purpose: Purpose::Real,
+        substance: Digest::default(),
+    };
+    Event { number: 1, at, fact: Fact::RunStarted(started) }
 }
 
 struct World<'a> {

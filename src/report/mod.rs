@@ -2,6 +2,7 @@
 //! same reports show a run live and replayed.
 
 mod board;
+mod certificate;
 mod closing;
 mod dry_run;
 mod json;
@@ -12,6 +13,7 @@ mod rehearsal;
 mod say;
 mod table;
 
+pub use certificate::certificate_text;
 pub use closing::closing;
 use dry_run::dry_run;
 pub use json::{JsonLines, status_json};

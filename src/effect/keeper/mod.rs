@@ -10,10 +10,11 @@ use std::collections::HashMap;
 use std::io::{ErrorKind, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::process::own_program;
 use order::{Answer, Order};
 use rustix::event::{PollFd, PollFlags};
 
@@ -82,10 +83,7 @@ impl Keeper {
         let (here, there) = UnixStream::pair()?;
         let keeper = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), head);
         record.add(&Entry::Opened { keeper, head })?;
-        // The program as it was begun, also if it was replaced since.
-        let own = Path::new("/proc/self/exe");
-        let program = if own.exists() { own.to_owned() } else { std::env::current_exe()? };
-        let mut command = Command::new(program);
+        let mut command = Command::new(own_program()?);
         for variable in &self.shared.hidden {
             command.env_remove(variable);
         }
