@@ -441,7 +441,8 @@ impl Session<'_> {
     pub fn question(&self, ix: StepIx) -> Question {
         let step = self.state.runbook.step(ix);
         let waits = |direction: &Direction| matches!(self.state.track(ix, *direction), Track::Waiting { .. });
-        let asked = Direction::ALL.into_iter().find(waits);
+        // On the way back, what was asked going forward may be open still; it is not what is asked now.
+        let asked = [Direction::Undo, Direction::Release, Direction::Forward].into_iter().find(waits);
         let (waiting, direction) = (asked.is_some(), asked.unwrap_or(Direction::Forward));
         let names = names::of_step(&self.state, ix, direction);
         let render = |text: &Text| text.render(&names).unwrap_or_else(|_| text.source().to_owned());

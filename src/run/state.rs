@@ -959,7 +959,8 @@ impl RunState {
 
     /// The steps that somebody is asked about now; on the way back, what was asked going forward is no longer open.
     pub fn asked(&self) -> impl Iterator<Item = StepIx> + '_ {
-        let is_open = |ix: &StepIx| self.mode == Mode::Forward || !matches!(self.track(*ix, Direction::Forward), Track::Waiting { .. });
+        let waits = |ix: StepIx, direction| matches!(self.track(ix, direction), Track::Waiting { .. });
+        let is_open = move |ix: &StepIx| self.mode == Mode::Forward || waits(*ix, Direction::Undo) || waits(*ix, Direction::Release);
         self.sets.waiting.iter().copied().filter(is_open)
     }
 

@@ -67,6 +67,24 @@ fn a_no_go_stops_the_run() {
 }
 
 #[test]
+fn a_task_that_waits_is_taken_back_by_a_task_that_is_asked_too() {
+    let sandbox = Sandbox::with(
+        "runbook: back\nphases:\n  p:\n    steps:\n      a: { run: 'echo a >> \"$W\"', undo: { run: 'echo undo-a >> \"$W\"' } }\n      call: { task: Call them, undo: { task: Call them again } }\n",
+    );
+    assert_eq!(sandbox.code("run book.yaml"), 3);
+    let shown = sandbox.run("rollback");
+    assert!(shown.contains("waiting for a person: p/call") && shown.ends_with("exit 3"), "{shown}");
+    assert_eq!(sandbox.code("resolve call --as done --reason called"), 0);
+    assert_eq!(sandbox.code("rollback"), 4);
+    assert_eq!(sandbox.witness(), ["a", "undo-a"]);
+    // At a terminal, the same.
+    let sandbox = Sandbox::with("runbook: back\nphases: { p: { steps: { call: { task: Call them, undo: { task: Call them again } } } } }\n");
+    assert_eq!(sandbox.code("run book.yaml"), 3);
+    let shown = sandbox.in_terminal("rollback", "d\n");
+    assert!(shown.contains("Call them again") && shown.ends_with("exit 4"), "{shown}");
+}
+
+#[test]
 fn skipping_needs_a_reason_and_lets_the_rest_go() {
     let sandbox = Sandbox::with(
         "runbook: s\nphases: { p: { steps: { a: { run: [/bin/false], undo: none }, b: { run: 'echo b >> \"$W\"', undo: none } } } }\n",
