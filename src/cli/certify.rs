@@ -53,7 +53,10 @@ pub fn certify(verb: Certify) -> Result<i32, CliError> {
     let begun = Instant::now();
     let stand_in = stand_in(&real).map_err(|error| CliError::refused(error, None))?;
     let unwritable = |error: std::io::Error| {
-        CliError::refused(format!("no scratch journal can be made below {}: {error}", std::env::temp_dir().display()), Some("name another place with TMPDIR"))
+        CliError::refused(
+            format!("no scratch journal can be made below {}: {error}", std::env::temp_dir().display()),
+            Some("name another place with TMPDIR"),
+        )
     };
     let root = scratch_root().map_err(unwritable)?;
     let book = root.join("runbook.json");
@@ -81,7 +84,12 @@ pub fn certify(verb: Certify) -> Result<i32, CliError> {
             let workers = verb.parallel.map_or_else(|| std::thread::available_parallelism().map_or(2, usize::from), usize::from);
             let trials: Vec<Trial> = tried.into_iter().flat_map(trials_at).collect();
             let estimate = Span::from_millis((begun.elapsed().as_millis() as u64).saturating_mul(trials.len() as u64) / workers as u64);
-            say(format_args!("{} boundaries in {} events: {} runs, which should be done in {estimate}", commits.len(), certificate.events, trials.len()));
+            say(format_args!(
+                "{} boundaries in {} events: {} runs, which should be done in {estimate}",
+                commits.len(),
+                certificate.events,
+                trials.len()
+            ));
             lab.try_all(&trials, workers, &mut certificate);
         }
     }
@@ -218,7 +226,8 @@ fn progress(runs: usize) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let style = ProgressStyle::with_template("{wide_bar} {pos} of {len} runs, about {eta} left").unwrap_or_else(|_| ProgressStyle::default_bar());
+    let style =
+        ProgressStyle::with_template("{wide_bar} {pos} of {len} runs, about {eta} left").unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::new(runs as u64).with_style(style)
 }
 

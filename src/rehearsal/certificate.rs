@@ -258,3 +258,118 @@ impl Account {
         self.marks.contains(&format!("{}.done", ix.0))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::rehearsal::world::first;
+    use crate::run::{Moment, Person, StepStarted, StepSucceeded};
+    use crate::runbook::{Action, Runbook};
+
+    /// `p/b` needs `p/a`; `p/c` needs nobody, and can be undone only if `c` says so.
+    fn book(c: &str) -> Runbook {
+        let act = json!({ "action": { "run": { "command": { "script": { "shell": ["sh"], "script": "" } } } }, "idempotent": false });
+        let step = |id: &str, needs: &[u32], undo: serde_json::Value| json!({ "id": id, "line": 1, "file": "book.yaml", "phase": 0, "scope": 0, "needs": needs, "act": act, "undo": undo });
+        let steps = [step("p/a", &[], json!({ "act": act })), step("p/b", &[0], json!({ "act": act })), step("p/c", &[], json!(c))];
+        let book = json!({
+            "name": "r", "file": "book.yaml", "locks": [], "scopes": [{ "parameters": {} }], "occasions": {}, "templates": {},
+            "phases": [{ "id": "p" }], "groups": [], "steps": steps,
+        });
+        serde_json::from_value::<Runbook>(book).unwrap().with_index()
+    }
+
+    /// A run whose journal has these attempts, each once, and ends so; and whose stand-ins wrote this down.
+    fn account(c: &str, journal: &[(u32, Direction)], end: Fact, witness: &str, marks: &[&str]) -> Account {
+        let runbook = Arc::new(book(c));
+        let begun = first(&runbook, Moment::default());
+        let mut state = RunState::new(Arc::clone(&runbook), &begun).unwrap();
+        let mut events = vec![begun];
+        let mut add = |fact: Fact| {
+            let event = Event { number: state.head + 1, at: Moment::default(), fact };
+            state.apply(&event).unwrap();
+            events.push(event);
+        };
+        let mut is_back = false;
+        for &(ix, direction) in journal {
+            if direction == Direction::Undo && !std::mem::replace(&mut is_back, true) {
+                add(Fact::RollbackBegan { to: None, because: "x".into(), actor: Person::default(), force: false });
+            }
+            let (step, action) = (Arc::clone(&runbook.step(StepIx(ix)).id), Box::new(Action::Join));
+            add(Fact::StepStarted(StepStarted {
+                step: step.clone(),
+                direction,
+                attempt: 1,
+                key: "k".into(),
+                action,
+                env: Default::default(),
+            }));
+            let result = String::new();
+            let (outputs, secrets, logs) = Default::default();
+            add(Fact::StepSucceeded(StepSucceeded { step, direction, attempt: 1, outputs, result, secrets, logs }));
+        }
+        add(end);
+        let line = |text: &str| format!("begin {text} 1 k\nend {text} 1 k\n");
+        let witness = Witness::read(&witness.split(", ").filter(|text| !text.is_empty()).map(line).collect::<String>()).unwrap();
+        Account { state, events, witness, marks: marks.iter().map(|mark| (*mark).to_owned()).collect() }
+    }
+
+    const FORTH: [(u32, Direction); 3] = [(0, Direction::Forward), (1, Direction::Forward), (2, Direction::Forward)];
+    const BACK: [(u32, Direction); 2] = [(1, Direction::Undo), (0, Direction::Undo)];
+
+    fn forth(witness: &str, marks: &[&str]) -> Account {
+        account("nothing", &FORTH, Fact::RunEnded { outcome: Outcome::Finished }, witness, marks)
+    }
+
+    fn back(witness: &str, marks: &[&str]) -> Vec<String> {
+        let c_passed = [&FORTH[..2], &BACK[..]].concat();
+        rolled_back(&account("nothing", &c_passed, Fact::RunEnded { outcome: Outcome::RolledBack }, witness, marks))
+    }
+
+    #[test]
+    fn a_run_that_is_as_it_should_be_has_no_differences() {
+        let all = forth("0 forward, 1 forward, 2 forward", &["0.done", "1.done", "2.done"]);
+        assert_eq!((smooth(&all), resumed(&all, &all)), (vec![], vec![]));
+        assert_eq!(back("0 forward, 1 forward, 1 undo, 0 undo", &[]), [""; 0]);
+    }
+
+    #[test]
+    fn what_happens_twice_never_or_too_early_is_seen() {
+        let marks = ["0.done", "1.done", "2.done"];
+        let all = forth("0 forward, 1 forward, 2 forward", &marks);
+        for (witness, wrong) in [
+            ("0 forward, 1 forward, 2 forward, 2 forward", "p/c is not idempotent and began forward 2 times"),
+            ("0 forward, 1 forward", "p/c began forward 0 times instead of 1"),
+            ("1 forward, 0 forward, 2 forward", "p/b began before p/a, which it needs, was done"),
+            ("0 forward, 1 forward, 2 forward, 2 undo", "the journal does not know of attempt 1 undo of p/c"),
+        ] {
+            let found = resumed(&forth(witness, &marks), &all);
+            assert!(found.iter().any(|found| found == wrong), "{witness}: {found:?}");
+            assert!(!smooth(&forth(witness, &marks)).is_empty(), "{witness}");
+        }
+        assert_eq!(resumed(&forth("0 forward, 1 forward, 2 forward", &marks[1..]), &all), ["the world is another one: 0.done"]);
+    }
+
+    #[test]
+    fn what_is_not_taken_back_or_in_a_wrong_order_is_seen() {
+        for (witness, marks, wrong) in [
+            ("0 forward, 1 forward, 0 undo, 1 undo", &[][..], "p/a was undone before p/b, which needs it"),
+            ("0 forward, 1 forward, 0 undo", &[], "p/b was undone 0 times instead of 1"),
+            ("0 forward, 1 forward, 1 undo, 0 undo, 0 undo", &[], "p/a was undone 2 times instead of 1"),
+            ("0 forward, 1 forward, 1 undo, 0 undo", &["0.done"], "what p/a did is still there"),
+            ("0 forward, 1 forward, 2 forward, 1 undo, 0 undo", &["2.done"], "p/c took effect, and the journal says that it did not"),
+        ] {
+            let found = back(witness, marks);
+            assert!(found.iter().any(|found| found == wrong), "{witness}: {found:?}");
+        }
+        // What cannot be undone is where it has to stop.
+        let stuck = |step: &str| Fact::RunStopped { because: Stop::Stuck { steps: vec![step.into()] } };
+        let journal = [&FORTH[..], &BACK[..]].concat();
+        let run = |end: Fact| account("unknown", &journal, end, "0 forward, 1 forward, 2 forward, 1 undo, 0 undo", &["2.done"]);
+        assert_eq!(rolled_back(&run(stuck("p/c"))), [""; 0]);
+        assert_eq!(rolled_back(&run(stuck("p/a"))), ["it should stop at p/c: it stopped: {\"stop\":\"stuck\",\"steps\":[\"p/a\"]}"]);
+    }
+}

@@ -8,7 +8,9 @@ use indexmap::IndexMap;
 use super::world::first;
 use crate::run::{Moment, RunState, names};
 use crate::runbook::action::{Approve, Command, Content, Notify, Run, Task, Value};
-use crate::runbook::{Act, Action, Budgets, Condition, ConditionError, Direction, Hold, Probe, Retry, Runbook, Span, Step, StepIx, Text, Undo};
+use crate::runbook::{
+    Act, Action, Budgets, Condition, ConditionError, Direction, Hold, Probe, Retry, Runbook, Span, Step, StepIx, Text, Undo,
+};
 
 /// The file to which stand-ins add a line when they begin and when they end, in the folder of their run.
 pub const WITNESS: &str = "witness";

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod copy;
+mod certify;
 mod corruption;
 mod crash;
 mod decisions;

@@ -78,7 +78,8 @@ fn a_task_that_waits_is_taken_back_by_a_task_that_is_asked_too() {
     assert_eq!(sandbox.code("rollback"), 4);
     assert_eq!(sandbox.witness(), ["a", "undo-a"]);
     // At a terminal, the same.
-    let sandbox = Sandbox::with("runbook: back\nphases: { p: { steps: { call: { task: Call them, undo: { task: Call them again } } } } }\n");
+    let sandbox =
+        Sandbox::with("runbook: back\nphases: { p: { steps: { call: { task: Call them, undo: { task: Call them again } } } } }\n");
     assert_eq!(sandbox.code("run book.yaml"), 3);
     let shown = sandbox.in_terminal("rollback", "d\n");
     assert!(shown.contains("Call them again") && shown.ends_with("exit 4"), "{shown}");

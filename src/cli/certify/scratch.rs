@@ -89,7 +89,10 @@ impl Scratch {
         let mut answers: Vec<(StepIx, &str)> = Vec::new();
         for ix in state.asked() {
             let waits = |direction: &Direction| matches!(state.track(ix, *direction), Track::Waiting { .. });
-            let act = [Direction::Undo, Direction::Release, Direction::Forward].into_iter().find(waits).and_then(|direction| state.runbook.step(ix).act(direction));
+            let act = [Direction::Undo, Direction::Release, Direction::Forward]
+                .into_iter()
+                .find(waits)
+                .and_then(|direction| state.runbook.step(ix).act(direction));
             answers.push((ix, if act.is_some_and(|act| matches!(act.action, Action::Approve(_))) { "go" } else { "done" }));
         }
         for &(ix, direction) in &state.sets.doubt {
