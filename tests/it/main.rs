@@ -3,8 +3,8 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a helper of a test fails as the test does")]
 
 mod bad_input;
-mod copy;
 mod certify;
+mod copy;
 mod corruption;
 mod crash;
 mod decisions;

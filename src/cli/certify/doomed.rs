@@ -13,7 +13,7 @@ use crate::effect::{children, die_with};
 use crate::engine::{self, Answer, Config, NewRun, Question, QuestionKind};
 use crate::journal::Journal;
 use crate::rehearsal::WITNESS;
-use crate::run::{Event, Fact, Observer, RunState};
+use crate::run::{Event, Fact, Observer, Purpose, RunState};
 use crate::runbook::{Outputs, Runbook};
 
 /// The verb under which the program is that executor.
@@ -42,7 +42,7 @@ pub fn doomed(verb: Doomed, folder: &Path) -> Result<i32, CliError> {
     let text = std::fs::read(&verb.runbook).map_err(|error| unreadable(error.to_string()))?;
     let runbook: Runbook = serde_json::from_slice(&text).map_err(|error| unreadable(error.to_string()))?;
     let config = Config { operator: operator(), parallel: AT_ONCE.into(), guided: false, consents: true, ask: Some(Arc::new(agree)) };
-    let new = NewRun { runbook: runbook.with_index(), name: None, until: None };
+    let new = NewRun { runbook: runbook.with_index(), name: None, until: None, purpose: Purpose::Real, overridden: None };
     let mut end = End { at: verb.at, with_keeper: verb.with_keeper, commits: Vec::new() };
     let (_, exit) = engine::start(Journal::open(folder)?, new, config, &mut end)?;
     print(&end.commits.iter().map(|number| format!("{number}\n")).collect::<String>())?;
