@@ -37,6 +37,7 @@ fn a_database_moves_and_comes_back_while_it_is_written_to() {
         let on_the_new_side = now();
         shop.end();
         there.push(shop.count("postgres-new", begun, on_the_new_side, &format!("run {run}, there")));
+        shop.is_guarded();
         shop.begin();
         let begun = now();
         shop.run("rollback --parallel 8", "exit 4");
@@ -55,6 +56,32 @@ fn a_database_moves_and_comes_back_while_it_is_written_to() {
         // Far from what is promised: a machine on which other tests run is slow for a while.
         assert!(longest < 30.0, "{way}: {longest}");
     }
+}
+
+#[test]
+fn who_went_back_to_before_the_fence_cuts_over_once_more() {
+    let mut shop = Shop::open("once_more", 1000);
+    shop.begin();
+    let begun = now();
+    shop.run(&shop.words(1), "exit 3");
+    let first = shop.sandbox.json("list --format json")[0]["run"].as_str().map(str::to_owned).expect("the first run");
+    shop.run("rollback --to quiet --parallel 8", "exit 4");
+    // A run that went back is over; another one begins where it stands.
+    shop.run("resume", "exit 4");
+    shop.run(&shop.words_of("postgres-again.yaml", 1), "exit 3");
+    let on_the_new_side = now();
+    shop.end();
+    shop.count("postgres-new", begun, on_the_new_side, "there, back and there again");
+    shop.begin();
+    let begun = now();
+    shop.run("rollback --parallel 8", "exit 4");
+    std::thread::sleep(Duration::from_secs(1));
+    let over = now();
+    shop.end();
+    shop.count("postgres-old", begun, over, "and back again");
+    shop.run(&format!("rollback {first} --parallel 8"), "exit 4");
+    shop.is_tidy("postgres-old");
+    shop.is_tidy("postgres-new");
 }
 
 #[test]

@@ -87,9 +87,15 @@ impl Shop {
         serde_json::from_str(&self.say(server, "count", &words)).unwrap()
     }
 
+    /// How the whole move is run.
     pub fn words(&self, window: u64) -> String {
+        format!("{} --set prometheus=http://127.0.0.1:{}", self.words_of("postgres.yaml", window), self.lab.port("prometheus"))
+    }
+
+    /// How a runbook of the lab is run.
+    pub fn words_of(&self, book: &str, window: u64) -> String {
         let (old, new) = (self.lab.port("postgres-old"), self.lab.port("postgres-new"));
-        let book = repository().join("runbooks/lab/postgres.yaml");
+        let book = repository().join("runbooks/lab").join(book);
         let (book, lab, name) = (book.display(), self.lab.path(""), self.name);
         let lab = lab.display().to_string();
         let lab = lab.trim_end_matches('/');
@@ -114,6 +120,18 @@ impl Shop {
     pub fn run(&self, line: &str, exit: &str) {
         let shown = self.sandbox.run_with(line, &Shop::environment());
         assert!(shown.ends_with(exit), "{line}: {shown}");
+    }
+
+    /// Every guard of the last run has read something, nothing of it was bad, and no budget was exceeded.
+    pub fn is_guarded(&self) {
+        let printed = self.sandbox.run("audit --format json");
+        let all: serde_json::Value = serde_json::from_str(printed.rsplit_once('\n').unwrap().0).unwrap();
+        let events: Vec<_> = all["log"].as_array().unwrap().iter().map(|entry| entry["event"].clone()).collect();
+        for guard in ["lag", "refused", "way-back"] {
+            let read = events.iter().any(|event| event["event"] == "guard_read" && event["guard"] == guard && event["says"] == "good");
+            assert!(read, "{guard}: {printed}");
+        }
+        assert!(events.iter().all(|event| event["event"] != "breached"), "{printed}");
     }
 
     /// Nothing of a move is on either server, but for what a test has put there.
