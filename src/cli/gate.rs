@@ -4,9 +4,9 @@ use clap::Args;
 
 use super::CliError;
 use crate::engine;
-use crate::journal::{Journal, Summary};
-use crate::run::evidence::{Shown, missing, outdated};
-use crate::run::{Digest, Fact, Foreseen, Outcome, Person, Purpose};
+use crate::journal::{Journal, JournalError, Summary};
+use crate::run::evidence::{Shown, counts, missing, outdated};
+use crate::run::{Fact, Foreseen, Outcome, Person, Purpose};
 use crate::runbook::evidence::changed;
 use crate::runbook::graph::longest_way;
 use crate::runbook::window::Opening;
@@ -26,9 +26,21 @@ pub struct Override {
     pub reason: Option<String>,
 }
 
+/// What a run would lack if it began now.
+#[derive(Debug, Default)]
+pub struct Lacking {
+    pub window: Vec<String>,
+    pub evidence: Vec<String>,
+}
+
+pub fn lacking(runbook: &Runbook, journal: &Journal) -> Result<Lacking, CliError> {
+    Ok(Lacking { window: closed(runbook), evidence: unshown(runbook, journal)? })
+}
+
 /// Refuses a run that may not begin; gives the fact that it may all the same, if somebody says so.
 pub fn pass(runbook: &Runbook, journal: &Journal, leave: Override, actor: Person) -> Result<Option<Fact>, CliError> {
-    let found: Vec<String> = [closed(runbook), unshown(runbook, journal)?].concat();
+    let Lacking { window, evidence } = lacking(runbook, journal)?;
+    let found = [window, evidence].concat();
     match (found.is_empty(), leave.reason) {
         (true, _) => Ok(None),
         (false, Some(reason)) => Ok(Some(Fact::Overridden { missing: found, actor, reason })),
@@ -40,7 +52,7 @@ pub fn pass(runbook: &Runbook, journal: &Journal, leave: Override, actor: Person
 }
 
 /// Why the window does not let it begin.
-pub fn closed(runbook: &Runbook) -> Vec<String> {
+fn closed(runbook: &Runbook) -> Vec<String> {
     let Some(window) = &runbook.window else { return Vec::new() };
     let now = engine::now().to_utc();
     let length = |time: chrono::TimeDelta| Span::from_secs(time.num_seconds().unsigned_abs());
@@ -64,45 +76,59 @@ pub fn closed(runbook: &Runbook) -> Vec<String> {
 /// What its environment requires and has not been shown.
 fn unshown(runbook: &Runbook, journal: &Journal) -> Result<Vec<String>, CliError> {
     let Some(requires) = &runbook.requires else { return Ok(Vec::new()) };
-    let (substance, environment) = (engine::digest_of_substance(runbook), runbook.environment.as_deref());
-    let mut runs = journal.runs()?;
-    runs.retain(|run| run.started.runbook == runbook.name);
-    runs.truncate(RUNS);
-    let shown = runs.iter().map(|run| shown(journal, run)).collect::<Result<Vec<Shown>, CliError>>()?;
-    let mut found = missing(requires, environment, &substance, &shown, engine::now());
-    if let (false, Some(old)) = (found.is_empty(), outdated(requires, environment, &substance, &shown)) {
+    let wanted = Shown {
+        run: String::new(),
+        purpose: Purpose::Real,
+        environment: runbook.environment.clone(),
+        parameters: engine::digest_of_parameters(runbook),
+        substance: engine::digest_of_substance(runbook),
+        is_good: true,
+        at: engine::now(),
+    };
+    let counts = |run: &Summary| {
+        let started = &run.started;
+        started.runbook == runbook.name && counts(requires, started.purpose, started.environment.as_deref(), runbook.environment.as_deref())
+    };
+    let (mut all, mut unsound) = (Vec::new(), Vec::new());
+    for run in journal.runs()?.iter().filter(|run| counts(run)).take(RUNS) {
+        // What was altered shows nothing.
+        match shown(journal, run) {
+            Ok(shown) => all.push(shown),
+            Err(error) => unsound.push(format!("the run {} shows nothing: {error}", run.run)),
+        }
+    }
+    let mut found = missing(requires, &wanted, &all, wanted.at);
+    if found.is_empty() {
+        return Ok(found);
+    }
+    if let Some(old) = outdated(&wanted, &all) {
         let steps = changed(&journal.load(&old.run)?.state.runbook, runbook);
         let steps = if steps.len() > 8 { format!("{} and {} more", steps[..8].join(", "), steps.len() - 8) } else { steps.join(", ") };
         found.push(format!("changed since {} of {}: {steps}", old.run, old.at.to_utc().format("%Y-%m-%d %H:%M")));
     }
+    found.extend(unsound);
     Ok(found)
 }
 
-/// A run as evidence. Its record is held against its hashes and its anchor: what was altered shows nothing.
-fn shown(journal: &Journal, run: &Summary) -> Result<Shown, CliError> {
-    let started = &run.started;
-    let mut shown = Shown {
-        run: run.run.clone(),
-        purpose: started.purpose,
-        environment: started.environment.clone(),
-        substance: started.substance.clone(),
-        is_good: false,
-        at: run.last.at,
-    };
-    // What does not say what it was of is as old as that, and shows nothing.
-    if shown.substance == Digest::default() {
-        return Ok(shown);
-    }
+/// A run as evidence, by its record, which is held against its hashes and its anchor.
+fn shown(journal: &Journal, run: &Summary) -> Result<Shown, JournalError> {
     let state = journal.load(&run.run)?.state;
-    // An amendment may have made it something else.
-    shown.substance = engine::digest_of_substance(&state.runbook);
-    shown.is_good = match started.purpose {
+    let is_good = match run.started.purpose {
         Purpose::Real => state.ended == Some(Outcome::Finished),
         Purpose::DryRun => {
             state.ended == Some(Outcome::Finished) && state.steps.iter().all(|step| step.foreseen != Some(Foreseen::Refused))
         }
-        Purpose::Rehearsal => state.rehearsed.is_some_and(|found| found.finished && found.all),
+        Purpose::Rehearsal => state.rehearsed.as_ref().is_some_and(|found| found.finished && found.all),
         Purpose::LiveTest => false,
     };
-    Ok(shown)
+    Ok(Shown {
+        run: run.run.clone(),
+        purpose: run.started.purpose,
+        environment: run.started.environment.clone(),
+        parameters: engine::digest_of_parameters(&state.runbook),
+        // An amendment may have made it something else than it was begun as.
+        substance: engine::digest_of_substance(&state.runbook),
+        is_good,
+        at: run.last.at,
+    })
 }

@@ -45,7 +45,6 @@ pub fn plan(verb: Plan) -> Result<i32, CliError> {
         environment: runbook.environment.clone(),
         until: None,
         purpose: Purpose::Real,
-        substance: Digest::default(),
     };
     let first = Event { number: 1, at: crate::engine::now(), fact: Fact::RunStarted(started) };
     let state = RunState::new(std::sync::Arc::clone(&runbook), &first).map_err(|error| CliError::refused(error.to_string(), None))?;

@@ -12,7 +12,7 @@ use crate::effect::last_bytes;
 use crate::engine::{self, Config, Exit, NewRun};
 use crate::journal::Journal;
 use crate::report::{self, Live, say, tell};
-use crate::run::{Foreseen, Observer, Person, Purpose, RunState};
+use crate::run::{Foreseen, Observer, Person, Purpose, RunState, Stop};
 use crate::runbook::{Direction, StepIx};
 
 /// How much of an output's end is looked at, in bytes.
@@ -76,8 +76,8 @@ pub fn run(verb: Run, folder: &Path) -> Result<i32, CliError> {
         _ => Purpose::Real,
     };
     let overridden = match purpose {
-        Purpose::Real => gate::pass(&runbook, &journal, verb.leave, config.operator.clone())?,
-        _ => None,
+        Purpose::Real | Purpose::LiveTest => gate::pass(&runbook, &journal, verb.leave, config.operator.clone())?,
+        Purpose::DryRun | Purpose::Rehearsal => None,
     };
     if verb.dry_run {
         // Nobody is asked anything.
@@ -93,17 +93,17 @@ pub fn run(verb: Run, folder: &Path) -> Result<i32, CliError> {
             ));
         }
     }
-    let window = if verb.dry_run { gate::closed(&runbook) } else { Vec::new() };
+    let lacking = if verb.dry_run { gate::lacking(&runbook, &journal)? } else { gate::Lacking::default() };
     let new = NewRun { runbook, name: verb.name, until, purpose, overridden };
     let mut display = verb.session.display();
     let (state, exit) = engine::start(journal, new, config, &mut *display)?;
     drop(display);
     let code = closing(&state, &exit, folder);
-    for why in &window {
+    for why in lacking.window.iter().chain(&lacking.evidence) {
         tell(format_args!("  now        {why}"));
     }
-    // A run that began now would be refused.
-    Ok(if code == 0 && !window.is_empty() { 1 } else { code })
+    // A run that began now would be refused; what is not shown yet, this dry run may be a part of.
+    Ok(if code == 0 && !lacking.window.is_empty() { 1 } else { code })
 }
 
 impl Session {
@@ -149,7 +149,11 @@ pub fn closing(state: &RunState, exit: &Exit, folder: &Path) -> i32 {
     let said = |ix, direction| last_lines(state, folder, ix, direction);
     tell(format_args!("{}", report::closing(state, engine::now(), stop, &said)));
     match exit {
-        Exit::Ended(_) if state.steps.iter().any(|step| step.foreseen == Some(Foreseen::Refused)) => 1,
+        Exit::Ended(_) | Exit::Stopped(Stop::Until { .. })
+            if state.started.is_dry() && state.steps.iter().any(|step| step.foreseen == Some(Foreseen::Refused)) =>
+        {
+            1
+        }
         exit => exit.code(),
     }
 }

@@ -71,9 +71,9 @@ pub fn look(job: &Job, run: &Run<String>) -> Result<Reading, EffectError> {
     let found = find(program, folder, &path.unwrap_or_default());
     let Some(found) = found else { return Err(EffectError::during(format!("there is no program `{program}` on this machine"))) };
     if let Command::Script { script, .. } = &run.command
-        && matches!(found.file_name().and_then(|name| name.to_str()), Some("sh" | "bash" | "dash" | "ksh"))
+        && matches!(found.file_name().and_then(|name| name.to_str()), Some("sh" | "dash"))
     {
-        // It reads the script and does nothing of it.
+        // It reads the script and does nothing of it. Others may set on their way how the rest is read.
         let read = std::process::Command::new(&found).args(["-n", "-c", script]).stdin(std::process::Stdio::null()).output();
         if let Ok(read) = read
             && !read.status.success()

@@ -52,8 +52,12 @@ pub fn look(job: &Job, http: &Http<String>) -> Result<Reading, EffectError> {
     let unreachable = |why: String| EffectError::during(format!("{host}:{port} cannot be reached: {why}"));
     let places = (host, port).to_socket_addrs().map_err(|error| unreachable(error.to_string()))?;
     let mut problem = "it has no address".to_owned();
+    // Through a proxy nobody need be reached from here.
+    let is_proxied = ["http_proxy", "https_proxy", "all_proxy"]
+        .iter()
+        .any(|name| [(*name).to_owned(), name.to_uppercase()].iter().any(|name| std::env::var_os(name).is_some()));
     for place in places {
-        match TcpStream::connect_timeout(&place, REACH) {
+        match if is_proxied { Ok(None) } else { TcpStream::connect_timeout(&place, REACH).map(Some) } {
             Ok(_) => {
                 let body = match &http.body {
                     None => String::new(),

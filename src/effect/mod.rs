@@ -66,6 +66,8 @@ pub struct Job {
     pub reached: Option<String>,
     /// Whether it only reads what it needs to say what it would do.
     pub only_looks: bool,
+    /// What is read after such a look, whose names it then gives: whether it has been done.
+    pub probe: Option<Action<String>>,
 }
 
 /// What an action that came to its end gave.
@@ -96,6 +98,8 @@ pub struct EffectError {
 pub enum When {
     /// Provably nothing.
     Before,
+    /// The same, and it will be so until somebody does something about it: a secret is missing, a login is refused.
+    Shut,
     During,
     /// Nobody knows: it may even have ended well.
     Unknown,
@@ -104,6 +108,10 @@ pub enum When {
 impl EffectError {
     pub fn before(message: impl Into<String>) -> EffectError {
         EffectError { when: When::Before, message: message.into() }
+    }
+
+    pub fn shut(message: impl Into<String>) -> EffectError {
+        EffectError { when: When::Shut, message: message.into() }
     }
 
     pub fn during(message: impl Into<String>) -> EffectError {
@@ -117,6 +125,13 @@ impl EffectError {
 
 /// Carries out one attempt; returns when it is over or was stopped.
 pub fn perform(job: &Job, keeper: &Keeper, stopper: &Arc<Stopper>, teller: &Teller) -> Result<Reading, EffectError> {
+    if let Some(probe) = &job.probe {
+        let seen = perform(&Job { probe: None, ..job.clone() }, keeper, stopper, teller)?;
+        let probing = Job { action: probe.clone(), probe: None, only_looks: false, ..job.clone() };
+        // What cannot be probed is looked at all the same.
+        let read = perform(&probing, keeper, stopper, teller).unwrap_or_default();
+        return Ok(Reading { summary: format!("{}\n(probed: {})", seen.summary, read.summary), ..read });
+    }
     match &job.action {
         Action::Run(run) if job.only_looks => command::look(job, run),
         Action::Http(http) if job.only_looks => http::look(job, http),

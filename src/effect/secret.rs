@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const SHORTEST: usize = 6;
 
 pub fn read(name: &str, source: &Secret) -> Result<String, EffectError> {
-    let missing = |why: String| EffectError::before(format!("the secret `{name}` {why}"));
+    let missing = |why: String| EffectError::shut(format!("the secret `{name}` {why}"));
     let value = match source {
         Secret::Env(variable) => std::env::var(variable)
             .map_err(|_| missing(format!("is to come from the environment variable {variable}, which is not set")))?,

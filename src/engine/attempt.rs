@@ -120,6 +120,7 @@ impl Session<'_> {
                     stem: self.files(ix, direction, attempt).path_stem(),
                     names: if reads_conditions(&action) { names } else { Json::Null },
                     only_looks: false,
+                    probe: None,
                     action,
                 };
                 self.launches.push(Launch { ix, direction, attempt, work: Work::Act(Box::new(job)), timeout: act.timeout });
@@ -184,6 +185,7 @@ impl Session<'_> {
                     stem,
                     names: Json::Null,
                     only_looks: false,
+                    probe: None,
                 };
                 self.launches.push(Launch { ix, direction, attempt, work: Work::Probe(Box::new(job)), timeout });
                 self.commit_probe()?;
@@ -257,7 +259,7 @@ impl Session<'_> {
             }
             (None, Err(error)) => Err(Failure {
                 kind: match error.when {
-                    When::Before => FailureKind::BeforeEffect,
+                    When::Before | When::Shut => FailureKind::BeforeEffect,
                     When::During => FailureKind::Failed,
                     When::Unknown => FailureKind::Lost,
                 },
@@ -378,6 +380,10 @@ impl Session<'_> {
 
     /// Journals the last cursor that the last attempt wrote, if it is a new one; `mask` takes secrets out of it.
     pub fn save_cursor(&mut self, ix: StepIx, direction: Direction, mask: &dyn Fn(String) -> String) -> Result<(), JournalError> {
+        // A look goes on from nowhere.
+        if direction == Direction::Forward && self.state.is_only_looked_at(ix) {
+            return Ok(());
+        }
         let attempt = self.state.attempts(ix, direction);
         if self.state.is_past(ix, direction, attempt) {
             return Ok(());

@@ -9,8 +9,8 @@ use crate::effect::{EffectError, Job, Reading, When};
 use crate::journal::JournalError;
 use crate::message::printable;
 use crate::run::*;
-use crate::runbook::action::{Content, Notify, Value, in_words};
-use crate::runbook::{Act, Action, Direction, DryRun, Outputs, Span, Step, StepIx};
+use crate::runbook::action::{Content, Notify, Value, Wait, in_words};
+use crate::runbook::{Act, Action, Condition, Direction, DryRun, Outputs, Probe, Span, Step, StepIx, Text};
 
 /// How many of the last lines of what a command said are shown.
 const LINES: usize = 20;
@@ -23,10 +23,8 @@ enum Look<'a> {
     Read(&'a Act),
     /// What its author wrote for this.
     Own(&'a Act),
-    /// Its probe, which says whether it has been done.
-    Probe(&'a crate::runbook::Probe),
-    /// What the action can read of what it is about to change.
-    Ahead,
+    /// What the action can read of what it is about to change, and its probe, which says whether it has been done.
+    Ahead(Option<&'a Probe>),
     Nothing,
 }
 
@@ -52,7 +50,9 @@ impl Session<'_> {
         };
         let scope = &runbook.scopes[step.scope as usize];
         let env = scope.env.values().chain(act.env.values()).filter_map(Value::text);
-        let references: Vec<_> = act.action.texts().into_iter().chain(env).flat_map(|text| text.references()).collect();
+        let probe = if let Look::Ahead(Some(probe)) = look { probe.action.texts() } else { Vec::new() };
+        let texts = act.action.texts().into_iter().chain(env).chain(probe).flat_map(Text::references);
+        let references: Vec<_> = texts.chain(conditions(act, &look).flat_map(|condition| condition.references())).collect();
         let (names, unknown) = self.state.foreseen_names(ix, &references);
         let rendered = act.action.render(&names).and_then(|action| Ok((action, render_env(&self.state, ix, act, &names)?)));
         let (action, env) = match rendered {
@@ -61,6 +61,7 @@ impl Session<'_> {
             Err(error) => return self.foresee(ix, Foreseen::Refused, error.0),
         };
         let words = match action {
+            Action::Join if unknown.is_some() => "end the nested runbook, whose outputs are known then".to_owned(),
             Action::Join => return self.join(ix),
             Action::Task(task) => format!("ask {} to do: {}", whom(step), task.instructions),
             Action::Approve(approve) => format!("ask {} for a go: {}", whom(step), approve.question),
@@ -74,13 +75,18 @@ impl Session<'_> {
         self.foresee(ix, Foreseen::Would, words)
     }
 
-    /// Nothing is to be seen at the end of a nested runbook.
+    /// Nothing is to be seen at the end of a nested runbook, but what it captures of its steps.
     fn join(&mut self, ix: StepIx) -> Result<(), JournalError> {
-        let (direction, attempt, action) = (Direction::Forward, 1, Box::new(Action::Join));
+        let runbook = Arc::clone(&self.state.runbook);
+        let (direction, attempt, action) = (Direction::Forward, self.state.attempts(ix, Direction::Forward) + 1, Box::new(Action::Join));
+        let good = Reading { is_good: true, summary: "done".to_owned(), ..Reading::default() };
+        let outputs = match self.judge(ix, direction, &runbook.step(ix).act, &good) {
+            Ok(outputs) => outputs,
+            Err(failure) => return self.foresee(ix, Foreseen::NotYet, failure.message),
+        };
         let (key, env) = (self.state.idempotency_key(ix, direction), Default::default());
         self.record(Fact::StepStarted(StepStarted { step: self.id(ix), direction, attempt, key, action, env }))?;
-        let (step, result) = (self.id(ix), "done".to_owned());
-        let (outputs, secrets, logs) = Default::default();
+        let (step, result, secrets, logs) = (self.id(ix), good.summary, Default::default(), Vec::new());
         self.record(Fact::StepSucceeded(StepSucceeded { step, direction, attempt, outputs, result, secrets, logs }))
     }
 
@@ -94,19 +100,18 @@ impl Session<'_> {
     ) -> Result<(), JournalError> {
         let runbook = Arc::clone(&self.state.runbook);
         let step = runbook.step(ix);
-        let (direction, attempt) = (Direction::Forward, 1);
+        let (direction, attempt) = (Direction::Forward, self.state.attempts(ix, Direction::Forward) + 1);
         let key = self.state.idempotency_key(ix, direction);
-        let action = match look {
-            Look::Probe(probe) => match probe.action.render(&names) {
-                Ok(action) => action,
+        let probe = match look {
+            Look::Ahead(Some(probe)) => match probe.action.render(&names) {
+                Ok(action) => Some(action),
                 Err(error) => return self.foresee(ix, Foreseen::Refused, error.0),
             },
-            _ => action,
+            _ => None,
         };
         let timeout = match look {
-            Look::Own(own) => own.timeout,
-            Look::Read(act) => act.timeout,
-            Look::Probe(_) | Look::Ahead | Look::Nothing => None,
+            Look::Own(act) | Look::Read(act) => act.timeout,
+            Look::Ahead(_) | Look::Nothing => None,
         };
         let timeout = Some(timeout.unwrap_or(PATIENCE));
         let started =
@@ -126,7 +131,8 @@ impl Session<'_> {
             reached: None,
             stem: self.files(ix, direction, attempt).path_stem(),
             names: if reads_conditions(&action) { names } else { serde_json::Value::Null },
-            only_looks: matches!(look, Look::Ahead),
+            only_looks: matches!(look, Look::Ahead(_)),
+            probe,
             action,
         };
         self.launches.push(Launch { ix, direction, attempt, work: Work::Act(Box::new(job)), timeout });
@@ -145,12 +151,18 @@ impl Session<'_> {
         };
         let look = look(step);
         let found = match result {
-            Ok(_) | Err(_) if stopping.is_some() => Err(EffectError::during("it took too long, or was interrupted")),
+            Ok(_) | Err(_) if stopping == Some(StopReason::Timeout) => Err(EffectError::during("it took too long")),
+            Ok(_) | Err(_) if stopping.is_some() => {
+                let words = "it was interrupted, and nothing is known of it".to_owned();
+                return self.conclude(ix, attempt, Foreseen::NotYet, words, logs);
+            }
             Err(error) => Err(error),
             Ok(reading) => match &look {
                 Look::Read(act) => {
                     let secrets = reading.secrets.clone();
                     match self.judge(ix, Direction::Forward, act, &reading) {
+                        // Whether it is for this run at all is not known, nor then what it gives.
+                        Ok(_) if step.when.iter().any(|when| self.state.undecided(when).is_some()) => Ok(reading.summary),
                         Ok(outputs) => {
                             let (step, result) = (self.id(ix), reading.summary);
                             let done = StepSucceeded { step, direction: Direction::Forward, attempt, outputs, result, secrets, logs };
@@ -163,17 +175,16 @@ impl Session<'_> {
                     Ok(_) => Ok(said(&reading)),
                     Err(failure) => Err(EffectError::during(failure.message)),
                 },
-                Look::Probe(probe) => {
+                Look::Ahead(Some(probe)) => {
                     let names = with_result(names::of_step(&self.state, ix, Direction::Forward), &reading, &Outputs::new());
                     let state = match (probe.done.holds(&names), probe.not_done.holds(&names)) {
                         (Ok(true), Ok(false)) => "it is done already",
                         (Ok(false), Ok(true)) => "it is not done yet",
                         _ => "whether it is done cannot be told",
                     };
-                    let words = in_words(&step.act.action, &names::of_step(&self.state, ix, Direction::Forward));
-                    Ok(format!("{words}\n({state}: {})", reading.summary))
+                    Ok(format!("{}\n{state}", reading.summary))
                 }
-                Look::Ahead | Look::Nothing => Ok(match &step.act.action {
+                Look::Ahead(None) | Look::Nothing => Ok(match &step.act.action {
                     Action::Copy(_) => format!("{}\n  {}", reading.summary, self.how_long(ix, &reading)?),
                     _ => reading.summary,
                 }),
@@ -188,22 +199,32 @@ impl Session<'_> {
 
     /// How long a copy of so many rows takes at the rate of the last one.
     fn how_long(&self, ix: StepIx, reading: &Reading) -> Result<String, JournalError> {
-        let rows = reading.names.get("rows").and_then(serde_json::Value::as_f64).unwrap_or_default();
         let rate = self.journal.rows_per_second(&self.state.runbook, &self.id(ix))?;
-        Ok(match rate {
-            Some(rate) => format!("about {} at {rate:.0} rows a second, as last time", Span::from_millis((rows / rate * 1000.0) as u64)),
-            None => "how long it takes was not measured yet".to_owned(),
+        let rows = reading.names.get("rows").and_then(serde_json::Value::as_f64);
+        Ok(match rows.zip(rate) {
+            Some((rows, rate)) => {
+                format!("about {} at {rate:.0} rows a second, as last time", Span::from_millis((rows / rate * 1000.0) as u64))
+            }
+            None => "how long it takes is not known".to_owned(),
         })
     }
 
-    /// What is not good now may be so by then, if something changes first; but nothing that comes before opens a door by itself.
+    /// What is not good now may be so by then, if something changes first: a server comes to be, a table is made. But no step brings a
+    /// secret that is missing, and what names or divides traffic is there already, unless another step of its kind makes it otherwise.
     fn refused(&self, ix: StepIx, look: &Look, error: &EffectError) -> Foreseen {
-        let is_shut = matches!(look, Look::Ahead) && error.when == When::Before;
+        let runbook = &self.state.runbook;
+        let kind = runbook.step(ix).act.action.kind();
+        let is_first = || {
+            let before = runbook.ancestors(ix);
+            let is_alike = |other: &StepIx| before[other.0 as usize] && runbook.step(*other).act.action.kind() == kind;
+            matches!(kind, "dns" | "shift") && !runbook.ixs().any(|other| is_alike(&other))
+        };
+        let is_shut = error.when == When::Shut || matches!(look, Look::Ahead(_)) && error.when == When::Before && is_first();
         if is_shut || !self.state.is_after_a_change(ix) { Foreseen::Refused } else { Foreseen::NotYet }
     }
 
     fn foresee(&mut self, ix: StepIx, verdict: Foreseen, words: String) -> Result<(), JournalError> {
-        self.conclude(ix, 1, verdict, words, Vec::new())
+        self.conclude(ix, self.state.attempts(ix, Direction::Forward) + 1, verdict, words, Vec::new())
     }
 
     fn conclude(&mut self, ix: StepIx, attempt: u32, verdict: Foreseen, words: String, logs: Vec<Log>) -> Result<(), JournalError> {
@@ -225,14 +246,22 @@ fn look(step: &Step) -> Look<'_> {
         DryRun::Act(own) => Look::Own(own),
         DryRun::Same => Look::Read(&step.act),
         DryRun::Nothing => Look::Nothing,
-        DryRun::Look => match (&step.act.action, &step.act.probe) {
+        DryRun::Look => match &step.act.action {
             // These would go on for long, and are asked once.
-            (Action::Wait(_) | Action::Propagation(_) | Action::Copy(_), _) => Look::Ahead,
-            (action, _) if action.only_reads() => Look::Read(&step.act),
-            (Action::Run(_) | Action::Sql(_) | Action::Http(_), Some(probe)) => Look::Probe(probe),
-            _ => Look::Ahead,
+            Action::Wait(_) | Action::Propagation(_) | Action::Copy(_) => Look::Ahead(None),
+            action if action.only_reads() => Look::Read(&step.act),
+            Action::Run(_) | Action::Sql(_) | Action::Http(_) => Look::Ahead(step.act.probe.as_ref()),
+            _ => Look::Ahead(None),
         },
     }
+}
+
+/// The conditions that a look decides.
+fn conditions<'a>(act: &'a Act, look: &Look<'a>) -> impl Iterator<Item = &'a Condition> {
+    let judged = matches!(look, Look::Read(_) | Look::Own(_)) || matches!(act.action, Action::Join);
+    let of_probe = if let Look::Ahead(Some(probe)) = look { vec![&probe.done, &probe.not_done] } else { Vec::new() };
+    let until = if let Action::Wait(Wait::Until { until, .. }) = &act.action { Some(until) } else { None };
+    act.expect.iter().chain(act.capture.values()).filter(move |_| judged).chain(of_probe).chain(until)
 }
 
 fn whom(step: &Step) -> &str {

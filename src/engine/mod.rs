@@ -108,7 +108,7 @@ pub fn start(mut journal: Journal, new: NewRun, config: Config, observer: &mut d
     let run = fresh_id(&journal)?;
     let mut head = journal.create(&run, &new.runbook.locks, &holder(&run, &config))?;
     let definition = journal.define(&new.runbook)?;
-    let (parameters, substance) = (digest_of_parameters(&new.runbook), digest_of_substance(&new.runbook));
+    let parameters = digest_of_parameters(&new.runbook);
     let started = RunStarted {
         run: run.clone(),
         name: new.name,
@@ -121,7 +121,6 @@ pub fn start(mut journal: Journal, new: NewRun, config: Config, observer: &mut d
         environment: new.runbook.environment.clone(),
         until: new.until,
         purpose: new.purpose,
-        substance,
     };
     let first = Event { number: 1, at: now(), fact: Fact::RunStarted(started) };
     let state = RunState::new(Arc::new(new.runbook), &first).map_err(|source| JournalError::Illegal { run, source })?;
@@ -147,7 +146,6 @@ pub fn keep_rehearsal(journal: &mut Journal, runbook: &Runbook, found: Rehearsed
         environment: runbook.environment.clone(),
         until: None,
         purpose: Purpose::Rehearsal,
-        substance: digest_of_substance(runbook),
     };
     let facts = [Fact::RunStarted(started), Fact::Rehearsed(found)];
     let events: Vec<Event> = facts.into_iter().zip(1..).map(|(fact, number)| Event { number, at: now(), fact }).collect();

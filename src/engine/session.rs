@@ -487,6 +487,7 @@ impl Session<'_> {
                 // An action that was given up does not listen any more.
                 let _ = durable.send(());
             }
+            Told::Cursor(_) if direction == Direction::Forward && self.state.is_only_looked_at(ix) => {}
             Told::Cursor(cursor) => {
                 if let Some(running) = self.running.get_mut(&(ix, direction)) {
                     running.cursor = Some(cursor);

@@ -90,6 +90,7 @@ impl Session<'_> {
             seen: None,
             reached: None,
             only_looks: false,
+            probe: None,
         })
     }
 

@@ -30,7 +30,8 @@ pub fn occasions(state: &RunState, event: &Event, was_down: bool) -> Vec<Occasio
             if started.direction == Direction::Forward {
                 note("phase_start", phase, ix, "");
             }
-            if started.direction == Direction::Forward && ix.is_some_and(|ix| state.runbook.step(ix).point_of_no_return) {
+            let is_point = |ix: StepIx| state.runbook.step(ix).point_of_no_return && !state.is_only_looked_at(ix);
+            if started.direction == Direction::Forward && ix.is_some_and(is_point) {
                 note("point_of_no_return", phase, ix, "");
             }
             if !was_down && state.down_since.is_some() {

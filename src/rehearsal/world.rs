@@ -89,7 +89,6 @@ pub(super) fn first(runbook: &Runbook, at: Moment) -> Event {
         environment: runbook.environment.clone(),
         until: None,
         purpose: Purpose::Real,
-        substance: Digest::default(),
     };
     Event { number: 1, at, fact: Fact::RunStarted(started) }
 }

@@ -19,8 +19,9 @@ pub fn dry_run(state: &RunState, stop: Option<&Stop>) -> String {
     if let Some(stop) = stop {
         let _ = writeln!(out, "{}", stop_words(stop));
     }
+    let so_far = if stop.is_some() { "so far " } else { "" };
     let verdict = if refused.is_empty() { "nothing would be refused" } else { "it would be refused" };
-    let _ = writeln!(out, "dry run {run}: {verdict}; nothing was changed");
+    let _ = writeln!(out, "dry run {run}: {so_far}{verdict}; nothing was changed");
     let _ = writeln!(
         out,
         "  steps      {done} of {}: {} would be done, {read} only read or were passed over",
@@ -33,6 +34,9 @@ pub fn dry_run(state: &RunState, stop: Option<&Stop>) -> String {
     if !not_yet.is_empty() {
         let _ = writeln!(out, "  not yet    {}", not_yet.join("\n             "));
         let _ = writeln!(out, "             which may be otherwise once the steps before have changed something");
+    }
+    for (guard, (says, reading)) in &state.watch.says {
+        let _ = writeln!(out, "  guard      {guard} is {says}: {reading}");
     }
     out.push_str(&stand_ins(state));
     let _ = writeln!(out, "  review     switchover audit {run}");

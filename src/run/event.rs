@@ -133,9 +133,6 @@ pub struct RunStarted {
     pub until: Option<StepId>,
     #[serde(default, skip_serializing_if = "Purpose::is_real")]
     pub purpose: Purpose,
-    /// SHA-256 of what the steps do, whatever the environment: by it, one run is evidence for another.
-    #[serde(default)]
-    pub substance: Digest,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -11,6 +11,8 @@ pub struct Shown {
     pub run: String,
     pub purpose: Purpose,
     pub environment: Option<String>,
+    /// SHA-256 of its parameters' values.
+    pub parameters: Digest,
     /// What was run, whatever the environment: SHA-256 of [`crate::runbook::evidence::substance`].
     pub substance: Digest,
     /// Whether it went well: a run finished, of a dry run nothing would be refused, of a rehearsal the smooth run finished.
@@ -18,11 +20,13 @@ pub struct Shown {
     pub at: Moment,
 }
 
-/// What is missing before `substance` may be run in `environment`, in words.
-pub fn missing(requires: &Requires, environment: Option<&str>, substance: &Digest, shown: &[Shown], now: Moment) -> Vec<String> {
-    let here = environment.unwrap_or_default();
-    let good = |purpose: Purpose| shown.iter().filter(move |run| run.purpose == purpose && run.is_good && run.substance == *substance);
-    let in_this = |run: &&Shown| run.environment.as_deref() == environment;
+/// What is missing before a run may begin that is `wanted` so, in words.
+pub fn missing(requires: &Requires, wanted: &Shown, shown: &[Shown], now: Moment) -> Vec<String> {
+    let here = wanted.environment.as_deref().unwrap_or_default();
+    let good =
+        |purpose: Purpose| shown.iter().filter(move |run| run.purpose == purpose && run.is_good && run.substance == wanted.substance);
+    // In the same environment with other values it was another world.
+    let in_this = |run: &&Shown| run.environment == wanted.environment && run.parameters == wanted.parameters;
     let mut missing = Vec::new();
     let rehearsals = good(Purpose::Rehearsal).filter(in_this).count() as u32;
     if rehearsals < requires.rehearsals {
@@ -38,21 +42,25 @@ pub fn missing(requires: &Requires, environment: Option<&str>, substance: &Diges
             None => missing.push(format!("a good dry run in {here} within {within} is required, and there is none")),
         }
     }
-    for wanted in &requires.succeeded_in {
-        if !good(Purpose::Real).any(|run| run.environment.as_deref() == Some(wanted)) {
-            missing.push(format!("a finished run in {wanted} is required, and there is none"));
+    for place in &requires.succeeded_in {
+        if !good(Purpose::Real).any(|run| run.environment.as_deref() == Some(place)) {
+            missing.push(format!("a finished run in {place} is required, and there is none"));
         }
     }
     missing
 }
 
 /// The newest run of another substance that would have counted otherwise: what has changed since it is worth telling.
-pub fn outdated<'a>(requires: &Requires, environment: Option<&str>, substance: &Digest, shown: &'a [Shown]) -> Option<&'a Shown> {
-    let counts = |run: &&Shown| match run.purpose {
-        Purpose::Rehearsal => requires.rehearsals > 0 && run.environment.as_deref() == environment,
-        Purpose::DryRun => requires.dry_run.is_some() && run.environment.as_deref() == environment,
-        Purpose::Real => run.environment.as_ref().is_some_and(|of| requires.succeeded_in.contains(of)),
+pub fn outdated<'a>(wanted: &Shown, shown: &'a [Shown]) -> Option<&'a Shown> {
+    shown.iter().filter(|run| run.is_good && run.substance != wanted.substance).max_by_key(|run| run.at)
+}
+
+/// Whether a run for this purpose in this environment could count at all.
+pub fn counts(requires: &Requires, purpose: Purpose, of: Option<&str>, environment: Option<&str>) -> bool {
+    match purpose {
+        Purpose::Rehearsal => requires.rehearsals > 0 && of == environment,
+        Purpose::DryRun => requires.dry_run.is_some() && of == environment,
+        Purpose::Real => of.is_some_and(|of| requires.succeeded_in.iter().any(|wanted| wanted == of)),
         Purpose::LiveTest => false,
-    };
-    shown.iter().filter(|run| run.is_good && run.substance != *substance).filter(counts).max_by_key(|run| run.at)
+    }
 }

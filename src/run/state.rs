@@ -573,7 +573,9 @@ impl RunState {
         for (ix, direction) in self.sets.running.difference(&go_on).copied().collect::<Vec<_>>() {
             if let Track::Running { attempt, .. } = *self.track(ix, direction) {
                 self.leave_group(ix, direction);
-                self.set(ix, direction, Track::InDoubt { attempt, probed: None });
+                // Of what was only looked at nothing is in doubt.
+                let is_look = direction == Direction::Forward && self.is_only_looked_at(ix);
+                self.set(ix, direction, if is_look { Track::Idle } else { Track::InDoubt { attempt, probed: None } });
             }
         }
         self.sets.inherited = go_on;
@@ -948,7 +950,7 @@ impl RunState {
     pub fn needs_confirmation(&self, ix: StepIx) -> bool {
         let step = self.step(ix);
         let has_begun = !self.is_past(ix, Direction::Forward, self.attempts(ix, Direction::Forward));
-        self.runbook.step(ix).point_of_no_return && !step.confirmed && !has_begun && !self.started.is_dry()
+        self.runbook.step(ix).point_of_no_return && !step.confirmed && !has_begun && !self.is_only_looked_at(ix)
     }
 
     /// The points of no return whose turn has come, and that wait for a word.

@@ -1,14 +1,14 @@
 //! What must have been shown before a runbook may be run in an environment, and what of a runbook it must have been shown of: its
 //! steps as they are written, whatever the environment's values.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use super::raw::OneOrMany;
-use super::{Runbook, Span};
+use super::{Action, Runbook, Source, Span, Step, StepIx};
 
 /// What must have been shown before, by runs of the same steps in the same journal.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -55,23 +55,59 @@ impl RawRequires {
     }
 }
 
-/// Each step as its author wrote it, by its name without the items that it is copied for: the same in every environment, and
-/// different if what a run does is.
+/// Each step as its author wrote it, by its name without the items that it is copied for: the same whatever the values of an
+/// environment, and different if what a run does is. What people only read does not count.
 pub fn substance(runbook: &Runbook) -> BTreeMap<String, Json> {
-    let mut all = BTreeMap::new();
+    let mut all: BTreeMap<String, Json> = BTreeMap::new();
+    let mut needs: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let name = |ix: &StepIx| without_items(&runbook.step(*ix).id);
     for step in &runbook.steps {
-        let when: Vec<&str> = step.when.iter().map(|when| when.condition.source()).collect();
-        let means = json!({
-            "action": step.act, "undo": step.undo, "hold": step.hold.as_ref().map(|hold| &hold.release), "when": when, "dry_run": step.dry_run,
-            "on_failure": step.on_failure, "downtime": step.downtime, "point_of_no_return": step.point_of_no_return,
-            "title": step.title, "role": step.role,
-        });
-        all.entry(without_items(&step.id)).or_insert(means);
+        let own = without_items(&step.id);
+        // How many copies there are, and which of them wait for each other, is the environment's.
+        needs.entry(own.clone()).or_default().extend(step.needs.iter().map(name).filter(|need| *need != own));
+        all.entry(own).or_insert_with(|| of_step(runbook, step));
+    }
+    for (step, means) in &mut all {
+        means["needs"] = json!(needs.remove(step));
     }
     for guard in &runbook.guards {
-        all.insert(format!("the guard {}", guard.name), json!({ "reads": guard.analysis, "for": guard.lasting, "then": guard.on_breach }));
+        let around = [guard.from.as_ref().map(name), guard.until.as_ref().map(name)];
+        let means = json!({ "reads": guard.analysis, "for": guard.lasting, "then": guard.on_breach, "around": around });
+        all.insert(format!("the guard {}", without_items(&guard.name)), means);
     }
+    let top = &runbook.scopes[0];
+    all.insert("the runbook".to_owned(), json!({ "env": top.env, "secrets": top.secrets, "budgets": runbook.budgets }));
     all
+}
+
+fn of_step(runbook: &Runbook, step: &Step) -> Json {
+    let name = |ix: &StepIx| without_items(&runbook.step(*ix).id);
+    let when: Vec<&str> = step.when.iter().map(|when| when.condition.source()).collect();
+    let reads = step.reads.iter().map(|read| {
+        let of = match &read.of {
+            Source::Step(ix) => name(ix),
+            Source::Copies(copies) => copies.values().next().map(name).unwrap_or_default(),
+        };
+        (&read.name, of)
+    });
+    let limits = step.group.map(|group| &runbook.groups[group as usize]).map(|group| (group.max_parallel, group.max_failures));
+    // The end of a nested runbook stands for what it is called with.
+    let scope = Some(&runbook.scopes[step.scope as usize]).filter(|_| matches!(step.act.action, Action::Join));
+    json!({
+        "phase": runbook.phases[step.phase as usize].id,
+        "reads": reads.collect::<BTreeMap<_, _>>(),
+        "when": when,
+        "limits": limits,
+        "on_failure": step.on_failure,
+        "downtime": step.downtime,
+        "point_of_no_return": step.point_of_no_return,
+        "action": step.act,
+        "undo": step.undo,
+        "hold": step.hold.as_ref().map(|hold| (name(&hold.until), &hold.release)),
+        "dry_run": step.dry_run,
+        "live_test": step.live_test,
+        "nested": scope.map(|scope| json!({ "arguments": scope.arguments, "env": scope.env, "secrets": scope.secrets })),
+    })
 }
 
 /// The steps that are not the same in both, or only in one.

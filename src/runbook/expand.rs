@@ -123,7 +123,7 @@ impl Builder<'_, '_, '_> {
         };
         let env = converter.values(&file.raw.env, &[], "env");
         self.loading.problems.extend(problems);
-        self.scopes.push(Scope { parent, parameters, secrets, env, reads, item });
+        self.scopes.push(Scope { parent, parameters, secrets, env, reads, item, arguments: IndexMap::new() });
         self.scopes.len() as u32 - 1
     }
 
@@ -390,6 +390,7 @@ impl Builder<'_, '_, '_> {
         let known = self.known(around.scope, item.as_ref());
         let parameters = self.loading.arguments(&inner, place, arguments, &known);
         let scope = self.scope(&inner, Some(around.scope), parameters, Vec::new(), item);
+        self.scopes[scope as usize].arguments.clone_from(arguments);
         let entry = self.graph.barrier(path);
         let guards = self.guards.len();
         let (inner_exit, locals) = self.file(

@@ -212,18 +212,26 @@ impl Loading<'_, '_> {
             let help = "a live test swaps them: say which parameters are the old side and which the new one".to_owned();
             self.report(file.mark.place, "there are no `sides` in this runbook", Some(help));
         }
-        self.parameters(file, &|name| swapped.other(name).to_owned(), |kind, name, known| match given.get(name) {
+        let own = |kind: &Kind, name: &str, known: &Json| match given.get(name) {
             Some((Given::Text(text), origin)) => Some(kind.parse(text).map_err(|error| format!("{origin}: {error}"))),
             Some((Given::Json(json), origin)) => Some(kind.check(json).map_err(|error| format!("{origin}: {error}"))),
             None => authored.get(name).map(|value| static_value(kind, value, known).map_err(|error| format!("environment: {error}"))),
+        };
+        let values = self.parameters(file, own);
+        if swapped.is_empty() {
+            return values;
+        }
+        // What is made of a side's values is made of the other's then.
+        self.parameters(file, |kind, name, known| match swapped.other(name).and_then(|other| values.get(other)) {
+            Some(Parameter { value: Argument::Plain(value), .. }) => Some(Ok(value.clone())),
+            _ => own(kind, name, known),
         })
     }
 
-    /// Gives each parameter its value; `given` answers with a value, an error, or nothing. `other` says whose value a parameter has.
+    /// Gives each parameter its value; `given` answers with a value, an error, or nothing.
     fn parameters(
         &mut self,
         file: &File,
-        other: &dyn Fn(&str) -> String,
         given: impl Fn(&Kind, &str, &Json) -> Option<Result<Json, String>>,
     ) -> IndexMap<String, Parameter> {
         let marks = file.mark.get("parameters");
@@ -233,9 +241,7 @@ impl Loading<'_, '_> {
             let place = marks.and_then(|marks| marks.key(name)).unwrap_or(file.mark.place);
             self.check_parameter_name(name, place);
             let kind = Kind::from(raw);
-            let of = other(name);
-            let default = file.raw.parameters.get(&of).and_then(|raw| raw.default.as_ref());
-            let value = match (given(&kind, &of, &known), default) {
+            let value = match (given(&kind, name, &known), &raw.default) {
                 (Some(value), _) => value,
                 (None, Some(default)) => static_value(&kind, default, &known).map_err(|error| format!("default: {error}")),
                 (None, None) if kind.required && self.input.complete => {
@@ -268,7 +274,7 @@ impl Loading<'_, '_> {
             self.report(place, format!("`{}` has no parameter `{key}`", file.raw.runbook), help);
         }
         let mut late = Vec::new();
-        let mut values = self.parameters(file, &|name| name.to_owned(), |kind, name, _| {
+        let mut values = self.parameters(file, |kind, name, _| {
             let argument = Argument::from_json(arguments.get(name)?).ok()?;
             match argument.value(known_outside) {
                 Ok(value) => Some(coerce(kind, value)),

@@ -85,6 +85,9 @@ pub struct Scope {
     /// The item of the calling step's `for_each`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub item: Option<Item>,
+    /// What a nested runbook is called with, as its author wrote it.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub arguments: IndexMap<String, Json>,
 }
 
 /// A parameter with its value: plain at the top, possibly a text over the calling scope in a nested runbook.

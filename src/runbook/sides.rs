@@ -31,13 +31,17 @@ pub enum LiveTest {
 }
 
 impl RawSides {
-    /// The parameter whose value this one has when the sides are swapped.
-    pub fn other<'a>(&'a self, parameter: &'a str) -> &'a str {
-        let across = |one: &'a IndexMap<String, String>, two: &'a IndexMap<String, String>| {
+    pub fn is_empty(&self) -> bool {
+        self.from.is_empty() && self.to.is_empty()
+    }
+
+    /// The parameter whose value this one has when the sides are swapped, if it stands on one of them.
+    pub fn other(&self, parameter: &str) -> Option<&str> {
+        fn across<'a>(one: &IndexMap<String, String>, two: &'a IndexMap<String, String>, parameter: &str) -> Option<&'a str> {
             let (name, _) = one.iter().find(|(_, of)| *of == parameter)?;
             two.get(name).map(String::as_str)
-        };
-        across(&self.from, &self.to).or_else(|| across(&self.to, &self.from)).unwrap_or(parameter)
+        }
+        across(&self.from, &self.to, parameter).or_else(|| across(&self.to, &self.from, parameter))
     }
 }
 
@@ -45,9 +49,18 @@ impl RawSides {
 pub fn check(file: &File, problems: &mut Vec<Problem>) {
     let Some(sides) = &file.raw.sides else { return };
     let parameters = &file.raw.parameters;
+    if sides.is_empty() {
+        let help = "name the parameters of each side, or leave it out".to_owned();
+        problems.push(Problem::new(file.mark.place_at(&["sides"]), "a side without parameters cannot be swapped", Some(help)));
+    }
+    let mut seen = std::collections::BTreeSet::new();
     for (key, side, other) in [("from", &sides.from, &sides.to), ("to", &sides.to, &sides.from)] {
         for (name, of) in side {
             let place = file.mark.place_at(&["sides", key, name]);
+            if !seen.insert(of) {
+                problems.push(Problem::new(place, format!("the parameter `{of}` stands there twice"), None));
+                continue;
+            }
             let Some(parameter) = parameters.get(of) else {
                 let help = suggest(of, parameters.keys().map(String::as_str));
                 problems.push(Problem::new(place, format!("there is no parameter `{of}`"), help));

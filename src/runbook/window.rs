@@ -84,7 +84,8 @@ impl Window {
         for day in days.filter(|day| self.days.is_empty() || self.days.contains(&day.weekday())) {
             let opens = self.moment(day, self.from);
             let closes = self.moment(if self.to > self.from { day } else { day + Days::new(1) }, self.to);
-            if closes <= now {
+            // A clock that leaves out all of it leaves out the window.
+            if closes <= now || closes <= opens {
                 continue;
             }
             return if opens <= now { Opening::Open { closes } } else { Opening::Closed { opens } };

@@ -70,7 +70,8 @@ fn every_step_says_what_it_would_do_and_only_what_reads_is_done() {
                  UPDATE orders SET frozen = :yes
                    :yes = 1
     would    move/mark: echo mark >> "$W"
-                 (it is not done yet: exit 1)
+                 (probed: exit 1)
+                 it is not done yet
     would    move/use: publish (known after prepare/backup) 2 orders
     would    move/maybe: if steps.backup.file != '' (known after prepare/backup): echo maybe >> "$W"
     skipped  move/never: its condition does not hold: domain == 'other'
@@ -100,7 +101,7 @@ fn a_dry_run_is_neither_resumed_nor_taken_back() {
         assert_eq!(sandbox.code(line), 6, "{line}");
     }
     insta::assert_snapshot!(sandbox.run("rollback"), @"
-    error: y5hj is a dry run or a rehearsal: it changed nothing that could go on or be taken back
+    error: zr5t is a dry run or a rehearsal: it changed nothing that could go on or be taken back
       next: begin a run <run> `switchover run`; `switchover list` has those that there are
     exit 6
     ");
@@ -110,7 +111,7 @@ fn a_dry_run_is_neither_resumed_nor_taken_back() {
     sandbox.wait_for_file("there");
     super::sandbox::kill_all(run);
     insta::assert_snapshot!(sandbox.run("resume"), @"
-    error: 2hp6 is a dry run or a rehearsal: it changed nothing that could go on or be taken back
+    error: 2f2q is a dry run or a rehearsal: it changed nothing that could go on or be taken back
       next: begin a run <run> `switchover run`; `switchover list` has those that there are
     exit 6
     ");
@@ -147,23 +148,62 @@ phases:
     insta::assert_snapshot!(sandbox.run("run book.yaml --dry-run --parallel 1"), @r#"
     dry run <run> of r began, by oncall@test
     REFUSED  p/missing: there is no program `no-such-program` on this machine
-    REFUSED  p/unread: the script cannot be read: /bin/sh: 1: Syntax error: "then" unexpected
+    not yet  p/unread: the script cannot be read: /bin/sh: 1: Syntax error: "then" unexpected
     REFUSED  p/secret: the secret `token` is to come from the environment variable NO_SUCH_TOKEN, which is not set
-    REFUSED  p/unreachable: postgres://u@127.0.0.1:1/d: error connecting to server: Connection refused (os error 111)
+    not yet  p/unreachable: postgres://u@127.0.0.1:1/d: error connecting to server: Connection refused (os error 111)
                  remedy: see that the server runs, and that `host` and `port` are where this machine reaches it
     REFUSED  p/expected: `stdout == "4"` does not hold (stdout is "3")
     not yet  p/after: exit 7
     dry run <run>: it would be refused; nothing was changed
       steps      6 of 6: 0 would be done, 0 only read or were passed over
       refused    p/missing
-                 p/unread
                  p/secret
-                 p/unreachable
                  p/expected
-      not yet    p/after
+      not yet    p/unread
+                 p/unreachable
+                 p/after
                  which may be otherwise once the steps before have changed something
       review     switchover audit <run>
     exit 1
+    "#);
+}
+
+#[test]
+fn what_a_nested_runbook_gives_and_what_conditions_use_is_known_only_then() {
+    let sandbox = Sandbox::with(
+        r#"
+runbook: r
+phases:
+  p:
+    steps:
+      inside: { runbook: inner.yaml, capture: { made: steps.make.id, there: steps.look.there } }
+      read: { run: 'echo yes', dry_run: same, undo: none, capture: { yes: stdout } }
+      known: { runbook: { file: reads.yaml }, capture: { there: steps.look.there } }
+      use: { run: [echo, "{{ steps.inside.made }}", "{{ steps.known.there }}"], undo: none }
+      expects: { run: 'echo 7', dry_run: same, undo: none, expect: stdout == steps.inside.made }
+      maybe: { run: 'echo 8', dry_run: same, undo: none, when: steps.inside.made == "7", capture: { eight: stdout } }
+      then: { run: 'echo 9', undo: none, when: steps.maybe.eight == "8" }
+"#,
+    );
+    let look = "look: { run: 'echo there; echo 5 >> $SWITCHOVER_CHECKPOINT', dry_run: same, undo: none, capture: { there: stdout } }";
+    sandbox.write("inner.yaml", format!("runbook: inner\nphases: {{ p: {{ steps: {{ make: {{ run: 'echo id=7 >> $SWITCHOVER_OUTPUT', undo: none, capture: {{ id: outputs.id }} }}, {look} }} }} }}\n"));
+    sandbox.write("reads.yaml", format!("runbook: reads\nphases: {{ p: {{ steps: {{ {look} }} }} }}\n"));
+    insta::assert_snapshot!(sandbox.run("run book.yaml --dry-run --parallel 1"), @r#"
+    dry run <run> of r began, by oncall@test
+    would    p/inside/p/make: echo id=7 >> $SWITCHOVER_OUTPUT
+    done     p/inside/p/look after <time>: exit 0
+    would    p/inside: end the nested runbook, whose outputs are known then
+    done     p/read after <time>: exit 0
+    done     p/known/p/look after <time>: exit 0
+    done     p/known after <time>: done
+    would    p/use: echo (known after p/inside) there
+    would    p/expects: echo 7
+    would    p/maybe: if steps.inside.made == "7" (known after p/inside): exit 0
+    would    p/then: if steps.maybe.eight == "8" (known after p/maybe): echo 9
+    dry run <run>: nothing would be refused; nothing was changed
+      steps      10 of 10: 6 would be done, 4 only read or were passed over
+      review     switchover audit <run>
+    exit 0
     "#);
 }
 

@@ -63,6 +63,44 @@ fn half_a_rehearsal_and_a_refused_dry_run_show_nothing() {
 }
 
 #[test]
+fn what_counts_is_what_the_steps_do_and_not_what_they_are_called_or_given() {
+    let book = r#"
+runbook: shop
+parameters: { place: { default: here }, nodes: { type: list, default: [a] } }
+environments:
+  staging: { place: there, nodes: [x, y, z] }
+  production: { place: real, requires: { succeeded_in: [staging] } }
+phases:
+  move:
+    title: To {{ place }}
+    steps:
+      inside: { title: "In {{ place }}", runbook: { file: inner.yaml, parameters: { mode: rolling, node: "{{ item }}" } }, for_each: { in: nodes, max_parallel: 1 } }
+      last: { run: 'true', undo: none }
+"#;
+    let sandbox = Sandbox::with(book);
+    let inner = "runbook: inner\nparameters: { mode: {}, node: {} }\nphases: { p: { steps: { a: { title: \"{{ node }}\", run: 'echo \"$N\" >> \"$W\"', env: { N: \"{{ node }} {{ mode }}\" }, undo: none } } } }\n";
+    sandbox.write("inner.yaml", inner);
+    assert_eq!(sandbox.code("run book.yaml --env production"), 6);
+    assert_eq!(sandbox.code("run book.yaml --env staging"), 0);
+    assert_eq!(sandbox.code("run book.yaml --env production"), 0, "other titles and fewer nodes are the same steps");
+    assert_eq!(sandbox.witness(), ["x rolling", "y rolling", "z rolling", "a rolling"]);
+    // What a nested runbook is called with, and what waits for what, is not the same.
+    for (was, becomes) in [("mode: rolling", "mode: replace"), ("last: {", "last: { needs: [],")] {
+        sandbox.write("book.yaml", book.replace(was, becomes));
+        assert_eq!(sandbox.code("run book.yaml --env production"), 6, "{becomes}");
+    }
+}
+
+#[test]
+fn a_rehearsal_with_other_values_is_of_another_world() {
+    let sandbox = Sandbox::with(&REQUIRING.replace(", succeeded_in: staging", "").replace("rehearsals: 2, ", ""));
+    assert_eq!(sandbox.code("run book.yaml --env production --dry-run --set place=harmless"), 0);
+    assert_eq!(sandbox.code("run book.yaml --env production"), 6);
+    assert_eq!(sandbox.code("run book.yaml --env production --dry-run"), 0);
+    assert_eq!(sandbox.code("run book.yaml --env production"), 0);
+}
+
+#[test]
 fn it_may_begin_all_the_same_with_a_reason_that_stays() {
     let sandbox = Sandbox::with(REQUIRING);
     assert_eq!(sandbox.code("run book.yaml --env production --override"), 2, "a reason is needed");
@@ -163,6 +201,53 @@ fn a_live_test_swaps_the_sides_and_does_what_each_step_says() {
 }
 
 #[test]
+fn what_is_made_of_a_side_is_made_of_the_other_one() {
+    let sandbox = Sandbox::with(
+        r#"
+runbook: sides
+parameters:
+  old: { default: alpha }
+  old_url: { default: "http://{{ old }}" }
+  new: { default: beta }
+  new_url: { default: "http://{{ new }}:81" }
+  health: { default: "{{ old_url }}/health" }
+sides: { from: { host: old, url: old_url }, to: { host: new, url: new_url } }
+phases: { p: { steps: { a: { run: 'echo "$A $B" >> "$W"', env: { A: "{{ old }} {{ old_url }} {{ health }}", B: "{{ new }} {{ new_url }}" }, live_test: invert, undo: none } } } }
+"#,
+    );
+    assert_eq!(sandbox.code("run book.yaml --live-test"), 0);
+    assert_eq!(sandbox.code("run book.yaml"), 0);
+    assert_eq!(
+        sandbox.witness(),
+        ["beta http://beta:81 http://beta:81/health alpha http://alpha", "alpha http://alpha http://alpha/health beta http://beta:81"]
+    );
+}
+
+#[test]
+fn a_live_test_that_dies_in_what_it_only_looks_at_goes_on() {
+    let sandbox = Sandbox::with(
+        r#"
+runbook: sides
+parameters: { old: { default: alpha }, new: { default: beta } }
+sides: { from: { host: old }, to: { host: new } }
+environments: { production: { requires: { rehearsals: 1 } } }
+phases:
+  p:
+    steps:
+      a: { run: 'echo a >> "$W"', live_test: suppress, undo: none, dry_run: { run: 'echo 1 >> "$SWITCHOVER_CHECKPOINT"; echo > looking; test -e enough || sleep 60' } }
+      b: { run: 'echo b >> "$W"', live_test: invert, undo: none }
+"#,
+    );
+    assert_eq!(sandbox.code("run book.yaml --env production --live-test"), 6, "it changes something, so it needs what a run needs");
+    let run = sandbox.start("run book.yaml --live-test");
+    sandbox.wait_for_file("looking");
+    super::sandbox::kill_all(run);
+    sandbox.write("enough", "");
+    assert_eq!(sandbox.code("resume"), 0, "nothing is in doubt of what was only looked at");
+    assert_eq!(sandbox.witness(), ["b"]);
+}
+
+#[test]
 fn sides_that_do_not_fit_and_steps_that_say_nothing_are_reported() {
     let sandbox = Sandbox::with(
         r#"
@@ -195,7 +280,7 @@ phases:
        `----
       help: give both sides the same names
     error book.yaml:4:55
-      x `port` and `old` are of different types, and cannot be swapped
+      x the parameter `port` stands there twice
        ,-[book.yaml:4:55]
      3 | parameters: { old: { default: alpha }, port: { type: integer, default: 1 }, new: { default: beta } }
      4 | sides: { from: { host: old, port: port }, to: { host: port, name: nwe } }

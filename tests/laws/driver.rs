@@ -305,7 +305,6 @@ impl Driver<'_> {
                 environment: None,
                 until: None,
                 purpose: Purpose::Real,
-                substance: Digest::default(),
             };
             self.history.journal.push(Event { number: 1, at: Moment(0), fact: Fact::RunStarted(started) });
         }

@@ -46,7 +46,6 @@ fn begun(purpose: Purpose, book: Runbook, until: Option<usize>) -> Play {
         environment: None,
         until: until.map(id),
         purpose,
-        substance: Digest::default(),
     };
     let first = Event { number: 1, at: Moment(0), fact: Fact::RunStarted(started) };
     let state = RunState::new(Arc::new(book), &first).unwrap();

@@ -235,10 +235,10 @@ impl Way<'_> {
     /// What would be copied, and whether it could be.
     fn would<P: Pair>(&self, pair: &P, lane: &mut P::Lane, tables: &[Table<P::Shape>]) -> Result<Reading, EffectError> {
         let Way { copy, .. } = self;
-        let (mut lines, mut all) = (Vec::new(), 0);
+        let (mut lines, mut all) = (Vec::new(), Some(0));
         for table in tables {
             let rows = pair.estimate(lane, table);
-            all += rows.unwrap_or_default();
+            all = all.zip(rows).map(|(all, rows)| all + rows);
             let rows = rows.map_or("how many rows is not known".to_owned(), |rows| format!("about {rows} rows"));
             let bytes = pair.bytes(lane, table).map(|bytes| format!(", {} MiB", bytes.div_ceil(1 << 20))).unwrap_or_default();
             lines.push(format!("  {} to {}: {rows}{bytes}", table.source, table.target));

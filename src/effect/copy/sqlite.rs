@@ -92,8 +92,9 @@ impl Pair for Files {
         db.query_row(&sql, [], |row| row.get(0)).map_err(before)
     }
 
-    fn estimate(&self, _: &mut Connection, _: &Table) -> Option<u64> {
-        None
+    /// There are no more than rowids.
+    fn estimate(&self, db: &mut Connection, table: &Table) -> Option<u64> {
+        rowids(db, table).map(|span| span.unsigned_abs() + 1)
     }
 
     fn bound(&self, db: &mut Connection, table: &Table, after: Option<&Key>, rows: u32) -> Result<Option<Key>, EffectError> {
@@ -173,8 +174,13 @@ impl Pair for Files {
 /// Whether a table has so few rows that it may be one range. Told by the largest rowid, which is there at once; a table without one is
 /// not small.
 fn is_small(db: &Connection, table: &Table) -> bool {
+    rowids(db, table).is_some_and(|span| span < WHOLE)
+}
+
+/// From the first to the last, if the table has rows and rowids.
+fn rowids(db: &Connection, table: &Table) -> Option<i64> {
     let sql = format!("SELECT max(rowid) - min(rowid) FROM {}", table.source);
-    db.query_row(&sql, [], |row| row.get::<_, Option<i64>>(0)).is_ok_and(|span| span.is_some_and(|span| span < WHOLE))
+    db.query_row(&sql, [], |row| row.get::<_, Option<i64>>(0)).ok().flatten()
 }
 
 /// Copies a range that is the whole table, if it is, and if both ends have the same columns in the same order.

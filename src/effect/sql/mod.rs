@@ -36,7 +36,7 @@ pub fn perform(job: &Job, sql: &Sql<String>, stopper: &Arc<Stopper>) -> Result<R
 
 fn ask(job: &Job, sql: &Sql<String>, stopper: &Arc<Stopper>, used: &mut Used) -> Result<Reading, EffectError> {
     if job.only_looks && !sql.reads {
-        return look(job, sql, used);
+        return look(job, sql, stopper, used);
     }
     match &sql.database {
         Database::Sqlite(file) => sqlite::perform(file, sql, stopper),
@@ -46,11 +46,11 @@ fn ask(job: &Job, sql: &Sql<String>, stopper: &Arc<Stopper>, used: &mut Used) ->
 }
 
 /// What would be sent, and what the server makes of it. Only the connection is sure to be the same by then.
-fn look(job: &Job, sql: &Sql<String>, used: &mut Used) -> Result<Reading, EffectError> {
+fn look(job: &Job, sql: &Sql<String>, stopper: &Arc<Stopper>, used: &mut Used) -> Result<Reading, EffectError> {
     let expected = match &sql.database {
         Database::Sqlite(file) => sqlite::explain(file, sql),
-        Database::Postgres(server) => login(job, server, used).and_then(|login| postgres::explain(&login, sql)),
-        Database::Mysql(server) => login(job, server, used).and_then(|login| mysql::explain(&login, sql)),
+        Database::Postgres(server) => login(job, server, used).and_then(|login| postgres::explain(&login, sql, stopper)),
+        Database::Mysql(server) => login(job, server, used).and_then(|login| mysql::explain(&login, sql, stopper)),
     }?;
     let values = sql.parameters.iter().map(|(name, value)| format!("\n  :{name} = {}", value.clone().into_json()));
     let expected = expected.map(|rows| format!("\n  about {rows} rows, as the server expects")).unwrap_or_default();

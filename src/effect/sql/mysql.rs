@@ -47,8 +47,20 @@ fn options(login: &Login) -> Result<OptsBuilder, EffectError> {
 }
 
 /// Has the server plan each statement, by which it also checks names and rights: how many rows it expects, if it can say.
-pub fn explain(login: &Login, sql: &Sql<String>) -> Result<Option<u64>, EffectError> {
+pub fn explain(login: &Login, sql: &Sql<String>, stopper: &Arc<Stopper>) -> Result<Option<u64>, EffectError> {
     let mut client = connect(login)?;
+    let cancel = canceller(login, &client)?;
+    stopper.on_stop(move |_| cancel());
+    // Behind somebody else's lock a plan would wait like what it is of. The second is MariaDB's only.
+    for limit in ["SET lock_wait_timeout = 10", "SET max_statement_time = 10"] {
+        let _ = client.query_drop(limit);
+    }
+    let result = plan(&mut client, sql);
+    stopper.clear();
+    result
+}
+
+fn plan(client: &mut Conn, sql: &Sql<String>) -> Result<Option<u64>, EffectError> {
     let all = statements(&sql.text, Dialect::Mysql);
     if !all.iter().all(|one| is_explained(&one.text)) {
         return Ok(None);
@@ -67,7 +79,11 @@ pub fn explain(login: &Login, sql: &Sql<String>) -> Result<Option<u64>, EffectEr
 pub fn connect(login: &Login) -> Result<Conn, EffectError> {
     let Login { server, port, .. } = login;
     let place = format!("mysql://{}@{}:{port}/{}", server.user, server.host, server.database);
-    Conn::new(options(login)?).map_err(|error| EffectError::before(format!("{place}: {}{}", in_words(&error), remedy::of_mysql(&error))))
+    Conn::new(options(login)?).map_err(|error| {
+        let remedy = remedy::of_mysql(&error);
+        let words = format!("{place}: {}{remedy}", in_words(&error));
+        if remedy::is_login(remedy) { EffectError::shut(words) } else { EffectError::before(words) }
+    })
 }
 
 /// What interrupts the statement that a connection is at.

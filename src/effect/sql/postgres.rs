@@ -17,6 +17,8 @@ use super::{Login, MAX_ROWS, reading, remedy, tls, too_many, value_of};
 use crate::effect::{EffectError, Reading, Stopper, When};
 use crate::runbook::action::Sql;
 
+/// How long a server may take to plan a statement.
+const LOOK: Duration = Duration::from_secs(10);
 /// How long a server may take to answer at first.
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -34,8 +36,19 @@ pub fn perform(login: &Login, sql: &Sql<String>, stopper: &Arc<Stopper>) -> Resu
 }
 
 /// Has the server plan each statement, by which it also checks names, types and rights: how many rows it expects, if it can say.
-pub fn explain(login: &Login, sql: &Sql<String>) -> Result<Option<u64>, EffectError> {
+pub fn explain(login: &Login, sql: &Sql<String>, stopper: &Arc<Stopper>) -> Result<Option<u64>, EffectError> {
     let mut client = connect(login)?;
+    let cancel = canceller(&client, login)?;
+    stopper.on_stop(move |_| cancel());
+    let result = plan(&mut client, sql);
+    stopper.clear();
+    result
+}
+
+fn plan(client: &mut Client, sql: &Sql<String>) -> Result<Option<u64>, EffectError> {
+    // Behind somebody else's lock a plan would wait like what it is of.
+    let limits = format!("SET lock_timeout = {0}; SET statement_timeout = {0}", LOOK.as_millis());
+    client.batch_execute(&limits).map_err(|error| EffectError::before(in_words(&error, "")))?;
     let all = statements(&sql.text, Dialect::Postgres);
     if !all.iter().all(|one| is_explained(&one.text)) {
         return Ok(None);
@@ -78,7 +91,11 @@ pub fn connect(login: &Login) -> Result<Client, EffectError> {
     };
     let Login { server, port, .. } = login;
     let place = format!("postgres://{}@{}:{port}/{}", server.user, server.host, server.database);
-    made.map_err(|error| EffectError::before(format!("{place}: {}{}", in_words(&error, ""), remedy::of_postgres(&error))))
+    made.map_err(|error| {
+        let remedy = remedy::of_postgres(&error);
+        let words = format!("{place}: {}{remedy}", in_words(&error, ""));
+        if remedy::is_login(remedy) { EffectError::shut(words) } else { EffectError::before(words) }
+    })
 }
 
 /// What interrupts the statement that a connection is at.

@@ -3,6 +3,11 @@
 use std::error::Error as _;
 use std::io::ErrorKind;
 
+/// Whether the login is refused, which nothing but another login opens.
+pub fn is_login(remedy: &str) -> bool {
+    remedy == LOGIN
+}
+
 /// What to do next, or nothing.
 pub fn of_postgres(error: &postgres::Error) -> &'static str {
     match error.code().map(|code| code.code()) {

@@ -31,8 +31,12 @@ pub fn perform(file: &str, sql: &Sql<String>, stopper: &Arc<Stopper>) -> Result<
 
 /// Has each statement compiled, by which names are checked. SQLite does not say how many rows it expects.
 pub fn explain(file: &str, sql: &Sql<String>) -> Result<Option<u64>, EffectError> {
+    if !Path::new(file).is_file() {
+        // It would be made.
+        return Ok(None);
+    }
     let db = open(file, &Sql { reads: true, ..sql.clone() }).map_err(|error| EffectError::during(error.message))?;
-    let all = statements(&sql.text, Dialect::Mysql);
+    let all = statements(&sql.text, Dialect::Postgres);
     if all.iter().all(|one| is_explained(&one.text)) {
         let mut batch = Batch::new(&db, &sql.text);
         while batch.next().map_err(|error| EffectError::during(error.to_string()))?.is_some() {}

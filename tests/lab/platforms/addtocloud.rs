@@ -11,6 +11,7 @@ fn addtocloud_moves_to_three_clouds_and_leaves_nothing_there_when_it_goes_back()
     addtocloud.take_secrets("lab.env");
     addtocloud.sandbox.write("lab.yaml", addtocloud.prepare("lab-values"));
     let run = "run runbooks/addtocloud/addtocloud.yaml --env lab --values lab.yaml --yes --parallel 8";
+    addtocloud.is_dry(run);
     let (asked, shown) = addtocloud.through(run, |_| "--as go");
     assert!(shown.ends_with("exit 0"), "{shown}");
     assert_eq!(asked, ["infrastructure/terraform/plan/approve", "go-live/approve"]);

@@ -17,6 +17,7 @@ fn arbor_and_kumori_release_goes_back_from_errors_and_the_next_one_is_out() {
     let run =
         format!("run runbooks/arbor-kumori/deploy.yaml --env lab --set lab={} --set ports={hundred} --yes", lab.trim_end_matches('/'));
 
+    arbor.is_dry(&run);
     let shown = arbor.say(&run);
     assert!(shown.ends_with("exit 3"), "{shown}");
     assert!(arbor.say("resolve migrate-go --as go --reason lab").ends_with("exit 0"));

@@ -23,8 +23,9 @@ fn aurigraph_moves_its_ledger_and_brings_every_block_back() {
         ("BACKUP_PGPASS", "*:*:*:*:lab-ledger"),
     ]);
     let own = aurigraph.lab.path("aurigraph").display().to_string();
-    let (asked, shown) = aurigraph
-        .through(&format!("run runbooks/aurigraph/aurigraph.yaml --env lab --values {own}/values.yaml --yes --parallel 8"), answer);
+    let run = format!("run runbooks/aurigraph/aurigraph.yaml --env lab --values {own}/values.yaml --yes --parallel 8");
+    aurigraph.is_dry(&run);
+    let (asked, shown) = aurigraph.through(&run, answer);
     assert!(shown.ends_with("exit 0"), "{shown}");
     assert_eq!(asked, ["war-room", "go-build", "go-cutover", "go-ramp"]);
 

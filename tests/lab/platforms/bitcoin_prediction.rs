@@ -21,6 +21,7 @@ fn bitcoin_prediction_is_promoted_and_taken_back() {
     bitcoin.take_secrets("lab.env");
     bitcoin.sandbox.write("lab.yaml", bitcoin.prepare("lab-values"));
     let run = "run runbooks/bitcoin-prediction/bitcoin-prediction.yaml --env lab --values lab.yaml --yes --parallel 8";
+    bitcoin.is_dry(run);
     let (asked, shown) = bitcoin.through(run, answer);
     assert!(shown.ends_with("exit 0"), "{shown}");
     assert_eq!(asked, ["stakeholder-approval", "acknowledge", "usage"]);

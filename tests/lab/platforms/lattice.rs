@@ -22,6 +22,7 @@ fn lattice_moves_though_it_is_killed_and_comes_back_with_what_was_written() {
     lattice.take_secrets(&format!("{room}/secrets.env"));
     let run = format!("run runbooks/lattice/lattice.yaml --env lab --values {room}/values.yaml --yes --parallel 8");
 
+    lattice.is_dry(&run);
     // The first share of the users goes to the new side, and everything dies.
     let (asked, shown) = lattice.until(&run, answer, "foundation/go-live/traffic/begin");
     assert!(shown.ends_with("exit 3"), "{shown}");

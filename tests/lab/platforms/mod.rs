@@ -75,6 +75,14 @@ impl Platform {
         self.sandbox.run_with(line, &self.variables())
     }
 
+    /// A dry run of a line finds nothing that would be refused, and tells nobody.
+    fn is_dry(&self, run: &str) {
+        let shown = self.say(&format!("{run} --dry-run"));
+        assert!(shown.contains("nothing would be refused") && shown.ends_with("exit 0"), "{shown}");
+        let sent = std::fs::read_dir(self.sandbox.path("journal/outbox")).unwrap().count();
+        assert_eq!(sent, 0, "{:?}", self.subjects());
+    }
+
     /// Says a line, gives each question its answer, and resumes until nothing is asked any more: what was asked, and the end.
     fn through(&self, line: &str, answer: fn(&str) -> &str) -> (Vec<String>, String) {
         self.until(line, answer, "")
