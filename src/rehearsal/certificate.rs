@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::stand_in::is_witnessed;
 use super::witness::{What, Witness};
 use crate::run::{Event, Fact, Outcome, RunState, Stop};
-use crate::runbook::{Direction, StepIx, Undo};
+use crate::runbook::{Direction, StepId, StepIx, Undo};
 
 /// What a certification found.
 #[derive(Debug, Clone, Serialize)]
@@ -130,67 +130,76 @@ pub fn resumed(account: &Account, smooth: &Account) -> Vec<String> {
 /// What does not hold of a run that was rolled back: all that took effect is taken back in reverse order of needs, as far as it can be.
 pub fn rolled_back(account: &Account) -> Vec<String> {
     let mut wrong = sound(account);
-    let state = &account.state;
-    let runbook = &state.runbook;
-    let touched: Vec<bool> = runbook.ixs().map(|ix| state.step(ix).touched).collect();
-    let is_touched = |ix: StepIx| touched[ix.0 as usize];
-    for ix in runbook.ixs().filter(|ix| !is_touched(*ix) && account.began(*ix, Direction::Forward) > 0) {
+    let (state, runbook) = (&account.state, &account.state.runbook);
+    for ix in runbook.ixs().filter(|ix| !state.step(*ix).touched && account.began(*ix, Direction::Forward) > 0) {
         wrong.push(format!("{} took effect, and the journal says that it did not", runbook.step(ix).id));
     }
-    // What lies before a point of no return that was passed stays, and so does what somebody needs that cannot be undone.
-    let (mut spared, mut needed) = (vec![false; touched.len()], vec![false; touched.len()]);
-    let join = |all: &mut Vec<bool>, more: Vec<bool>| all.iter_mut().zip(more).for_each(|(one, other)| *one |= other);
-    for ix in runbook.ixs().filter(|ix| runbook.step(*ix).point_of_no_return && is_touched(*ix)) {
-        spared[ix.0 as usize] = true;
-        join(&mut spared, runbook.ancestors(ix));
-    }
-    let cannot: Vec<StepIx> =
-        runbook.ixs().filter(|ix| is_touched(*ix) && !spared[ix.0 as usize] && runbook.step(*ix).undo == Undo::Unknown).collect();
-    for ix in &cannot {
-        join(&mut needed, runbook.ancestors(*ix));
-    }
-    let mut undone = vec![false; touched.len()];
+    let WayBack { undone, stops } = WayBack::of(state);
     for ix in runbook.ixs() {
-        let (step, at) = (runbook.step(ix), ix.0 as usize);
-        undone[at] = is_touched(ix) && !spared[at] && !needed[at] && matches!(step.undo, Undo::Act(_));
-        let wanted = usize::from(undone[at] && is_witnessed(step, Direction::Undo));
-        let began = account.began(ix, Direction::Undo);
+        let step = runbook.step(ix);
+        let is_undone = undone[ix.0 as usize] && is_witnessed(step, Direction::Undo);
+        let (began, wanted) = (account.began(ix, Direction::Undo), usize::from(is_undone));
         if began != wanted {
             wrong.push(format!("{} was undone {began} times instead of {wanted}", step.id));
         }
-        let stays = account.began(ix, Direction::Forward) > 0 && !(undone[at] && is_witnessed(step, Direction::Undo));
+        let stays = account.began(ix, Direction::Forward) > 0 && !is_undone;
         if stays != account.is_marked(ix) {
             wrong.push(format!("what {} did {}", step.id, if stays { "is gone" } else { "is still there" }));
         }
     }
     for ix in runbook.ixs().filter(|ix| undone[ix.0 as usize]) {
-        let first = account.witness.places(What::Begin, ix, Direction::Undo).first().copied();
+        let Some(first) = account.witness.places(What::Begin, ix, Direction::Undo).first() else { continue };
         let after = runbook.descendants(ix);
-        let late = |other: &StepIx| account.witness.places(What::End, *other, Direction::Undo).last().copied() > first;
-        for other in runbook.ixs().filter(|other| after[other.0 as usize] && first.is_some()).filter(late) {
+        let is_late = |other: &StepIx| account.witness.places(What::End, *other, Direction::Undo).last() > Some(first);
+        for other in runbook.ixs().filter(|other| after[other.0 as usize]).filter(is_late) {
             wrong.push(format!("{} was undone before {}, which needs it", runbook.step(ix).id, runbook.step(other).id));
         }
     }
-    let first: BTreeSet<&str> = cannot.iter().filter(|ix| !needed[ix.0 as usize]).map(|ix| &*runbook.step(*ix).id).collect();
     let is_as_wanted = match &state.stopped {
-        _ if first.is_empty() => state.ended == Some(Outcome::RolledBack),
-        Some(Stop::Stuck { steps }) => steps.iter().map(|step| &**step).collect::<BTreeSet<_>>() == first,
+        _ if stops.is_empty() => state.ended == Some(Outcome::RolledBack),
+        Some(Stop::Stuck { steps }) => steps.iter().cloned().collect::<BTreeSet<_>>() == stops,
         _ => false,
     };
     if !is_as_wanted {
-        let wanted = if first.is_empty() {
-            "be all back".to_owned()
-        } else {
-            format!("stop at {}", first.into_iter().collect::<Vec<_>>().join(", "))
-        };
+        let stops: Vec<&str> = stops.iter().map(|step| &**step).collect();
+        let wanted = if stops.is_empty() { "be all back".to_owned() } else { format!("stop at {}", stops.join(", ")) };
         wrong.push(format!("it should {wanted}: {}", ending(account)));
     }
-    if state.ended == Some(Outcome::RolledBack)
-        && let Some(held) = account.marks.iter().find(|mark| mark.ends_with(".held"))
-    {
+    let held = account.marks.iter().find(|mark| mark.ends_with(".held"));
+    if let (Some(Outcome::RolledBack), Some(held)) = (state.ended, held) {
         wrong.push(format!("something is still held: {held}"));
     }
     wrong
+}
+
+/// How far back a run can go, by its graph and by what took effect.
+struct WayBack {
+    /// Which steps are undone.
+    undone: Vec<bool>,
+    /// Those that cannot be, and at which it stops.
+    stops: BTreeSet<StepId>,
+}
+
+impl WayBack {
+    fn of(state: &RunState) -> WayBack {
+        let runbook = &state.runbook;
+        let (mut spared, mut needed) = (vec![false; runbook.steps.len()], vec![false; runbook.steps.len()]);
+        let join = |all: &mut Vec<bool>, more: Vec<bool>| all.iter_mut().zip(more).for_each(|(one, other)| *one |= other);
+        // What lies before a point of no return that was passed stays.
+        for ix in runbook.ixs().filter(|ix| runbook.step(*ix).point_of_no_return && state.step(*ix).touched) {
+            spared[ix.0 as usize] = true;
+            join(&mut spared, runbook.ancestors(ix));
+        }
+        let target = |ix: &StepIx| state.step(*ix).touched && !spared[ix.0 as usize];
+        let cannot: Vec<StepIx> = runbook.ixs().filter(target).filter(|ix| runbook.step(*ix).undo == Undo::Unknown).collect();
+        // And so does what somebody needs that cannot be undone.
+        cannot.iter().for_each(|ix| join(&mut needed, runbook.ancestors(*ix)));
+        let is_undone = |ix: StepIx| target(&ix) && !needed[ix.0 as usize] && matches!(runbook.step(ix).undo, Undo::Act(_));
+        WayBack {
+            undone: runbook.ixs().map(is_undone).collect(),
+            stops: cannot.iter().filter(|ix| !needed[ix.0 as usize]).map(|ix| runbook.step(*ix).id.clone()).collect(),
+        }
+    }
 }
 
 /// What must hold of any run.

@@ -185,6 +185,7 @@ fn the_documents_for_programs_are_as_documented() {
     for (verb, line) in [
         ("check", "check --format json bad.yaml book.yaml"),
         ("plan", "plan --format json book.yaml"),
+        ("certify", "certify --every 9 --format json book.yaml"),
         ("list", "list --format json"),
         ("status", "status --format json"),
         ("logs", "logs s --format json"),
