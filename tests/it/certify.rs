@@ -27,7 +27,7 @@ phases:
       settle: { downtime: ends, wait: 1h }
       never: { when: region == "us", run: 'exit 1', undo: none }
       perhaps: { when: steps.once.size > 3, run: 'exit 1', undo: none }
-      tell: { notify: { subject: "{{ steps.once.size }}", body: "moved\n", to: [everybody@example.test] } }
+      tell: { idempotent: false, notify: { subject: "{{ steps.once.size }}", body: "moved\n", to: [everybody@example.test] } }
       call: { task: "Call them: {{ steps.once.number }}", undo: { task: Call them again } }
       go: { approve: "Go on with {{ steps.once.size }}?" }
       point: { run: 'exit 1', undo: none, point_of_no_return: true }
