@@ -9,7 +9,7 @@ use super::world::first;
 use crate::run::{Moment, RunState, names};
 use crate::runbook::action::{Approve, Command, Content, Notify, Run, Task, Value};
 use crate::runbook::{
-    Act, Action, Budgets, Condition, ConditionError, Direction, Hold, Probe, Retry, Runbook, Span, Step, StepIx, Text, Undo,
+    Act, Action, Budgets, Condition, ConditionError, Direction, DryRun, Hold, Probe, Retry, Runbook, Span, Step, StepIx, Text, Undo,
 };
 
 /// The file to which stand-ins add a line when they begin and when they end, in the folder of their run.
@@ -52,6 +52,9 @@ pub fn stand_in(real: &Runbook) -> Result<StandIn, String> {
     runbook.stand_ins = None;
     runbook.guards = Vec::new();
     runbook.budgets = Budgets::default();
+    // It may be certified at any time, and before anything else has been shown.
+    runbook.window = None;
+    runbook.requires = None;
     for scope in &mut runbook.scopes {
         scope.secrets.clear();
         scope.env.clear();
@@ -78,6 +81,7 @@ pub fn is_witnessed(step: &Step, direction: Direction) -> bool {
 
 fn replace(ix: StepIx, step: &mut Step) -> Result<(), ConditionError> {
     step.file = file_name(&step.file).into();
+    step.dry_run = DryRun::default();
     let forward = if step.hold.is_some() { &HOLDING } else { &FORWARD };
     step.act = act(ix, &step.act, &step.id, forward)?;
     if let Undo::Act(undo) = &step.undo {
