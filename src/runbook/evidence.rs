@@ -64,7 +64,8 @@ pub fn substance(runbook: &Runbook) -> BTreeMap<String, Json> {
     for step in &runbook.steps {
         let own = without_items(&step.id);
         // How many copies there are, and which of them wait for each other, is the environment's.
-        needs.entry(own.clone()).or_default().extend(step.needs.iter().map(name).filter(|need| *need != own));
+        let is_other = |need: &String| *need != own && !own.starts_with(&format!("{need}/"));
+        needs.entry(own.clone()).or_default().extend(step.needs.iter().map(name).filter(is_other));
         all.entry(own).or_insert_with(|| of_step(runbook, step));
     }
     for (step, means) in &mut all {
