@@ -17,6 +17,7 @@ mod language;
 mod layering;
 mod log_disk;
 mod people;
+mod platforms;
 mod processes;
 mod races;
 mod rehearse;
