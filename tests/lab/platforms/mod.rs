@@ -90,10 +90,10 @@ impl Platform {
 
     /// The same, until this is asked.
     fn until(&self, line: &str, answer: fn(&str) -> &str, last: &str) -> (Vec<String>, String) {
+        let question = regex::Regex::new(r"switchover resolve (\S+) --run").unwrap();
         let mut asked = Vec::new();
         let mut shown = self.say(line);
         while shown.ends_with("exit 3") {
-            let question = regex::Regex::new(r"switchover resolve (\S+) --run").unwrap();
             let step = question.captures_iter(&shown).last().unwrap_or_else(|| panic!("{line} asks nothing: {shown}"))[1].to_owned();
             if step == last {
                 break;
