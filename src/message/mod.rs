@@ -3,6 +3,8 @@
 
 mod occasion;
 
+use std::cell::OnceCell;
+
 use serde::Serialize;
 use serde_json::Value as Json;
 
@@ -146,15 +148,16 @@ pub fn printable(text: &str) -> String {
 fn view(state: &RunState, now: Moment, about: About) -> View {
     let runbook = &state.runbook;
     let names = crate::run::names::run(state);
+    let of_run = OnceCell::new();
     let phases: Vec<PhaseView> = runbook
         .phases
         .iter()
         .enumerate()
         .map(|(ix, phase)| {
-            let total = runbook.steps.iter().filter(|step| step.phase as usize == ix).count();
+            let total = runbook.size_of(ix as u32);
             PhaseView {
                 id: phase.id.clone(),
-                title: phase.title.as_ref().map_or_else(|| phase.id.clone(), |text| title(text, state)),
+                title: phase.title.as_ref().map_or_else(|| phase.id.clone(), |text| title(text, state, &of_run)),
                 done: total - state.phase_left(ix as u32),
                 total,
             }
@@ -165,10 +168,10 @@ fn view(state: &RunState, now: Moment, about: About) -> View {
     View {
         runbook: RunbookView {
             name: runbook.name.clone(),
-            title: runbook.title.as_ref().map_or_else(|| runbook.name.clone(), |text| title(text, state)),
+            title: runbook.title.as_ref().map_or_else(|| runbook.name.clone(), |text| title(text, state, &of_run)),
             description: runbook.description.clone().unwrap_or_default(),
             owner: runbook.owner.clone().unwrap_or_default(),
-            estimate: crate::runbook::graph::critical_path(runbook).1.as_millis(),
+            estimate: runbook.estimate().as_millis(),
         },
         run: names,
         now: now.to_string(),
@@ -227,7 +230,14 @@ fn step_view(state: &RunState, ix: StepIx) -> StepView {
     }
 }
 
-fn title(text: &crate::runbook::Text, state: &RunState) -> String {
+fn title(text: &crate::runbook::Text, state: &RunState, names: &OnceCell<Json>) -> String {
+    if !text.is_dynamic() {
+        return text.source().to_owned();
+    }
+    text.render(names.get_or_init(|| names_of_run(state))).unwrap_or_else(|_| text.source().to_owned())
+}
+
+fn names_of_run(state: &RunState) -> Json {
     let mut names = serde_json::Map::new();
     for (name, parameter) in &state.runbook.scopes[0].parameters {
         if let Ok(value) = parameter.value.value(&Json::Null) {
@@ -235,5 +245,5 @@ fn title(text: &crate::runbook::Text, state: &RunState) -> String {
         }
     }
     names.insert("run".into(), crate::run::names::run(state));
-    text.render(&Json::Object(names)).unwrap_or_else(|_| text.source().to_owned())
+    Json::Object(names)
 }

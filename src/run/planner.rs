@@ -274,13 +274,14 @@ fn startable(state: &RunState, limits: Limits) -> Option<StepIx> {
     let full = state.sets.running.len() >= limits.parallel;
     let is_to_retake = state.sets.retake.iter().any(|ix| state.is_wanted(*ix));
     let candidates = if is_to_retake { &state.sets.retake } else { &state.sets.ready };
-    candidates.iter().copied().find(|ix| {
+    // When nothing else has room, only people are looked for: thousands of steps may be ready.
+    let people = state.runbook.for_people().iter().filter(|ix| full && candidates.contains(ix));
+    people.chain(candidates.iter().filter(|_| !full)).copied().find(|ix| {
         let step = state.runbook.step(*ix);
-        let has_room = !full || step.act.action.is_for_a_person();
         let group = step.group.map(|group| (&state.runbook.groups[group as usize], &state.groups[group as usize]));
         let group_has_room = group.is_none_or(|(group, now)| group.max_parallel.is_none_or(|most| now.running < most));
         let is_free = !state.needs_confirmation(*ix) && !state.sets.partial.contains(ix);
-        has_room && group_has_room && is_free && state.is_wanted(*ix) && *state.track(*ix, Direction::Forward) == Track::Idle
+        group_has_room && is_free && state.is_wanted(*ix) && *state.track(*ix, Direction::Forward) == Track::Idle
     })
 }
 

@@ -1,6 +1,7 @@
 //! CEL conditions: `when`, `expect`, `until`, `capture`. Bounded before they are compiled, so that no source can exhaust
 //! the stack or the clock. Knows nothing of where values come from.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use cel::common::ast::{EntryExpr, Expr};
@@ -9,6 +10,7 @@ use cel::{Context, IdedExpr, Program};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
+use super::compiled::Compiled;
 use super::names::{Reference, Shape, Unknown};
 
 /// The longest source, in bytes: a sum of 2,000 terms overflows the parser's stack.
@@ -82,8 +84,11 @@ impl Condition {
         let mut context = Context::default();
         // Programs end what they print with a line break.
         let _ = context.add_function("trim", |This(text): This<Arc<String>>| text.trim().to_owned());
-        for (name, value) in values.as_object().into_iter().flatten() {
-            context.add_variable_from_value(name.as_str(), to_cel(value));
+        // Only what it refers to: there may be much more, and each value is copied.
+        for name in self.references().iter().filter_map(|reference| reference.first()) {
+            if let Some(value) = values.get(name) {
+                context.add_variable_from_value(name.as_str(), to_cel(value));
+            }
         }
         let value = program.execute(&context).map_err(|error| ConditionError(format!("`{}`: {error}", self.0)))?;
         value.json().map_err(|error| ConditionError(format!("`{}`: {error}", self.0)))
@@ -115,7 +120,14 @@ impl Condition {
     }
 }
 
-fn program(source: &str) -> Result<Program, ConditionError> {
+fn program(source: &str) -> Result<Rc<Program>, ConditionError> {
+    thread_local! {
+        static PROGRAMS: Compiled<Program> = Compiled::new();
+    }
+    PROGRAMS.with(|programs| programs.get(source, || parse(source)))
+}
+
+fn parse(source: &str) -> Result<Program, ConditionError> {
     if source.len() > MAX_SOURCE {
         return Err(ConditionError(format!("a condition may have {MAX_SOURCE} bytes; this one has {}", source.len())));
     }

@@ -2,6 +2,7 @@
 //! what has happened or how an action is carried out.
 
 pub mod action;
+mod compiled;
 mod condition;
 mod convert;
 pub mod copy;

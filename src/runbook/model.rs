@@ -305,6 +305,12 @@ pub struct Index {
     /// For each step, the steps that need it: one flat list and where each step's part begins.
     dependents: Vec<StepIx>,
     starts: Vec<u32>,
+    /// How many steps each phase has.
+    sizes: Vec<usize>,
+    /// The sum of estimates along the critical path.
+    estimate: Span,
+    /// The steps that a person does or decides.
+    for_people: Vec<StepIx>,
 }
 
 impl PartialEq for Index {
@@ -334,8 +340,29 @@ impl Runbook {
             }
         }
         let by_id = self.steps.iter().enumerate().map(|(ix, step)| (step.id.clone(), StepIx(ix as u32))).collect();
-        self.index = Index { by_id, dependents, starts };
+        let mut sizes = vec![0; self.phases.len()];
+        for step in &self.steps {
+            sizes[step.phase as usize] += 1;
+        }
+        let estimate = super::graph::critical_path(&self).1;
+        let for_people = self.ixs().filter(|ix| self.step(*ix).act.action.is_for_a_person()).collect();
+        self.index = Index { by_id, dependents, starts, sizes, estimate, for_people };
         self
+    }
+
+    /// The sum of estimates along the critical path.
+    pub fn estimate(&self) -> Span {
+        self.index.estimate
+    }
+
+    /// How many steps a phase has.
+    pub fn size_of(&self, phase: u32) -> usize {
+        self.index.sizes.get(phase as usize).copied().unwrap_or_default()
+    }
+
+    /// The steps that a person does or decides, in order of execution.
+    pub fn for_people(&self) -> &[StepIx] {
+        &self.index.for_people
     }
 
     pub fn step(&self, ix: StepIx) -> &Step {

@@ -2,12 +2,14 @@
 //! missing at the moment of rendering is an error, never an empty string. Knows nothing of where values come from.
 
 use std::cell::OnceCell;
+use std::rc::Rc;
 
 use handlebars::template::{HelperTemplate, Parameter, TemplateElement};
-use handlebars::{Handlebars, Template, handlebars_helper, no_escape};
+use handlebars::{Context, Handlebars, RenderContext, Renderable, Template, handlebars_helper, no_escape};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
+use super::compiled::Compiled;
 use super::names::{Reference, Shape, Unknown};
 use super::span::Span;
 
@@ -64,7 +66,12 @@ impl Text {
         if !self.is_dynamic() {
             return Ok(self.0.clone());
         }
-        with_registry(|registry| registry.render_template(&self.0, values)).map_err(|error| match error.reason() {
+        let template = self.template()?;
+        let rendered = with_registry(|registry| {
+            let context = Context::wraps(values)?;
+            template.renders(registry, &context, &mut RenderContext::new(None))
+        });
+        rendered.map_err(|error| match error.reason() {
             handlebars::RenderErrorReason::MissingVariable(Some(name)) => TextError(format!("`{name}` has no value at this point")),
             _ => TextError(error.to_string()),
         })
@@ -92,7 +99,14 @@ impl Text {
         found
     }
 
-    fn template(&self) -> Result<Template, TextError> {
+    fn template(&self) -> Result<Rc<Template>, TextError> {
+        thread_local! {
+            static TEMPLATES: Compiled<Template> = Compiled::new();
+        }
+        TEMPLATES.with(|templates| templates.get(&self.0, || self.parse()))
+    }
+
+    fn parse(&self) -> Result<Template, TextError> {
         if self.0.len() > MAX_TEMPLATE {
             return Err(TextError(format!("a template may have {MAX_TEMPLATE} bytes; this one has {}", self.0.len())));
         }

@@ -21,7 +21,7 @@ pub const RELEASE: Direction = Direction::Release;
 pub fn book(steps: usize, edges: u32, change: impl FnOnce(&mut Runbook)) -> Runbook {
     let mut book = Arc::unwrap_or_clone(graph(steps, edges, false, OnFailure::Pause));
     change(&mut book);
-    book
+    book.with_index()
 }
 
 pub fn play(book: Runbook, until: Option<usize>) -> Play {
