@@ -10,10 +10,10 @@ use super::load::{Source, load};
 use super::{CliError, Format, print, print_json};
 use crate::engine::{self, Config};
 use crate::journal::{Durations, Journal};
-use crate::rehearsal::{self, Ending, Mishap, Setting};
+use crate::rehearsal::{self, Ending, Mishap, Mishaps, Setting};
 use crate::report;
 use crate::run::{Expected, Rehearsed};
-use crate::runbook::{Runbook, Span, StepIx};
+use crate::runbook::{Direction, Runbook, Span, StepIx};
 
 /// Rehearses a runbook on a simulated world: once smoothly, once for each thing that can go wrong, and many times by chance.
 #[derive(Debug, Args)]
@@ -31,6 +31,9 @@ pub struct Rehearse {
     /// Try only this: the executor is killed in the step.
     #[arg(long, value_name = "STEP")]
     kill_at: Vec<String>,
+    /// Try no mishap: only the smooth run, and the runs by chance.
+    #[arg(long, conflicts_with_all = ["fail_at", "kill_at"])]
+    no_mishaps: bool,
     /// A step that takes so many times longer.
     #[arg(long, value_name = "STEP=3x")]
     slow: Vec<String>,
@@ -69,11 +72,16 @@ pub fn rehearse(verb: Rehearse, folder: &Path) -> Result<i32, CliError> {
     for name in &verb.kill_at {
         mishaps.push(Mishap::KilledIn { step: id(find(name)?) });
     }
+    let mishaps = if mishaps.is_empty() && !verb.no_mishaps { Mishaps::All } else { Mishaps::These(mishaps) };
+    let both = |ix: StepIx| [Direction::Forward, Direction::Undo].map(|direction| (ix, direction));
+    let spread = |of: (StepIx, Direction)| Some((of, history.spread(&runbook.step(of.0).id, of.1)?));
+    let spreads = runbook.ixs().flat_map(both).filter_map(spread).collect();
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let (parallel, reaction, seed) = (verb.parallel.into(), verb.reaction, verb.seed);
     let setting = Setting { parallel, seed, began: crate::engine::now(), reaction, slow, tells: true };
-    let plan = rehearsal::Plan { setting, mishaps, runs: verb.runs as usize };
+    let plan = rehearsal::Plan { setting, mishaps, runs: verb.runs as usize, spreads, threads };
     let found = rehearsal::rehearse(&runbook, &Expected::of(&runbook, &history), &plan).map_err(|error| CliError::refused(error, None))?;
-    keep(&found, &runbook, verb.fail_at.is_empty() && verb.kill_at.is_empty() && verb.slow.is_empty(), folder);
+    keep(&found, &runbook, verb.fail_at.is_empty() && verb.kill_at.is_empty() && verb.slow.is_empty() && !verb.no_mishaps, folder);
     match verb.format {
         Format::Text => print(&report::rehearsal_text(&found, verb.all))?,
         Format::Json => print_json(&serde_json::to_value(&found).unwrap_or_default())?,

@@ -7,11 +7,20 @@ use crate::run::{Event, Fact, History, Moment, RunStarted};
 use crate::runbook::{Direction, Runbook, Span};
 
 /// How many earlier runs are looked at.
-const RUNS: usize = 10;
+const RUNS: usize = 20;
 
-/// The medians of what steps took.
+/// How often a step must have been done for its spread to say something.
+const ENOUGH: usize = 5;
+
+/// What steps took.
 #[derive(Debug, Clone, Default)]
-pub struct Durations(HashMap<(String, Direction), Span>);
+pub struct Durations(HashMap<(String, Direction), Took>);
+
+#[derive(Debug, Clone, Copy)]
+struct Took {
+    median: Span,
+    spread: Option<f64>,
+}
 
 impl Journal {
     /// How long the steps of `runbook` took in its last runs in the same environment, without `run`.
@@ -40,7 +49,7 @@ impl Journal {
                 }
             }
         }
-        Ok(Durations(all.into_iter().map(|(key, spans)| (key, median(spans))).collect()))
+        Ok(Durations(all.into_iter().map(|(key, spans)| (key, Took::of(spans))).collect()))
     }
 
     /// How many rows a second a step copied when it last did, in any environment.
@@ -85,13 +94,47 @@ impl Journal {
     }
 }
 
-impl History for Durations {
-    fn took(&self, step: &str, direction: Direction) -> Option<Span> {
-        self.0.get(&(step.to_owned(), direction)).copied()
+impl Durations {
+    /// How far a step's durations spread: the standard deviation of their logarithm. `None` if it was not done often enough.
+    pub fn spread(&self, step: &str, direction: Direction) -> Option<f64> {
+        self.0.get(&(step.to_owned(), direction))?.spread
     }
 }
 
-fn median(mut spans: Vec<Span>) -> Span {
-    spans.sort_unstable();
-    spans.get(spans.len() / 2).copied().unwrap_or_default()
+impl History for Durations {
+    fn took(&self, step: &str, direction: Direction) -> Option<Span> {
+        self.0.get(&(step.to_owned(), direction)).map(|took| took.median)
+    }
+}
+
+impl Took {
+    fn of(mut spans: Vec<Span>) -> Took {
+        spans.sort_unstable();
+        let median = spans.get(spans.len() / 2).copied().unwrap_or_default();
+        let late = spans[(spans.len() * 95).div_ceil(100) - 1];
+        // Of a log-normal distribution the 95th percentile lies 1.645 standard deviations of the logarithm above the median.
+        let spread = || (late.as_millis() as f64 / median.as_millis() as f64).ln() / 1.645;
+        let is_enough = spans.len() >= ENOUGH && median > Span::ZERO;
+        Took { median, spread: is_enough.then(spread) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn five_runs_say_how_far_durations_spread() {
+        let took = |seconds: &[u64]| Took::of(seconds.iter().copied().map(Span::from_secs).collect());
+        assert_eq!(took(&[3, 1, 2]).median, Span::from_secs(2));
+        assert_eq!(took(&[1, 2, 3, 4]).spread, None);
+        let spread = took(&[8, 9, 10, 11, 20]).spread.unwrap();
+        assert!((spread - 0.4214).abs() < 1e-3, "{spread}");
+        assert_eq!(took(&[5; 20]).spread, Some(0.0));
+        // Of twenty runs one may be as late as it likes.
+        let mut twenty = [10; 20];
+        twenty[19] = 1000;
+        assert_eq!(took(&twenty).spread, Some(0.0));
+        assert_eq!(took(&[0; 9]).spread, None, "what takes no time does not spread");
+    }
 }

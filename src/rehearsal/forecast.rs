@@ -1,24 +1,29 @@
 //! When a run should be done, by many runs with durations by chance (the Monte Carlo method).
 
-use std::sync::Arc;
-
 use serde::Serialize;
 
-use super::Plan;
-use super::chance::Chance;
-use super::world::{Lived, Setting, live};
-use crate::run::{Event, Expected, Fact};
+use super::chance::{Chance, SPREAD};
+use super::independent::each;
+use super::stage::Stage;
+use super::world::{Lived, live};
+use super::{Plan, Setting};
+use crate::run::{Fact, Outcome};
 use crate::runbook::graph::longest_way;
-use crate::runbook::{Action, Direction, Runbook, Span};
+use crate::runbook::watch::Budget;
+use crate::runbook::{Action, Direction, Span, StepIx};
 
 /// What many runs say. Lengths of time are in milliseconds.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Forecast {
     pub runs: usize,
+    /// The share of runs that finish: a budget that is exceeded may stop one or take it back. `None` without runs.
+    pub finished: Option<f64>,
     /// The median and the 95th percentile of how long it takes.
     pub took_ms: (u64, u64),
     /// The same of how long production is down.
     pub down_ms: (u64, u64),
+    /// More of both: the percentile, how long it takes, and how long production is down.
+    pub percentiles: Vec<(usize, u64, u64)>,
     /// The share of runs that keep each budget; `None` without one.
     pub within_duration: Option<f64>,
     pub within_downtime: Option<f64>,
@@ -38,65 +43,82 @@ pub struct Gate {
     pub latest_ms: Option<i64>,
 }
 
-pub fn forecast(runbook: &Arc<Runbook>, expected: &Expected, plan: &Plan, smooth: &Lived) -> Result<Forecast, String> {
-    let mut chance = Chance::new(plan.setting.seed);
+pub fn forecast(stage: &Stage, plan: &Plan, smooth: &Lived) -> Result<Forecast, String> {
+    let (runbook, expected) = (&stage.runbook, stage.expected);
     // Thousands of runs need not write thousands of messages.
     let setting = Setting { tells: false, ..plan.setting.clone() };
-    let (mut took, mut down) = (Vec::with_capacity(plan.runs), Vec::with_capacity(plan.runs));
-    let asked = asked(&smooth.events);
-    let mut rest: Vec<Vec<u64>> = vec![Vec::new(); asked.len()];
-    for _ in 0..plan.runs {
-        let lived = live(runbook, expected, &setting, None, &mut |expected| chance.around(expected))?;
-        took.push(lived.state.last.since(lived.state.began).as_millis());
-        down.push(lived.state.downtime_until(lived.state.last).as_millis());
-        for ((_, answered), rest) in self::asked(&lived.events).iter().zip(&mut rest) {
-            rest.push(lived.state.last.since(*answered).as_millis());
-        }
-    }
-    let share = |limit: Option<Span>, lengths: &[u64]| {
-        let limit = limit?.as_millis();
-        (!lengths.is_empty()).then(|| lengths.iter().filter(|length| **length <= limit).count() as f64 / lengths.len() as f64)
+    let stage = stage.with(&setting);
+    let runs = each(plan.runs, plan.threads, |number| {
+        let mut chance = Chance::of(plan.setting.seed, number as u64);
+        let spread = |ix, direction| plan.spreads.get(&(ix, direction)).copied().unwrap_or(SPREAD);
+        live(&stage, None, &mut |ix, direction, expected| chance.around(expected, spread(ix, direction))).map(|lived| Run::of(&lived))
+    })?;
+    let mut took: Vec<u64> = runs.iter().map(|run| run.took).collect();
+    let mut down: Vec<u64> = runs.iter().map(|run| run.down).collect();
+    took.sort_unstable();
+    down.sort_unstable();
+    let share =
+        |holds: &dyn Fn(&Run) -> bool| (!runs.is_empty()).then(|| runs.iter().filter(|run| holds(run)).count() as f64 / runs.len() as f64);
+    let budgets = runbook.budgets;
+    let within = |budget: Option<Budget>, length: fn(&Run) -> u64| {
+        let limit = budget?.limit.as_millis();
+        share(&|run| length(run) <= limit)
     };
-    let limit = runbook.budgets.duration.map(|budget| budget.limit);
-    let gates = asked.iter().zip(rest).map(|((step, _), mut rest)| {
-        let begun = smooth.events.iter().find(|event| matches!(&event.fact, Fact::StepStarted(started) if *started.step == **step));
+    let gate = |(ix, _): &(StepIx, u64)| {
+        let step = runbook.step(*ix);
+        let begun = smooth.events.iter().find(|event| matches!(&event.fact, Fact::StepStarted(started) if started.step == step.id));
+        let mut rest: Vec<u64> = runs.iter().flat_map(|run| &run.answered).filter(|(gate, _)| gate == ix).map(|(_, rest)| *rest).collect();
+        rest.sort_unstable();
+        let limit = budgets.duration.filter(|_| !rest.is_empty()).map(|budget| budget.limit.as_millis() as i64);
         Gate {
-            step: step.clone(),
+            step: step.id.to_string(),
             asked_ms: begun.map_or(0, |event| event.at.since(smooth.state.began).as_millis()),
-            latest_ms: limit.filter(|_| !rest.is_empty()).map(|limit| limit.as_millis() as i64 - percentile(&mut rest, 95) as i64),
+            latest_ms: limit.map(|limit| limit - percentile(&rest, 95) as i64),
         }
-    });
+    };
     let path = longest_way(runbook, |ix| expected.forward(ix)).0;
     Ok(Forecast {
-        runs: plan.runs,
-        within_duration: share(limit, &took),
-        within_downtime: share(runbook.budgets.downtime.map(|budget| budget.limit), &down),
-        gates: gates.collect(),
-        took_ms: (percentile(&mut took, 50), percentile(&mut took, 95)),
-        down_ms: (percentile(&mut down, 50), percentile(&mut down, 95)),
+        runs: runs.len(),
+        finished: share(&|run| run.is_finished),
+        within_duration: within(budgets.duration, |run| run.took),
+        within_downtime: within(budgets.downtime, |run| run.down),
+        gates: Run::of(smooth).answered.iter().map(gate).collect(),
+        took_ms: (percentile(&took, 50), percentile(&took, 95)),
+        down_ms: (percentile(&down, 50), percentile(&down, 95)),
+        percentiles: [5, 25, 50, 75, 90, 95, 99].map(|percent| (percent, percentile(&took, percent), percentile(&down, percent))).into(),
         critical: path.into_iter().filter(|ix| expected.forward(*ix) > Span::ZERO).map(|ix| runbook.step(ix).id.to_string()).collect(),
     })
 }
 
-/// The go and no-go decisions, in the order in which they were given, and when.
-fn asked(events: &[Event]) -> Vec<(String, crate::run::Moment)> {
-    let asks = |step: &str| {
-        events.iter().any(|event| {
-            matches!(&event.fact, Fact::StepStarted(started) if *started.step == *step && matches!(*started.action, Action::Approve(_)))
-        })
-    };
-    let given = events.iter().filter_map(|event| match &event.fact {
-        Fact::StepResolved(resolved) if resolved.direction == Direction::Forward && asks(&resolved.step) => {
-            Some((resolved.step.to_string(), event.at))
-        }
-        _ => None,
-    });
-    given.collect()
+/// What is kept of one of many runs. Lengths of time are in milliseconds.
+struct Run {
+    is_finished: bool,
+    took: u64,
+    down: u64,
+    /// Each go or no-go, in the order in which they were given, and how long the run took from there.
+    answered: Vec<(StepIx, u64)>,
 }
 
-/// The nearest-rank percentile; zero of nothing.
-fn percentile(lengths: &mut [u64], percent: usize) -> u64 {
-    lengths.sort_unstable();
+impl Run {
+    fn of(lived: &Lived) -> Run {
+        let state = &lived.state;
+        let answered = lived.events.iter().filter_map(|event| {
+            let Fact::StepResolved(resolved) = &event.fact else { return None };
+            let ix = state.runbook.find(&resolved.step)?;
+            let is_gate = resolved.direction == Direction::Forward && matches!(state.runbook.step(ix).act.action, Action::Approve(_));
+            is_gate.then(|| (ix, state.last.since(event.at).as_millis()))
+        });
+        Run {
+            is_finished: state.ended == Some(Outcome::Finished),
+            took: state.last.since(state.began).as_millis(),
+            down: state.downtime_until(state.last).as_millis(),
+            answered: answered.collect(),
+        }
+    }
+}
+
+/// The nearest-rank percentile of sorted lengths; zero of nothing.
+fn percentile(lengths: &[u64], percent: usize) -> u64 {
     let rank = (lengths.len() * percent).div_ceil(100).max(1) - 1;
     lengths.get(rank).copied().unwrap_or_default()
 }

@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use super::world::{Lived, takes_time};
 use crate::run::watch::is_watched;
-use crate::run::{Fact, Moment, RunState};
-use crate::runbook::{Action, Runbook, Step, StepId, Undo};
+use crate::run::{Moment, RunState};
+use crate::runbook::{Action, Direction, Runbook, Step, StepId, Undo};
 
 /// One thing that goes wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -23,6 +23,10 @@ pub enum Mishap {
     KilledAfter { step: StepId },
     /// At the end everything is to be taken back, and this undo fails.
     UndoFails { step: StepId },
+    /// The same, and it takes longer than it may.
+    UndoTimesOut { step: StepId },
+    /// What the step holds cannot be released when it is to be.
+    ReleaseFails { step: StepId },
     /// A person says no.
     Refused { step: StepId },
     /// Nobody answers.
@@ -33,9 +37,9 @@ pub enum Mishap {
 
 /// Everything that can go wrong in this run, as it goes if nothing does.
 pub fn all(runbook: &Runbook, smooth: &Lived) -> Vec<Mishap> {
-    let began = |id: &str| smooth.events.iter().any(|event| matches!(&event.fact, Fact::StepStarted(started) if *started.step == *id));
     let mut all = Vec::new();
-    for step in runbook.steps.iter().filter(|step| began(&step.id)) {
+    for ix in runbook.ixs().filter(|ix| smooth.state.attempts(*ix, Direction::Forward) > 0) {
+        let step = runbook.step(ix);
         let step_id = || step.id.clone();
         if step.act.action.is_for_a_person() {
             all.extend([Mishap::Refused { step: step_id() }, Mishap::Unanswered { step: step_id() }]);
@@ -53,8 +57,14 @@ pub fn all(runbook: &Runbook, smooth: &Lived) -> Vec<Mishap> {
             Mishap::KilledIn { step: step_id() },
             Mishap::KilledAfter { step: step_id() },
         ]);
-        if matches!(step.undo, Undo::Act(_)) {
+        if step.hold.is_some() {
+            all.push(Mishap::ReleaseFails { step: step_id() });
+        }
+        if let Undo::Act(undo) = &step.undo {
             all.push(Mishap::UndoFails { step: step_id() });
+            if undo.timeout.is_some() {
+                all.push(Mishap::UndoTimesOut { step: step_id() });
+            }
         }
     }
     all.extend(breaches(runbook, smooth));
@@ -99,6 +109,8 @@ impl Mishap {
             | Mishap::KilledIn { step }
             | Mishap::KilledAfter { step }
             | Mishap::UndoFails { step }
+            | Mishap::UndoTimesOut { step }
+            | Mishap::ReleaseFails { step }
             | Mishap::Refused { step }
             | Mishap::Unanswered { step } => Some(step),
             Mishap::Breached { .. } => None,
@@ -115,6 +127,8 @@ impl std::fmt::Display for Mishap {
             Mishap::KilledIn { step } => write!(out, "killed in {step}"),
             Mishap::KilledAfter { step } => write!(out, "killed after {step}"),
             Mishap::UndoFails { step } => write!(out, "the undo of {step} fails"),
+            Mishap::UndoTimesOut { step } => write!(out, "the undo of {step} times out"),
+            Mishap::ReleaseFails { step } => write!(out, "the release of {step} fails"),
             Mishap::Refused { step } => write!(out, "{step} is refused"),
             Mishap::Unanswered { step } => write!(out, "{step} is not answered"),
             Mishap::Breached { guard, .. } => write!(out, "{guard} is breached"),

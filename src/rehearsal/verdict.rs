@@ -22,13 +22,28 @@ pub struct Case {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub back_ms: Option<u64>,
     pub down_ms: u64,
-    /// The occasions at which people were told, in order.
-    pub told: Vec<String>,
+    /// What people were told, in order.
+    pub told: Vec<Told>,
     /// The budgets that were exceeded.
     pub over: Vec<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+/// A message that people got.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Told {
+    /// Milliseconds since the beginning.
+    pub at_ms: u64,
+    /// As in the journal: `start`, `phase_start`, `notify`, …
+    pub occasion: String,
+    /// The phase or the step it is about, if it is about one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub about: Option<String>,
+    /// Who gets it; nobody by name, if it only goes to the outbox.
+    pub to: Vec<String>,
+    pub subject: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ending {
     Finished,
@@ -66,10 +81,6 @@ impl Case {
             ("duration", budgets.duration, state.last.since(state.began)),
         ];
         let over = over.into_iter().filter(|(_, budget, spent)| budget.is_some_and(|budget| *spent > budget.limit));
-        let told = lived.events.iter().filter_map(|event| match &event.fact {
-            Fact::MessageSent(message) => Some(message.occasion.clone()),
-            _ => None,
-        });
         Case {
             mishap,
             ends,
@@ -78,10 +89,25 @@ impl Case {
             took_ms: state.last.since(state.began).as_millis(),
             back_ms: back.map(Span::as_millis),
             down_ms: down.as_millis(),
-            told: told.collect(),
+            told: told(lived),
             over: over.map(|(name, ..)| name.to_owned()).collect(),
         }
     }
+}
+
+/// The messages of a run.
+pub fn told(lived: &Lived) -> Vec<Told> {
+    let told = lived.events.iter().filter_map(|event| match &event.fact {
+        Fact::MessageSent(message) => Some(Told {
+            at_ms: event.at.since(lived.state.began).as_millis(),
+            occasion: message.occasion.clone(),
+            about: message.step.as_deref().or(message.phase.as_deref()).map(str::to_owned),
+            to: message.to.clone(),
+            subject: message.subject.clone(),
+        }),
+        _ => None,
+    });
+    told.collect()
 }
 
 impl std::fmt::Display for Ending {

@@ -5,13 +5,14 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::after;
+use super::lookout::Lookout;
 use super::mishap::Mishap;
-use crate::message::{self, About, Occasion, occasions};
-use crate::run::watch::{breaches, consequence, is_stopped_by_retreat, is_watched};
+use super::stage::{Stage, operator};
+use crate::message::{Occasion, occasions};
+use crate::run::watch::{consequence, is_stopped_by_retreat, is_watched};
 use crate::run::*;
-use crate::runbook::action::{Content, Notify, Wait};
 use crate::runbook::traffic::Says;
-use crate::runbook::{Act, Action, Direction, Outputs, Runbook, Span, Step, StepId, StepIx};
+use crate::runbook::{Action, Direction, Outputs, Runbook, Span, Step, StepId, StepIx};
 
 /// How it is lived.
 #[derive(Debug, Clone)]
@@ -33,6 +34,8 @@ pub struct Setting {
 pub struct Lived {
     pub state: RunState,
     pub events: Vec<Event>,
+    /// What each message says below its subject, in the order in which they were sent.
+    pub bodies: Vec<String>,
     /// What people had to decide.
     pub asked: Vec<String>,
     /// Conditions that were taken to hold.
@@ -44,29 +47,25 @@ pub fn takes_time(step: &Step) -> bool {
     !matches!(step.act.action, Action::Join | Action::Notify(_)) && !step.act.action.is_for_a_person()
 }
 
-/// Lives a run to its end. `varies` says how long something takes that is expected to take so long.
+/// How long something takes, of which so much is expected.
+pub type Varies<'a> = dyn FnMut(StepIx, Direction, Span) -> Span + 'a;
+
+/// Lives a run to its end.
 ///
 /// # Errors
 /// If the planner and the state do not agree.
-pub fn live(
-    runbook: &Arc<Runbook>,
-    expected: &Expected,
-    setting: &Setting,
-    mishap: Option<&Mishap>,
-    varies: &mut dyn FnMut(Span) -> Span,
-) -> Result<Lived, String> {
-    let first = first(runbook, setting.began);
-    let state = RunState::new(Arc::clone(runbook), &first).map_err(|error| error.to_string())?;
+pub fn live(stage: &Stage, mishap: Option<&Mishap>, varies: &mut Varies) -> Result<Lived, String> {
+    let state = RunState::new(Arc::clone(&stage.runbook), &stage.first).map_err(|error| error.to_string())?;
     let mut world = World {
-        now: setting.began,
-        lived: Lived { state, events: vec![first], asked: Vec::new(), assumed: BTreeSet::new() },
-        expected,
-        setting,
+        now: stage.setting.began,
+        lived: Lived { state, events: vec![stage.first.clone()], bodies: Vec::new(), asked: Vec::new(), assumed: BTreeSet::new() },
+        stage,
         mishap,
         varies,
+        lookout: Lookout::new(stage.foresight()),
         agenda: BTreeSet::new(),
         scheduled: 0,
-        done: vec![false; runbook.steps.len()],
+        done: vec![false; stage.runbook.steps.len()],
         due: vec![Occasion { name: "start", phase: None, step: None, reason: String::new() }],
         is_killed: false,
         is_dead: false,
@@ -93,28 +92,28 @@ pub(super) fn first(runbook: &Runbook, at: Moment) -> Event {
     Event { number: 1, at, fact: Fact::RunStarted(started) }
 }
 
-struct World<'a> {
-    now: Moment,
-    lived: Lived,
-    expected: &'a Expected,
-    setting: &'a Setting,
-    mishap: Option<&'a Mishap>,
-    varies: &'a mut dyn FnMut(Span) -> Span,
+pub(super) struct World<'a> {
+    pub now: Moment,
+    pub lived: Lived,
+    pub stage: &'a Stage<'a>,
+    pub mishap: Option<&'a Mishap>,
+    pub varies: &'a mut Varies<'a>,
+    lookout: Lookout,
     /// What is to come, by moment and then by the order in which it was scheduled.
     agenda: BTreeSet<(Moment, u64, Due)>,
     scheduled: u64,
     /// Whether the change of each step is there, whatever is known of it.
-    done: Vec<bool>,
+    pub done: Vec<bool>,
     /// What people are to be told at the next commit.
     due: Vec<Occasion>,
     /// The mishap of a kill has come to pass.
-    is_killed: bool,
+    pub is_killed: bool,
     /// No executor is there.
     is_dead: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Due {
+pub(super) enum Due {
     End(StepIx, Direction, u32),
     Timeout(StepIx, Direction, u32),
     Answer(StepIx, Direction),
@@ -124,16 +123,12 @@ enum Due {
     Breach(usize),
 }
 
-fn operator() -> Person {
-    Person("rehearsal".into())
-}
-
 impl World<'_> {
     fn run(&mut self) -> Result<(), String> {
         if let Some(Mishap::Breached { guard, at }) = self.mishap
             && let Some(number) = self.lived.state.runbook.guards.iter().position(|found| found.name == *guard)
         {
-            self.schedule(Moment(self.setting.began.0 + at), Due::Breach(number));
+            self.schedule(Moment(self.stage.setting.began.0 + at), Due::Breach(number));
         }
         // Each step is begun, ends and is taken back a few times at most.
         let most = 1000 + self.lived.state.runbook.steps.len() * 100;
@@ -146,7 +141,7 @@ impl World<'_> {
                 }
             }
             if !self.is_dead && self.lived.state.ended.is_none() && self.lived.state.stopped.is_none() {
-                let found = breaches(&self.lived.state, self.expected, self.now);
+                let found = self.lookout.breaches(&self.lived.state, self.stage.expected, self.now);
                 let is_new = !found.is_empty();
                 found.into_iter().try_for_each(|breach| self.record(Fact::Breached(breach)))?;
                 if is_new {
@@ -160,7 +155,7 @@ impl World<'_> {
 
     /// What was decided becomes durable, and people are told.
     fn commit(&mut self) -> Result<(), String> {
-        std::mem::take(&mut self.due).into_iter().try_for_each(|occasion| self.tell(occasion))
+        std::mem::take(&mut self.due).into_iter().try_for_each(|occasion| self.tell(&occasion))
     }
 
     /// Asks the planner until there is nothing to decide now; false if the run is over.
@@ -168,7 +163,7 @@ impl World<'_> {
         let mut launched = 0;
         loop {
             let attended = !self.waits_in_vain();
-            let limits = Limits { parallel: self.setting.parallel, draining: None, attended, consents: true };
+            let limits = Limits { parallel: self.stage.setting.parallel, draining: None, attended, consents: true };
             match next(&self.lived.state, self.now, limits) {
                 Decision::Begin(ix, direction) => {
                     if self.is_to_be_killed_before(ix, direction) {
@@ -176,7 +171,7 @@ impl World<'_> {
                         return Ok(true);
                     }
                     launched += usize::from(self.begin(ix, direction)?);
-                    if launched >= self.setting.parallel {
+                    if launched >= self.stage.setting.parallel {
                         launched = 0;
                         self.commit()?;
                     }
@@ -203,6 +198,8 @@ impl World<'_> {
                 }
                 Decision::Stop(stop) => {
                     self.record(Fact::RunStopped { because: stop.clone() })?;
+                    // People are told at once; what they do about it takes them longer.
+                    self.commit()?;
                     if !self.react(&stop)? {
                         return Ok(false);
                     }
@@ -212,7 +209,7 @@ impl World<'_> {
                         self.record(Fact::RunEnded { outcome })?;
                     }
                     // Everything is taken back from the end, to see an undo fail.
-                    if outcome == Outcome::Finished && matches!(self.mishap, Some(Mishap::UndoFails { .. })) {
+                    if outcome == Outcome::Finished && matches!(self.mishap, Some(Mishap::UndoFails { .. } | Mishap::UndoTimesOut { .. })) {
                         self.go_back("to see whether it can be".into())?;
                         continue;
                     }
@@ -224,19 +221,22 @@ impl World<'_> {
 
     /// What the operator does when the run has stopped; false if that is the end.
     fn react(&mut self, stop: &Stop) -> Result<bool, String> {
-        self.now = after(self.now, self.setting.reaction);
+        let reacted = after(self.now, self.stage.setting.reaction);
         match stop {
             Stop::Failed { steps } => {
+                self.now = reacted;
                 self.lived.asked.push(format!("{} failed: mend it or go back", steps.join(", ")));
                 self.go_back(format!("{} failed", steps.join(", ")))?;
                 Ok(true)
             }
             Stop::Breached { because } => {
+                self.now = reacted;
                 self.lived.asked.push(format!("{}: go on or back", because.join(", ")));
                 self.go_back(because.join(", "))?;
                 Ok(true)
             }
             Stop::InDoubt { steps } => {
+                self.now = reacted;
                 for step in steps {
                     let Some(ix) = self.lived.state.runbook.find(step) else { continue };
                     let doubted = |direction: &Direction| matches!(self.lived.state.track(ix, *direction), Track::InDoubt { .. });
@@ -266,79 +266,6 @@ impl World<'_> {
         Ok(())
     }
 
-    /// A step's turn has come; true if an action begins.
-    fn begin(&mut self, ix: StepIx, direction: Direction) -> Result<bool, String> {
-        let runbook = Arc::clone(&self.lived.state.runbook);
-        let step = runbook.step(ix);
-        if direction == Direction::Forward && !self.lived.state.step(ix).touched {
-            for when in &step.when {
-                match when.condition.holds(&names::of_when(&self.lived.state, when)) {
-                    Ok(true) => {}
-                    Ok(false) => {
-                        let because = SkipReason::Condition { condition: when.condition.source().to_owned() };
-                        return self.record(Fact::StepSkipped { step: self.id(ix), because }).map(|()| false);
-                    }
-                    // What it depends on is known only in a real run.
-                    Err(_) => drop(self.lived.assumed.insert(format!("{}: {}", step.id, when.condition.source()))),
-                }
-            }
-        }
-        let Some(act) = step.act(direction) else { return Ok(false) };
-        let attempt = self.lived.state.attempts(ix, direction) + 1;
-        let key = self.lived.state.idempotency_key(ix, direction);
-        let action = match &act.action {
-            action if action.is_for_a_person() => action.render(&names::of_step(&self.lived.state, ix, direction)).unwrap_or(Action::Join),
-            _ => Action::Join,
-        };
-        let (step_id, env) = (self.id(ix), Default::default());
-        self.record(Fact::StepStarted(StepStarted { step: step_id, direction, attempt, key, action: Box::new(action), env }))?;
-        let takes = self.takes(ix, direction, act);
-        if act.action.is_for_a_person() {
-            if !matches!(self.mishap, Some(Mishap::Unanswered { step }) if *step == runbook.step(ix).id) || direction != Direction::Forward
-            {
-                self.schedule(after(self.now, takes), Due::Answer(ix, direction));
-            }
-            return Ok(false);
-        }
-        let is_it = direction == Direction::Forward && attempt == 1;
-        match self.mishap {
-            Some(Mishap::TimesOut { step: id }) if *id == step.id && direction == Direction::Forward => {
-                let limit = act.timeout.unwrap_or_default();
-                self.schedule(after(self.now, limit), Due::Timeout(ix, direction, attempt));
-                return Ok(true);
-            }
-            Some(Mishap::KilledIn { step: id }) if *id == step.id && is_it && !self.is_killed => {
-                self.schedule(after(self.now, Span::from_millis(takes.as_millis() / 2)), Due::Kill);
-            }
-            Some(Mishap::KilledAfter { step: id }) if *id == step.id && is_it && !self.is_killed => {
-                // Scheduled first, so that it comes before its end is seen; the change is there by then.
-                self.schedule(after(self.now, takes), Due::Kill);
-            }
-            _ => {}
-        }
-        self.schedule(after(self.now, takes), Due::End(ix, direction, attempt));
-        Ok(!matches!(act.action, Action::Join | Action::Notify(_)))
-    }
-
-    /// How long an action takes.
-    fn takes(&mut self, ix: StepIx, direction: Direction, act: &Act) -> Span {
-        let expected = match (direction, &act.action) {
-            (_, Action::Wait(Wait::For(time))) => {
-                let time = time.render(&names::of_step(&self.lived.state, ix, direction)).ok().and_then(|time| time.parse().ok());
-                return time.unwrap_or_default();
-            }
-            (_, Action::Join | Action::Notify(_)) => return Span::ZERO,
-            (Direction::Forward, Action::Shift(shift)) if self.expected.forward(ix) == Span::ZERO => {
-                Span::from_millis(shift.bake.as_millis() * shift.steps.len() as u64)
-            }
-            (Direction::Forward, _) => self.expected.forward(ix),
-            (Direction::Undo, _) => self.expected.undo(ix),
-            (Direction::Release, _) => Span::ZERO,
-        };
-        let slower = self.setting.slow.get(&ix).copied().unwrap_or(1.0);
-        Span::from_millis(((self.varies)(expected).as_millis() as f64 * slower) as u64)
-    }
-
     /// The next thing comes to pass.
     fn advance(&mut self) -> Result<(), String> {
         let Some((at, _, due)) = self.agenda.pop_first() else {
@@ -356,65 +283,6 @@ impl World<'_> {
             Due::Timeout(ix, direction, attempt) => self.stop(ix, direction, attempt, StopReason::Timeout),
             Due::End(ix, direction, attempt) => self.end(ix, direction, attempt),
         }
-    }
-
-    fn end(&mut self, ix: StepIx, direction: Direction, attempt: u32) -> Result<(), String> {
-        if !self.runs(ix, direction, attempt) {
-            return Ok(());
-        }
-        let step = self.id(ix);
-        let fails = match self.mishap {
-            Some(Mishap::Fails { step: id }) => direction == Direction::Forward && *id == step,
-            Some(Mishap::UndoFails { step: id }) => direction == Direction::Undo && *id == step,
-            _ => false,
-        };
-        if fails {
-            return self.fail(ix, direction, attempt, Failure { kind: FailureKind::Failed, message: "as rehearsed".into() });
-        }
-        self.done[ix.0 as usize] = direction == Direction::Forward;
-        let runbook = Arc::clone(&self.lived.state.runbook);
-        if let Some(Action::Notify(notify)) = runbook.step(ix).act(direction).map(|act| &act.action) {
-            self.notify(ix, notify)?;
-        }
-        let (outputs, secrets, logs) = Default::default();
-        self.record(Fact::StepSucceeded(StepSucceeded { step, direction, attempt, outputs, result: "rehearsed".into(), secrets, logs }))
-    }
-
-    fn fail(&mut self, ix: StepIx, direction: Direction, attempt: u32, failure: Failure) -> Result<(), String> {
-        let runbook = Arc::clone(&self.lived.state.runbook);
-        let act = runbook.step(ix).act(direction).ok_or("there is no such action")?;
-        let stopped = matches!(self.lived.state.track(ix, direction), Track::Running { stopping: Some(StopReason::Breach), .. });
-        let pause = if stopped { None } else { retry::pause(act, attempt, &failure, 0.5) };
-        let retry_at = pause.map(|pause| after(self.now, pause));
-        let (step, outputs, secrets, logs) = (self.id(ix), Outputs::new(), Default::default(), Vec::new());
-        // Half of what it does may be there, which its undo takes back.
-        self.record(Fact::StepFailed(StepFailed { step, direction, attempt, failure, outputs, retry_at, secrets, logs }))
-    }
-
-    fn stop(&mut self, ix: StepIx, direction: Direction, attempt: u32, because: StopReason) -> Result<(), String> {
-        if !self.runs(ix, direction, attempt) {
-            return Ok(());
-        }
-        self.record(Fact::StopRequested { step: self.id(ix), direction, attempt, because })?;
-        let kind = if because == StopReason::Timeout { FailureKind::TimedOut } else { FailureKind::Failed };
-        self.fail(ix, direction, attempt, Failure { kind, message: "stopped, as rehearsed".into() })
-    }
-
-    fn answer(&mut self, ix: StepIx, direction: Direction) -> Result<(), String> {
-        if !matches!(self.lived.state.track(ix, direction), Track::Waiting { .. }) {
-            return Ok(());
-        }
-        let runbook = Arc::clone(&self.lived.state.runbook);
-        let is_gate = matches!(runbook.step(ix).act(direction).map(|act| &act.action), Some(Action::Approve(_)));
-        let refuses = matches!(self.mishap, Some(Mishap::Refused { step }) if *step == runbook.step(ix).id);
-        let verdict = match (is_gate, refuses) {
-            (true, false) => Verdict::Go,
-            (true, true) => Verdict::NoGo,
-            (false, false) => Verdict::Done,
-            (false, true) => Verdict::NotDone,
-        };
-        let (step, actor, reason, outputs) = (self.id(ix), operator(), "rehearsed".into(), Outputs::new());
-        self.record(Fact::StepResolved(StepResolved { step, direction, verdict, actor, reason, outputs }))
     }
 
     fn breach(&mut self, number: usize) -> Result<(), String> {
@@ -459,7 +327,7 @@ impl World<'_> {
             Due::Timeout(..) | Due::Kill | Due::Breach(_) => false,
             Due::Answer(..) | Due::Resume => true,
         });
-        self.schedule(after(self.now, self.setting.reaction), Due::Resume);
+        self.schedule(after(self.now, self.stage.setting.reaction), Due::Resume);
     }
 
     /// The operator takes the run up again: recorded ends are results, what still runs is watched, the rest is in doubt.
@@ -474,64 +342,28 @@ impl World<'_> {
         self.record(Fact::RunResumed { operator: operator(), until: None, still_running })
     }
 
-    fn notify(&mut self, ix: StepIx, notify: &Notify<crate::runbook::Text>) -> Result<(), String> {
-        let runbook = Arc::clone(&self.lived.state.runbook);
-        let subject = match &notify.content {
-            Content::Template(name) => runbook.templates.get(name).map(|template| template.subject.clone()),
-            Content::Words { subject, .. } => Some(subject.clone()),
-        };
-        let subject = subject.unwrap_or_default();
-        let names = names::of_step(&self.lived.state, ix, Direction::Forward);
-        let subject = subject.render(&names).unwrap_or_else(|_| subject.source().to_owned());
-        self.send("notify", None, Some(self.id(ix)), subject)
-    }
-
-    fn tell(&mut self, occasion: Occasion) -> Result<(), String> {
-        if !self.setting.tells {
-            return Ok(());
-        }
-        let runbook = Arc::clone(&self.lived.state.runbook);
-        let Some(template) = occasion.template(&self.lived.state, &runbook) else { return Ok(()) };
-        let about = About { phase: occasion.phase, step: occasion.step, reason: &occasion.reason };
-        let message = message::render(template, &self.lived.state, self.now, about, Vec::new());
-        let subject = message.map_or_else(|error| error.0, |message| message.subject);
-        self.send(occasion.name, occasion.own_phase(&runbook).map(str::to_owned), None, subject)
-    }
-
-    fn send(&mut self, occasion: &str, phase: Option<String>, step: Option<StepId>, subject: String) -> Result<(), String> {
-        let (occasion, channel, file) = (occasion.to_owned(), "rehearsal".to_owned(), String::new());
-        self.record(Fact::MessageSent(MessageSent {
-            occasion,
-            phase,
-            step,
-            subject,
-            to: Vec::new(),
-            channel,
-            file,
-            digest: Digest::default(),
-        }))
-    }
-
-    fn record(&mut self, fact: Fact) -> Result<(), String> {
+    pub(super) fn record(&mut self, fact: Fact) -> Result<(), String> {
         let event = Event { number: self.lived.state.head + 1, at: self.now, fact };
         let was_down = self.lived.state.down_since.is_some();
         self.lived.state.apply(&event).map_err(|error| error.to_string())?;
-        let due = occasions(&self.lived.state, &event, was_down);
+        self.lookout.saw(&self.lived.state, self.stage.expected, &event, was_down);
+        if self.stage.setting.tells {
+            self.due.extend(occasions(&self.lived.state, &event, was_down));
+        }
         self.lived.events.push(event);
-        self.due.extend(due);
         Ok(())
     }
 
-    fn runs(&self, ix: StepIx, direction: Direction, attempt: u32) -> bool {
+    pub(super) fn runs(&self, ix: StepIx, direction: Direction, attempt: u32) -> bool {
         matches!(self.lived.state.track(ix, direction), Track::Running { attempt: running, .. } if *running == attempt)
     }
 
-    fn schedule(&mut self, at: Moment, due: Due) {
+    pub(super) fn schedule(&mut self, at: Moment, due: Due) {
         self.scheduled += 1;
         self.agenda.insert((at, self.scheduled, due));
     }
 
-    fn id(&self, ix: StepIx) -> StepId {
+    pub(super) fn id(&self, ix: StepIx) -> StepId {
         Arc::clone(&self.lived.state.runbook.step(ix).id)
     }
 }

@@ -1,12 +1,13 @@
 //! A rehearsal in words: first what cannot be undone, takes too long to undo, or leaves the run stuck; then the forecast; then every
 //! mishap and where it ends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 
 use super::line::shorten;
-use crate::rehearsal::{Case, Ending, Mishap, Rehearsal};
+use crate::rehearsal::{Case, Ending, Mishap, Rehearsal, Told};
 use crate::runbook::Span;
+use crate::runbook::watch::Budget;
 
 /// For people: the mishaps that need them, or all.
 pub fn rehearsal_text(found: &Rehearsal, all: bool) -> String {
@@ -28,15 +29,18 @@ pub fn rehearsal_text(found: &Rehearsal, all: bool) -> String {
             writeln!(out, "\nmishaps{}", if all { "" } else { " after which it does not go on by itself (--all shows the others too)" });
     }
     for case in shown {
-        let back = case.back_ms.map(|back| format!("  back in {}", span(back))).unwrap_or_default();
-        let down = if case.down_ms > 0 { format!("  down {}", span(case.down_ms)) } else { String::new() };
+        let of = |budget: Option<Budget>| budget.map(|budget| format!(" of {}", budget.limit)).unwrap_or_default();
+        let back = case.back_ms.map(|back| format!("  back in {}{}", span(back), of(found.budgets.rollback))).unwrap_or_default();
+        let down = if case.down_ms > 0 { format!("  down {}{}", span(case.down_ms), of(found.budgets.downtime)) } else { String::new() };
         let stays = match case.stays.len() {
             0 => String::new(),
             1..=3 => format!("  stays: {}", case.stays.join(", ")),
             count => format!("  {count} steps stay"),
         };
         let asked = if case.asked.is_empty() { "" } else { "  asks" };
-        let _ = writeln!(out, "  {:<44} {:<12}{back}{down}{stays}{asked}", name(case), case.ends.to_string());
+        let tells = told_beyond(case, &found.smooth);
+        let tells = if tells.is_empty() { String::new() } else { format!("  tells: {}", tells.join(", ")) };
+        let _ = writeln!(out, "  {:<44} {:<12}{back}{down}{stays}{asked}{tells}", name(case), case.ends.to_string());
     }
     out
 }
@@ -55,11 +59,13 @@ fn findings(out: &mut String, found: &Rehearsal) {
     let over = |what: &'static str| move |case: &Case| case.over.iter().any(|over| over == what);
     list("the way back exceeds its budget", cases(&over("rollback"), &|case| span(case.back_ms.unwrap_or_default())));
     // Whatever else happens, a failed undo is mended or resolved by a person.
-    let is_stuck = |case: &Case| case.ends == Ending::Stuck && !matches!(case.mishap, Some(Mishap::UndoFails { .. }));
+    let is_stuck =
+        |case: &Case| case.ends == Ending::Stuck && !matches!(case.mishap, Some(Mishap::UndoFails { .. } | Mishap::UndoTimesOut { .. }));
     list("stuck", cases(&is_stuck, &|case| format!("stays {}", shorten(&case.stays.join(", "), 100))));
     list("production is down for longer than its budget", cases(&over("downtime"), &|case| span(case.down_ms)));
     list("nothing ends these if they hang: give them a timeout", few(&found.endless));
     list("nobody says how long these take: give them an estimate", few(&found.unknown));
+    list("no estimate, so they take what they took in earlier runs", few(&found.from_history));
     list("taken to hold, as only a real run tells", found.assumed.clone());
 }
 
@@ -100,6 +106,29 @@ fn forecast(out: &mut String, found: &Rehearsal) {
     let _ = writeln!(out, "of {} mishaps: {}; {asks} ask a person", found.cases.len(), ends.join(", "));
 }
 
+/// What people are told that they are not if nothing goes wrong, and who, where they are named; each once.
+pub fn told_beyond(case: &Case, smooth: &Case) -> Vec<String> {
+    fn key(told: &Told) -> (&str, Option<&str>) {
+        (&told.occasion, told.about.as_deref())
+    }
+    let mut known: HashMap<_, usize> = HashMap::new();
+    smooth.told.iter().for_each(|told| *known.entry(key(told)).or_default() += 1);
+    let mut beyond: Vec<String> = Vec::new();
+    for told in &case.told {
+        let left = known.entry(key(told)).or_default();
+        // The report of a run that went back is another one.
+        let is_new = *left == 0 || told.occasion == "report" && case.ends == Ending::RolledBack;
+        *left = left.saturating_sub(1);
+        let about = told.about.as_deref().filter(|_| told.occasion == "notify").map(|about| format!(" {about}")).unwrap_or_default();
+        let to = if told.to.is_empty() { String::new() } else { format!(" to {}", told.to.join(", ")) };
+        let words = format!("{}{about}{to}", told.occasion);
+        if is_new && !beyond.contains(&words) {
+            beyond.push(words);
+        }
+    }
+    beyond
+}
+
 fn few(items: &[String]) -> Vec<String> {
     const MOST: usize = 10;
     let mut few: Vec<String> = items.iter().take(MOST).cloned().collect();
@@ -109,10 +138,11 @@ fn few(items: &[String]) -> Vec<String> {
     few
 }
 
-fn name(case: &Case) -> String {
+pub fn name(case: &Case) -> String {
     case.mishap.as_ref().map(ToString::to_string).unwrap_or_default()
 }
 
-fn span(millis: u64) -> String {
+/// A length of time in words.
+pub fn span(millis: u64) -> String {
     Span::from_millis(if millis >= 10_000 { millis / 1000 * 1000 } else { millis }).to_string()
 }

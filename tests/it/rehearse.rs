@@ -105,7 +105,7 @@ fn a_rehearsal_says_first_what_cannot_be_undone_and_what_hangs() {
       p/d
 
     smooth: finished after 5s, downtime <time>
-    by chance: of 1000 runs half are done after 5.1s, 95 of 100 after 6.7s; downtime <time> and 0ms
+    by chance: of 1000 runs half are done after 5.2s, 95 of 100 after 6.8s; downtime <time> and 0ms
     critical path: p/a, p/b, p/c, p/gate, p/d
     gate p/gate: asked after <time>
     of 21 mishaps: 13 finished, 3 rolled back, 1 waits, 4 stuck; 3 ask a person
@@ -148,4 +148,96 @@ fn a_rehearsal_says_first_what_cannot_be_undone_and_what_hangs() {
     exit 2
     ");
     assert!(!sandbox.path("journal").exists(), "nothing is journaled");
+}
+
+/// A hold, an undo with a timeout, messages to people, and budgets that some mishaps exceed.
+const HOLD: &str = "runbook: r
+title: 'A <script>alert(1)</script> & \"move\"'
+budgets: { downtime: 4s, rollback: 7s, duration: 20s }
+messages: { failure: failure, waiting: waiting, report: report }
+phases:
+  p:
+    title: Do <it>
+    steps:
+      silence: { run: touch silent, undo: none, estimate: 1s, hold: { until: b, release: { run: 'test ! -e release && rm -f silent' } } }
+      a: { run: 'true', undo: { run: 'test ! -e late || sleep 60', timeout: 200ms, estimate: 1s }, estimate: 1s, downtime: begins }
+      node: { for_each: [x, 'y<b>'], run: 'true', undo: { run: 'true', timeout: 9s, estimate: 4s }, estimate: 1s }
+      b: { run: 'true', timeout: 5s, undo: { run: 'true', estimate: 1s }, estimate: 2s, downtime: ends }
+      gate: { approve: 'Go on?', estimate: 1s }
+      tell: { notify: { to: ['dba@example.test', crew], subject: 'It is done', body: 'Until <then>.' } }
+      unknown: { run: 'true', when: \"steps.b.there == 1\", needs: [tell, b], undo: none }
+      last: { run: 'true', when: 'false' }
+";
+
+fn case<'a>(rehearsed: &'a Json, mishap: &str, step: &str) -> &'a Json {
+    let is_it = |case: &&Json| case["mishap"]["mishap"] == mishap && case["mishap"]["step"] == step;
+    rehearsed["cases"].as_array().and_then(|cases| cases.iter().find(is_it)).unwrap_or_else(|| panic!("no case: {mishap} {step}"))
+}
+
+#[test]
+fn a_release_that_fails_and_an_undo_that_takes_too_long_end_as_rehearsed() {
+    let rehearsed = Sandbox::with(HOLD).json("rehearse book.yaml --runs 0 --format json");
+    let sandbox = Sandbox::with(HOLD);
+    sandbox.write("release", "");
+    assert_eq!(case(&rehearsed, "release_fails", "p/silence")["ends"], "stuck");
+    assert_eq!(sandbox.code("run book.yaml"), 5);
+    let sandbox = Sandbox::with(HOLD);
+    sandbox.write("late", "");
+    assert_eq!(sandbox.code("run book.yaml --until b"), 0);
+    let found = case(&rehearsed, "undo_times_out", "p/a");
+    assert_eq!((&found["ends"], &found["stays"]), (&"stuck".into(), &serde_json::json!(["p/a"])));
+    assert_eq!(sandbox.code("rollback"), 5);
+}
+
+#[test]
+fn who_is_told_what_is_said_for_every_mishap() {
+    let rehearsed = Sandbox::with(HOLD).json("rehearse book.yaml --runs 0 --format json");
+    let told = |case: &Json| -> Vec<String> {
+        let words = |told: &Json| format!("{} {}", told["occasion"].as_str().unwrap_or_default(), told["to"]);
+        case["told"].as_array().expect("a list").iter().map(words).collect()
+    };
+    let notify = r#"notify ["dba@example.test","crew"]"#;
+    assert_eq!(told(&rehearsed["smooth"]), ["waiting []", notify, "report []"]);
+    assert_eq!(told(case(&rehearsed, "fails", "p/b")), ["failure []", "report []"]);
+    assert_eq!(told(case(&rehearsed, "unanswered", "p/gate")), ["waiting []"]);
+    let letter = rehearsed["timeline"].as_array().expect("a timeline").iter().find(|mark| mark["occasion"] == "notify").expect("it");
+    assert_eq!((&letter["subject"], &letter["body"]), (&"It is done".into(), &"Until <then>.".into()));
+}
+
+#[test]
+fn budgets_are_held_against_every_mishap() {
+    let sandbox = Sandbox::with(HOLD);
+    let rehearsed = sandbox.json("rehearse book.yaml --runs 0 --format json");
+    let over = |mishap: &str, step: &str| case(&rehearsed, mishap, step)["over"].clone();
+    let failed = case(&rehearsed, "fails", "p/b");
+    // b takes 1s to undo, then the nodes 4s at once, then a 1s; the operator's minute comes before.
+    assert_eq!((&failed["back_ms"], &failed["over"]), (&6000.into(), &serde_json::json!(["downtime", "duration"])));
+    assert_eq!(over("undo_times_out", "p/node[x]"), serde_json::json!(["rollback", "downtime"]));
+    assert_eq!(over("killed_before", "p/silence"), serde_json::json!(["duration"]));
+    // The same whatever else runs beside it, and again.
+    let again = sandbox.json("rehearse book.yaml --runs 50 --seed 3 --format json");
+    let forecast = |rehearsed: &Json| rehearsed["forecast"].clone();
+    assert_eq!(forecast(&again), forecast(&sandbox.json("rehearse book.yaml --runs 50 --seed 3 --format json")));
+    assert_ne!(forecast(&again), forecast(&sandbox.json("rehearse book.yaml --runs 50 --seed 4 --format json")));
+    let alone = sandbox.json("rehearse book.yaml --runs 50 --seed 3 --no-mishaps --format json");
+    assert_eq!((forecast(&alone), alone["cases"].as_array().map(Vec::len)), (forecast(&again), Some(0)));
+}
+
+#[test]
+fn five_earlier_runs_say_how_long_a_step_takes_and_how_far_that_spreads() {
+    let sandbox = Sandbox::with(
+        "runbook: r\nphases: { p: { steps: { a: { run: sleep 0.05, undo: none }, b: { run: 'true', undo: none, estimate: 3s } } } }\n",
+    );
+    let known =
+        |rehearsed: &Json| [rehearsed["unknown"].clone(), rehearsed["from_history"].clone(), rehearsed["spread_from_history"].clone()];
+    let rehearse = || sandbox.json("rehearse book.yaml --runs 20 --format json");
+    assert_eq!(known(&rehearse()), [serde_json::json!(["p/a"]), serde_json::json!([]), serde_json::json!([])]);
+    for _ in 0..5 {
+        assert_eq!(sandbox.code("run book.yaml"), 0);
+    }
+    let rehearsed = rehearse();
+    assert_eq!(known(&rehearsed)[..2], [serde_json::json!([]), serde_json::json!(["p/a"])]);
+    assert!(rehearsed["spread_from_history"].as_array().expect("a list").contains(&"p/a".into()));
+    assert!(rehearsed["smooth"]["took_ms"].as_u64() >= Some(3050));
+    assert!(sandbox.run("rehearse book.yaml").contains("no estimate, so they take what they took in earlier runs\n  p/a\n"));
 }

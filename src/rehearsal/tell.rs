@@ -1,0 +1,57 @@
+//! What people are told in a simulated world: the messages of a real run, rendered as it renders them, and sent nowhere.
+
+use std::sync::Arc;
+
+use super::world::World;
+use crate::message::{self, About, Message, Occasion};
+use crate::run::*;
+use crate::runbook::action::{Content, Notify};
+use crate::runbook::{Direction, StepId, StepIx, Text};
+
+impl World<'_> {
+    /// The message that a step is.
+    pub(super) fn notify(&mut self, ix: StepIx, direction: Direction, notify: &Notify<Text>) -> Result<(), String> {
+        if !self.stage.setting.tells {
+            return Ok(());
+        }
+        let runbook = Arc::clone(&self.lived.state.runbook);
+        let names = names::of_step(&self.lived.state, ix, direction);
+        // What only a real run gives is shown by its name.
+        let words = |text: &Text| text.render(&names).unwrap_or_else(|_| text.source().to_owned());
+        let to: Vec<String> = notify.to.iter().map(words).collect();
+        let message = match &notify.content {
+            Content::Words { subject, body } => Message { subject: words(subject), body: words(body), to },
+            Content::Template(name) => {
+                let Some(template) = runbook.templates.get(name) else { return Ok(()) };
+                let about = About { phase: Some(runbook.step(ix).phase), step: Some(ix), reason: "" };
+                let as_written =
+                    |_| Message { subject: template.subject.source().into(), body: template.body.source().into(), to: to.clone() };
+                message::render(template, &self.lived.state, self.now, about, to.clone()).unwrap_or_else(as_written)
+            }
+        };
+        self.send("notify", None, Some(self.id(ix)), message)
+    }
+
+    /// The message for an occasion, if there is a template for it.
+    pub(super) fn tell(&mut self, occasion: &Occasion) -> Result<(), String> {
+        if !self.stage.setting.tells {
+            return Ok(());
+        }
+        let runbook = Arc::clone(&self.lived.state.runbook);
+        let Some(template) = occasion.template(&self.lived.state, &runbook) else { return Ok(()) };
+        let about = About { phase: occasion.phase, step: occasion.step, reason: &occasion.reason };
+        let message = message::render(template, &self.lived.state, self.now, about, Vec::new()).unwrap_or_else(|error| Message {
+            subject: format!("{}: {}", runbook.name, occasion.name),
+            body: format!("(the template cannot be rendered: {error})\n{}\n", occasion.reason),
+            to: Vec::new(),
+        });
+        self.send(occasion.name, occasion.own_phase(&runbook).map(str::to_owned), None, message)
+    }
+
+    fn send(&mut self, occasion: &str, phase: Option<String>, step: Option<StepId>, message: Message) -> Result<(), String> {
+        let (occasion, channel, file) = (occasion.to_owned(), "rehearsal".to_owned(), String::new());
+        let Message { subject, body, to } = message;
+        self.lived.bodies.push(body);
+        self.record(Fact::MessageSent(MessageSent { occasion, phase, step, subject, to, channel, file, digest: Digest::default() }))
+    }
+}
