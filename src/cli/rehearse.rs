@@ -1,7 +1,7 @@
 //! `rehearse`: the whole migration on a simulated world, with everything that can go wrong.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
@@ -9,9 +9,9 @@ use clap::Args;
 use super::load::{Source, load};
 use super::{CliError, Format, print, print_json};
 use crate::engine::{self, Config};
-use crate::journal::{Durations, Journal};
-use crate::rehearsal::{self, Ending, Mishap, Mishaps, Setting};
-use crate::report;
+use crate::journal::{Durations, Journal, sha256};
+use crate::rehearsal::{self, Ending, Mishap, Mishaps, Rehearsal, Setting};
+use crate::report::{self, Imprint};
 use crate::run::{Expected, Rehearsed};
 use crate::runbook::{Direction, Runbook, Span, StepIx};
 
@@ -20,7 +20,7 @@ use crate::runbook::{Direction, Runbook, Span, StepIx};
 #[command(
     after_help = "Nothing is carried out. Durations are the steps' estimates or, where they have none, the median of earlier runs in this journal.\n\n\
     Examples:\n  switchover rehearse move.yaml --env production\n  switchover rehearse move.yaml --fail-at point-name\n  \
-    switchover rehearse move.yaml --slow copy=3x --runs 10000"
+    switchover rehearse move.yaml --slow copy=3x --runs 10000\n  switchover rehearse move.yaml --html rehearsal.html"
 )]
 pub struct Rehearse {
     #[command(flatten)]
@@ -52,6 +52,9 @@ pub struct Rehearse {
     /// Show also the mishaps after which the run goes on by itself.
     #[arg(long)]
     all: bool,
+    /// Write it also as a page for people: one file of HTML that needs nothing else.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     /// How it is shown.
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -82,15 +85,21 @@ pub fn rehearse(verb: Rehearse, folder: &Path) -> Result<i32, CliError> {
     let plan = rehearsal::Plan { setting, mishaps, runs: verb.runs as usize, spreads, threads };
     let found = rehearsal::rehearse(&runbook, &Expected::of(&runbook, &history), &plan).map_err(|error| CliError::refused(error, None))?;
     keep(&found, &runbook, verb.fail_at.is_empty() && verb.kill_at.is_empty() && verb.slow.is_empty() && !verb.no_mishaps, folder);
+    if let Some(path) = &verb.html {
+        write_page(&found, path)?;
+    }
     match verb.format {
-        Format::Text => print(&report::rehearsal_text(&found, verb.all))?,
+        Format::Text => {
+            let page = verb.html.as_ref().map(|path| format!("\nthe page is {}\n", path.display())).unwrap_or_default();
+            print(&(report::rehearsal_text(&found, verb.all) + &page))?
+        }
         Format::Json => print_json(&serde_json::to_value(&found).unwrap_or_default())?,
     };
     Ok(if found.smooth.ends == Ending::Finished { 0 } else { 1 })
 }
 
 /// A rehearsal is evidence. One that cannot be journaled is still worth reading.
-fn keep(found: &rehearsal::Rehearsal, runbook: &Runbook, all: bool, folder: &Path) {
+fn keep(found: &Rehearsal, runbook: &Runbook, all: bool, folder: &Path) {
     let stuck = found.cases.iter().filter(|case| case.ends == Ending::Stuck).count();
     let finished = found.smooth.ends == Ending::Finished;
     let rehearsed = Rehearsed { seed: found.seed, finished, mishaps: found.cases.len(), stuck, all };
@@ -99,6 +108,20 @@ fn keep(found: &rehearsal::Rehearsal, runbook: &Runbook, all: bool, folder: &Pat
     if let Err(error) = kept {
         report::say(format_args!("this rehearsal is not journaled, and is no evidence for a run: {error}"));
     }
+}
+
+fn write_page(found: &Rehearsal, path: &Path) -> Result<(), CliError> {
+    let body = serde_json::to_vec(&*found.lived.state.runbook).unwrap_or_default();
+    let imprint = Imprint { digest: sha256(&body).0, made: crate::engine::now(), version: env!("CARGO_PKG_VERSION") };
+    let page = report::rehearsal_page(found, &imprint).map_err(|error| CliError::refused(error, None))?;
+    // Whoever opens it meanwhile sees the old page or the new one.
+    let beside = path.with_extension(format!("{}.partial", std::process::id()));
+    let write = std::fs::write(&beside, page).and_then(|()| std::fs::rename(&beside, path));
+    write.map_err(|error| {
+        let _ = std::fs::remove_file(&beside);
+        let message = format!("the page {} cannot be written: {error}; what was there is as it was", path.display());
+        CliError::refused(message, Some("name a file in a folder that is there and that you may write to"))
+    })
 }
 
 fn slower(runbook: &Runbook, text: &str) -> Result<(StepIx, f64), CliError> {

@@ -241,3 +241,92 @@ fn five_earlier_runs_say_how_long_a_step_takes_and_how_far_that_spreads() {
     assert!(rehearsed["smooth"]["took_ms"].as_u64() >= Some(3050));
     assert!(sandbox.run("rehearse book.yaml").contains("no estimate, so they take what they took in earlier runs\n  p/a\n"));
 }
+
+/// What is wrong with a page: tags that do not match, attributes without quotes, text that could be taken for a tag.
+fn faults(page: &str) -> Vec<String> {
+    const VOID: [&str; 3] = ["meta", "br", "!DOCTYPE"];
+    let tag = regex::Regex::new(r#"^<(/?)([A-Za-z!][A-Za-z0-9]*)((?: +[A-Za-z][A-Za-z0-9-]*(?:="[^"<>]*")?)*) ?(/?)>"#).expect("a pattern");
+    let entity = regex::Regex::new("^&(amp|lt|gt|quot|#x27|#x3D|#x60);").expect("a pattern");
+    let (mut wrong, mut open, mut at) = (Vec::new(), Vec::new(), 0);
+    while let Some(next) = page[at..].find(['<', '>', '&']).map(|next| at + next) {
+        let rest = &page[next..];
+        let here = || rest.chars().take(60).collect::<String>();
+        at = next + 1;
+        if open.last() == Some(&"style") && !rest.starts_with("</style>") {
+            continue;
+        }
+        let Some(found) = tag.captures(rest) else {
+            if !entity.is_match(rest) {
+                wrong.push(format!("what is this: {}", here()));
+            }
+            continue;
+        };
+        at = next + found[0].len();
+        let name = found.get(2).map_or("", |name| name.as_str());
+        match (&found[1], &found[4]) {
+            ("/", _) if open.last() == Some(&name) => drop(open.pop()),
+            ("/", _) => wrong.push(format!("closes what is not open: {}", here())),
+            (_, "/") => {}
+            _ if VOID.contains(&name) => {}
+            _ => open.push(name),
+        }
+    }
+    wrong.extend(open.into_iter().map(|name| format!("<{name}> is not closed")));
+    wrong
+}
+
+#[test]
+fn the_page_is_whole_and_needs_nothing_else() {
+    let mut sandbox = quickstart();
+    sandbox.write("book.yaml", HOLD);
+    for book in ["quickstart.yaml", "book.yaml"] {
+        let said = sandbox.run(&format!("rehearse {book} --runs 20 --html page.html"));
+        assert!(said.ends_with("\nthe page is page.html\nexit 0"), "{said}");
+        let page = sandbox.read("page.html");
+        assert_eq!(faults(&page), [] as [String; 0], "{book}");
+        for foreign in ["<link", "<script", "src=", "href=", "@import", "url(", "http://", "https://"] {
+            assert!(!page.contains(foreign), "{book} has {foreign}");
+        }
+    }
+    sandbox.run("rehearse quickstart.yaml --runs 0 --no-mishaps --html page.html");
+    assert_eq!(sandbox.code("run quickstart.yaml --until prepare/folders"), 0);
+    let audited = sandbox.json("audit --format json");
+    assert!(sandbox.read("page.html").contains(audited["definition"].as_str().expect("a digest")), "the digest is another one");
+    assert_eq!(faults("<p>a < b</p><br /><td class=x></i>").len(), 4, "what looks for faults finds some");
+    // Nothing is left beside it, also not of one that could not be written.
+    sandbox.write("taken/page.html/file", "");
+    let refused = sandbox.in_folder("taken").run("rehearse ../book.yaml --runs 0 --no-mishaps --html page.html");
+    assert!(refused.contains("the page page.html cannot be written") && refused.ends_with("exit 6"), "{refused}");
+    assert_eq!(std::fs::read_dir(sandbox.path("taken")).expect("a folder").count(), 1);
+}
+
+#[test]
+fn the_page_shows_what_a_rehearsal_found_as_text() {
+    let sandbox = Sandbox::with(HOLD);
+    sandbox.run("rehearse book.yaml --runs 20 --seed 7 --html page.html");
+    let page = sandbox.read("page.html");
+    let shows = |text: &str| assert!(page.contains(text), "the page does not show {text}");
+    shows("<h1>A &lt;script&gt;alert(1)&lt;/script&gt; &amp; &quot;move&quot;</h1>");
+    shows("seed 7");
+    shows("Do &lt;it&gt;");
+    let list = |title: &str, item: &str| {
+        let from = page.find(title).unwrap_or_else(|| panic!("no list {title}"));
+        let list = &page[from..from + page[from..].find("</ul>").expect("its end")];
+        assert!(list.contains(item), "{title} has no {item}: {list}");
+    };
+    list("<h3>Cannot be undone", "<li>p/last</li>");
+    list("<h3>The way back exceeds its budget", "<li>the undo of p/node[…] times out (2): 10s</li>");
+    list("<h3>Would be stuck", "the release of p/silence fails");
+    list("<h3>Production is down for longer", "p/b fails");
+    list("<h3>Nothing ends these if they hang", "<li>p/node[…] (2)</li>");
+    list("<h3>Taken to hold", "p/unknown: steps.b.there");
+    list("<h3>Nobody says how long these take", "<li>p/unknown</li>");
+    // The chart, the graph, the gate, the messages, and who is told of a failure.
+    shows("node[…] ×2</text>");
+    shows("production is down for 4s");
+    shows("silence is held for");
+    shows("◆ p/gate");
+    shows("to dba@example.test, crew");
+    shows("<pre>Until &lt;then&gt;.</pre>");
+    shows("<b>p/b</b><br />fails");
+}
