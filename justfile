@@ -12,6 +12,7 @@ mutants *args:
 # The figures, as ratios to a floor.
 bench:
     cargo bench --bench steps
+    cargo bench --bench rehearsal
 
 # Licences, advisories, sources.
 deny:

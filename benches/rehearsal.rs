@@ -23,7 +23,7 @@ fn main() {
     let alone = |at: usize| {
         format!("      s{at}: {{ run: 'true', undo: {{ run: 'true', estimate: 1s }}, needs: [], estimate: {}s }}\n", at % 7 + 1)
     };
-    let budgets = "budgets: { duration: 3h, rollback: 4h, downtime: 10m }\n";
+    let budgets = "budgets: { duration: 3h, rollback: 4h }\n";
     for (name, head, step) in [
         ("one after the other", "", &chain as &dyn Fn(usize) -> String),
         ("one after the other, with budgets", budgets, &chain),

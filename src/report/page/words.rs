@@ -10,7 +10,7 @@ pub fn clock(millis: u64) -> String {
     let seconds = millis / 1000;
     let (days, hours, minutes, rest) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
     match (days, millis) {
-        (0, 1..10_000) if !millis.is_multiple_of(1000) => format!("0:00:0{rest}.{}", millis % 1000 / 100),
+        (0, 1..60_000) if !millis.is_multiple_of(1000) => format!("0:00:{rest:02}.{}", millis % 1000 / 100),
         (0, _) => format!("{hours}:{minutes:02}:{rest:02}"),
         _ => format!("{days}d {hours}:{minutes:02}:{rest:02}"),
     }
