@@ -64,7 +64,7 @@ impl Journal {
             for event in self.attempts_of(&other.run)? {
                 match event.fact {
                     Fact::StepStarted(started) if *started.step == *step && started.direction == Direction::Forward => {
-                        drop(begun.get_or_insert(event.at))
+                        begun = begun.or(Some(event.at))
                     }
                     Fact::StepSucceeded(done) if *done.step == *step && done.direction == Direction::Forward => {
                         let rows = done.outputs.get("rows").and_then(serde_json::Value::as_f64).filter(|rows| *rows > 0.0);

@@ -55,7 +55,13 @@ impl Stage<'_> {
             }
         }
         let premises = runbook.steps.iter().map(|step| Premise::of(&state, step)).collect();
-        Ok(Stage { runbook: Arc::clone(runbook), expected, setting, first, given: Arc::new(Given { foresight: Foresight::of(runbook, expected), premises, asked, waits }) })
+        Ok(Stage {
+            runbook: Arc::clone(runbook),
+            expected,
+            setting,
+            first,
+            given: Arc::new(Given { foresight: Foresight::of(runbook, expected), premises, asked, waits }),
+        })
     }
 
     /// The same for runs that are lived in another way.

@@ -98,7 +98,7 @@ pub(super) struct World<'a> {
     pub stage: &'a Stage<'a>,
     pub mishap: Option<&'a Mishap>,
     pub varies: &'a mut Varies<'a>,
-    lookout: Lookout,
+    lookout: Lookout<'a>,
     /// What is to come, by moment and then by the order in which it was scheduled.
     agenda: BTreeSet<(Moment, u64, Due)>,
     scheduled: u64,

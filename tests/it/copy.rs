@@ -52,7 +52,10 @@ fn a_table_is_copied_whole_or_in_ranges_and_taken_back() {
 #[test]
 fn killed_at_any_moment_it_loses_no_row_and_has_none_twice() {
     let seed = std::process::id();
-    println!("copy: the seed is {seed}");
+    #[expect(clippy::print_stdout, reason = "with --show-output, it says with which seed")]
+    {
+        println!("copy: the seed is {seed}");
+    }
     let mut state = u64::from(seed);
     for keys in ["", ", chunk: 20000"] {
         let sandbox = book(SAME, keys, 400_000);

@@ -187,7 +187,7 @@ fn rowids(db: &Connection, table: &Table) -> Option<i64> {
 fn copy_whole(db: &mut Connection, table: &Table, range: &Range) -> rusqlite::Result<Option<u64>> {
     let all = |end: &str| format!("SELECT * FROM {end} LIMIT 0");
     let columns = |db: &Connection, end: &str| -> rusqlite::Result<Vec<String>> {
-        Ok(db.prepare_cached(&all(end))?.column_names().into_iter().map(quoted).collect())
+        Ok(db.prepare_cached(&all(end))?.column_names().map(quoted).collect())
     };
     if columns(db, &table.source)? != table.shape.columns || columns(db, &table.target)? != table.shape.columns {
         return Ok(None);
