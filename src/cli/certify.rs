@@ -60,7 +60,7 @@ pub fn certify(verb: Certify) -> Result<i32, CliError> {
     };
     let root = scratch_root().map_err(unwritable)?;
     let book = root.join("runbook.json");
-    serde_json::to_vec(&stand_in.runbook).map_err(Into::into).and_then(|text| std::fs::write(&book, text)).map_err(unwritable)?;
+    serde_json::to_vec(&real).map_err(Into::into).and_then(|text| std::fs::write(&book, text)).map_err(unwritable)?;
     let mut certificate = Certificate {
         runbook: real.name.clone(),
         environment: real.environment.clone(),

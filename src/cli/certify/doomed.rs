@@ -12,7 +12,7 @@ use crate::cli::{CliError, print};
 use crate::effect::{children, die_with};
 use crate::engine::{self, Answer, Config, NewRun, Question, QuestionKind};
 use crate::journal::Journal;
-use crate::rehearsal::WITNESS;
+use crate::rehearsal::{StandIn, WITNESS, stand_in};
 use crate::run::{Event, Fact, Observer, Purpose, RunState};
 use crate::runbook::{Outputs, Runbook};
 
@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// What it carries out, and where it dies.
 #[derive(Debug, Args)]
 pub struct Doomed {
-    /// A file with a checked runbook.
+    /// A file with a checked runbook, whose actions it replaces.
     runbook: PathBuf,
     /// It dies with the first commit that has this event, or comes after it.
     #[arg(long)]
@@ -40,9 +40,11 @@ pub struct Doomed {
 pub fn doomed(verb: Doomed, folder: &Path) -> Result<i32, CliError> {
     let unreadable = |error: String| CliError::refused(format!("{} cannot be read: {error}", verb.runbook.display()), None);
     let text = std::fs::read(&verb.runbook).map_err(|error| unreadable(error.to_string()))?;
-    let runbook: Runbook = serde_json::from_slice(&text).map_err(|error| unreadable(error.to_string()))?;
+    let real: Runbook = serde_json::from_slice(&text).map_err(|error| unreadable(error.to_string()))?;
+    // Made here, so that whatever it is given, nothing else is carried out.
+    let StandIn { runbook, .. } = stand_in(&real.with_index()).map_err(unreadable)?;
     let config = Config { operator: operator(), parallel: AT_ONCE.into(), guided: false, consents: true, ask: Some(Arc::new(agree)) };
-    let new = NewRun { runbook: runbook.with_index(), name: None, until: None, purpose: Purpose::Real, overridden: None };
+    let new = NewRun { runbook, name: None, until: None, purpose: Purpose::Real, overridden: None };
     let mut end = End { at: verb.at, with_keeper: verb.with_keeper, commits: Vec::new() };
     let (_, exit) = engine::start(Journal::open(folder)?, new, config, &mut end)?;
     print(&end.commits.iter().map(|number| format!("{number}\n")).collect::<String>())?;
