@@ -37,7 +37,7 @@ pub fn status_json(state: &RunState, now: Moment) -> Json {
         })
         .collect();
     json!({
-        "run": state.started.run, "name": state.started.name, "runbook": runbook.name, "environment": state.started.environment,
+        "run": state.started.run, "name": state.started.name, "runbook": runbook.name, "environment": state.started.environment, "purpose": state.started.purpose,
         "operator": state.started.operator, "began": state.began, "last": state.last, "events": state.head,
         "direction": match state.mode { Mode::Forward => "forward", Mode::RollingBack => "rolling back", Mode::Cancelling => "cancelling" },
         "ended": state.ended, "stopped": state.stopped,
