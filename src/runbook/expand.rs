@@ -463,6 +463,9 @@ impl Builder<'_, '_, '_> {
             }
             let mut value = condition.evaluate(&known).map_err(|error| error.0)?;
             value.sort_all_objects();
+            if let Json::Array(items) = &mut value {
+                put_in_order(items, condition.references().iter().filter_map(|path| look_up(&known, path)));
+            }
             Ok(value)
         };
         let literal = |json: Json| Argument::from_json(&json).and_then(|argument| argument.value(&known)).map_err(|error| error.0);
@@ -924,6 +927,22 @@ struct At<'a> {
 
 fn is_repeated(local: &Local) -> bool {
     matches!(local.source, Source::Copies(_))
+}
+
+/// What an expression makes of a map comes in no order: its names are put in the map's, anything else in one that is the same each
+/// time. What it makes of a list keeps that one's.
+fn put_in_order<'a>(items: &mut [Json], of: impl Iterator<Item = &'a Json>) {
+    let (lists, maps): (Vec<&Json>, Vec<&Json>) =
+        of.filter(|value| value.is_array() || value.is_object()).partition(|value| value.is_array());
+    let has_all = |list: &&Json| items.iter().all(|item| list.as_array().is_some_and(|list| list.contains(item)));
+    if maps.is_empty() || lists.iter().any(has_all) {
+        return;
+    }
+    let place = |map: &Json, item: &Json| map.as_object()?.keys().position(|key| item.as_str() == Some(key));
+    match maps.iter().find(|map| items.iter().all(|item| place(map, item).is_some())) {
+        Some(map) => items.sort_by_key(|item| place(map, item)),
+        None => items.sort_by_key(Json::to_string),
+    }
 }
 
 fn list_items(items: Vec<Json>) -> Vec<Item> {

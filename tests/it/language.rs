@@ -321,3 +321,19 @@ phases:
     );
     assert!(sandbox.run("check wrong.yaml").contains("no variables of its own"), "{}", sandbox.run("check wrong.yaml"));
 }
+
+#[test]
+fn what_an_expression_makes_of_a_map_comes_in_the_maps_order() {
+    let names: Vec<String> = (0..12).map(|number| format!("n{:02}", (number * 7) % 12)).collect();
+    let map: Vec<String> = names.iter().map(|name| format!("{name}: {{ on: true }}")).collect();
+    let sandbox = Sandbox::with(&format!(
+        "runbook: r\nparameters: {{ all: {{ type: map, default: {{ {} }} }}, some: {{ type: list, default: [b, a] }} }}\nphases:\n  p:\n    steps:\n\
+         \x20     a: {{ for_each: 'all.filter(name, all[name].on)', run: 'true', undo: none }}\n\
+         \x20     b: {{ for_each: 'some.filter(name, !(name in all))', run: 'true', undo: none }}\n",
+        map.join(", ")
+    ));
+    let plan = sandbox.json("plan book.yaml --format json");
+    let ids: Vec<&str> = plan["steps"].as_array().unwrap().iter().map(|step| step["id"].as_str().unwrap()).collect();
+    let expected: Vec<String> = names.iter().map(|name| format!("p/a[{name}]")).chain(["p/b[b]".into(), "p/b[a]".into()]).collect();
+    assert_eq!(ids, expected);
+}
