@@ -101,8 +101,8 @@ fn a_dry_run_is_neither_resumed_nor_taken_back() {
         assert_eq!(sandbox.code(line), 6, "{line}");
     }
     insta::assert_snapshot!(sandbox.run("rollback"), @"
-    error: zr5t is a dry run or a rehearsal: it changed nothing that could go on or be taken back
-      next: begin a run <run> `switchover run`; `switchover list` has those that there are
+    error: the run <run> is a dry run or a rehearsal: it changed nothing that could go on or be taken back
+      next: begin another with `switchover run`; `switchover list` has those that there are
     exit 6
     ");
     // Killed, it is not taken up either.
@@ -111,8 +111,8 @@ fn a_dry_run_is_neither_resumed_nor_taken_back() {
     sandbox.wait_for_file("there");
     super::sandbox::kill_all(run);
     insta::assert_snapshot!(sandbox.run("resume"), @"
-    error: 2f2q is a dry run or a rehearsal: it changed nothing that could go on or be taken back
-      next: begin a run <run> `switchover run`; `switchover list` has those that there are
+    error: the run <run> is a dry run or a rehearsal: it changed nothing that could go on or be taken back
+      next: begin another with `switchover run`; `switchover list` has those that there are
     exit 6
     ");
 }
