@@ -1,5 +1,6 @@
 //! How fast rows are copied, as ratios to what a person would use otherwise, in the same run: `psql COPY TO | psql COPY FROM`,
-//! `pg_dump | pg_restore`, and `INSERT … SELECT` over ATTACH. `cargo bench --bench copy [-- ROWS]`; it begins a lab of its own.
+//! `pg_dump | pg_restore`, and `INSERT … SELECT` over ATTACH. `cargo bench --bench copy [-- ROWS] [files]`; it begins a lab of its own,
+//! but for `files`.
 
 #![expect(clippy::expect_used, clippy::print_stdout, reason = "a benchmark prints, and one that cannot go on should say so and stop")]
 
@@ -15,6 +16,14 @@ fn main() {
     let rows = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(5_000_000);
     let folder = std::env::temp_dir().join(format!("switchover-bench-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder for the benchmark");
+    if !std::env::args().any(|argument| argument == "files") {
+        between_servers(rows, &folder);
+    }
+    between_files(rows, &folder);
+    let _ = std::fs::remove_dir_all(&folder);
+}
+
+fn between_servers(rows: u64, folder: &Path) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("runbooks/lab/lab");
     let mut lab = Command::new(script);
     lab.args(["hold", "postgres-old", "postgres-new"]).env("LAB", folder.join("lab")).env("LAB_PORT", PORT.to_string());
@@ -45,23 +54,24 @@ fn main() {
     };
     let ours = |keys: &str| {
         empty();
-        copy(&folder, &servers(), keys)
+        copy(folder, &servers(), keys)
     };
     // In turn, and the fastest of each, as whatever else the machine does only ever adds.
-    let mut best = [f64::INFINITY; 5];
+    let by_pgcopydb = || by_pgcopydb(folder, &empty);
+    let mut best = [f64::INFINITY; 6];
     let mut memory: u64 = 0;
     for _ in 0..3 {
         let (plain, peak) = ours("verify: false");
         memory = memory.max(peak);
         for (best, found) in
-            best.iter_mut().zip([by_psql(), plain, ours("verify: true").0, by_dump(), ours("verify: false, parallel: 4").0])
+            best.iter_mut().zip([by_psql(), plain, ours("verify: true").0, by_dump(), ours("verify: false, parallel: 4").0, by_pgcopydb()])
         {
             *best = best.min(found);
         }
     }
-    let [psql, plain, verified, dump, parallel] = best;
+    let [psql, plain, verified, dump, parallel, pgcopydb] = best;
     println!(
-        "seconds for {rows} rows: psql | psql {psql:.1}, copy {plain:.1}, verified {verified:.1}, dump and restore {dump:.1}, four chunks at once {parallel:.1}"
+        "seconds for {rows} rows: psql | psql {psql:.1}, copy {plain:.1}, verified {verified:.1}, dump and restore {dump:.1}, four chunks at once {parallel:.1}, pgcopydb with four jobs {pgcopydb:.1} (inf: not installed)"
     );
     ratio("PostgreSQL to PostgreSQL, rate", psql / plain, 0.9, "x psql | psql");
     ratio("the same, verified", psql / verified, 0.7, "x psql | psql");
@@ -69,7 +79,21 @@ fn main() {
     println!("{:<44} {:>7.1} MiB (at most 64)", "memory of the executor", memory as f64 / 1024.0);
     drop(lab.stdin.take());
     let _ = lab.wait();
+}
 
+/// Seconds; for ever if it is not installed. Its jobs are for tables: of one, the others have nothing to do.
+fn by_pgcopydb(folder: &Path, empty: &dyn Fn()) -> f64 {
+    if Command::new("pgcopydb").arg("version").output().is_err() {
+        return f64::INFINITY;
+    }
+    empty();
+    let [old, new] = [1, 2].map(|server| format!("postgres://postgres@127.0.0.1:{}/shop", PORT + server));
+    let mut command = Command::new("pgcopydb");
+    command.args(["copy", "table-data", "--source", &old, "--target", &new, "--table-jobs", "4"]);
+    seconds(command.args(["--restart", "--not-consistent", "--dir"]).arg(folder.join("pgcopydb")))
+}
+
+fn between_files(rows: u64, folder: &Path) {
     let [old, new] = ["old.db", "new.db"].map(|name| folder.join(name));
     sqlite(
         &old,
@@ -91,11 +115,10 @@ fn main() {
         best[0] = best[0].min(begun.elapsed().as_secs_f64());
         fresh();
         let databases = format!("  old: {{ sqlite: {} }}\n  new: {{ sqlite: {} }}\n", old.display(), new.display());
-        best[1] = best[1].min(copy(&folder, &databases, "verify: false").0);
+        best[1] = best[1].min(copy(folder, &databases, "verify: false").0);
     }
     println!("seconds for {rows} rows: INSERT … SELECT {:.1}, copy {:.1}", best[0], best[1]);
     ratio("SQLite to SQLite, rate", best[0] / best[1], 0.8, "x INSERT … SELECT");
-    let _ = std::fs::remove_dir_all(&folder);
 }
 
 fn ratio(what: &str, found: f64, least: f64, unit: &str) {

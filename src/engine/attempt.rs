@@ -41,6 +41,7 @@ impl Launch {
     pub fn is_command(&self) -> bool {
         let (Work::Act(job) | Work::Probe(job)) = &self.work;
         match &job.action {
+            _ if matches!(job.probe, Some(Action::Run(_))) => true,
             Action::Run(_) => true,
             Action::Wait(Wait::Until { probe, .. }) => matches!(**probe, Action::Run(_)),
             Action::Shift(shift) => shift.runs_commands(),

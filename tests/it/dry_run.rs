@@ -35,6 +35,7 @@ phases:
         run: 'echo mark >> "$W"'
         undo: none
         probe: { run: "test -e marked", done: exit_code == 0, not_done: exit_code == 1 }
+      lower: { sql: { database: old, statement: "UPDATE orders SET frozen = 2" }, undo: none, probe: { run: "echo yes", done: stdout == "yes", not_done: stdout == "no" } }
       use: { run: [publish, "{{ steps.backup.file }}", "{{ steps.count.orders }} orders"], undo: none, downtime: ends }
       maybe: { run: 'echo maybe >> "$W"', when: "steps.backup.file != ''", undo: none }
       never: { run: 'echo never >> "$W"', when: "domain == 'other'", undo: none }
@@ -72,6 +73,10 @@ fn every_step_says_what_it_would_do_and_only_what_reads_is_done() {
     would    move/mark: echo mark >> "$W"
                  (probed: exit 1)
                  it is not done yet
+    would    move/lower: on old.db:
+                 UPDATE orders SET frozen = 2
+                 (probed: exit 0)
+                 it is done already
     would    move/use: publish (known after prepare/backup) 2 orders
     would    move/maybe: if steps.backup.file != '' (known after prepare/backup): echo maybe >> "$W"
     skipped  move/never: its condition does not hold: domain == 'other'
@@ -82,7 +87,7 @@ fn every_step_says_what_it_would_do_and_only_what_reads_is_done() {
     would    move/tell: send to ops@example.test: shop.example.test has moved
                  All 2 orders.
     dry run <run>: nothing would be refused; nothing was changed
-      steps      14 of 14: 10 would be done, 3 only read or were passed over
+      steps      15 of 15: 11 would be done, 3 only read or were passed over
       not yet    move/moved
                  which may be otherwise once the steps before have changed something
       review     switchover audit <run>
