@@ -9,7 +9,7 @@ A line of NAME.known is a command, and behind `=>` what it does and says:
     get deployment/<name> -o jsonpath={.spec.replicas} => @get {name} 3
 
 `<x>` stands for any text, also within a word; what is in brackets may be left out, and options may stand anywhere. `@set key=value` and
-`@get key default` remember; `@file <path>` fails unless the file is there; `@slow seconds` takes its time; `@fail code words` fails. `\\n` is a line break. What is remembered, and
+`@get key default` remember; `@file <path> [code]` fails unless the file is there; `@slow seconds` takes its time; `@fail code words` fails. `\\n` is a line break. What is remembered, and
 every command that was given, is in the folder $STANDIN_STATE (default: lab-standins in the working directory), in NAME.state and calls.log. A line in the file
 NAME.fail there, such as `rollout status`, makes every command fail that begins with it.
 """
@@ -112,8 +112,10 @@ def act(name, folder, answer, values):
             key, _, default = rest.partition(" ")
             print(remember(folder, name, lambda state: state.get(key, default)))
         elif verb == "@file":
-            if not os.path.exists(rest):
-                sys.exit(f"{name} (stand-in): there is no file {rest}")
+            path, _, code = rest.partition(" ")
+            if not os.path.exists(path):
+                print(f"{name} (stand-in): there is no file {path}", file=sys.stderr)
+                sys.exit(int(code or 1))
         elif verb == "@slow":
             time.sleep(float(rest))
         elif verb == "@fail":
