@@ -115,7 +115,7 @@ struct Trial {
 }
 
 fn trials_at(at: u64) -> impl Iterator<Item = Trial> {
-    let deaths = [Death::Executor, Death::WithKeeper];
+    let deaths = [Death::BeforeLaunch, Death::Executor, Death::WithKeeper];
     deaths.into_iter().flat_map(move |death| [Way::Resume, Way::Rollback].map(|way| Trial { at, death, way }))
 }
 

@@ -382,6 +382,9 @@ impl Session<'_> {
         if self.launches.iter().any(|launch| launch.acts_outside()) {
             self.journal.anchor(&mut self.head)?;
         }
+        if !events.is_empty() {
+            self.observer.committed(&self.state);
+        }
         for launch in std::mem::take(&mut self.launches) {
             self.launch(launch);
         }

@@ -58,6 +58,8 @@ pub struct Killed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Death {
+    /// Of the executor, when its commit is durable and nothing of what it begins has begun.
+    BeforeLaunch,
     Executor,
     /// And the process that begins its commands and sees them end.
     WithKeeper,

@@ -10,6 +10,7 @@ use super::{Plan, Setting};
 use crate::run::{Fact, Outcome};
 use crate::runbook::graph::longest_way;
 use crate::runbook::watch::Budget;
+use crate::runbook::window::Window;
 use crate::runbook::{Action, Direction, Span, StepIx};
 
 /// What many runs say. Lengths of time are in milliseconds.
@@ -27,6 +28,8 @@ pub struct Forecast {
     /// The share of runs that keep each budget; `None` without one.
     pub within_duration: Option<f64>,
     pub within_downtime: Option<f64>,
+    /// The share of runs that are done before the window closes, if they begin as it opens; `None` without one.
+    pub within_window: Option<f64>,
     /// The steps that decide how long it takes, and that take time.
     pub critical: Vec<String>,
     pub gates: Vec<Gate>,
@@ -38,8 +41,8 @@ pub struct Gate {
     pub step: String,
     /// When it is asked, after the beginning, in the smooth run.
     pub asked_ms: u64,
-    /// The latest time after the beginning at which 95 of 100 runs still keep the budget for the duration; `None` without one, and
-    /// negative if it is too late from the first.
+    /// The latest time after the beginning at which 95 of 100 runs still keep the budget for the duration, and are done before a window
+    /// closes that opened with it; `None` without either, and negative if it is too late from the first.
     pub latest_ms: Option<i64>,
 }
 
@@ -60,28 +63,31 @@ pub fn forecast(stage: &Stage, plan: &Plan, smooth: &Lived) -> Result<Forecast, 
     let share =
         |holds: &dyn Fn(&Run) -> bool| (!runs.is_empty()).then(|| runs.iter().filter(|run| holds(run)).count() as f64 / runs.len() as f64);
     let budgets = runbook.budgets;
-    let within = |budget: Option<Budget>, length: fn(&Run) -> u64| {
-        let limit = budget?.limit.as_millis();
+    let within = |limit: Option<Span>, length: fn(&Run) -> u64| {
+        let limit = limit?.as_millis();
         share(&|run| length(run) <= limit)
     };
+    let limit_of = |budget: Option<Budget>| budget.map(|budget| budget.limit);
+    let window = runbook.window.as_ref().map(Window::length);
     let gate = |(ix, _): &(StepIx, u64)| {
         let step = runbook.step(*ix);
         let begun = smooth.events.iter().find(|event| matches!(&event.fact, Fact::StepStarted(started) if started.step == step.id));
         let mut rest: Vec<u64> = runs.iter().flat_map(|run| &run.answered).filter(|(gate, _)| gate == ix).map(|(_, rest)| *rest).collect();
         rest.sort_unstable();
-        let limit = budgets.duration.filter(|_| !rest.is_empty()).map(|budget| budget.limit.as_millis() as i64);
+        let limit = limit_of(budgets.duration).into_iter().chain(window).min().filter(|_| !rest.is_empty());
         Gate {
             step: step.id.to_string(),
             asked_ms: begun.map_or(0, |event| event.at.since(smooth.state.began).as_millis()),
-            latest_ms: limit.map(|limit| limit - percentile(&rest, 95) as i64),
+            latest_ms: limit.map(|limit| limit.as_millis() as i64 - percentile(&rest, 95) as i64),
         }
     };
     let path = longest_way(runbook, |ix| expected.forward(ix)).0;
     Ok(Forecast {
         runs: runs.len(),
         finished: share(&|run| run.is_finished),
-        within_duration: within(budgets.duration, |run| run.took),
-        within_downtime: within(budgets.downtime, |run| run.down),
+        within_duration: within(limit_of(budgets.duration), |run| run.took),
+        within_downtime: within(limit_of(budgets.downtime), |run| run.down),
+        within_window: within(window, |run| run.took),
         gates: Run::of(smooth).answered.iter().map(gate).collect(),
         took_ms: (percentile(&took, 50), percentile(&took, 95)),
         down_ms: (percentile(&down, 50), percentile(&down, 95)),

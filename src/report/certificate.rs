@@ -19,7 +19,7 @@ pub fn certificate_text(found: &Certificate) -> String {
         0 => {
             let _ = writeln!(
                 out,
-                "certified: {boundaries}, each resumed and rolled back, the executor killed alone and with its keeper: {} runs, the same end",
+                "certified: {boundaries}, each resumed and rolled back, the executor killed before and after its commands begin, and with its keeper: {} runs, the same end",
                 found.runs
             );
             let _ = writeln!(out, "  {about}");
@@ -46,7 +46,11 @@ pub fn certificate_text(found: &Certificate) -> String {
 fn describe(out: &mut String, difference: &Difference) {
     if let Some(killed) = &difference.killed {
         let step = killed.step.as_deref().map(|step| format!(" of {step}")).unwrap_or_default();
-        let who = if killed.death == Death::Executor { "the executor" } else { "the executor and its keeper" };
+        let who = match killed.death {
+            Death::BeforeLaunch => "the executor, before anything had begun of it,",
+            Death::Executor => "the executor",
+            Death::WithKeeper => "the executor and its keeper",
+        };
         let way = if killed.way == Way::Resume { "resumed" } else { "rolled back" };
         let _ = writeln!(out, "\n{who} killed after event {} ({}{step}), then {way}", killed.event, killed.kind);
     }

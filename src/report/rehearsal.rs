@@ -90,11 +90,14 @@ fn forecast(out: &mut String, found: &Rehearsal) {
             let _ = writeln!(out, "  the {what} budget is kept by {:.1} % of them", share * 100.0);
         }
     }
+    if let Some(share) = forecast.within_window {
+        let _ = writeln!(out, "  {:.1} % of them are done before the window closes, if they begin as it opens", share * 100.0);
+    }
     let _ = writeln!(out, "critical path: {}", if forecast.critical.is_empty() { "-".to_owned() } else { forecast.critical.join(", ") });
     for gate in &forecast.gates {
         let latest = match gate.latest_ms {
             None => String::new(),
-            Some(latest) if latest < 0 => "; too late from the first for its duration budget".to_owned(),
+            Some(latest) if latest < 0 => "; too late from the first for the time that there is".to_owned(),
             Some(latest) => format!("; a go is safe until {} after the beginning", span(latest.unsigned_abs())),
         };
         let _ = writeln!(out, "gate {}: asked after {}{latest}", gate.step, span(gate.asked_ms));

@@ -8,6 +8,9 @@ pub trait Observer {
     /// A fact, after its commit. `state` is the state after the whole commit.
     fn event(&mut self, state: &RunState, event: &Event);
 
+    /// All up to the head of this state is durable, and nothing of what it begins has begun.
+    fn committed(&mut self, _state: &RunState) {}
+
     /// How far a running step says it is.
     fn progress(&mut self, _state: &RunState, _step: StepIx, _text: &str) {}
 

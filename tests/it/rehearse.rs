@@ -331,3 +331,18 @@ fn the_page_shows_what_a_rehearsal_found_as_text() {
     shows("<pre>Until &lt;then&gt;.</pre>");
     shows("<b>p/b</b><br />fails");
 }
+
+#[test]
+fn the_window_is_held_against_chance() {
+    let sandbox = Sandbox::with(
+        "runbook: r\nwindow: { from: \"02:00\", to: \"03:00\" }\nphases: { p: { steps: { a: { run: 'true', undo: none, estimate: 50m }, go: { approve: Go? }, \
+         b: { run: 'true', undo: none, estimate: 5m } } } }\n",
+    );
+    let forecast = sandbox.json("rehearse book.yaml --runs 200 --no-mishaps --format json")["forecast"].clone();
+    let share = forecast["within_window"].as_f64().unwrap();
+    assert!(share > 0.4 && share < 0.9, "{share}");
+    // An hour, less what five minutes may take.
+    let latest = forecast["gates"][0]["latest_ms"].as_i64().unwrap();
+    assert!((46 * 60_000..55 * 60_000).contains(&latest), "{latest}");
+    assert!(sandbox.run("rehearse book.yaml --runs 200 --no-mishaps").contains("are done before the window closes"));
+}

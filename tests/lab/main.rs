@@ -22,6 +22,7 @@ mod mariadb;
 mod packs;
 mod platforms;
 mod reference;
+mod rehearsed;
 mod route53;
 mod route53_slow;
 mod servers;

@@ -31,6 +31,9 @@ pub struct Doomed {
     /// It dies with the first commit that has this event, or comes after it.
     #[arg(long)]
     at: Option<u64>,
+    /// It dies before anything begins that the commit begins.
+    #[arg(long)]
+    before_launch: bool,
     /// It takes its keeper along.
     #[arg(long)]
     with_keeper: bool,
@@ -45,7 +48,7 @@ pub fn doomed(verb: Doomed, folder: &Path) -> Result<i32, CliError> {
     let StandIn { runbook, .. } = stand_in(&real.with_index()).map_err(unreadable)?;
     let config = Config { operator: operator(), parallel: AT_ONCE.into(), guided: false, consents: true, ask: Some(Arc::new(agree)) };
     let new = NewRun { runbook, name: None, until: None, purpose: Purpose::Real, overridden: None };
-    let mut end = End { at: verb.at, with_keeper: verb.with_keeper, commits: Vec::new() };
+    let mut end = End { at: verb.at, before_launch: verb.before_launch, with_keeper: verb.with_keeper, commits: Vec::new() };
     let (_, exit) = engine::start(Journal::open(folder)?, new, config, &mut end)?;
     print(&end.commits.iter().map(|number| format!("{number}\n")).collect::<String>())?;
     Ok(exit.code())
@@ -61,11 +64,19 @@ fn agree(question: &Question) -> Answer {
 /// Sees the commits, and dies at one of them.
 struct End {
     at: Option<u64>,
+    before_launch: bool,
     with_keeper: bool,
     commits: Vec<u64>,
 }
 
 impl Observer for End {
+    fn committed(&mut self, state: &RunState) {
+        if self.before_launch && self.at.is_some_and(|at| state.head >= at) {
+            let _ = print(&format!("{}\n", state.head));
+            die_with(&[]);
+        }
+    }
+
     fn event(&mut self, state: &RunState, event: &Event) {
         if event.number != state.head {
             return;

@@ -37,9 +37,11 @@ impl Scratch {
         command.arg(runbook);
         if let Some((at, death)) = death {
             command.args(["--at", &at.to_string()]);
-            if death == Death::WithKeeper {
-                command.arg("--with-keeper");
-            }
+            match death {
+                Death::BeforeLaunch => command.arg("--before-launch"),
+                Death::Executor => &mut command,
+                Death::WithKeeper => command.arg("--with-keeper"),
+            };
         }
         let output = command.stdout(Stdio::piped()).output().map_err(|error| format!("the program could not be begun: {error}"))?;
         let was_killed = output.status.signal() == Some(rustix::process::Signal::KILL.as_raw());

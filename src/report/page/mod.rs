@@ -79,6 +79,7 @@ struct Expected {
     percentiles: Vec<Percentile>,
     duration: Option<String>,
     downtime: Option<String>,
+    window: Option<String>,
     has_downtime: bool,
 }
 
@@ -186,13 +187,14 @@ fn expected(forecast: &Forecast, found: &Rehearsal) -> Expected {
         downtime: share(forecast.within_downtime)
             .zip(found.budgets.downtime)
             .map(|(share, budget)| format!("{share} keep {}", budget.limit)),
+        window: share(forecast.within_window),
         has_downtime: forecast.down_ms.1 > 0,
     }
 }
 
 fn gate(gate: &crate::rehearsal::Gate) -> Gate {
     let (latest, class) = match gate.latest_ms {
-        None => ("no budget for the duration".to_owned(), ""),
+        None => ("no budget for the duration, and no window".to_owned(), ""),
         Some(latest) if latest < 0 => ("too late from the first".to_owned(), "bad"),
         Some(latest) => (clock(latest.unsigned_abs()), if latest < gate.asked_ms as i64 { "bad" } else { "good" }),
     };
