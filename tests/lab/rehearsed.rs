@@ -45,7 +45,7 @@ phases:
     steps:
       look: { sql: { database: db, query: SELECT count(*) FROM orders }, expect: 'rows[0][0] == 3', estimate: 1s }
       mark: { sql: { database: db, statement: UPDATE orders SET moved = true }, undo: { sql: { database: db, statement: UPDATE back SET n = n + 1 }, estimate: 1s }, estimate: 1s }
-      name: { dns: { zone: lab, name: small, type: A, value: 192.0.2.20, ttl: 60s, expect: 192.0.2.10 }, estimate: 1s }
+      name: { dns: { zone: lab, name: small, type: A, value: 192.0.2.20, ttl: 60s, expect: [192.0.2.10] }, estimate: 1s }
       traffic: { shift: { traffic: web, steps: [50, 100], bake: 50ms }, on_failure: rollback, estimate: 1s }
 ";
 
