@@ -107,6 +107,7 @@ impl Drop for Move {
 fn a_mariadb_server_moves_and_comes_back_without_losing_a_write_also_when_killed() {
     let mut shop = Move::prepare(5_000);
     shop.begin();
+    shop.run(&format!("{} --dry-run", shop.words()), "exit 0");
     shop.run(&format!("{} --until quiet", shop.words()), "exit 0");
     for at in [60, 90, 120, 150, 180, 210] {
         shop.kill_after("resume --yes --parallel 8", at);

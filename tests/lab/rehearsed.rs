@@ -25,6 +25,8 @@ fn the_move_of_a_database_goes_as_it_was_rehearsed() {
     let words = shop.words(1).replace("--parallel 8", "--parallel 1");
     let rehearse = format!("{} --runs 0 --no-mishaps --format json", words.replacen("run ", "rehearse ", 1).replace("--yes ", ""));
     let rehearsed = shop.sandbox.json(&rehearse);
+    let dry = shop.sandbox.run_with(&format!("{words} --dry-run"), &Shop::environment());
+    assert!(dry.contains("nothing would be refused") && dry.ends_with("exit 0"), "{dry}");
     let shown = shop.sandbox.run_with(&words, &Shop::environment());
     assert!(shown.ends_with("exit 3"), "{shown}");
     let log = shop.sandbox.json("audit --format json")["log"].clone();
