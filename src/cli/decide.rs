@@ -8,7 +8,7 @@ use clap::Args;
 use super::CliError;
 use super::resume::find;
 use super::run::operator;
-use crate::engine::{self, Config};
+use crate::engine;
 use crate::journal::{Head, Journal, Loaded};
 use crate::report::say;
 use crate::run::{Fact, SkipReason, StepResolved, StillRunning, Track, Verdict};
@@ -195,8 +195,7 @@ pub fn take(run: Option<&str>, folder: &Path) -> Result<Taken, CliError> {
     drop(Journal::open_to_read(folder)?);
     let journal = Journal::open(folder)?;
     let run = journal.find(run)?;
-    let config = Config { operator: operator(), parallel: 1, guided: false, consents: false, ask: None };
-    let taken = journal.take(&run, &engine::holder(&run, &config))?;
+    let taken = journal.take(&run, &engine::holder(&run, &operator()))?;
     let legacy = engine::legacy(&journal, &taken.1.state)?;
     if legacy.may_begin {
         return Err(CliError::refused(

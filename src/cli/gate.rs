@@ -8,7 +8,6 @@ use crate::journal::{Journal, JournalError, Summary};
 use crate::run::evidence::{Shown, counts, missing, outdated};
 use crate::run::{Fact, Foreseen, Outcome, Person, Purpose};
 use crate::runbook::evidence::changed;
-use crate::runbook::graph::longest_way;
 use crate::runbook::window::Opening;
 use crate::runbook::{Runbook, Span};
 
@@ -56,7 +55,7 @@ fn closed(runbook: &Runbook) -> Vec<String> {
     let Some(window) = &runbook.window else { return Vec::new() };
     let now = engine::now().to_utc();
     let length = |time: chrono::TimeDelta| Span::from_secs(time.num_seconds().unsigned_abs());
-    let longest = longest_way(runbook, |ix| runbook.step(ix).estimated()).1;
+    let longest = runbook.estimate();
     match window.at(now) {
         Opening::Closed { opens } => {
             vec![format!(

@@ -4,9 +4,8 @@ use clap::Args;
 
 use super::load::{Source, load};
 use super::{CliError, print, print_json};
-use crate::journal::sha256;
 use crate::report;
-use crate::run::{Digest, Event, Fact, Purpose, RunStarted, RunState, names};
+use crate::run::{Event, Fact, RunStarted, RunState, names};
 use crate::runbook::Direction;
 
 /// Shows what a run would do: the steps in order with their values, estimates, the critical path, what has no undo.
@@ -33,19 +32,7 @@ enum PlanFormat {
 pub fn plan(verb: Plan) -> Result<i32, CliError> {
     let runbook = std::sync::Arc::new(load(&verb.source, true)?);
     // The names of a run that has not begun: every value that does not come from a step is there.
-    let started = RunStarted {
-        run: "plan".into(),
-        name: None,
-        runbook: runbook.name.clone(),
-        definition: sha256(b""),
-        parameters: Digest::default(),
-        version: env!("CARGO_PKG_VERSION").into(),
-        operator: super::run::operator(),
-        folder: String::new(),
-        environment: runbook.environment.clone(),
-        until: None,
-        purpose: Purpose::Real,
-    };
+    let started = RunStarted::of(&runbook, "plan", super::run::operator());
     let first = Event { number: 1, at: crate::engine::now(), fact: Fact::RunStarted(started) };
     let state = RunState::new(std::sync::Arc::clone(&runbook), &first).map_err(|error| CliError::refused(error.to_string(), None))?;
     let names = |ix| names::of_step(&state, ix, Direction::Forward);

@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::load::{Source, load};
 use super::{CliError, Format, print, print_json};
-use crate::engine::{self, Config};
+use crate::engine;
 use crate::journal::{Durations, Journal, sha256};
 use crate::rehearsal::{self, Ending, Mishap, Mishaps, Rehearsal, Setting};
 use crate::report::{self, Imprint};
@@ -103,8 +103,8 @@ fn keep(found: &Rehearsal, runbook: &Runbook, all: bool, folder: &Path) {
     let stuck = found.cases.iter().filter(|case| case.ends == Ending::Stuck).count();
     let finished = found.smooth.ends == Ending::Finished;
     let rehearsed = Rehearsed { seed: found.seed, finished, mishaps: found.cases.len(), stuck, all };
-    let config = Config { operator: super::run::operator(), parallel: 1, guided: false, consents: false, ask: None };
-    let kept = Journal::open(folder).and_then(|mut journal| engine::keep_rehearsal(&mut journal, runbook, rehearsed, &config));
+    let operator = super::run::operator();
+    let kept = Journal::open(folder).and_then(|mut journal| engine::keep_rehearsal(&mut journal, runbook, rehearsed, &operator));
     if let Err(error) = kept {
         report::say(format_args!("this rehearsal is not journaled, and is no evidence for a run: {error}"));
     }

@@ -156,7 +156,7 @@ fn take(run: Option<&str>, folder: &Path, session: &Session) -> Result<Taken, Cl
     let journal = Journal::open(folder)?;
     let run = journal.find(run)?;
     let config = session.config()?;
-    let taken = journal.take(&run, &engine::holder(&run, &config))?;
+    let taken = journal.take(&run, &engine::holder(&run, &config.operator))?;
     if !taken.1.state.started.is_carried_out() {
         let message = format!("the run {run} is a dry run or a rehearsal: it changed nothing that could go on or be taken back");
         return Err(CliError::refused(message, Some("begin another with `switchover run`; `switchover list` has those that there are")));

@@ -12,7 +12,7 @@ use crate::journal::{AttemptFiles, JournalError};
 use crate::message;
 use crate::run::*;
 use crate::runbook::action::{Action, Content, Notify, Value, Wait, in_words};
-use crate::runbook::{Act, Condition, ConditionError, Direction, LiveTest, Outputs, Secret, Span, StepIx, Text, TextError, Undo};
+use crate::runbook::{Act, Condition, ConditionError, Direction, LiveTest, Outputs, Probe, Secret, Span, StepIx, Text, TextError, Undo};
 
 /// An action to be begun once its event is durable.
 pub(super) struct Launch {
@@ -91,8 +91,7 @@ impl Session<'_> {
             }
         }
         let key = self.state.idempotency_key(ix, direction);
-        let started =
-            StepStarted { step: self.id(ix), direction, attempt, key: key.clone(), action: Box::new(action.clone()), env: shown(&env) };
+        let started = StepStarted { step: self.id(ix), direction, attempt, key, action: Box::new(action.clone()), env: shown(&env) };
         self.record(Fact::StepStarted(started))?;
         match action {
             Action::Task(_) | Action::Approve(_) => Ok(()),
@@ -105,24 +104,14 @@ impl Session<'_> {
                 Ok(())
             }
             action => {
-                let scope = &runbook.scopes[step.scope as usize];
                 // An undo of the author's own has found and reached nothing by what the way forward did.
                 let of = if action.takes_back() { Direction::Forward } else { direction };
                 let job = Job {
-                    env,
-                    secrets: scope.secrets.clone(),
-                    context: self.context(ix, direction, attempt, &key),
-                    key,
-                    attempt: Some(attempt),
                     timeout: act.timeout.map(Span::as_duration),
-                    mac_key: self.mac_key,
                     seen: self.state.seen(ix).filter(|_| of == Direction::Forward).cloned(),
                     reached: self.state.cursor(ix, of).map(str::to_owned),
-                    stem: self.files(ix, direction, attempt).path_stem(),
                     names: if reads_conditions(&action) { names } else { Json::Null },
-                    only_looks: false,
-                    probe: None,
-                    action,
+                    ..self.job(ix, direction, attempt, action, env)
                 };
                 self.launches.push(Launch { ix, direction, attempt, work: Work::Act(Box::new(job)), timeout: act.timeout });
                 Ok(())
@@ -145,7 +134,12 @@ impl Session<'_> {
         if self.state.started.purpose == Purpose::LiveTest && self.state.runbook.step(ix).live_test == Some(LiveTest::Skip) {
             return Ok(Some(SkipReason::LiveTest));
         }
-        for when in &self.state.runbook.step(ix).when {
+        self.fails_of(self.state.runbook.step(ix).when.iter())
+    }
+
+    /// The first of these conditions that does not hold.
+    pub fn fails_of<'w>(&self, all: impl Iterator<Item = &'w crate::runbook::When>) -> Result<Option<SkipReason>, ConditionError> {
+        for when in all {
             if !when.condition.holds(&names::of_when(&self.state, when))? {
                 return Ok(Some(SkipReason::Condition { condition: when.condition.source().to_owned() }));
             }
@@ -165,29 +159,10 @@ impl Session<'_> {
         let names = names::of_step(&self.state, ix, direction);
         match probe.action.render(&names).and_then(|action| Ok((action, render_env(&self.state, ix, act, &names)?))) {
             Ok((action, env)) => {
-                let key = self.state.idempotency_key(ix, direction);
-                let stem = self.files(ix, direction, attempt).path_stem().with_extension(format!(
-                    "{}{attempt}-probe{}",
-                    direction.word(),
-                    self.state.head
-                ));
                 let timeout = act.timeout.or(Some(Span::from_secs(60)));
-                let job = Job {
-                    action,
-                    env,
-                    timeout: timeout.map(Span::as_duration),
-                    secrets: runbook.scopes[step.scope as usize].secrets.clone(),
-                    context: self.context(ix, direction, attempt, &key),
-                    key,
-                    attempt: None,
-                    mac_key: self.mac_key,
-                    seen: None,
-                    reached: None,
-                    stem,
-                    names: Json::Null,
-                    only_looks: false,
-                    probe: None,
-                };
+                let job = self.job(ix, direction, attempt, action, env);
+                let own = format!("{}{attempt}-probe{}", direction.word(), self.state.head);
+                let job = Job { timeout: timeout.map(Span::as_duration), attempt: None, stem: job.stem.with_extension(own), ..job };
                 self.launches.push(Launch { ix, direction, attempt, work: Work::Probe(Box::new(job)), timeout });
                 self.commit_probe()?;
                 Ok(false)
@@ -210,17 +185,41 @@ impl Session<'_> {
         let Some(probe) = runbook.step(ix).act(direction).and_then(|act| act.probe.as_ref()) else { return Ok(()) };
         let (verdict, reading) = match result {
             Err(error) => (Probed::Unknown, error.message),
-            Ok(reading) => {
-                let names = with_result(names::of_step(&self.state, ix, direction), &reading, &Outputs::new());
-                match (probe.done.holds(&names), probe.not_done.holds(&names)) {
-                    (Ok(true), Ok(false)) => (Probed::Done, reading.summary),
-                    (Ok(false), Ok(true)) => (Probed::NotDone, reading.summary),
-                    (Ok(_), Ok(_)) => (Probed::Unknown, format!("{}: it says both, or neither", reading.summary)),
-                    (Err(error), _) | (_, Err(error)) => (Probed::Unknown, error.0),
-                }
-            }
+            Ok(reading) => self.tell_of_probe(ix, direction, probe, reading),
         };
         self.record(Fact::StepProbed { step: self.id(ix), direction, attempt, verdict, reading })
+    }
+
+    /// What a probe that was read says, and in which words.
+    pub fn tell_of_probe(&self, ix: StepIx, direction: Direction, probe: &Probe, reading: Reading) -> (Probed, String) {
+        let names = with_result(names::of_step(&self.state, ix, direction), &reading, &Outputs::new());
+        match (probe.done.holds(&names), probe.not_done.holds(&names)) {
+            (Ok(true), Ok(false)) => (Probed::Done, reading.summary),
+            (Ok(false), Ok(true)) => (Probed::NotDone, reading.summary),
+            (Ok(_), Ok(_)) => (Probed::Unknown, format!("{}: it says both, or neither", reading.summary)),
+            (Err(error), _) | (_, Err(error)) => (Probed::Unknown, error.0),
+        }
+    }
+
+    /// An attempt of a step to be carried out that is the first of its kind, has all the time there is, and changes what it is to.
+    pub fn job(&self, ix: StepIx, direction: Direction, attempt: u32, action: Action<String>, env: Env) -> Job {
+        let key = self.state.idempotency_key(ix, direction);
+        Job {
+            action,
+            env,
+            secrets: self.state.runbook.scopes[self.state.runbook.step(ix).scope as usize].secrets.clone(),
+            context: self.context(ix, direction, attempt, &key),
+            key,
+            attempt: Some(attempt),
+            timeout: None,
+            stem: self.files(ix, direction, attempt).path_stem(),
+            names: Json::Null,
+            mac_key: self.mac_key,
+            seen: None,
+            reached: None,
+            only_looks: false,
+            probe: None,
+        }
     }
 
     /// An action came to its end, or did not.
@@ -482,8 +481,11 @@ impl Session<'_> {
     }
 }
 
+/// Variables of a command, secrets by name.
+pub(super) type Env = indexmap::IndexMap<String, Value<String>>;
+
 /// The variables of a command as they are journaled.
-pub(super) fn shown(env: &indexmap::IndexMap<String, Value<String>>) -> BTreeMap<String, String> {
+pub(super) fn shown(env: &Env) -> BTreeMap<String, String> {
     let one = |(name, value): (&String, &Value<String>)| match value {
         Value::Text(text) => (name.clone(), text.clone()),
         Value::Secret { name: secret, .. } => (name.clone(), format!("(the secret {secret})")),
@@ -507,12 +509,7 @@ pub(super) fn reads_conditions<T>(action: &Action<T>) -> bool {
 }
 
 /// The runbook's variables, then the act's own.
-pub(super) fn render_env(
-    state: &RunState,
-    ix: StepIx,
-    act: &Act,
-    names: &Json,
-) -> Result<indexmap::IndexMap<String, Value<String>>, crate::runbook::TextError> {
+pub(super) fn render_env(state: &RunState, ix: StepIx, act: &Act, names: &Json) -> Result<Env, TextError> {
     let scope = &state.runbook.scopes[state.runbook.step(ix).scope as usize];
     if scope.env.is_empty() && act.env.is_empty() {
         return Ok(Default::default());
@@ -527,7 +524,7 @@ pub(super) fn render_env(
     scope.env.iter().chain(&act.env).map(|(name, value)| Ok((name.clone(), value.render(names)?))).collect()
 }
 
-pub(super) fn with_result(mut names: Json, reading: &Reading, outputs: &Outputs) -> Json {
+fn with_result(mut names: Json, reading: &Reading, outputs: &Outputs) -> Json {
     if let Some(names) = names.as_object_mut() {
         names.extend(reading.names.clone());
         let mut all = names.get("outputs").and_then(Json::as_object).cloned().unwrap_or_default();

@@ -3,14 +3,14 @@
 
 use std::sync::Arc;
 
-use super::attempt::{Launch, Work, reads_conditions, render_env, shown, with_result};
+use super::attempt::{Env, Launch, Work, reads_conditions, render_env, shown};
 use super::session::Session;
 use crate::effect::{EffectError, Job, Reading, When};
 use crate::journal::JournalError;
 use crate::message::printable;
 use crate::run::*;
 use crate::runbook::action::{Content, Notify, Value, Wait, in_words};
-use crate::runbook::{Act, Action, Condition, Direction, DryRun, Outputs, Probe, Span, Step, StepIx, Text};
+use crate::runbook::{Act, Action, Condition, Direction, DryRun, Probe, Span, Step, StepIx, Text};
 
 /// How many of the last lines of what a command said are shown.
 const LINES: usize = 20;
@@ -33,15 +33,10 @@ impl Session<'_> {
     pub fn look_at(&mut self, ix: StepIx) -> Result<(), JournalError> {
         let runbook = Arc::clone(&self.state.runbook);
         let step = runbook.step(ix);
-        for when in step.when.iter().filter(|when| self.state.undecided(when).is_none()) {
-            match when.condition.holds(&names::of_when(&self.state, when)) {
-                Ok(true) => {}
-                Ok(false) => {
-                    let because = SkipReason::Condition { condition: when.condition.source().to_owned() };
-                    return self.record(Fact::StepSkipped { step: self.id(ix), because });
-                }
-                Err(error) => return self.foresee(ix, Foreseen::Refused, format!("its condition cannot be decided: {error}")),
-            }
+        match self.fails_of(step.when.iter().filter(|when| self.state.undecided(when).is_none())) {
+            Ok(None) => {}
+            Ok(Some(because)) => return self.record(Fact::StepSkipped { step: self.id(ix), because }),
+            Err(error) => return self.foresee(ix, Foreseen::Refused, format!("its condition cannot be decided: {error}")),
         }
         let look = look(step);
         let act = match look {
@@ -95,11 +90,9 @@ impl Session<'_> {
         ix: StepIx,
         look: &Look,
         action: Action<String>,
-        env: indexmap::IndexMap<String, Value<String>>,
+        env: Env,
         names: serde_json::Value,
     ) -> Result<(), JournalError> {
-        let runbook = Arc::clone(&self.state.runbook);
-        let step = runbook.step(ix);
         let (direction, attempt) = (Direction::Forward, self.state.attempts(ix, Direction::Forward) + 1);
         let key = self.state.idempotency_key(ix, direction);
         let probe = match look {
@@ -114,27 +107,16 @@ impl Session<'_> {
             Look::Ahead(_) | Look::Nothing => None,
         };
         let timeout = Some(timeout.unwrap_or(PATIENCE));
-        let started =
-            StepStarted { step: self.id(ix), direction, attempt, key: key.clone(), action: Box::new(action.clone()), env: shown(&env) };
+        let started = StepStarted { step: self.id(ix), direction, attempt, key, action: Box::new(action.clone()), env: shown(&env) };
         self.record(Fact::StepStarted(started))?;
-        let mut context = self.context(ix, direction, attempt, &key);
-        context.insert("SWITCHOVER_DRY_RUN", "1".to_owned());
-        let job = Job {
-            env,
-            secrets: runbook.scopes[step.scope as usize].secrets.clone(),
-            context,
-            key,
-            attempt: Some(attempt),
+        let mut job = Job {
             timeout: timeout.map(Span::as_duration),
-            mac_key: self.mac_key,
-            seen: None,
-            reached: None,
-            stem: self.files(ix, direction, attempt).path_stem(),
             names: if reads_conditions(&action) { names } else { serde_json::Value::Null },
             only_looks: matches!(look, Look::Ahead(_)),
             probe,
-            action,
+            ..self.job(ix, direction, attempt, action, env)
         };
+        job.context.insert("SWITCHOVER_DRY_RUN", "1".to_owned());
         self.launches.push(Launch { ix, direction, attempt, work: Work::Act(Box::new(job)), timeout });
         Ok(())
     }
@@ -176,13 +158,13 @@ impl Session<'_> {
                     Err(failure) => Err(EffectError::during(failure.message)),
                 },
                 Look::Ahead(Some(probe)) => {
-                    let names = with_result(names::of_step(&self.state, ix, Direction::Forward), &reading, &Outputs::new());
-                    let state = match (probe.done.holds(&names), probe.not_done.holds(&names)) {
-                        (Ok(true), Ok(false)) => "it is done already",
-                        (Ok(false), Ok(true)) => "it is not done yet",
-                        _ => "whether it is done cannot be told",
+                    let words = reading.summary.clone();
+                    let state = match self.tell_of_probe(ix, Direction::Forward, probe, reading).0 {
+                        Probed::Done => "it is done already",
+                        Probed::NotDone => "it is not done yet",
+                        Probed::Unknown => "whether it is done cannot be told",
                     };
-                    Ok(format!("{}\n{state}", reading.summary))
+                    Ok(format!("{words}\n{state}"))
                 }
                 Look::Ahead(None) | Look::Nothing => Ok(match &step.act.action {
                     Action::Copy(_) => format!("{}\n  {}", reading.summary, self.how_long(ix, &reading)?),

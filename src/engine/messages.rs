@@ -4,7 +4,7 @@
 use super::session::Session;
 use crate::effect::Reading;
 use crate::journal::{JournalError, message_file, sha256};
-use crate::message::{self, About, Message, Occasion, occasions};
+use crate::message::{Message, Occasion, occasions};
 use crate::run::*;
 use crate::runbook::{Direction, StepIx};
 
@@ -71,16 +71,8 @@ impl Session<'_> {
     fn deliver_occasion(&mut self, occasion: &Occasion) -> Result<(), JournalError> {
         let runbook = std::sync::Arc::clone(&self.state.runbook);
         let Some(template) = occasion.template(&self.state, &runbook) else { return Ok(()) };
-        let Occasion { name, phase, step, reason } = occasion;
-        let about = About { phase: *phase, step: *step, reason };
-        let message = match message::render(template, &self.state, super::now(), about, Vec::new()) {
-            Ok(message) => message,
-            Err(error) => Message {
-                subject: format!("{}: {name}", runbook.name),
-                body: format!("(the template cannot be rendered: {error})\n{reason}\n"),
-                to: Vec::new(),
-            },
-        };
+        let Occasion { name, phase, .. } = occasion;
+        let message = occasion.message(template, &self.state, super::now());
         let own = occasion.own_phase(&runbook);
         let place = own.map(|id| format!("-{id}")).unwrap_or_default();
         let file = format!("{}-{:05}-{name}{place}", self.head.run, if occasion.is_told_once() { 0 } else { self.state.head });

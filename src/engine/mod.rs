@@ -106,21 +106,13 @@ pub struct NewRun {
 /// Starts a run and carries it out.
 pub fn start(mut journal: Journal, new: NewRun, config: Config, observer: &mut dyn Observer) -> Result<(RunState, Exit), JournalError> {
     let run = fresh_id(&journal)?;
-    let mut head = journal.create(&run, &new.runbook.locks, &holder(&run, &config))?;
-    let definition = journal.define(&new.runbook)?;
-    let parameters = digest_of_parameters(&new.runbook);
+    let mut head = journal.create(&run, &new.runbook.locks, &holder(&run, &config.operator))?;
     let started = RunStarted {
-        run: run.clone(),
         name: new.name,
-        runbook: new.runbook.name.clone(),
-        definition,
-        parameters,
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        operator: config.operator.clone(),
         folder: std::env::current_dir().map(|folder| folder.display().to_string()).unwrap_or_default(),
-        environment: new.runbook.environment.clone(),
         until: new.until,
         purpose: new.purpose,
+        ..begun(&journal, &new.runbook, &run, &config.operator)?
     };
     let first = Event { number: 1, at: now(), fact: Fact::RunStarted(started) };
     let state = RunState::new(Arc::new(new.runbook), &first).map_err(|source| JournalError::Illegal { run, source })?;
@@ -131,28 +123,22 @@ pub fn start(mut journal: Journal, new: NewRun, config: Config, observer: &mut d
 }
 
 /// Journals what a rehearsal found, as a run that consists of that alone.
-pub fn keep_rehearsal(journal: &mut Journal, runbook: &Runbook, found: Rehearsed, config: &Config) -> Result<(), JournalError> {
+pub fn keep_rehearsal(journal: &mut Journal, runbook: &Runbook, found: Rehearsed, operator: &Person) -> Result<(), JournalError> {
     let run = fresh_id(journal)?;
-    let mut head = journal.create(&run, &[], &holder(&run, config))?;
-    let started = RunStarted {
-        run,
-        name: None,
-        runbook: runbook.name.clone(),
-        definition: journal.define(runbook)?,
-        parameters: digest_of_parameters(runbook),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        operator: config.operator.clone(),
-        folder: String::new(),
-        environment: runbook.environment.clone(),
-        until: None,
-        purpose: Purpose::Rehearsal,
-    };
+    let mut head = journal.create(&run, &[], &holder(&run, operator))?;
+    let started = RunStarted { purpose: Purpose::Rehearsal, ..begun(journal, runbook, &run, operator)? };
     let facts = [Fact::RunStarted(started), Fact::Rehearsed(found)];
     let events: Vec<Event> = facts.into_iter().zip(1..).map(|(fact, number)| Event { number, at: now(), fact }).collect();
     journal.append(&mut head, &events)?;
     journal.anchor(&mut head)?;
     head.release();
     Ok(())
+}
+
+/// How a run of this journal begins: bound to its definition and its parameters.
+fn begun(journal: &Journal, runbook: &Runbook, run: &str, operator: &Person) -> Result<RunStarted, JournalError> {
+    let (definition, parameters) = (journal.define(runbook)?, digest_of_parameters(runbook));
+    Ok(RunStarted { definition, parameters, ..RunStarted::of(runbook, run, operator.clone()) })
 }
 
 /// The SHA-256 of what a runbook's steps do, whatever the environment.
@@ -225,9 +211,9 @@ pub fn record(journal: &mut Journal, taken: (Head, Loaded), facts: Vec<Fact>, ac
 }
 
 /// Who will hold a run's locks.
-pub fn holder(run: &str, config: &Config) -> Holder {
+pub fn holder(run: &str, operator: &Person) -> Holder {
     let host = hostname::get().map_or_else(|_| String::new(), |name| name.to_string_lossy().into_owned());
-    Holder { operator: config.operator.clone(), run: run.to_owned(), process: std::process::id(), host, since: now(), folder: None }
+    Holder { operator: operator.clone(), run: run.to_owned(), process: std::process::id(), host, since: now(), folder: None }
 }
 
 /// A short id that no run of this journal has: easy to read out, without letters that look alike.

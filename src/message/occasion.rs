@@ -1,5 +1,6 @@
 //! Which message is due at which fact. Knows nothing of how it travels.
 
+use super::{About, Message, render};
 use crate::run::*;
 use crate::runbook::{Direction, Runbook, StepIx, Template};
 
@@ -108,6 +109,16 @@ impl Occasion {
         }?;
         let is_told = self.is_told_once() && state.told.contains(&told_key(self.name, self.own_phase(runbook)));
         runbook.templates.get(name).filter(|_| !is_told)
+    }
+
+    /// Its message from that template; one that cannot be rendered says so, as it must not hold anything up.
+    pub fn message(&self, template: &Template, state: &RunState, now: Moment) -> Message {
+        let about = About { phase: self.phase, step: self.step, reason: &self.reason };
+        render(template, state, now, about, Vec::new()).unwrap_or_else(|error| Message {
+            subject: format!("{}: {}", state.runbook.name, self.name),
+            body: format!("(the template cannot be rendered: {error})\n{}\n", self.reason),
+            to: Vec::new(),
+        })
     }
 
     /// A failure, a decision to wait for, a second outage or end is told each time; the rest once.

@@ -39,12 +39,7 @@ impl World<'_> {
         }
         let runbook = Arc::clone(&self.lived.state.runbook);
         let Some(template) = occasion.template(&self.lived.state, &runbook) else { return Ok(()) };
-        let about = About { phase: occasion.phase, step: occasion.step, reason: &occasion.reason };
-        let message = message::render(template, &self.lived.state, self.now, about, Vec::new()).unwrap_or_else(|error| Message {
-            subject: format!("{}: {}", runbook.name, occasion.name),
-            body: format!("(the template cannot be rendered: {error})\n{}\n", occasion.reason),
-            to: Vec::new(),
-        });
+        let message = occasion.message(template, &self.lived.state, self.now);
         self.send(occasion.name, occasion.own_phase(&runbook).map(str::to_owned), None, message)
     }
 

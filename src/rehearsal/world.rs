@@ -76,19 +76,7 @@ pub fn live(stage: &Stage, mishap: Option<&Mishap>, varies: &mut Varies) -> Resu
 
 /// How a run begins that is in no journal.
 pub(super) fn first(runbook: &Runbook, at: Moment) -> Event {
-    let started = RunStarted {
-        run: "rehearsal".into(),
-        name: None,
-        runbook: runbook.name.clone(),
-        definition: Digest::default(),
-        parameters: Digest::default(),
-        version: env!("CARGO_PKG_VERSION").into(),
-        operator: operator(),
-        folder: String::new(),
-        environment: runbook.environment.clone(),
-        until: None,
-        purpose: Purpose::Real,
-    };
+    let started = RunStarted::of(runbook, "rehearsal", operator());
     Event { number: 1, at, fact: Fact::RunStarted(started) }
 }
 

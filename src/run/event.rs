@@ -135,6 +135,25 @@ pub struct RunStarted {
     pub purpose: Purpose,
 }
 
+impl RunStarted {
+    /// A real run that has no name, no end before its end, and no place in a journal.
+    pub fn of(runbook: &Runbook, run: &str, operator: Person) -> RunStarted {
+        RunStarted {
+            run: run.to_owned(),
+            name: None,
+            runbook: runbook.name.clone(),
+            definition: Digest::default(),
+            parameters: Digest::default(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            operator,
+            folder: String::new(),
+            environment: runbook.environment.clone(),
+            until: None,
+            purpose: Purpose::Real,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RunAmended {
     /// SHA-256 of the new expanded runbook, which the journal holds under this digest.

@@ -79,11 +79,7 @@ fn plan(client: &mut Conn, sql: &Sql<String>) -> Result<Option<u64>, EffectError
 pub fn connect(login: &Login) -> Result<Conn, EffectError> {
     let Login { server, port, .. } = login;
     let place = format!("mysql://{}@{}:{port}/{}", server.user, server.host, server.database);
-    Conn::new(options(login)?).map_err(|error| {
-        let remedy = remedy::of_mysql(&error);
-        let words = format!("{place}: {}{remedy}", in_words(&error));
-        if remedy::is_login(remedy) { EffectError::shut(words) } else { EffectError::before(words) }
-    })
+    Conn::new(options(login)?).map_err(|error| remedy::unconnected(&place, &in_words(&error), remedy::of_mysql(&error)))
 }
 
 /// What interrupts the statement that a connection is at.

@@ -91,11 +91,7 @@ pub fn connect(login: &Login) -> Result<Client, EffectError> {
     };
     let Login { server, port, .. } = login;
     let place = format!("postgres://{}@{}:{port}/{}", server.user, server.host, server.database);
-    made.map_err(|error| {
-        let remedy = remedy::of_postgres(&error);
-        let words = format!("{place}: {}{remedy}", in_words(&error, ""));
-        if remedy::is_login(remedy) { EffectError::shut(words) } else { EffectError::before(words) }
-    })
+    made.map_err(|error| remedy::unconnected(&place, &in_words(&error, ""), remedy::of_postgres(&error)))
 }
 
 /// What interrupts the statement that a connection is at.

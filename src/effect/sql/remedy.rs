@@ -3,9 +3,12 @@
 use std::error::Error as _;
 use std::io::ErrorKind;
 
-/// Whether the login is refused, which nothing but another login opens.
-pub fn is_login(remedy: &str) -> bool {
-    remedy == LOGIN
+use crate::effect::EffectError;
+
+/// The error of a connection that was not made. A login that is refused is so until there is another one.
+pub fn unconnected(place: &str, words: &str, remedy: &str) -> EffectError {
+    let message = format!("{place}: {words}{remedy}");
+    if remedy == LOGIN { EffectError::shut(message) } else { EffectError::before(message) }
 }
 
 /// What to do next, or nothing.

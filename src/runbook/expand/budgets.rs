@@ -15,7 +15,7 @@ pub(super) fn check_budgets(runbook: &Runbook, file: &File, problems: &mut Vec<P
     };
     let estimate = |ix: StepIx| runbook.step(ix).estimated();
     let budgets = runbook.budgets;
-    hold("duration", budgets.duration, "the slowest way through the steps takes", longest_way(runbook, estimate).1);
+    hold("duration", budgets.duration, "the slowest way through the steps takes", runbook.estimate());
     let undo = |ix: StepIx| runbook.step(ix).undo_estimate.filter(|_| !runbook.step(ix).ruled_out).unwrap_or_default();
     // A rollback goes back to a point of no return that was passed, and before it from there to the beginning.
     let mut before = vec![false; runbook.steps.len()];

@@ -1,7 +1,6 @@
 //! What must hold before a runbook is run: its window, what its environment requires, what a live test does with each step.
 
 use super::super::evidence::Requires;
-use super::super::graph::longest_way;
 use super::super::window::Window;
 use super::*;
 
@@ -51,7 +50,7 @@ pub(super) fn requires(file: &File, environment: Option<&str>, problems: &mut Ve
 
 /// Reports a window in which the plan cannot be carried out, and steps of which it is not said what a live test does with them.
 pub(super) fn check(runbook: &Runbook, file: &File, place_of: &[StepIx], places: &[Place], problems: &mut Vec<Problem>) {
-    let longest = longest_way(runbook, |ix| runbook.step(ix).estimated()).1;
+    let longest = runbook.estimate();
     if let Some(window) = runbook.window.as_ref().filter(|window| window.length() < longest) {
         let message =
             format!("the window is open for {}, and the slowest way through the steps takes {longest} by the estimates", window.length());
