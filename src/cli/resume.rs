@@ -59,14 +59,19 @@ pub struct Cancel {
 pub fn resume(verb: Resume, folder: &Path) -> Result<i32, CliError> {
     let (journal, taken, config) = take(verb.run.as_deref(), folder, &verb.session)?;
     let state = &taken.1.state;
-    if let Some(outcome) = state.ended {
+    if let Some(outcome) = state.ended
+        && state.notices.owed.is_empty()
+    {
         return Ok(closing(state, &Exit::Ended(outcome), folder));
     }
-    for change in amend::changed_since(state) {
+    // Of a run that is over, people may not have been told yet.
+    let is_over = state.ended.is_some();
+    for change in amend::changed_since(state).into_iter().filter(|_| !is_over) {
         say(format_args!("the file has changed: {change}; the run goes on with its own definition (`switchover amend` takes the new one)"));
     }
     let until = verb.until.map(|step| find(state, &step)).transpose()?;
-    let facts = vec![Fact::RunResumed { operator: config.operator.clone(), until, still_running: Vec::new() }];
+    let resumed = Fact::RunResumed { operator: config.operator.clone(), until, still_running: Vec::new() };
+    let facts: Vec<Fact> = (!is_over).then_some(resumed).into_iter().collect();
     refuse_illegal(&taken.1, &facts)?;
     let mut display = verb.session.display();
     let (state, exit) = engine::go_on(journal, taken, facts, config, &mut *display)?;

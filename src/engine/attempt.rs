@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value as Json;
 
-use super::messages::Due;
+use super::messages::Letter;
 use super::session::{Session, random};
 use super::{Question, QuestionKind};
 use crate::effect::{EffectError, Job, Over, Reading, When};
@@ -100,7 +100,8 @@ impl Session<'_> {
                 self.finish(ix, direction, attempt, Ok(reading))
             }
             Action::Notify(Notify { content: Content::Words { subject, body }, to }) => {
-                self.due.push(Due::Step { ix, direction, attempt, message: message::Message { subject, body, to } });
+                let message = message::Message { subject, body, to };
+                self.letters.push(Letter { of: self.state.head, ix, direction, attempt, message });
                 Ok(())
             }
             action => {

@@ -133,8 +133,8 @@ impl Session<'_> {
         };
         let look = look(step);
         let found = match result {
-            Ok(_) | Err(_) if stopping == Some(StopReason::Timeout) => Err(EffectError::during("it took too long")),
-            Ok(_) | Err(_) if stopping.is_some() => {
+            _ if stopping == Some(StopReason::Timeout) => Err(EffectError::during("it took too long")),
+            _ if stopping.is_some() => {
                 let words = "it was interrupted, and nothing is known of it".to_owned();
                 return self.conclude(ix, attempt, Foreseen::NotYet, words, logs);
             }

@@ -1,60 +1,43 @@
-//! Which message is due at which fact, and its delivery. A message is delivered after the fact is durable, under a name of its
-//! own, so that delivering it again after a crash replaces it.
+//! The delivery of messages. One is delivered after its fact is durable, under a name of its own, so that delivering it again after
+//! a crash replaces it.
 
 use super::session::Session;
 use crate::effect::Reading;
 use crate::journal::{JournalError, message_file, sha256};
-use crate::message::{Message, Occasion, occasions};
+use crate::message::{self, Message};
 use crate::run::*;
 use crate::runbook::{Direction, StepIx};
 
-/// A message to be delivered.
-pub(super) enum Due {
-    /// The action of a step.
-    Step { ix: StepIx, direction: Direction, attempt: u32, message: Message },
-    /// An occasion of the run or of a phase.
-    Occasion(Occasion),
+/// A message that is a step's action, to be delivered.
+pub(super) struct Letter {
+    /// The number of the fact with which the attempt began.
+    pub of: u64,
+    pub ix: StepIx,
+    pub direction: Direction,
+    pub attempt: u32,
+    pub message: Message,
 }
 
 impl Session<'_> {
-    /// Notes what people are to be told of a fact that was just applied.
-    pub fn note_occasions(&mut self, event: &Event, was_down: bool) {
-        self.due.extend(occasions(&self.state, event, was_down).into_iter().map(Due::Occasion));
-    }
-
-    /// Messages that are due since an earlier session, which died before them or never saw their cause.
-    pub fn catch_up_messages(&mut self) {
-        if !self.state.told.contains("start") && self.state.ended.is_none() {
-            self.due.push(Due::Occasion(Occasion { name: "start", phase: None, step: None, reason: String::new() }));
-        }
-        // Nor the beginning of a rollback that a refusal asked for.
-        if self.state.mode == Mode::RollingBack && self.state.ended.is_none() && !self.state.told.contains("rollback_began") {
-            let reason = self.state.rollback.as_ref().map_or(String::new(), |rollback| rollback.because.clone());
-            self.due.push(Due::Occasion(Occasion { name: "rollback_began", phase: None, step: None, reason }));
-        }
-        // A phase may have been ended by a person's decision between two sessions, or its message lost by a crash.
-        for (ix, phase) in self.state.runbook.phases.iter().enumerate() {
-            let is_done = self.state.mode == Mode::Forward && self.state.phase_left(ix as u32) == 0;
-            if is_done && !self.state.told.contains(&told_key("phase_success", Some(&phase.id))) {
-                self.due.push(Due::Occasion(Occasion { name: "phase_success", phase: Some(ix as u32), step: None, reason: String::new() }));
-            }
-        }
-    }
-
-    /// Delivers what is due. Its facts go into the next commit.
+    /// Delivers what is due: messages of steps, and those that the run owes, which an earlier session may have left. Their facts go into the next commit.
     pub fn deliver_due(&mut self) -> Result<(), JournalError> {
-        for due in std::mem::take(&mut self.due) {
-            match due {
-                Due::Step { ix, direction, attempt, message } => self.deliver_step(ix, direction, attempt, message)?,
-                Due::Occasion(occasion) => self.deliver_occasion(&occasion)?,
+        // What could not be written is tried again by the next session, not by each commit.
+        let told = std::mem::replace(&mut self.told_until, self.state.head);
+        let owed: Vec<Occasion> = self.state.notices.owed.iter().filter(|occasion| occasion.of > told).cloned().collect();
+        let mut owed = owed.into_iter().peekable();
+        for letter in std::mem::take(&mut self.letters) {
+            while let Some(occasion) = owed.next_if(|occasion| occasion.of <= letter.of) {
+                self.deliver_occasion(&occasion)?;
             }
+            self.deliver_step(letter)?;
         }
-        Ok(())
+        owed.try_for_each(|occasion| self.deliver_occasion(&occasion))
     }
 
-    fn deliver_step(&mut self, ix: StepIx, direction: Direction, attempt: u32, message: Message) -> Result<(), JournalError> {
+    fn deliver_step(&mut self, letter: Letter) -> Result<(), JournalError> {
+        let Letter { ix, direction, attempt, message, .. } = letter;
         let name = format!("{}-{:05}-{}-{}", self.head.run, ix.0, file_name(&self.id(ix)), direction.word());
-        let result = match self.deliver(&name, "notify", Some(self.state.runbook.step(ix).phase), Some(ix), &message) {
+        let result = match self.deliver(&name, "notify", Some(self.state.runbook.step(ix).phase), Some(ix), None, &message) {
             Ok(sent) => {
                 self.record(sent)?;
                 Ok(Reading {
@@ -70,23 +53,32 @@ impl Session<'_> {
 
     fn deliver_occasion(&mut self, occasion: &Occasion) -> Result<(), JournalError> {
         let runbook = std::sync::Arc::clone(&self.state.runbook);
-        let Some(template) = occasion.template(&self.state, &runbook) else { return Ok(()) };
-        let Occasion { name, phase, .. } = occasion;
-        let message = occasion.message(template, &self.state, super::now());
+        let Some(template) = occasion.template(&runbook) else { return Ok(()) };
+        let message = message::of_occasion(occasion, template, &self.state, super::now());
         let own = occasion.own_phase(&runbook);
-        let place = own.map(|id| format!("-{id}")).unwrap_or_default();
-        let file = format!("{}-{:05}-{name}{place}", self.head.run, if occasion.is_told_once() { 0 } else { self.state.head });
-        match self.deliver(&file, name, phase.filter(|_| own.is_some()), None, &message) {
+        let asked = occasion.step.filter(|_| occasion.name == "waiting").map(|ix| file_name(&self.id(ix)));
+        let place = own.map(str::to_owned).or(asked).map(|place| format!("-{place}")).unwrap_or_default();
+        let Occasion { name, of, phase, .. } = occasion;
+        let file = format!("{}-{:05}-{name}{place}", self.head.run, if occasion.is_told_once() { 0 } else { *of });
+        match self.deliver(&file, name, phase.filter(|_| own.is_some()), None, Some(*of), &message) {
             Ok(sent) => self.record(sent),
             // A message that cannot be written must not stop a migration half-way; that it is missing shows in the audit.
             Err(error) => {
-                self.observer.note(&format!("the message {name} could not be written: {error}"));
+                self.observer.note(&format!("the message {name} could not be written: {error}; the next session tries it again"));
                 Ok(())
             }
         }
     }
 
-    fn deliver(&self, name: &str, occasion: &str, phase: Option<u32>, step: Option<StepIx>, message: &Message) -> std::io::Result<Fact> {
+    fn deliver(
+        &self,
+        name: &str,
+        occasion: &str,
+        phase: Option<u32>,
+        step: Option<StepIx>,
+        of: Option<u64>,
+        message: &Message,
+    ) -> std::io::Result<Fact> {
         let to = if message.to.is_empty() { String::new() } else { format!("To: {}\n", message.to.join(", ")) };
         let purpose = self.state.started.purpose;
         let subject = match purpose {
@@ -102,6 +94,7 @@ impl Session<'_> {
             occasion: occasion.to_owned(),
             phase: phase.map(|phase| self.state.runbook.phases[phase as usize].id.clone()),
             step: step.map(|ix| self.id(ix)),
+            of,
             subject,
             to: message.to.clone(),
             channel: if is_dry { "nobody, as this is a dry run" } else { "outbox" }.to_owned(),

@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::attempt::{Launch, Work};
-use super::messages::Due;
+use super::messages::Letter;
 use super::takeover::{left, lives};
 use super::watch::Watcher;
 use super::{Answer, Config, Exit, Question};
@@ -37,8 +37,10 @@ pub(super) struct Session<'a> {
     pub pending: Vec<Event>,
     /// To be begun once their events are durable.
     pub launches: Vec<Launch>,
-    /// Messages to be delivered after the next commit.
-    pub due: Vec<Due>,
+    /// Messages that are steps' actions, to be delivered after the next commit.
+    pub letters: Vec<Letter>,
+    /// The number of the fact up to which people were told what they are owed, as far as it could be delivered.
+    pub told_until: u64,
     /// To be removed when nothing waits for it.
     pub empty_logs: Vec<std::path::PathBuf>,
     pub keeper: Keeper,
@@ -177,7 +179,8 @@ pub(super) fn carry_out(
         observer,
         pending: Vec::new(),
         launches: Vec::new(),
-        due: Vec::new(),
+        letters: Vec::new(),
+        told_until: 0,
         empty_logs: Vec::new(),
         keeper,
         left,
@@ -228,7 +231,6 @@ impl Session<'_> {
         self.commit()?;
         self.journal.forget_kept(&self.head)?;
         self.tell_of_doubt();
-        self.catch_up_messages();
         loop {
             self.find_breaches()?;
             let wait = self.decide()?;
@@ -724,9 +726,7 @@ impl Session<'_> {
     /// Applies a fact; it becomes durable with the next commit, before anything acts on it.
     pub fn record(&mut self, fact: Fact) -> Result<(), JournalError> {
         let event = Event { number: self.state.head + 1, at: now(), fact };
-        let was_down = self.state.down_since.is_some();
         self.state.apply(&event).map_err(|source| JournalError::Illegal { run: self.head.run.clone(), source })?;
-        self.note_occasions(&event, was_down);
         self.pending.push(event);
         Ok(())
     }

@@ -1,17 +1,13 @@
 //! Messages to people: a template rendered over a documented, typed view of the runbook and the run, which holds no secret.
 //! Knows no channel: how a message travels is the world's business.
 
-mod occasion;
-
 use std::cell::OnceCell;
 
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use crate::run::{FailureKind, Moment, RunState, Track};
+use crate::run::{FailureKind, Moment, Occasion, RunState, Track};
 use crate::runbook::{Action, Direction, Shape, StepIx, Template, TextError};
-
-pub use occasion::{Occasion, occasions};
 
 /// A message ready to be delivered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,6 +124,17 @@ pub fn shape() -> Shape {
 pub fn render(template: &Template, state: &RunState, now: Moment, about: About, to: Vec<String>) -> Result<Message, TextError> {
     let view = serde_json::to_value(view(state, now, about)).map_err(|error| TextError(error.to_string()))?;
     Ok(Message { subject: one_line(&template.subject.render(&view)?), body: template.body.render(&view)?, to })
+}
+
+/// The message of an occasion, from that template; one that cannot be rendered says so, as it must not hold anything up.
+pub fn of_occasion(occasion: &Occasion, template: &Template, state: &RunState, now: Moment) -> Message {
+    let Occasion { name, phase, step, reason, .. } = occasion;
+    let about = About { phase: *phase, step: *step, reason };
+    render(template, state, now, about, Vec::new()).unwrap_or_else(|error| Message {
+        subject: format!("{}: {name}", state.runbook.name),
+        body: format!("(the template cannot be rendered: {error})\n{reason}\n"),
+        to: Vec::new(),
+    })
 }
 
 /// A subject has one line, whatever stands in the values.

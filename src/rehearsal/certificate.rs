@@ -1,7 +1,7 @@
 //! What must hold of a run whose executor was killed on the way, however it was taken up: held against what the stand-ins wrote
 //! down themselves. Knows not how anybody was killed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -126,6 +126,12 @@ pub fn resumed(account: &Account, smooth: &Account) -> Vec<String> {
         let differ: Vec<&str> = account.marks.symmetric_difference(&smooth.marks).map(String::as_str).collect();
         wrong.push(format!("the world is another one: {}", differ.join(", ")));
     }
+    // Who was asked again, or for longer, is told so; nobody is told less.
+    let told = account.told();
+    let less = smooth.told().into_iter().filter(|(about, times)| told.get(about).is_none_or(|told| told < times));
+    wrong.extend(
+        less.filter(|((name, _), _)| name != "waiting").map(|((name, _), times)| format!("{name} was told less than {times} times")),
+    );
     wrong
 }
 
@@ -232,6 +238,7 @@ fn sound(account: &Account) -> Vec<String> {
         }
     }
     wrong.extend(running.iter().map(|ix| format!("{} never ended", runbook.step(*ix).id)));
+    wrong.extend(account.state.notices.owed.iter().map(|owed| format!("nobody was told of {}", owed.name)));
     for ix in runbook.ixs() {
         let step = runbook.step(ix);
         for direction in Direction::ALL {
@@ -263,6 +270,17 @@ impl Account {
     /// How often a step began in one direction.
     fn began(&self, ix: StepIx, direction: Direction) -> usize {
         self.witness.places(What::Begin, ix, direction).len()
+    }
+
+    /// How often people were told of what, and of which phase or step.
+    fn told(&self) -> BTreeMap<(String, Option<String>), usize> {
+        let mut told = BTreeMap::new();
+        for event in &self.events {
+            let Fact::MessageSent(sent) = &event.fact else { continue };
+            let place = sent.phase.clone().or(sent.step.as_ref().map(ToString::to_string));
+            *told.entry((sent.occasion.clone(), place)).or_default() += 1;
+        }
+        told
     }
 
     fn is_marked(&self, ix: StepIx) -> bool {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::world::World;
-use crate::message::{self, About, Message, Occasion};
+use crate::message::{self, About, Message};
 use crate::run::*;
 use crate::runbook::action::{Content, Notify};
 use crate::runbook::{Direction, StepId, StepIx, Text};
@@ -29,24 +29,36 @@ impl World<'_> {
                 message::render(template, &self.lived.state, self.now, about, to.clone()).unwrap_or_else(as_written)
             }
         };
-        self.send("notify", None, Some(self.id(ix)), message)
+        self.send("notify", None, Some(self.id(ix)), None, message)
     }
 
-    /// The message for an occasion, if there is a template for it.
-    pub(super) fn tell(&mut self, occasion: &Occasion) -> Result<(), String> {
+    /// The messages that the run owes since the last time.
+    pub(super) fn tell(&mut self) -> Result<(), String> {
         if !self.stage.setting.tells {
             return Ok(());
         }
         let runbook = Arc::clone(&self.lived.state.runbook);
-        let Some(template) = occasion.template(&self.lived.state, &runbook) else { return Ok(()) };
-        let message = occasion.message(template, &self.lived.state, self.now);
-        self.send(occasion.name, occasion.own_phase(&runbook).map(str::to_owned), None, message)
+        let told = std::mem::replace(&mut self.told_until, self.lived.state.head);
+        let owed: Vec<Occasion> = self.lived.state.notices.owed.iter().filter(|occasion| occasion.of > told).cloned().collect();
+        for occasion in owed {
+            let Some(template) = occasion.template(&runbook) else { continue };
+            let message = message::of_occasion(&occasion, template, &self.lived.state, self.now);
+            self.send(occasion.name, occasion.own_phase(&runbook).map(str::to_owned), None, Some(occasion.of), message)?;
+        }
+        Ok(())
     }
 
-    fn send(&mut self, occasion: &str, phase: Option<String>, step: Option<StepId>, message: Message) -> Result<(), String> {
+    fn send(
+        &mut self,
+        occasion: &str,
+        phase: Option<String>,
+        step: Option<StepId>,
+        of: Option<u64>,
+        message: Message,
+    ) -> Result<(), String> {
         let (occasion, channel, file) = (occasion.to_owned(), "rehearsal".to_owned(), String::new());
         let Message { subject, body, to } = message;
         self.lived.bodies.push(body);
-        self.record(Fact::MessageSent(MessageSent { occasion, phase, step, subject, to, channel, file, digest: Digest::default() }))
+        self.record(Fact::MessageSent(MessageSent { occasion, phase, step, of, subject, to, channel, file, digest: Digest::default() }))
     }
 }

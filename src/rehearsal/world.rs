@@ -8,7 +8,6 @@ use super::after;
 use super::lookout::Lookout;
 use super::mishap::Mishap;
 use super::stage::{Stage, operator};
-use crate::message::{Occasion, occasions};
 use crate::run::watch::{consequence, is_stopped_by_retreat, is_watched};
 use crate::run::*;
 use crate::runbook::traffic::Says;
@@ -66,7 +65,7 @@ pub fn live(stage: &Stage, mishap: Option<&Mishap>, varies: &mut Varies) -> Resu
         agenda: BTreeSet::new(),
         scheduled: 0,
         done: vec![false; stage.runbook.steps.len()],
-        due: vec![Occasion { name: "start", phase: None, step: None, reason: String::new() }],
+        told_until: 0,
         is_killed: false,
         is_dead: false,
     };
@@ -92,8 +91,8 @@ pub(super) struct World<'a> {
     scheduled: u64,
     /// Whether the change of each step is there, whatever is known of it.
     pub done: Vec<bool>,
-    /// What people are to be told at the next commit.
-    due: Vec<Occasion>,
+    /// The number of the fact up to which people were told what they are owed.
+    pub told_until: u64,
     /// The mishap of a kill has come to pass.
     pub is_killed: bool,
     /// No executor is there.
@@ -118,12 +117,14 @@ impl World<'_> {
         {
             self.schedule(Moment(self.stage.setting.began.0 + at), Due::Breach(number));
         }
+        // As in each session, before anything is decided.
+        self.tell()?;
         // Each step is begun, ends and is taken back a few times at most.
         let most = 1000 + self.lived.state.runbook.steps.len() * 100;
         for _ in 0..most {
             if !self.is_dead {
                 let goes_on = self.decide()?;
-                self.commit()?;
+                self.tell()?;
                 if !goes_on {
                     return Ok(());
                 }
@@ -141,11 +142,6 @@ impl World<'_> {
         Err("it never came to an end".to_owned())
     }
 
-    /// What was decided becomes durable, and people are told.
-    fn commit(&mut self) -> Result<(), String> {
-        std::mem::take(&mut self.due).into_iter().try_for_each(|occasion| self.tell(&occasion))
-    }
-
     /// Asks the planner until there is nothing to decide now; false if the run is over.
     fn decide(&mut self) -> Result<bool, String> {
         let mut launched = 0;
@@ -161,7 +157,7 @@ impl World<'_> {
                     launched += usize::from(self.begin(ix, direction)?);
                     if launched >= self.stage.setting.parallel {
                         launched = 0;
-                        self.commit()?;
+                        self.tell()?;
                     }
                 }
                 Decision::Confirm(ix) => {
@@ -187,7 +183,7 @@ impl World<'_> {
                 Decision::Stop(stop) => {
                     self.record(Fact::RunStopped { because: stop.clone() })?;
                     // People are told at once; what they do about it takes them longer.
-                    self.commit()?;
+                    self.tell()?;
                     if !self.react(&stop)? {
                         return Ok(false);
                     }
@@ -327,7 +323,8 @@ impl World<'_> {
         let running: Vec<_> = self.lived.state.sets.running.iter().copied().filter(goes_on).collect();
         let still = |(ix, direction): &(StepIx, Direction)| StillRunning { step: self.id(*ix), direction: *direction };
         let still_running = running.iter().map(still).collect();
-        self.record(Fact::RunResumed { operator: operator(), until: None, still_running })
+        self.record(Fact::RunResumed { operator: operator(), until: None, still_running })?;
+        self.tell()
     }
 
     pub(super) fn record(&mut self, fact: Fact) -> Result<(), String> {
@@ -335,9 +332,6 @@ impl World<'_> {
         let was_down = self.lived.state.down_since.is_some();
         self.lived.state.apply(&event).map_err(|error| error.to_string())?;
         self.lookout.saw(&self.lived.state, self.stage.expected, &event, was_down);
-        if self.stage.setting.tells {
-            self.due.extend(occasions(&self.lived.state, &event, was_down));
-        }
         self.lived.events.push(event);
         Ok(())
     }

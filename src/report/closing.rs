@@ -49,7 +49,23 @@ pub fn closing(state: &RunState, now: Moment, stop: Option<&Stop>, said: Said) -
             next_block(&mut out, state, stop, steps.first().copied());
         }
     }
+    if let Some(untold) = untold(state) {
+        let _ = writeln!(out, "  not told   {untold}");
+    }
     out
+}
+
+/// What people were not told yet, as its executor died before or the outbox could not be written.
+pub(super) fn untold(state: &RunState) -> Option<String> {
+    if state.notices.owed.is_empty() || state.started.is_dry() {
+        return None;
+    }
+    let name = |occasion: &Occasion| match occasion.own_phase(&state.runbook) {
+        Some(phase) => format!("{} of {phase}", occasion.name),
+        None => occasion.name.to_owned(),
+    };
+    let names: Vec<String> = state.notices.owed.iter().map(name).collect();
+    Some(format!("{}: switchover resume {} tells it", names.join(", "), state.started.run))
 }
 
 /// What was not real in it.

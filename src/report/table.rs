@@ -41,6 +41,9 @@ pub fn status_text(state: &RunState, now: Moment, holder: Option<&str>) -> Strin
             }
         }
     }
+    if let Some(untold) = super::closing::untold(state).filter(|_| holder.is_none()) {
+        let _ = writeln!(out, "  not told yet: {untold}");
+    }
     if let Some(stand_ins) = &runbook.stand_ins {
         let _ = writeln!(out, "  stand-ins: {}", shorten(&stand_ins.programs.join(", "), 64));
     }

@@ -53,13 +53,13 @@ impl RunState {
         self.sets.retake = carried(&old.sets.retake);
         self.sets.partial = carried(&old.sets.partial);
         self.until = old.until.as_ref().and_then(kept);
+        self.carry_notices(&old);
         self.session = old.session;
         self.head = old.head;
         self.last = old.last;
         self.stopped = old.stopped;
         self.down_since = old.down_since;
         self.downtime = old.downtime;
-        self.told = old.told;
         self.watch = old.watch;
         Ok(())
     }

@@ -242,6 +242,9 @@ pub struct MessageSent {
     pub phase: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<StepId>,
+    /// The number of the fact that people were told of, if it is not the step's own message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<u64>,
     pub subject: String,
     pub to: Vec<String>,
     pub channel: String,

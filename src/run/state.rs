@@ -8,6 +8,7 @@ use serde_json::Value as Json;
 
 use super::event::*;
 use super::foresight::{Foreseen, Purpose, Rehearsed};
+use super::occasion::Notices;
 use super::watch::{Watch, Watched, is_watched};
 use crate::runbook::{Action, Direction, Downtime, OnBreach, Outputs, Runbook, Span, StepIx, Undo};
 
@@ -122,7 +123,7 @@ pub struct RunState {
     pub groups: Vec<GroupState>,
     pub down_since: Option<Moment>,
     pub downtime: Span,
-    pub told: BTreeSet<String>,
+    pub notices: Notices,
     pub watch: Watch,
     /// What a rehearsal found.
     pub rehearsed: Option<Rehearsed>,
@@ -187,6 +188,7 @@ impl RunState {
         }
         let mut state = RunState::fresh(runbook, started.clone(), first.at);
         state.set_until(started.until.as_deref());
+        state.note_occasions(first, false);
         Ok(state)
     }
 
@@ -217,7 +219,7 @@ impl RunState {
             groups: vec![GroupState::default(); runbook.groups.len()],
             down_since: None,
             downtime: Span::ZERO,
-            told: BTreeSet::new(),
+            notices: Notices::default(),
             watch: Watch::default(),
             rehearsed: None,
             phase_left,
@@ -247,9 +249,11 @@ impl RunState {
         if event.number != self.head + 1 {
             return Err(illegal(event, format!("the number after {} is {}", self.head, self.head + 1)));
         }
+        let was_down = self.down_since.is_some();
         self.change(event).map_err(|why| illegal(event, why))?;
         self.head = event.number;
         self.last = event.at;
+        self.note_occasions(event, was_down);
         Ok(())
     }
 
@@ -371,9 +375,7 @@ impl RunState {
                 need(self.started.purpose == Purpose::Rehearsal && self.rehearsed.is_none(), "it is no rehearsal")?;
                 self.rehearsed = Some(rehearsed.clone());
             }
-            Fact::MessageSent(message) => {
-                self.told.insert(told_key(&message.occasion, message.phase.as_deref()));
-            }
+            Fact::MessageSent(_) => {}
         }
         Ok(())
     }
@@ -1016,11 +1018,6 @@ impl Track {
             Track::Passed => "nothing to undo",
         }
     }
-}
-
-/// Under which key an occasion counts as told.
-pub fn told_key(occasion: &str, phase: Option<&str>) -> String {
-    phase.map_or_else(|| occasion.to_owned(), |phase| format!("{occasion}:{phase}"))
 }
 
 /// Nothing that changes the world, goes back, or goes on with what another session began.

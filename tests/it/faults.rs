@@ -66,6 +66,72 @@ fn a_kill_at_any_call_loses_nothing_and_does_nothing_twice() {
 }
 
 #[test]
+fn a_kill_at_any_call_leaves_nobody_untold_and_tells_nobody_twice() {
+    let tried = AtomicUsize::new(0);
+    for back in [false, true] {
+        let line = if back { "rollback" } else { "run book.yaml" };
+        let told = |fault: Option<Fault>| {
+            let sandbox = Sandbox::with(TELLS);
+            sandbox.write("templates/m.txt", "Subject: {{runbook.name}}\n\n{{direction}}\n");
+            if back {
+                assert_eq!(sandbox.code("run book.yaml"), 0);
+            }
+            let fired = fault.is_some_and(|fault| strike(&sandbox, line, fault));
+            if fault.is_none() {
+                sandbox.code(line);
+            }
+            for _ in 0..3 {
+                let verb = if sandbox.code("status") == 0 { if back { "rollback" } else { "resume" } } else { line };
+                sandbox.code(verb);
+            }
+            // What a run owes that is over, whoever takes it up tells.
+            sandbox.code("resume");
+            (fired, letters(&sandbox), sandbox.run("status"))
+        };
+        let (_, smooth, _) = told(None);
+        assert!(
+            smooth.iter().any(|told| told == "downtime_over")
+                && smooth.iter().filter(|told| *told == "report").count() == 1 + usize::from(back)
+        );
+        for mode in ["kill-before", "kill-after"] {
+            count_up(Fault { role: "executor", mode, errno: "EIO", calls: CHANGES, at: 0 }, &tried, |fault| {
+                let (fired, letters, shown) = told(Some(fault));
+                assert_eq!(letters, smooth, "{fault:?} in {line}: {shown}");
+                fired
+            });
+        }
+    }
+    report("kills between a fact and its message", &tried);
+}
+
+/// Everybody is told of everything; a step that was killed is done again.
+const TELLS: &str = "runbook: tells
+messages: { start: m, downtime_starts: m, downtime_over: m, success: m, rollback_began: m, rolled_back: m, report: m }
+phases:
+  p:
+    messages: { start: m, success: m }
+    steps:
+      close: { run: 'true', idempotent: true, downtime: begins, undo: { run: 'true', idempotent: true } }
+      open: { run: 'true', idempotent: true, downtime: ends, undo: { run: 'true', idempotent: true } }
+";
+
+/// What the journal says that people were told, and what lies in the outbox: the same.
+fn letters(sandbox: &Sandbox) -> Vec<String> {
+    let log = sandbox.json("audit --format json");
+    let sent = log["log"].as_array().unwrap().iter().map(|entry| &entry["event"]).filter(|event| event["event"] == "message_sent");
+    let mut told: Vec<String> = sent.map(|event| event["occasion"].as_str().unwrap().to_owned()).collect();
+    told.sort();
+    let sent = told.len();
+    // A step that was killed begins the downtime anew, which is told as well.
+    told.dedup_by(|one, other| one == other && one == "downtime_starts");
+    let mut files: Vec<String> =
+        std::fs::read_dir(sandbox.path("journal/outbox")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    files.retain(|file| file.ends_with(".txt"));
+    assert_eq!(files.len(), sent, "{files:?} {told:?}");
+    told
+}
+
+#[test]
 fn a_call_that_fails_once_or_from_then_on_loses_nothing_and_does_nothing_twice() {
     let tried = AtomicUsize::new(0);
     for role in ["executor", "keeper"] {

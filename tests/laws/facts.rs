@@ -75,7 +75,7 @@ pub fn breach(then: OnBreach) -> Breach {
 
 fn sent() -> MessageSent {
     let (occasion, subject, channel, file) = ("notify".into(), "now".into(), "team".into(), "1.txt".into());
-    MessageSent { occasion, phase: None, step: Some(id(0)), subject, to: Vec::new(), channel, file, digest: Digest::default() }
+    MessageSent { occasion, phase: None, step: Some(id(0)), of: None, subject, to: Vec::new(), channel, file, digest: Digest::default() }
 }
 
 fn amended(reason: &str) -> RunAmended {

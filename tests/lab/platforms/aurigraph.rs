@@ -13,15 +13,7 @@ fn answer(step: &str) -> &str {
 
 #[test]
 fn aurigraph_moves_its_ledger_and_brings_every_block_back() {
-    let mut aurigraph = Platform::with("aurigraph", SERVERS, 95..109);
-    aurigraph.prepare("lab/up");
-    aurigraph.give(&[
-        ("OLD_DB_PASSWORD", "lab-ledger"),
-        ("NEW_DB_PASSWORD", "lab-ledger"),
-        ("CLOUDFLARE_API_TOKEN", "lab-cloudflare-token"),
-        ("DNS_KEY", "bGFiLWtleS1mb3ItdGhlLWxhYi1vbmx5LTMyYnl0ZXM="),
-        ("BACKUP_PGPASS", "*:*:*:*:lab-ledger"),
-    ]);
+    let aurigraph = aurigraph(95..109);
     let own = aurigraph.lab.path("aurigraph").display().to_string();
     let run = format!("run runbooks/aurigraph/aurigraph.yaml --env lab --values {own}/values.yaml --yes --parallel 8");
     aurigraph.is_dry(&run);
@@ -38,8 +30,7 @@ fn aurigraph_moves_its_ledger_and_brings_every_block_back() {
     assert_eq!(aurigraph.dig("rpc.example.test", "CNAME"), "global.example.test.");
     assert_eq!(aurigraph.dig("ledger.example.test", "CNAME"), "ledger-new.example.test.");
     assert_eq!((aurigraph.weight("old"), aurigraph.weight("new"), aurigraph.visit()), (0, 100, "new".to_owned()));
-    let weights = aurigraph.shares(&own);
-    assert_eq!(weights, [0.0, 0.2, 0.2, 0.15, 0.15, 0.15, 0.15], "the old nodes, and 40/30/30 to six regions");
+    assert_eq!(aurigraph.shares(&own), [0.0, 0.2, 0.2, 0.15, 0.15, 0.15, 0.15], "the old nodes, and 40/30/30 to six regions");
     for cloud in ["aws", "azure", "gcp"] {
         assert!(aurigraph.resources(&format!("{own}/terraform/{cloud}/terraform.tfstate")) >= 22, "{cloud} has 22 nodes");
     }
@@ -63,14 +54,26 @@ fn aurigraph_moves_its_ledger_and_brings_every_block_back() {
     }
 }
 
+/// With its ledger, its old nodes and the names as they are before.
+pub(super) fn aurigraph(hundreds: std::ops::Range<u16>) -> Platform {
+    let mut aurigraph = Platform::with("aurigraph", SERVERS, hundreds);
+    aurigraph.prepare("lab/up");
+    aurigraph.give(&[
+        ("OLD_DB_PASSWORD", "lab-ledger"),
+        ("NEW_DB_PASSWORD", "lab-ledger"),
+        ("CLOUDFLARE_API_TOKEN", "lab-cloudflare-token"),
+        ("DNS_KEY", "bGFiLWtleS1mb3ItdGhlLWxhYi1vbmx5LTMyYnl0ZXM="),
+        ("BACKUP_PGPASS", "*:*:*:*:lab-ledger"),
+    ]);
+    aurigraph
+}
+
 impl Platform {
-    /// The weights at Cloudflare's load balancer, the old nodes first.
-    fn shares(&self, own: &str) -> Vec<f64> {
+    /// The weights at Cloudflare's load balancer: the old nodes, then the six regions.
+    pub(super) fn shares(&self, own: &str) -> [f64; 7] {
         let world: serde_json::Value = serde_json::from_slice(&std::fs::read(format!("{own}/world.json")).unwrap()).unwrap();
-        let weights = world["random_steering"]["pool_weights"].as_object().unwrap();
-        let mut pools: Vec<_> = weights.iter().collect();
-        // A pool's id counts up from the old nodes' on.
-        pools.sort_by_key(|(pool, _)| pool.as_str());
-        pools.into_iter().map(|(_, weight)| weight.as_f64().unwrap()).collect()
+        let weights = &world["random_steering"]["pool_weights"];
+        // A pool's id counts up from the old nodes' on; what has no weight gets nothing.
+        std::array::from_fn(|at| weights[format!("{:032x}", 0xa0 + at)].as_f64().unwrap_or(0.0))
     }
 }
