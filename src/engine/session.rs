@@ -18,7 +18,7 @@ use super::{Answer, Config, Exit, Question};
 use crate::effect::{EffectError, Keeper, Known, MacKey, Pid, Reading, Said, Signal, Stopper, Teller, Told, When};
 use crate::journal::{Durations, Head, Journal, JournalError};
 use crate::run::*;
-use crate::runbook::{Action, Direction, Secret, StepIx};
+use crate::runbook::{Action, Direction, Downtime, Secret, StepIx};
 
 /// How long a command may take to end after TERM, before KILL.
 pub(super) const GRACE: Duration = Duration::from_secs(5);
@@ -298,7 +298,11 @@ impl Session<'_> {
                 continue;
             }
             let limits = Limits { parallel, draining: self.draining, attended: self.config.ask.is_some(), consents };
-            match next(&self.state, now, limits) {
+            let decision = next(&self.state, now, limits);
+            if matches!(decision, Decision::Begin(ix, Direction::Forward) if self.takes_down(ix)) && self.is_breached_now()? {
+                continue;
+            }
+            match decision {
                 Decision::Begin(ix, Direction::Forward) if self.config.guided && !self.released.contains(&ix) => {
                     self.to_ask = self.asking.is_none().then_some(ix);
                     return Ok(Next::Wait(None));
@@ -360,6 +364,11 @@ impl Session<'_> {
                 self.commit()?;
             }
         }
+    }
+
+    /// Whether production, which is up, is taken down by this step.
+    fn takes_down(&self, ix: StepIx) -> bool {
+        self.state.down_since.is_none() && self.state.runbook.step(ix).downtime == Some(Downtime::Begins)
     }
 
     /// Makes what was decided durable, then acts on it.

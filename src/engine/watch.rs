@@ -155,6 +155,14 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// Looks at the budgets however lately they were looked at; whether anything is breached that was not before.
+    pub fn is_breached_now(&mut self) -> Result<bool, JournalError> {
+        let before = self.state.head;
+        self.priced = None;
+        self.find_breaches()?;
+        Ok(self.state.head > before)
+    }
+
     /// When the budgets are to be looked at next. A guard is when it was read.
     pub fn next_breach(&self) -> Option<Instant> {
         (!self.state.runbook.budgets.is_empty()).then(|| Instant::now() + Duration::from_secs(1))

@@ -123,23 +123,31 @@ impl World<'_> {
         let most = 1000 + self.lived.state.runbook.steps.len() * 100;
         for _ in 0..most {
             if !self.is_dead {
+                self.find_breaches()?;
                 let goes_on = self.decide()?;
                 self.tell()?;
                 if !goes_on {
                     return Ok(());
                 }
-            }
-            if !self.is_dead && self.lived.state.ended.is_none() && self.lived.state.stopped.is_none() {
-                let found = self.lookout.breaches(&self.lived.state, self.stage.expected, self.now);
-                let is_new = !found.is_empty();
-                found.into_iter().try_for_each(|breach| self.record(Fact::Breached(breach)))?;
-                if is_new {
+                // What was begun may make something too long to be.
+                if self.find_breaches()? {
                     continue;
                 }
             }
             self.advance()?;
         }
         Err("it never came to an end".to_owned())
+    }
+
+    /// Journals what is breached now; whether anything is.
+    fn find_breaches(&mut self) -> Result<bool, String> {
+        if self.is_dead || self.lived.state.ended.is_some() || self.lived.state.stopped.is_some() {
+            return Ok(false);
+        }
+        let found = self.lookout.breaches(&self.lived.state, self.stage.expected, self.now);
+        let is_new = !found.is_empty();
+        found.into_iter().try_for_each(|breach| self.record(Fact::Breached(breach)))?;
+        Ok(is_new)
     }
 
     /// Asks the planner until there is nothing to decide now; false if the run is over.

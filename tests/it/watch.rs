@@ -209,6 +209,12 @@ fn a_downtime_that_will_be_too_long_does_not_begin() {
     let breach = &events(&sandbox, "breached")[0];
     assert_eq!((breach["expected"].as_bool(), breach["then"].as_str()), (Some(true), Some("rollback")));
     assert!(breach["reading"].as_str().is_some_and(|words| words.contains("production is still up")), "{breach}");
+    // A rehearsal says so as well, also if it is the first step that takes production down.
+    let first = "      first: { run: 'echo first >> \"$W\"', undo: { run: 'echo undo-first >> \"$W\"' } }\n";
+    sandbox.write("at-once.yaml", sandbox.read("book.yaml").replace(first, ""));
+    let rehearsed = sandbox.json("rehearse at-once.yaml --no-mishaps --runs 0 --format json");
+    let begun = rehearsed["timeline"].as_array().unwrap().iter().filter(|event| event["event"] == "step_started").count();
+    assert_eq!((begun, rehearsed["smooth"]["ends"].as_str()), (0, Some("rolled_back")), "{rehearsed:#}");
     // Who is asked may go on all the same.
     sandbox.write("book.yaml", down("pause", "1h", [""; 3], 0.1));
     assert_eq!(sandbox.code("run book.yaml"), 3);

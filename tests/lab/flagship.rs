@@ -68,7 +68,9 @@ fn who_went_back_to_before_the_fence_cuts_over_once_more() {
     shop.run("rollback --to quiet --parallel 8", "exit 4");
     // A run that went back is over; another one begins where it stands.
     shop.run("resume", "exit 4");
-    shop.run(&shop.words_of("postgres-again.yaml", 1), "exit 3");
+    let again = shop.words_of("postgres-again.yaml", 1);
+    shop.run(&format!("{again} --dry-run"), "exit 0");
+    shop.run(&again, "exit 3");
     let on_the_new_side = now();
     shop.end();
     shop.count("postgres-new", begun, on_the_new_side, "there, back and there again");
