@@ -25,7 +25,7 @@ use crate::runbook::{Direction, Runbook, Span, StepIx};
 pub struct Rehearse {
     #[command(flatten)]
     source: Source,
-    /// Try only this: the step fails.
+    /// Try only this: the step fails, or is refused if it asks a person.
     #[arg(long, value_name = "STEP")]
     fail_at: Vec<String>,
     /// Try only this: the executor is killed in the step.
@@ -44,7 +44,7 @@ pub struct Rehearse {
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(0..=100_000))]
     runs: u32,
     /// How many actions may run at once.
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(long, value_name = "N", default_value_t = super::run::PARALLEL, value_parser = clap::value_parser!(u16).range(1..=256))]
     parallel: u16,
     /// How long the operator takes to react to a stop or a dead executor.
     #[arg(long, value_name = "DURATION", default_value = "1m")]
@@ -70,10 +70,12 @@ pub fn rehearse(verb: Rehearse, folder: &Path) -> Result<i32, CliError> {
     let id = |ix: StepIx| Arc::clone(&runbook.step(ix).id);
     let mut mishaps = Vec::new();
     for name in &verb.fail_at {
-        mishaps.push(Mishap::Fails { step: id(find(name)?) });
+        let ix = find(name)?;
+        let is_asked = runbook.step(ix).act.action.is_for_a_person();
+        mishaps.push(if is_asked { Mishap::Refused { step: id(ix) } } else { Mishap::Fails { step: id(may_go_wrong(&runbook, ix)?) } });
     }
     for name in &verb.kill_at {
-        mishaps.push(Mishap::KilledIn { step: id(find(name)?) });
+        mishaps.push(Mishap::KilledIn { step: id(may_go_wrong(&runbook, find(name)?)?) });
     }
     let mishaps = if mishaps.is_empty() && !verb.no_mishaps { Mishaps::All } else { Mishaps::These(mishaps) };
     let both = |ix: StepIx| [Direction::Forward, Direction::Undo].map(|direction| (ix, direction));
@@ -100,7 +102,7 @@ pub fn rehearse(verb: Rehearse, folder: &Path) -> Result<i32, CliError> {
 
 /// A rehearsal is evidence. One that cannot be journaled is still worth reading.
 fn keep(found: &Rehearsal, runbook: &Runbook, all: bool, folder: &Path) {
-    let stuck = found.cases.iter().filter(|case| case.ends == Ending::Stuck).count();
+    let stuck = found.cases.iter().filter(|case| case.is_stuck()).count();
     let finished = found.smooth.ends == Ending::Finished;
     let rehearsed = Rehearsed { seed: found.seed, finished, mishaps: found.cases.len(), stuck, all };
     let operator = super::run::operator();
@@ -108,6 +110,16 @@ fn keep(found: &Rehearsal, runbook: &Runbook, all: bool, folder: &Path) {
     if let Err(error) = kept {
         report::say(format_args!("this rehearsal is not journaled, and is no evidence for a run: {error}"));
     }
+}
+
+/// A step that does something outside, or asks somebody.
+fn may_go_wrong(runbook: &Runbook, ix: StepIx) -> Result<StepIx, CliError> {
+    let step = runbook.step(ix);
+    if rehearsal::takes_time(step) || step.act.action.is_for_a_person() {
+        return Ok(ix);
+    }
+    let message = format!("{} does nothing outside in which it could fail or die: it is a {}", step.id, step.act.action.kind());
+    Err(CliError::invalid(message, Some("name a step that does something; of a nested runbook, one of its own steps")))
 }
 
 fn write_page(found: &Rehearsal, path: &Path) -> Result<(), CliError> {

@@ -44,12 +44,15 @@ pub struct Run {
     session: Session,
 }
 
+/// How many actions may run at once, if nobody says otherwise: the same on every machine, so that what is rehearsed is what is run.
+pub const PARALLEL: u16 = 4;
+
 /// How a session is to go, for every verb that executes.
 #[derive(Debug, Args)]
 pub struct Session {
-    /// How many actions may run at once; by default as many as there are cores.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
-    parallel: Option<u16>,
+    /// How many actions may run at once.
+    #[arg(long, value_name = "N", default_value_t = PARALLEL, value_parser = clap::value_parser!(u16).range(1..=256))]
+    parallel: u16,
     /// Stop before every step, show what it will do, and ask.
     #[arg(long)]
     guided: bool,
@@ -108,18 +111,11 @@ pub fn run(verb: Run, folder: &Path) -> Result<i32, CliError> {
 
 impl Session {
     pub fn config(&self) -> Result<Config, CliError> {
-        let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let ask = person::at_terminal();
         if self.guided && ask.is_none() {
             return Err(CliError::invalid("--guided needs a terminal to ask on", Some("leave it out, or run it in a terminal")));
         }
-        Ok(Config {
-            operator: operator(),
-            parallel: self.parallel.map_or(cores, usize::from),
-            guided: self.guided,
-            consents: self.yes,
-            ask,
-        })
+        Ok(Config { operator: operator(), parallel: self.parallel.into(), guided: self.guided, consents: self.yes, ask })
     }
 
     pub fn display(&self) -> Box<dyn Observer> {

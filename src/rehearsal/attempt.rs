@@ -28,23 +28,6 @@ impl World<'_> {
         let (step_id, env) = (self.id(ix), Default::default());
         self.record(Fact::StepStarted(StepStarted { step: step_id, direction, attempt, key, action: Box::new(action), env }))?;
         let takes = self.takes(ix, direction, act);
-        if act.action.is_for_a_person() {
-            if !matches!(self.mishap, Some(Mishap::Unanswered { step }) if *step == runbook.step(ix).id) || direction != Direction::Forward
-            {
-                self.schedule(after(self.now, takes), Due::Answer(ix, direction));
-            }
-            return Ok(false);
-        }
-        let hangs = match self.mishap {
-            Some(Mishap::TimesOut { step: id }) => direction == Direction::Forward && *id == step.id,
-            Some(Mishap::UndoTimesOut { step: id }) => direction == Direction::Undo && *id == step.id,
-            _ => false,
-        };
-        if hangs {
-            let limit = act.timeout.unwrap_or_default();
-            self.schedule(after(self.now, limit), Due::Timeout(ix, direction, attempt));
-            return Ok(true);
-        }
         let is_it = direction == Direction::Forward && attempt == 1;
         match self.mishap {
             Some(Mishap::KilledIn { step: id }) if *id == step.id && is_it && !self.is_killed => {
@@ -56,6 +39,28 @@ impl World<'_> {
             }
             _ => {}
         }
+        if act.action.is_for_a_person() {
+            if !matches!(self.mishap, Some(Mishap::Unanswered { step }) if *step == runbook.step(ix).id) || direction != Direction::Forward
+            {
+                self.schedule(after(self.now, takes), Due::Answer(ix, direction));
+            } else {
+                self.lived.came = true;
+            }
+            return Ok(false);
+        }
+        let hangs = match self.mishap {
+            Some(Mishap::TimesOut { step: id }) => direction == Direction::Forward && *id == step.id,
+            Some(Mishap::UndoTimesOut { step: id }) => direction == Direction::Undo && *id == step.id,
+            Some(Mishap::ReleaseTimesOut { step: id }) => direction == Direction::Release && *id == step.id,
+            _ => false,
+        };
+        self.lived.came |= hangs;
+        // An estimate may be of all attempts together.
+        if hangs || act.most().is_some_and(|most| takes > most) {
+            let limit = act.timeout.unwrap_or_default();
+            self.schedule(after(self.now, limit), Due::Timeout(ix, direction, attempt));
+            return Ok(true);
+        }
         self.schedule(after(self.now, takes), Due::End(ix, direction, attempt));
         Ok(!matches!(act.action, Action::Join | Action::Notify(_)))
     }
@@ -63,17 +68,15 @@ impl World<'_> {
     /// How long an action takes.
     fn takes(&mut self, ix: StepIx, direction: Direction, act: &Act) -> Span {
         let expected = match (direction, &act.action) {
-            (_, Action::Wait(Wait::For(_))) => return self.stage.wait(ix, direction),
             (_, Action::Join | Action::Notify(_)) => return Span::ZERO,
-            (Direction::Forward, Action::Shift(shift)) if self.stage.expected.forward(ix) == Span::ZERO => {
-                Span::from_millis(shift.bake.as_millis() * shift.steps.len() as u64)
-            }
             (Direction::Forward, _) => self.stage.expected.forward(ix),
             (Direction::Undo, _) => self.stage.expected.undo(ix),
-            (Direction::Release, _) => Span::ZERO,
+            (Direction::Release, _) => self.stage.expected.release(ix),
         };
+        // A plain wait takes as long as it says, but for whom wants to see it slower.
+        let takes = if matches!(act.action, Action::Wait(Wait::For(_))) { expected } else { (self.varies)(ix, direction, expected) };
         let slower = self.stage.setting.slow.get(&ix).copied().unwrap_or(1.0);
-        Span::from_millis(((self.varies)(ix, direction, expected).as_millis() as f64 * slower) as u64)
+        Span::from_millis((takes.as_millis() as f64 * slower) as u64)
     }
 
     pub(super) fn end(&mut self, ix: StepIx, direction: Direction, attempt: u32) -> Result<(), String> {
@@ -88,6 +91,7 @@ impl World<'_> {
             _ => false,
         };
         if fails {
+            self.lived.came = true;
             return self.fail(ix, direction, attempt, Failure { kind: FailureKind::Failed, message: "as rehearsed".into() });
         }
         self.done[ix.0 as usize] = direction == Direction::Forward;
@@ -126,6 +130,7 @@ impl World<'_> {
         let runbook = Arc::clone(&self.lived.state.runbook);
         let is_gate = matches!(runbook.step(ix).act(direction).map(|act| &act.action), Some(Action::Approve(_)));
         let refuses = matches!(self.mishap, Some(Mishap::Refused { step }) if *step == runbook.step(ix).id);
+        self.lived.came |= refuses;
         let verdict = match (is_gate, refuses) {
             (true, false) => Verdict::Go,
             (true, true) => Verdict::NoGo,

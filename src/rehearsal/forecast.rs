@@ -7,8 +7,7 @@ use super::independent::each;
 use super::stage::Stage;
 use super::world::{Lived, live};
 use super::{Plan, Setting};
-use crate::run::{Fact, Outcome};
-use crate::runbook::graph::longest_way;
+use crate::run::{Fact, Moment, Outcome, StepResolved, StepStarted, StepSucceeded};
 use crate::runbook::watch::Budget;
 use crate::runbook::window::Window;
 use crate::runbook::{Action, Direction, Span, StepIx};
@@ -17,20 +16,21 @@ use crate::runbook::{Action, Direction, Span, StepIx};
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Forecast {
     pub runs: usize,
-    /// The share of runs that finish: a budget that is exceeded may stop one or take it back. `None` without runs.
+    /// The share of runs that finish: a budget that is exceeded or a step that takes too long may stop one or take it back. `None` without runs.
     pub finished: Option<f64>,
-    /// The median and the 95th percentile of how long it takes.
+    /// Of those that finish, the median and the 95th percentile of how long it takes.
     pub took_ms: (u64, u64),
     /// The same of how long production is down.
     pub down_ms: (u64, u64),
     /// More of both: the percentile, how long it takes, and how long production is down.
     pub percentiles: Vec<(usize, u64, u64)>,
-    /// The share of runs that keep each budget; `None` without one.
+    /// The share of all runs that finish within the budget for the duration; `None` without one.
     pub within_duration: Option<f64>,
+    /// The share of all runs in which production is not down for longer than its budget, whether they finish or go back; `None` without one.
     pub within_downtime: Option<f64>,
-    /// The share of runs that are done before the window closes, if they begin as it opens; `None` without one.
+    /// The share of all runs that are done before the window closes, if they begin as it opens; `None` without one.
     pub within_window: Option<f64>,
-    /// The steps that decide how long it takes, and that take time.
+    /// The steps that decide how long the smooth run takes.
     pub critical: Vec<String>,
     pub gates: Vec<Gate>,
 }
@@ -47,7 +47,7 @@ pub struct Gate {
 }
 
 pub fn forecast(stage: &Stage, plan: &Plan, smooth: &Lived) -> Result<Forecast, String> {
-    let (runbook, expected) = (&stage.runbook, stage.expected);
+    let runbook = &stage.runbook;
     // Thousands of runs need not write thousands of messages.
     let setting = Setting { tells: false, ..plan.setting.clone() };
     let stage = stage.with(&setting);
@@ -56,23 +56,24 @@ pub fn forecast(stage: &Stage, plan: &Plan, smooth: &Lived) -> Result<Forecast, 
         let spread = |ix, direction| plan.spreads.get(&(ix, direction)).copied().unwrap_or(SPREAD);
         live(&stage, None, &mut |ix, direction, expected| chance.around(expected, spread(ix, direction))).map(|lived| Run::of(&lived))
     })?;
-    let mut took: Vec<u64> = runs.iter().map(|run| run.took).collect();
-    let mut down: Vec<u64> = runs.iter().map(|run| run.down).collect();
+    let finished = || runs.iter().filter(|run| run.is_finished);
+    let mut took: Vec<u64> = finished().map(|run| run.took).collect();
+    let mut down: Vec<u64> = finished().map(|run| run.down).collect();
     took.sort_unstable();
     down.sort_unstable();
     let share =
         |holds: &dyn Fn(&Run) -> bool| (!runs.is_empty()).then(|| runs.iter().filter(|run| holds(run)).count() as f64 / runs.len() as f64);
     let budgets = runbook.budgets;
-    let within = |limit: Option<Span>, length: fn(&Run) -> u64| {
-        let limit = limit?.as_millis();
-        share(&|run| length(run) <= limit)
+    let done_within = |limit: Option<Span>| {
+        share(&|run| run.is_finished && run.took <= limit.unwrap_or_default().as_millis()).filter(|_| limit.is_some())
     };
+    let up_within = |limit: Span| share(&|run| !run.ends_down && run.down <= limit.as_millis());
     let limit_of = |budget: Option<Budget>| budget.map(|budget| budget.limit);
     let window = runbook.window.as_ref().map(Window::length);
     let gate = |(ix, _): &(StepIx, u64)| {
         let step = runbook.step(*ix);
         let begun = smooth.events.iter().find(|event| matches!(&event.fact, Fact::StepStarted(started) if started.step == step.id));
-        let mut rest: Vec<u64> = runs.iter().flat_map(|run| &run.answered).filter(|(gate, _)| gate == ix).map(|(_, rest)| *rest).collect();
+        let mut rest: Vec<u64> = finished().flat_map(|run| &run.answered).filter(|(gate, _)| gate == ix).map(|(_, rest)| *rest).collect();
         rest.sort_unstable();
         let limit = limit_of(budgets.duration).into_iter().chain(window).min().filter(|_| !rest.is_empty());
         Gate {
@@ -81,19 +82,57 @@ pub fn forecast(stage: &Stage, plan: &Plan, smooth: &Lived) -> Result<Forecast, 
             latest_ms: limit.map(|limit| limit.as_millis() as i64 - percentile(&rest, 95) as i64),
         }
     };
-    let path = longest_way(runbook, |ix| expected.forward(ix)).0;
     Ok(Forecast {
         runs: runs.len(),
         finished: share(&|run| run.is_finished),
-        within_duration: within(limit_of(budgets.duration), |run| run.took),
-        within_downtime: within(limit_of(budgets.downtime), |run| run.down),
-        within_window: within(window, |run| run.took),
+        within_duration: done_within(limit_of(budgets.duration)),
+        within_downtime: limit_of(budgets.downtime).and_then(up_within),
+        within_window: done_within(window),
         gates: Run::of(smooth).answered.iter().map(gate).collect(),
         took_ms: (percentile(&took, 50), percentile(&took, 95)),
         down_ms: (percentile(&down, 50), percentile(&down, 95)),
         percentiles: [5, 25, 50, 75, 90, 95, 99].map(|percent| (percent, percentile(&took, percent), percentile(&down, percent))).into(),
-        critical: path.into_iter().filter(|ix| expected.forward(*ix) > Span::ZERO).map(|ix| runbook.step(ix).id.to_string()).collect(),
+        critical: critical(smooth).into_iter().map(|ix| runbook.step(ix).id.to_string()).collect(),
     })
+}
+
+/// The steps that take time and of which each begins when the one before it is done, back from the last: what each needs or, where it had to
+/// wait for a place among those that may run at once, what made room for it.
+fn critical(smooth: &Lived) -> Vec<StepIx> {
+    let runbook = &smooth.state.runbook;
+    let mut times: Vec<Option<(Moment, Moment)>> = vec![None; runbook.steps.len()];
+    for event in &smooth.events {
+        let is_forward = match &event.fact {
+            Fact::StepStarted(StepStarted { direction, .. })
+            | Fact::StepSucceeded(StepSucceeded { direction, .. })
+            | Fact::StepResolved(StepResolved { direction, .. }) => *direction == Direction::Forward,
+            // Passed over at once, when what it needs is done.
+            Fact::StepSkipped { .. } => true,
+            _ => false,
+        };
+        if let Some(ix) = event.fact.step().filter(|_| is_forward).and_then(|step| runbook.find(step)) {
+            times[ix.0 as usize].get_or_insert((event.at, event.at)).1 = event.at;
+        }
+    }
+    let of = |ix: &StepIx| times[ix.0 as usize];
+    let end = |ix: &StepIx| of(ix).map(|(_, end)| end);
+    let mut path = Vec::new();
+    let mut next = runbook.ixs().filter(|ix| of(ix).is_some()).max_by_key(end);
+    while let Some((ix, (begin, done))) = next.and_then(|ix| Some((ix, of(&ix)?))) {
+        if done > begin {
+            path.push(ix);
+        }
+        let need = runbook.step(ix).needs.iter().copied().max_by_key(end);
+        let made_room = || {
+            runbook
+                .ixs()
+                .filter(|other| of(other).is_some_and(|(from, to)| from < begin && to == begin))
+                .max_by_key(|other| of(other).map(|(from, _)| from))
+        };
+        next = need.filter(|need| end(need) == Some(begin)).or_else(made_room).or(need);
+    }
+    path.reverse();
+    path
 }
 
 /// What is kept of one of many runs. Lengths of time are in milliseconds.
@@ -101,6 +140,8 @@ struct Run {
     is_finished: bool,
     took: u64,
     down: u64,
+    /// Production is down when it ends.
+    ends_down: bool,
     /// Each go or no-go, in the order in which they were given, and how long the run took from there.
     answered: Vec<(StepIx, u64)>,
 }
@@ -118,6 +159,7 @@ impl Run {
             is_finished: state.ended == Some(Outcome::Finished),
             took: state.last.since(state.began).as_millis(),
             down: state.downtime_until(state.last).as_millis(),
+            ends_down: state.down_since.is_some(),
             answered: answered.collect(),
         }
     }

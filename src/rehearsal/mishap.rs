@@ -5,7 +5,8 @@ use serde::Serialize;
 use super::world::{Lived, takes_time};
 use crate::run::watch::is_watched;
 use crate::run::{Moment, RunState};
-use crate::runbook::{Action, Direction, Runbook, Step, StepId, Undo};
+use crate::runbook::action::Wait;
+use crate::runbook::{Act, Action, Direction, Runbook, Step, StepId, Undo};
 
 /// One thing that goes wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -27,6 +28,8 @@ pub enum Mishap {
     UndoTimesOut { step: StepId },
     /// What the step holds cannot be released when it is to be.
     ReleaseFails { step: StepId },
+    /// The same, and it takes longer than it may.
+    ReleaseTimesOut { step: StepId },
     /// A person says no.
     Refused { step: StepId },
     /// Nobody answers.
@@ -42,7 +45,8 @@ pub fn all(runbook: &Runbook, smooth: &Lived) -> Vec<Mishap> {
         let step = runbook.step(ix);
         let step_id = || step.id.clone();
         if step.act.action.is_for_a_person() {
-            all.extend([Mishap::Refused { step: step_id() }, Mishap::Unanswered { step: step_id() }]);
+            let killed = Mishap::KilledIn { step: step_id() };
+            all.extend([Mishap::Refused { step: step_id() }, Mishap::Unanswered { step: step_id() }, killed]);
             continue;
         }
         if !takes_time(step) {
@@ -57,8 +61,11 @@ pub fn all(runbook: &Runbook, smooth: &Lived) -> Vec<Mishap> {
             Mishap::KilledIn { step: step_id() },
             Mishap::KilledAfter { step: step_id() },
         ]);
-        if step.hold.is_some() {
+        if let Some(hold) = &step.hold {
             all.push(Mishap::ReleaseFails { step: step_id() });
+            if hold.release.timeout.is_some() {
+                all.push(Mishap::ReleaseTimesOut { step: step_id() });
+            }
         }
         if let Undo::Act(undo) = &step.undo {
             all.push(Mishap::UndoFails { step: step_id() });
@@ -71,7 +78,7 @@ pub fn all(runbook: &Runbook, smooth: &Lived) -> Vec<Mishap> {
     all
 }
 
-/// Each guard is breached in the middle of the time for which it is watched.
+/// Each guard is bad from the middle of the time on for which it is watched, or as early as that takes to be a breach.
 fn breaches(runbook: &Runbook, smooth: &Lived) -> Vec<Mishap> {
     let Some(first) = smooth.events.first() else { return Vec::new() };
     let Ok(mut state) = RunState::new(smooth.state.runbook.clone(), first) else { return Vec::new() };
@@ -89,17 +96,37 @@ fn breaches(runbook: &Runbook, smooth: &Lived) -> Vec<Mishap> {
     let began = smooth.state.began;
     let breach = |(guard, watched): (&crate::runbook::Guard, Option<(Moment, Moment)>)| {
         let (from, to) = watched?;
-        Some(Mishap::Breached { guard: guard.name.clone(), at: (from.0 + to.0) / 2 - began.0 })
+        let at = ((from.0 + to.0) / 2).min(to.0 - guard.lasting.as_millis() as i64 - 1).max(from.0);
+        Some(Mishap::Breached { guard: guard.name.clone(), at: at - began.0 })
     };
     runbook.guards.iter().zip(watched).filter_map(breach).collect()
 }
 
-/// Whether nothing ends a step that hangs.
-pub fn is_endless(step: &Step) -> bool {
-    step.act.timeout.is_none() && matches!(step.act.action, Action::Run(_) | Action::Sql(_))
+/// Which actions of a step nothing ends if they hang: the words for each.
+pub fn endless(step: &Step) -> Vec<String> {
+    let is_endless = |direction: &Direction| {
+        let hangs = |act: &&Act| matches!(act.action, Action::Run(_) | Action::Sql(_) | Action::Wait(Wait::Until { .. }));
+        step.act(*direction).filter(hangs).is_some_and(|act| act.timeout.is_none())
+    };
+    let words = |direction| match direction {
+        Direction::Forward => step.id.to_string(),
+        Direction::Undo => format!("the undo of {}", step.id),
+        Direction::Release => format!("the release of {}", step.id),
+    };
+    Direction::ALL.into_iter().filter(is_endless).map(words).collect()
 }
 
 impl Mishap {
+    /// Whether it is the way back itself that fails, which everything is taken back to see.
+    pub fn is_of_an_undo(&self) -> bool {
+        matches!(self, Mishap::UndoFails { .. } | Mishap::UndoTimesOut { .. })
+    }
+
+    /// Whether it is what frees or takes back that fails: a person has to mend that, whatever else is well.
+    pub fn is_of_the_way_out(&self) -> bool {
+        self.is_of_an_undo() || matches!(self, Mishap::ReleaseFails { .. } | Mishap::ReleaseTimesOut { .. })
+    }
+
     /// The step it happens to.
     pub fn step(&self) -> Option<&StepId> {
         match self {
@@ -111,6 +138,7 @@ impl Mishap {
             | Mishap::UndoFails { step }
             | Mishap::UndoTimesOut { step }
             | Mishap::ReleaseFails { step }
+            | Mishap::ReleaseTimesOut { step }
             | Mishap::Refused { step }
             | Mishap::Unanswered { step } => Some(step),
             Mishap::Breached { .. } => None,
@@ -129,6 +157,7 @@ impl std::fmt::Display for Mishap {
             Mishap::UndoFails { step } => write!(out, "the undo of {step} fails"),
             Mishap::UndoTimesOut { step } => write!(out, "the undo of {step} times out"),
             Mishap::ReleaseFails { step } => write!(out, "the release of {step} fails"),
+            Mishap::ReleaseTimesOut { step } => write!(out, "the release of {step} times out"),
             Mishap::Refused { step } => write!(out, "{step} is refused"),
             Mishap::Unanswered { step } => write!(out, "{step} is not answered"),
             Mishap::Breached { guard, .. } => write!(out, "{guard} is breached"),

@@ -34,7 +34,7 @@ pub use mishap::Mishap;
 pub use stand_in::{MARKS, StandIn, WITNESS, is_witnessed, stand_in};
 pub use verdict::{Case, Ending, Told};
 pub use witness::Witness;
-pub use world::{Lived, Setting};
+pub use world::{Lived, Setting, takes_time};
 
 /// What is rehearsed, and how often.
 #[derive(Debug, Clone)]
@@ -63,6 +63,8 @@ pub struct Rehearsal {
     pub runbook: String,
     pub environment: Option<String>,
     pub seed: u64,
+    /// How many actions might run at once.
+    pub parallel: usize,
     pub budgets: Budgets,
     /// The run in which nothing goes wrong.
     pub smooth: Case,
@@ -70,7 +72,7 @@ pub struct Rehearsal {
     pub cases: Vec<Case>,
     /// Steps that change something and cannot be taken back.
     pub without_undo: Vec<String>,
-    /// Steps that nothing ends if they hang: they have no timeout.
+    /// Steps, undos and releases that nothing ends if they hang: they have no timeout.
     pub endless: Vec<String>,
     /// Conditions that depend on what only a real run produces, and were taken to hold.
     pub assumed: Vec<String>,
@@ -109,6 +111,14 @@ pub struct Letter {
     pub body: String,
 }
 
+impl Rehearsal {
+    /// The mishap after which the way back takes longest, if every undo works: what is stuck takes as long as a person takes.
+    pub fn longest_way_back(&self) -> Option<(u64, &Case)> {
+        let back = self.cases.iter().filter(|case| case.ends == Ending::RolledBack);
+        back.filter_map(|case| Some((case.back_ms?, case))).max_by_key(|(back, _)| *back)
+    }
+}
+
 /// Rehearses a runbook.
 ///
 /// # Errors
@@ -139,8 +149,9 @@ pub fn rehearse(runbook: &Arc<Runbook>, expected: &Expected, plan: &Plan) -> Res
         environment: runbook.environment.clone(),
         budgets: runbook.budgets,
         seed: plan.setting.seed,
+        parallel: plan.setting.parallel,
         without_undo: runbook.without_undo().map(|ix| runbook.step(ix).id.to_string()).collect(),
-        endless: ids(&|ix| mishap::is_endless(runbook.step(ix))),
+        endless: runbook.steps.iter().flat_map(mishap::endless).collect(),
         assumed: lived.assumed.iter().cloned().collect(),
         unknown: ids(&|ix| is_unknown(runbook.step(ix), expected.forward(ix))),
         from_history: ids(&is_from_history),
@@ -151,6 +162,16 @@ pub fn rehearse(runbook: &Arc<Runbook>, expected: &Expected, plan: &Plan) -> Res
         cases,
         lived,
     })
+}
+
+/// How long a run takes in which nothing goes wrong.
+///
+/// # Errors
+/// As [`rehearse`].
+pub fn length(runbook: &Arc<Runbook>, expected: &Expected, setting: &Setting) -> Result<Span, String> {
+    let stage = Stage::of(runbook, expected, setting)?;
+    let lived = live(&stage, None, &mut |_, _, expected| expected)?;
+    Ok(lived.state.last.since(lived.state.began))
 }
 
 /// Whether nobody says how long a step takes. A wait and a shift of traffic say it themselves.

@@ -1,4 +1,4 @@
-//! What is the same in every run of a rehearsal, found once: which conditions hold, what people are asked, how long a wait takes.
+//! What is the same in every run of a rehearsal, found once: which conditions hold, what people are asked.
 //! Simulated steps give no outputs, so that nothing of this depends on what has happened.
 
 use std::collections::HashMap;
@@ -7,8 +7,7 @@ use std::sync::Arc;
 use super::lookout::Foresight;
 use super::{Setting, world};
 use crate::run::*;
-use crate::runbook::action::Wait;
-use crate::runbook::{Act, Action, Direction, Runbook, Span, Step, StepIx};
+use crate::runbook::{Act, Action, Direction, Runbook, Step, StepIx};
 
 pub struct Stage<'a> {
     pub runbook: Arc<Runbook>,
@@ -23,7 +22,6 @@ struct Given {
     foresight: Foresight,
     premises: Vec<Premise>,
     asked: HashMap<(StepIx, Direction), Action<String>>,
-    waits: HashMap<(StepIx, Direction), Span>,
 }
 
 /// What becomes of a step's conditions.
@@ -41,16 +39,11 @@ impl Stage<'_> {
     pub fn of<'a>(runbook: &Arc<Runbook>, expected: &'a Expected, setting: &'a Setting) -> Result<Stage<'a>, String> {
         let first = world::first(runbook, setting.began);
         let state = RunState::new(Arc::clone(runbook), &first).map_err(|error| error.to_string())?;
-        let (mut asked, mut waits) = (HashMap::new(), HashMap::new());
+        let mut asked = HashMap::new();
         for ix in runbook.ixs() {
             for direction in Direction::ALL {
-                match runbook.step(ix).act(direction) {
-                    Some(act) if act.action.is_for_a_person() => drop(asked.insert((ix, direction), question(&state, ix, direction, act))),
-                    Some(Act { action: Action::Wait(Wait::For(time)), .. }) => {
-                        let time = time.render(&names::of_step(&state, ix, direction)).ok().and_then(|time| time.parse().ok());
-                        waits.insert((ix, direction), time.unwrap_or_default());
-                    }
-                    _ => {}
+                if let Some(act) = runbook.step(ix).act(direction).filter(|act| act.action.is_for_a_person()) {
+                    asked.insert((ix, direction), question(&state, ix, direction, act));
                 }
             }
         }
@@ -60,7 +53,7 @@ impl Stage<'_> {
             expected,
             setting,
             first,
-            given: Arc::new(Given { foresight: Foresight::of(runbook, expected), premises, asked, waits }),
+            given: Arc::new(Given { foresight: Foresight::of(runbook, expected), premises, asked }),
         })
     }
 
@@ -86,11 +79,6 @@ impl Stage<'_> {
     /// What a person is asked, as it is journaled.
     pub fn asked(&self, ix: StepIx, direction: Direction) -> Action<String> {
         self.given.asked.get(&(ix, direction)).cloned().unwrap_or(Action::Join)
-    }
-
-    /// How long a wait for a length of time takes.
-    pub fn wait(&self, ix: StepIx, direction: Direction) -> Span {
-        self.given.waits.get(&(ix, direction)).copied().unwrap_or_default()
     }
 }
 

@@ -87,8 +87,9 @@ fn replace(ix: StepIx, step: &mut Step) -> Result<(), ConditionError> {
     if let Undo::Act(undo) = &step.undo {
         step.undo = Undo::Act(Box::new(act(ix, undo, &step.id, &UNDO)?));
     }
-    if let Some(Hold { until, release }) = &step.hold {
-        step.hold = Some(Hold { until: *until, release: Box::new(act(ix, release, &step.id, &RELEASE)?) });
+    if let Some(Hold { until, release, estimate }) = &step.hold {
+        let release = Box::new(act(ix, release, &step.id, &RELEASE)?);
+        step.hold = Some(Hold { until: *until, release, estimate: *estimate });
     }
     Ok(())
 }

@@ -22,6 +22,10 @@ pub struct Case {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub back_ms: Option<u64>,
     pub down_ms: u64,
+    /// Whether production is down at the end, and so for longer than is known.
+    pub ends_down: bool,
+    /// Whether the mishap came to pass at all.
+    pub came: bool,
     /// What people were told, in order.
     pub told: Vec<Told>,
     /// The budgets that were exceeded.
@@ -80,7 +84,10 @@ impl Case {
             ("downtime", budgets.downtime, down),
             ("duration", budgets.duration, state.last.since(state.began)),
         ];
-        let over = over.into_iter().filter(|(_, budget, spent)| budget.is_some_and(|budget| *spent > budget.limit));
+        let ends_down = state.down_since.is_some();
+        // Nobody knows when it is up again, but that a person has to see to it first.
+        let is_over = |name: &str, limit: Span, spent: Span| spent > limit || ends_down && name == "downtime";
+        let over = over.into_iter().filter(|(name, budget, spent)| budget.is_some_and(|budget| is_over(name, budget.limit, *spent)));
         Case {
             mishap,
             ends,
@@ -89,9 +96,32 @@ impl Case {
             took_ms: state.last.since(state.began).as_millis(),
             back_ms: back.map(Span::as_millis),
             down_ms: down.as_millis(),
+            ends_down,
+            came: lived.came,
             told: told(lived),
             over: over.map(|(name, ..)| name.to_owned()).collect(),
         }
+    }
+}
+
+impl Case {
+    /// Nothing goes on until a person has mended or resolved something.
+    pub fn is_stuck(&self) -> bool {
+        self.ends == Ending::Stuck
+    }
+
+    /// The mishap is that an undo or a release fails: then a person has to mend it in any case.
+    pub fn is_of_the_way_out(&self) -> bool {
+        self.mishap.as_ref().is_some_and(Mishap::is_of_the_way_out)
+    }
+
+    /// Whether a person had to decide something on the way.
+    pub fn asks(&self) -> bool {
+        !self.asked.is_empty()
+    }
+
+    pub fn exceeds(&self, budget: &str) -> bool {
+        self.over.iter().any(|over| over == budget)
     }
 }
 

@@ -39,6 +39,8 @@ pub struct Lived {
     pub asked: Vec<String>,
     /// Conditions that were taken to hold.
     pub assumed: BTreeSet<String>,
+    /// Whether the mishap came to pass.
+    pub came: bool,
 }
 
 /// Whether a step does anything outside.
@@ -57,7 +59,14 @@ pub fn live(stage: &Stage, mishap: Option<&Mishap>, varies: &mut Varies) -> Resu
     let state = RunState::new(Arc::clone(&stage.runbook), &stage.first).map_err(|error| error.to_string())?;
     let mut world = World {
         now: stage.setting.began,
-        lived: Lived { state, events: vec![stage.first.clone()], bodies: Vec::new(), asked: Vec::new(), assumed: BTreeSet::new() },
+        lived: Lived {
+            state,
+            events: vec![stage.first.clone()],
+            bodies: Vec::new(),
+            asked: Vec::new(),
+            assumed: BTreeSet::new(),
+            came: false,
+        },
         stage,
         mishap,
         varies,
@@ -106,7 +115,9 @@ pub(super) enum Due {
     Answer(StepIx, Direction),
     Kill,
     Resume,
-    /// The number of the guard.
+    /// The readings of a guard, by its number, are bad from now on.
+    Bad(usize),
+    /// They were for as long as it allows.
     Breach(usize),
 }
 
@@ -115,7 +126,7 @@ impl World<'_> {
         if let Some(Mishap::Breached { guard, at }) = self.mishap
             && let Some(number) = self.lived.state.runbook.guards.iter().position(|found| found.name == *guard)
         {
-            self.schedule(Moment(self.stage.setting.began.0 + at), Due::Breach(number));
+            self.schedule(Moment(self.stage.setting.began.0 + at), Due::Bad(number));
         }
         // As in each session, before anything is decided.
         self.tell()?;
@@ -201,7 +212,7 @@ impl World<'_> {
                         self.record(Fact::RunEnded { outcome })?;
                     }
                     // Everything is taken back from the end, to see an undo fail.
-                    if outcome == Outcome::Finished && matches!(self.mishap, Some(Mishap::UndoFails { .. } | Mishap::UndoTimesOut { .. })) {
+                    if outcome == Outcome::Finished && self.mishap.is_some_and(Mishap::is_of_an_undo) {
                         self.go_back("to see whether it can be".into())?;
                         continue;
                     }
@@ -270,6 +281,7 @@ impl World<'_> {
                 Ok(())
             }
             Due::Resume => self.resume(),
+            Due::Bad(number) => self.read_badly(number),
             Due::Breach(number) => self.breach(number),
             Due::Answer(ix, direction) => self.answer(ix, direction),
             Due::Timeout(ix, direction, attempt) => self.stop(ix, direction, attempt, StopReason::Timeout),
@@ -277,18 +289,31 @@ impl World<'_> {
         }
     }
 
+    fn read_badly(&mut self, number: usize) -> Result<(), String> {
+        let runbook = Arc::clone(&self.lived.state.runbook);
+        let guard = &runbook.guards[number];
+        if self.is_dead || !is_watched(&self.lived.state, guard) {
+            return Ok(());
+        }
+        self.record(Fact::GuardRead { guard: guard.name.clone(), says: Says::Bad, reading: "rehearsed".to_owned() })?;
+        if guard.lasting == Span::ZERO {
+            return self.breach(number);
+        }
+        self.schedule(after(self.now, guard.lasting), Due::Breach(number));
+        Ok(())
+    }
+
+    /// Nothing is breached that is not watched any more.
     fn breach(&mut self, number: usize) -> Result<(), String> {
         let runbook = Arc::clone(&self.lived.state.runbook);
         let guard = &runbook.guards[number];
         if self.is_dead || !is_watched(&self.lived.state, guard) {
             return Ok(());
         }
-        let (name, reading) = (guard.name.clone(), "rehearsed".to_owned());
-        self.record(Fact::GuardRead { guard: name.clone(), says: Says::Bad, reading: reading.clone() })?;
-        self.now = after(self.now, guard.lasting);
+        self.lived.came = true;
         let (then, why) = consequence(&self.lived.state, guard.on_breach);
-        let of = Watched::Guard { guard: name };
-        self.record(Fact::Breached(Breach { of, reading: format!("{reading}{why}"), then }))
+        let of = Watched::Guard { guard: guard.name.clone() };
+        self.record(Fact::Breached(Breach { of, reading: format!("rehearsed{why}"), then }))
     }
 
     /// Nobody answers what is asked now.
@@ -305,7 +330,7 @@ impl World<'_> {
 
     /// The executor dies. Commands outlive it, with a keeper that records how they end; the rest dies with it.
     fn kill(&mut self) {
-        (self.is_killed, self.is_dead) = (true, true);
+        (self.is_killed, self.is_dead, self.lived.came) = (true, true, true);
         let runbook = Arc::clone(&self.lived.state.runbook);
         if let Some(Mishap::KilledAfter { step }) = self.mishap
             && let Some(ix) = runbook.find(step)
@@ -316,7 +341,7 @@ impl World<'_> {
             |ix: StepIx, direction: Direction| matches!(runbook.step(ix).act(direction).map(|act| &act.action), Some(Action::Run(_)));
         self.agenda.retain(|(_, _, due)| match due {
             Due::End(ix, direction, _) => is_command(*ix, *direction),
-            Due::Timeout(..) | Due::Kill | Due::Breach(_) => false,
+            Due::Timeout(..) | Due::Kill | Due::Bad(_) | Due::Breach(_) => false,
             Due::Answer(..) | Due::Resume => true,
         });
         self.schedule(after(self.now, self.stage.setting.reaction), Due::Resume);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 
 use super::line::shorten;
-use crate::rehearsal::{Case, Ending, Mishap, Rehearsal, Told};
+use crate::rehearsal::{Case, Ending, Rehearsal, Told};
 use crate::runbook::Span;
 use crate::runbook::watch::Budget;
 
@@ -15,14 +15,15 @@ pub fn rehearsal_text(found: &Rehearsal, all: bool) -> String {
     let environment = found.environment.as_deref().map(|name| format!(" in {name}")).unwrap_or_default();
     let _ = writeln!(
         out,
-        "{}{environment}: rehearsed once smoothly and with {} mishaps, seed {}",
+        "{}{environment}: rehearsed once smoothly and with {} mishaps, {} at once, seed {}",
         found.runbook,
         found.cases.len(),
+        found.parallel,
         found.seed
     );
     findings(&mut out, found);
     forecast(&mut out, found);
-    let is_plain = |case: &&Case| matches!(case.ends, Ending::Finished) && case.asked.is_empty() && case.over.is_empty();
+    let is_plain = |case: &&Case| matches!(case.ends, Ending::Finished) && !case.asks() && case.over.is_empty() && case.came;
     let shown: Vec<&Case> = found.cases.iter().filter(|case| all || !is_plain(case)).collect();
     if !shown.is_empty() {
         let _ =
@@ -32,12 +33,17 @@ pub fn rehearsal_text(found: &Rehearsal, all: bool) -> String {
         let of = |budget: Option<Budget>| budget.map(|budget| format!(" of {}", budget.limit)).unwrap_or_default();
         let back = case.back_ms.map(|back| format!("  back in {}{}", span(back), of(found.budgets.rollback))).unwrap_or_default();
         let down = if case.down_ms > 0 { format!("  down {}{}", span(case.down_ms), of(found.budgets.downtime)) } else { String::new() };
+        let down = if case.ends_down { format!("{down} and stays down") } else { down };
         let stays = match case.stays.len() {
             0 => String::new(),
             1..=3 => format!("  stays: {}", case.stays.join(", ")),
             count => format!("  {count} steps stay"),
         };
-        let asked = if case.asked.is_empty() { "" } else { "  asks" };
+        let asked = match (case.came, case.asks()) {
+            (false, _) => "  did not come to pass",
+            (true, true) => "  asks",
+            (true, false) => "",
+        };
         let tells = told_beyond(case, &found.smooth);
         let tells = if tells.is_empty() { String::new() } else { format!("  tells: {}", tells.join(", ")) };
         let _ = writeln!(out, "  {:<44} {:<12}{back}{down}{stays}{asked}{tells}", name(case), case.ends.to_string());
@@ -52,17 +58,18 @@ fn findings(out: &mut String, found: &Rehearsal) {
             items.iter().for_each(|item| out.push_str(&format!("  {item}\n")));
         }
     };
-    list("cannot be undone: a rollback stops there and asks", found.without_undo.clone());
     let cases = |holds: &dyn Fn(&Case) -> bool, words: &dyn Fn(&Case) -> String| -> Vec<String> {
         found.cases.iter().filter(|case| holds(case)).map(|case| format!("{}: {}", name(case), words(case))).collect()
     };
-    let over = |what: &'static str| move |case: &Case| case.over.iter().any(|over| over == what);
-    list("the way back exceeds its budget", cases(&over("rollback"), &|case| span(case.back_ms.unwrap_or_default())));
-    // Whatever else happens, a failed undo is mended or resolved by a person.
-    let is_stuck =
-        |case: &Case| case.ends == Ending::Stuck && !matches!(case.mishap, Some(Mishap::UndoFails { .. } | Mishap::UndoTimesOut { .. }));
-    list("stuck", cases(&is_stuck, &|case| format!("stays {}", shorten(&case.stays.join(", "), 100))));
-    list("production is down for longer than its budget", cases(&over("downtime"), &|case| span(case.down_ms)));
+    let stays = |case: &Case| {
+        if case.stays.is_empty() { "nothing stays changed".to_owned() } else { format!("stays {}", shorten(&case.stays.join(", "), 100)) }
+    };
+    list("production stays down until a person has acted", cases(&|case| case.ends_down, &stays));
+    list("cannot be undone: a rollback stops there and asks", found.without_undo.clone());
+    list("the way back exceeds its budget", cases(&|case| case.exceeds("rollback"), &|case| span(case.back_ms.unwrap_or_default())));
+    list("stuck, although no undo or release fails", cases(&|case| case.is_stuck() && !case.is_of_the_way_out(), &stays));
+    let is_long = |case: &Case| case.exceeds("downtime") && !case.ends_down;
+    list("production is down for longer than its budget", cases(&is_long, &|case| span(case.down_ms)));
     list("nothing ends these if they hang: give them a timeout", few(&found.endless));
     list("nobody says how long these take: give them an estimate", few(&found.unknown));
     list("no estimate, so they take what they took in earlier runs", few(&found.from_history));
@@ -77,21 +84,24 @@ fn forecast(out: &mut String, found: &Rehearsal) {
         let (took, down) = (forecast.took_ms, forecast.down_ms);
         let _ = writeln!(
             out,
-            "by chance: of {} runs half are done after {}, 95 of 100 after {}; downtime {} and {}",
+            "by chance: of {} runs {:.1} % finish; of these half after {}, 95 of 100 after {}; downtime {} and {}",
             forecast.runs,
+            forecast.finished.unwrap_or_default() * 100.0,
             span(took.0),
             span(took.1),
             span(down.0),
             span(down.1)
         );
     }
-    for (what, share) in [("duration", forecast.within_duration), ("downtime", forecast.within_downtime)] {
+    let shares = [
+        (forecast.within_duration, "finish within the budget for the duration"),
+        (forecast.within_downtime, "keep the budget for the downtime, whether they finish or go back"),
+        (forecast.within_window, "are done before the window closes, if they begin as it opens"),
+    ];
+    for (share, what) in shares {
         if let Some(share) = share {
-            let _ = writeln!(out, "  the {what} budget is kept by {:.1} % of them", share * 100.0);
+            let _ = writeln!(out, "  {:.1} % of all {what}", share * 100.0);
         }
-    }
-    if let Some(share) = forecast.within_window {
-        let _ = writeln!(out, "  {:.1} % of them are done before the window closes, if they begin as it opens", share * 100.0);
     }
     let _ = writeln!(out, "critical path: {}", if forecast.critical.is_empty() { "-".to_owned() } else { forecast.critical.join(", ") });
     for gate in &forecast.gates {
@@ -105,7 +115,7 @@ fn forecast(out: &mut String, found: &Rehearsal) {
     let mut ends: BTreeMap<Ending, usize> = BTreeMap::new();
     found.cases.iter().for_each(|case| *ends.entry(case.ends).or_default() += 1);
     let ends: Vec<String> = ends.into_iter().map(|(ending, count)| format!("{count} {ending}")).collect();
-    let asks = found.cases.iter().filter(|case| !case.asked.is_empty()).count();
+    let asks = found.cases.iter().filter(|case| case.asks()).count();
     let _ = writeln!(out, "of {} mishaps: {}; {asks} ask a person", found.cases.len(), ends.join(", "));
 }
 

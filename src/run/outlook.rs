@@ -10,6 +10,7 @@ use crate::runbook::{Action, Direction, Downtime, Runbook, Span, Step, StepIx, U
 pub struct Expected {
     forward: Vec<Span>,
     undo: Vec<Span>,
+    release: Vec<Span>,
 }
 
 /// How long steps took in earlier runs, in the middle.
@@ -49,7 +50,16 @@ impl Expected {
             }
             Undo::Nothing | Undo::Unknown => Span::ZERO,
         };
-        Expected { forward: runbook.ixs().map(forward).collect(), undo: runbook.ixs().map(undo).collect() }
+        let release = |ix: StepIx| {
+            let step = runbook.step(ix);
+            let released = |estimate: Option<Span>| estimate.or_else(|| history.took(&step.id, Direction::Release));
+            step.hold.as_ref().and_then(|hold| released(hold.estimate)).unwrap_or_default()
+        };
+        Expected {
+            forward: runbook.ixs().map(forward).collect(),
+            undo: runbook.ixs().map(undo).collect(),
+            release: runbook.ixs().map(release).collect(),
+        }
     }
 
     pub fn forward(&self, ix: StepIx) -> Span {
@@ -58,6 +68,11 @@ impl Expected {
 
     pub fn undo(&self, ix: StepIx) -> Span {
         self.undo.get(ix.0 as usize).copied().unwrap_or_default()
+    }
+
+    /// How long it takes to release what the step holds.
+    pub fn release(&self, ix: StepIx) -> Span {
+        self.release.get(ix.0 as usize).copied().unwrap_or_default()
     }
 }
 

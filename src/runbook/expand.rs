@@ -4,6 +4,7 @@
 mod budgets;
 mod conditions;
 mod guards;
+mod times;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -293,6 +294,7 @@ impl Builder<'_, '_, '_> {
                 let act = converter.act(&raw.act, &[], &IndexMap::new());
                 let undo = act.as_ref().map(|act| converter.undo(raw.undo.as_ref(), act)).unwrap_or_default();
                 let dry_run = act.as_ref().map(|act| converter.dry_run(raw.dry_run.as_ref(), act)).unwrap_or_default();
+                let known = self.known(around.scope, item.as_ref());
                 let hold = match (&raw.hold, &act) {
                     (Some(hold), Some(act)) => converter.act(&hold.release.act, &["hold", "release"], &act.env),
                     _ => None,
@@ -308,10 +310,22 @@ impl Builder<'_, '_, '_> {
                 let ix = self.steps.len();
                 let node = self.graph.step(ix);
                 // The point up to which it holds is a name, resolved in the second pass.
-                let hold = hold.map(|release| Hold { until: StepIx(ix as u32), release: Box::new(release) });
+                let hold = hold.map(|release| Hold {
+                    until: StepIx(ix as u32),
+                    estimate: times::of(&release, raw.hold.as_ref().and_then(|hold| hold.release.estimate.as_deref()), &known),
+                    release: Box::new(release),
+                });
                 self.places.push(at.place);
                 let live_test = raw.live_test.or(around.live_test);
-                self.steps.push(Step { item, group, when, undo, hold, dry_run, live_test, ..self.plain(at, raw, around.scope, path, act) });
+                let estimate = times::of(&act, raw.estimate.as_deref(), &known);
+                let undo_estimate = match (&undo, &raw.undo) {
+                    (Undo::Act(undo), Some(RawUndo::Act(raw))) => times::of(undo, raw.estimate.as_deref(), &known),
+                    _ => None,
+                };
+                let step = Step { item, group, when, undo, hold, dry_run, live_test, ..self.plain(at, raw, around.scope, path, act) };
+                let step = Step { estimate, undo_estimate, ..step };
+                self.loading.problems.extend(times::contradictions(&step, at.mark));
+                self.steps.push(step);
                 Some(Local {
                     entry: node,
                     exit: node,
@@ -349,10 +363,7 @@ impl Builder<'_, '_, '_> {
             point_of_no_return: raw.point_of_no_return,
             act,
             undo: Undo::Nothing,
-            undo_estimate: match &raw.undo {
-                Some(RawUndo::Act(undo)) => span(undo.estimate.as_deref()),
-                _ => None,
-            },
+            undo_estimate: None,
             hold: None,
             dry_run: DryRun::Look,
             live_test: None,

@@ -242,6 +242,14 @@ pub struct Act {
     pub capture: IndexMap<String, Condition>,
 }
 
+impl Act {
+    /// The longest that its attempts together may take; `None` without a timeout.
+    pub fn most(&self) -> Option<Span> {
+        let attempts = self.retry.as_ref().map_or(1, |retry| retry.attempts);
+        self.timeout.map(|timeout| Span::from_millis(timeout.as_millis() * u64::from(attempts.max(1))))
+    }
+}
+
 /// How a step is taken back.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -276,6 +284,9 @@ pub struct Probe {
 pub struct Hold {
     pub until: StepIx,
     pub release: Box<Act>,
+    /// How long releasing it should take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimate: Option<Span>,
 }
 
 /// A condition with the names it sees.

@@ -11,7 +11,7 @@ const BOOK: &str = r#"runbook: all
 parameters: { region: { type: string, default: "eu" } }
 secrets: { token: { env: NOT_THERE } }
 locks: [certified]
-budgets: { downtime: 1s }
+budgets: { downtime: 2h }
 guards: { errors: { from: once, run: 'exit 1', success: 'stdout == "good"', every: 1s, on_breach: rollback } }
 phases:
   p:

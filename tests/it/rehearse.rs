@@ -89,32 +89,34 @@ fn every_failure_that_is_made_for_real_ends_as_rehearsed() {
 fn a_rehearsal_says_first_what_cannot_be_undone_and_what_hangs() {
     let sandbox = Sandbox::with(BOOK);
     insta::assert_snapshot!(sandbox.run("rehearse book.yaml --seed 7"), @"
-    r: rehearsed once smoothly and with 21 mishaps, seed 7
+    r: rehearsed once smoothly and with 22 mishaps, 4 at once, seed 7
 
     cannot be undone: a rollback stops there and asks
       p/c
 
-    stuck
+    stuck, although no undo or release fails
       p/c fails: stays p/a, p/b, p/c
       p/gate is refused: stays p/a, p/b, p/c
 
     nothing ends these if they hang: give them a timeout
       p/a
+      the undo of p/a
       p/b
+      the undo of p/b
       p/c
       p/d
 
     smooth: finished after 5s, downtime <time>
-    by chance: of 1000 runs half are done after 5.2s, 95 of 100 after 6.8s; downtime <time> and 0ms
+    by chance: of 1000 runs 100.0 % finish; of these half after 5.2s, 95 of 100 after 6.8s; downtime <time> and 0ms
     critical path: p/a, p/b, p/c, p/gate, p/d
     gate p/gate: asked after <time>
-    of 21 mishaps: 13 finished, 3 rolled back, 1 waits, 4 stuck; 3 ask a person
+    of 22 mishaps: 14 finished, 3 rolled back, 1 waits, 4 stuck; 3 ask a person
 
     mishaps after which it does not go on by itself (--all shows the others too)
       p/a fails                                    rolled back   back in <time>  asks
-      the undo of p/a fails                        stuck         back in <time>  stays: p/a, p/b, p/c
+      the undo of p/a fails                        stuck         back in <time>  stays: p/a, p/b, p/c  did not come to pass
       p/b fails                                    rolled back   back in <time>
-      the undo of p/b fails                        stuck         back in <time>  stays: p/a, p/b, p/c
+      the undo of p/b fails                        stuck         back in <time>  stays: p/a, p/b, p/c  did not come to pass
       p/c fails                                    stuck         back in <time>  stays: p/a, p/b, p/c  asks
       p/gate is refused                            stuck         back in <time>  stays: p/a, p/b, p/c  asks
       p/gate is not answered                       waits         stays: p/a, p/b, p/c
@@ -122,14 +124,16 @@ fn a_rehearsal_says_first_what_cannot_be_undone_and_what_hangs() {
     exit 0
     ");
     insta::assert_snapshot!(sandbox.run("rehearse book.yaml --runs 0 --fail-at b --slow b=3x"), @"
-    r: rehearsed once smoothly and with 1 mishaps, seed 1
+    r: rehearsed once smoothly and with 1 mishaps, 4 at once, seed 1
 
     cannot be undone: a rollback stops there and asks
       p/c
 
     nothing ends these if they hang: give them a timeout
       p/a
+      the undo of p/a
       p/b
+      the undo of p/b
       p/c
       p/d
 
@@ -160,7 +164,7 @@ phases:
     title: Do <it>
     steps:
       silence: { run: touch silent, undo: none, estimate: 1s, hold: { until: b, release: { run: 'test ! -e release && rm -f silent' } } }
-      a: { run: 'true', undo: { run: 'test ! -e late || sleep 60', timeout: 200ms, estimate: 1s }, estimate: 1s, downtime: begins }
+      a: { run: 'true', undo: { run: 'test ! -e late || sleep 60', timeout: 2s, estimate: 1s }, estimate: 1s, downtime: begins }
       node: { for_each: [x, 'y<b>'], run: 'true', undo: { run: 'true', timeout: 9s, estimate: 4s }, estimate: 1s }
       b: { run: 'true', timeout: 5s, undo: { run: 'true', estimate: 1s }, estimate: 2s, downtime: ends }
       gate: { approve: 'Go on?', estimate: 1s }
@@ -221,6 +225,95 @@ fn budgets_are_held_against_every_mishap() {
     assert_ne!(forecast(&again), forecast(&sandbox.json("rehearse book.yaml --runs 50 --seed 4 --format json")));
     let alone = sandbox.json("rehearse book.yaml --runs 50 --seed 3 --no-mishaps --format json");
     assert_eq!((forecast(&alone), alone["cases"].as_array().map(Vec::len)), (forecast(&again), Some(0)));
+}
+
+#[test]
+fn what_leaves_production_down_is_said_first_and_exceeds_its_budget() {
+    let sandbox = Sandbox::with(HOLD);
+    let found = sandbox.json("rehearse book.yaml --runs 0 --format json");
+    let late = case(&found, "undo_times_out", "p/a");
+    assert_eq!((&late["ends_down"], &late["ends"]), (&true.into(), &"stuck".into()));
+    assert!(late["over"].as_array().expect("a list").contains(&"downtime".into()), "{late}");
+    assert_eq!(case(&found, "fails", "p/b")["ends_down"], false);
+    let shown = sandbox.run("rehearse book.yaml --runs 0");
+    let first = shown.lines().skip(1).find(|line| !line.is_empty());
+    assert_eq!(first, Some("production stays down until a person has acted"), "{shown}");
+    assert!(shown.contains("  the undo of p/a times out: stays p/a\n"), "{shown}");
+}
+
+#[test]
+fn a_step_that_takes_longer_than_it_may_times_out_whatever_else_goes_wrong() {
+    let sandbox = Sandbox::with(HOLD);
+    assert_eq!(sandbox.code("rehearse book.yaml --runs 0 --no-mishaps"), 0);
+    let shown = sandbox.run("rehearse book.yaml --runs 0 --no-mishaps --slow b=3x");
+    assert!(shown.contains("smooth: rolled back") && shown.ends_with("exit 1"), "{shown}");
+    sandbox.write("book.yaml", "runbook: r\nphases:\n  p:\n    steps:\n      a: { run: 'true', undo: none, timeout: 5m, estimate: 10m }\n      b: { run: 'true', undo: none, timeout: 5m, idempotent: true, retry: { attempts: 2 }, estimate: 10m }\n");
+    insta::assert_snapshot!(sandbox.run("check book.yaml"), @"
+    error book.yaml:5:60
+      x the step is expected to take 10m, and its timeout ends it after <time>
+       ,-[book.yaml:5:60]
+     4 |     steps:
+     5 |       a: { run: 'true', undo: none, timeout: 5m, estimate: 10m }
+       :                                                            ^^^
+     6 |       b: { run: 'true', undo: none, timeout: 5m, idempotent: true, retry: { attempts: 2 }, estimate: 10m }
+       `----
+      help: give it a longer timeout, or a smaller estimate
+    one problem in the runbook; nothing was journaled
+    exit 2
+    ");
+}
+
+#[test]
+fn what_cannot_go_wrong_so_is_refused_or_said() {
+    let sandbox = Sandbox::with(HOLD);
+    let refused = sandbox.json("rehearse book.yaml --runs 0 --fail-at gate --kill-at gate --format json");
+    let mishaps: Vec<&Json> = refused["cases"].as_array().expect("cases").iter().map(|case| &case["mishap"]["mishap"]).collect();
+    assert_eq!(mishaps, ["refused", "killed_in"]);
+    assert_eq!((&refused["cases"][1]["ends"], &refused["cases"][1]["came"]), (&"finished".into(), &true.into()));
+    insta::assert_snapshot!(sandbox.run("rehearse book.yaml --fail-at tell"), @"
+    error: p/tell does nothing outside in which it could fail or die: it is a notify
+      next: name a step that does something; of a nested runbook, one of its own steps
+    exit 2
+    ");
+    // A step that is passed over, and a guard that is watched for a shorter time than it may be bad.
+    let shown = sandbox.run("rehearse book.yaml --fail-at last --runs 0");
+    assert!(shown.lines().any(|line| line.starts_with("  p/last fails") && line.ends_with("did not come to pass")), "{shown}");
+    sandbox.write("book.yaml", "runbook: r\nguards: { g: { from: a, run: 'true', success: 'true', for: 10m } }\nphases: { p: { steps: { a: { run: 'true', undo: none, estimate: 4s } } } }\n");
+    let found = sandbox.json("rehearse book.yaml --runs 0 --format json");
+    let breached = found["cases"].as_array().expect("cases").iter().find(|case| case["mishap"]["mishap"] == "breached").expect("it");
+    assert_eq!((&breached["came"], &breached["took_ms"]), (&false.into(), &4000.into()));
+}
+
+#[test]
+fn of_runs_by_chance_those_that_finish_say_how_long_it_takes() {
+    let sandbox = Sandbox::with(
+        "runbook: r
+budgets: { duration: { limit: 21m, on_breach: rollback } }
+phases: { p: { steps: { a: { run: 'true', undo: none, estimate: 10m }, b: { run: 'true', undo: none, estimate: 10m } } } }
+",
+    );
+    let forecast = sandbox.json("rehearse book.yaml --no-mishaps --runs 200 --format json")["forecast"].clone();
+    let finished = forecast["finished"].as_f64().expect("a share");
+    assert!(finished > 0.1 && finished < 0.9, "{forecast}");
+    assert_eq!(forecast["within_duration"], forecast["finished"], "nothing that goes back is done in time");
+    assert!(forecast["took_ms"][1].as_u64() <= Some(21 * 60_000), "{forecast}");
+}
+
+#[test]
+fn the_critical_path_is_the_one_of_the_smooth_run() {
+    let sandbox = Sandbox::with(
+        "runbook: r
+phases:
+  p:
+    steps:
+      a: { run: 'true', undo: none, estimate: 1m }
+      b: { wait: 10m, needs: [] }
+      c: { for_each: { in: [1, 2, 3], max_parallel: 1 }, run: 'true', undo: none, needs: [a, b], estimate: 1m }
+",
+    );
+    let found = sandbox.json("rehearse book.yaml --no-mishaps --runs 0 --format json");
+    assert_eq!(found["forecast"]["critical"], serde_json::json!(["p/b", "p/c[1]", "p/c[2]", "p/c[3]"]));
+    assert_eq!(found["smooth"]["took_ms"], 13 * 60_000);
 }
 
 #[test]
@@ -317,7 +410,7 @@ fn the_page_shows_what_a_rehearsal_found_as_text() {
     };
     list("<h3>Cannot be undone", "<li>p/last</li>");
     list("<h3>The way back exceeds its budget", "<li>the undo of p/node[…] times out (2): 10s</li>");
-    list("<h3>Would be stuck", "the release of p/silence fails");
+    list("<h3>Production stays down", "the undo of p/a times out");
     list("<h3>Production is down for longer", "p/b fails");
     list("<h3>Nothing ends these if they hang", "<li>p/node[…] (2)</li>");
     list("<h3>Taken to hold", "p/unknown: steps.b.there");

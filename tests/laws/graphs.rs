@@ -56,7 +56,7 @@ pub fn amended(steps: usize, edges: u32, gone: Option<usize>, idempotent: bool, 
 pub fn held(steps: usize, edges: u32, idempotent: bool, on_failure: OnFailure) -> Arc<Runbook> {
     let mut book = Arc::unwrap_or_clone(graph(steps, edges, idempotent, on_failure));
     let release = Box::new(book.steps[0].act.clone());
-    book.steps[0].hold = Some(Hold { until: StepIx(steps as u32 - 1), release });
+    book.steps[0].hold = Some(Hold { until: StepIx(steps as u32 - 1), release, estimate: None });
     Arc::new(book.with_index())
 }
 

@@ -20,7 +20,7 @@ fn held() -> Play {
     // s1 needs s0, which holds until s1 is done.
     let hold = |book: &mut Runbook| {
         let release = Box::new(book.steps[0].act.clone());
-        book.steps[0].hold = Some(Hold { until: StepIx(1), release });
+        book.steps[0].hold = Some(Hold { until: StepIx(1), release, estimate: None });
     };
     play(book(2, 1, hold), None)
 }
@@ -385,7 +385,7 @@ fn downtime_that_began_in_part_is_over_with_its_undo() {
 fn a_hold_of_a_step_that_stays_is_released_when_all_else_is_back() {
     let hold = |book: &mut Runbook| {
         let release = Box::new(book.steps[0].act.clone());
-        book.steps[0].hold = Some(Hold { until: StepIx(2), release });
+        book.steps[0].hold = Some(Hold { until: StepIx(2), release, estimate: None });
     };
     let mut play = play(book(3, 0b101, hold), None);
     play.start(0, FORWARD).ok(0, FORWARD).start(1, FORWARD).ok(1, FORWARD);

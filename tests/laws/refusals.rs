@@ -62,7 +62,7 @@ fn two(edges: u32) -> Play {
 fn held() -> Play {
     let hold = |book: &mut Runbook| {
         let release = Box::new(book.steps[0].act.clone());
-        book.steps[0].hold = Some(Hold { until: StepIx(1), release });
+        book.steps[0].hold = Some(Hold { until: StepIx(1), release, estimate: None });
     };
     play(book(2, 1, hold), None)
 }

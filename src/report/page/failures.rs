@@ -9,7 +9,7 @@ use crate::rehearsal::{Case, Ending, Mishap, Rehearsal};
 use crate::report::rehearsal::{span, told_beyond};
 
 /// The kinds of mishaps, in the order of the columns.
-const KINDS: [&str; 11] = [
+const KINDS: [&str; 12] = [
     "fails",
     "times out",
     "killed before",
@@ -18,6 +18,7 @@ const KINDS: [&str; 11] = [
     "undo fails",
     "undo times out",
     "release fails",
+    "release times out",
     "refused",
     "no answer",
     "breached",
@@ -175,8 +176,9 @@ fn kind_of(case: &Case) -> usize {
         Some(Mishap::UndoFails { .. }) => 5,
         Some(Mishap::UndoTimesOut { .. }) => 6,
         Some(Mishap::ReleaseFails { .. }) => 7,
-        Some(Mishap::Refused { .. }) => 8,
-        Some(Mishap::Unanswered { .. }) => 9,
-        Some(Mishap::Breached { .. }) => 10,
+        Some(Mishap::ReleaseTimesOut { .. }) => 8,
+        Some(Mishap::Refused { .. }) => 9,
+        Some(Mishap::Unanswered { .. }) => 10,
+        Some(Mishap::Breached { .. }) => 11,
     }
 }
