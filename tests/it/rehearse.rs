@@ -278,7 +278,7 @@ fn what_cannot_go_wrong_so_is_refused_or_said() {
     // A step that is passed over, and a guard that is watched for a shorter time than it may be bad.
     let shown = sandbox.run("rehearse book.yaml --fail-at last --runs 0");
     assert!(shown.lines().any(|line| line.starts_with("  p/last fails") && line.ends_with("did not come to pass")), "{shown}");
-    sandbox.write("book.yaml", "runbook: r\nguards: { g: { from: a, run: 'true', success: 'true', for: 10m } }\nphases: { p: { steps: { a: { run: 'true', undo: none, estimate: 4s } } } }\n");
+    sandbox.write("book.yaml", "runbook: r\nguards: { g: { from: a, run: 'true', success: 'true', for: 10m, on_breach: pause } }\nphases: { p: { steps: { a: { run: 'true', undo: none, estimate: 4s } } } }\n");
     let found = sandbox.json("rehearse book.yaml --runs 0 --format json");
     let breached = found["cases"].as_array().expect("cases").iter().find(|case| case["mishap"]["mishap"] == "breached").expect("it");
     assert_eq!((&breached["came"], &breached["took_ms"]), (&false.into(), &4000.into()));
