@@ -100,7 +100,7 @@ pub fn run(verb: Run, folder: &Path) -> Result<i32, CliError> {
     drop(display);
     let code = closing(&state, &exit, folder);
     for why in lacking.window.iter().chain(&lacking.evidence) {
-        tell(format_args!("  now        {why}"));
+        say(format_args!("  now        {why}"));
     }
     // A run that began now would be refused; what is not shown yet, this dry run may be a part of.
     Ok(if code == 0 && !lacking.window.is_empty() { 1 } else { code })

@@ -38,6 +38,20 @@ fn a_run_begins_only_when_what_is_required_has_been_shown() {
 }
 
 #[test]
+fn a_dry_run_tells_what_is_missing_line_by_line() {
+    let told = Sandbox::with(REQUIRING).run("run book.yaml --env production --dry-run");
+    let now: Vec<&str> = told.lines().filter(|line| line.trim_start().starts_with("now ")).collect();
+    assert_eq!(
+        now,
+        [
+            "  now        2 good rehearsals in production are required, and there are 0",
+            "  now        a good dry run in production within 1d is required, and there is none",
+            "  now        a finished run in staging is required, and there is none",
+        ]
+    );
+}
+
+#[test]
 fn what_changed_since_is_named() {
     let sandbox = Sandbox::with(REQUIRING);
     sandbox.run("run book.yaml --env staging");
