@@ -167,6 +167,21 @@ fn a_closed_window_refuses_and_a_dry_run_tells() {
     assert!(checked.contains("the window is open for 1m") && checked.ends_with("exit 2"), "{checked}");
 }
 
+#[test]
+fn a_window_that_opens_as_it_closes_is_always_open_and_one_without_days_is_refused() {
+    let book = |days: &str| {
+        format!("runbook: r\nwindow: {{ {days}from: \"00:00\", to: \"00:00\" }}\nphases: {{ p: {{ steps: {{ a: {{ run: 'true', undo: none, estimate: 30h }} }} }} }}\n")
+    };
+    let sandbox = Sandbox::with(&book(""));
+    assert_eq!(sandbox.code("run book.yaml"), 0);
+    sandbox.write("book.yaml", book("days: [], "));
+    let checked = sandbox.run("check book.yaml");
+    assert!(checked.contains("a window that opens on no day never opens") && checked.ends_with("exit 2"), "{checked}");
+    sandbox.write("book.yaml", book("days: [mon, wed], "));
+    let checked = sandbox.run("check book.yaml");
+    assert!(checked.contains("the window is open for 1d, ") && checked.ends_with("exit 2"), "{checked}");
+}
+
 /// The hour now, in UTC.
 fn chrono_hour() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() / 3600 % 24
