@@ -5,7 +5,7 @@ use clap::Args;
 use super::CliError;
 use crate::engine;
 use crate::journal::{Journal, JournalError, Summary};
-use crate::run::evidence::{Shown, counts, missing, outdated};
+use crate::run::evidence::{Shown, counts, discounted, missing, outdated};
 use crate::run::{Fact, Foreseen, Outcome, Person, Purpose};
 use crate::runbook::evidence::changed;
 use crate::runbook::window::Opening;
@@ -105,6 +105,7 @@ fn unshown(runbook: &Runbook, journal: &Journal) -> Result<Vec<String>, CliError
         let steps = if steps.len() > 8 { format!("{} and {} more", steps[..8].join(", "), steps.len() - 8) } else { steps.join(", ") };
         found.push(format!("changed since {} of {}: {steps}", old.run, old.at.to_utc().format("%Y-%m-%d %H:%M")));
     }
+    found.extend(discounted(&wanted, &all, wanted.at));
     found.extend(unsound);
     Ok(found)
 }
