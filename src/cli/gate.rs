@@ -1,18 +1,17 @@
 //! What must be so before a run begins: its window is open and long enough, and what its environment requires has been shown.
 
+use std::collections::HashSet;
+
 use clap::Args;
 
 use super::CliError;
 use crate::engine;
 use crate::journal::{Journal, JournalError, Summary};
-use crate::run::evidence::{Shown, counts, discounted, missing, outdated};
+use crate::run::evidence::{Shown, could_show, discounted, missing, outdated};
 use crate::run::{Fact, Foreseen, Outcome, Person, Purpose};
 use crate::runbook::evidence::changed;
 use crate::runbook::window::Opening;
 use crate::runbook::{Runbook, Span};
-
-/// How many of the last runs are looked at for evidence.
-const RUNS: usize = 100;
 
 /// Whether a person lets a run begin although something is missing.
 #[derive(Debug, Args)]
@@ -84,15 +83,22 @@ fn unshown(runbook: &Runbook, journal: &Journal) -> Result<Vec<String>, CliError
         is_good: true,
         at: engine::now(),
     };
-    let counts = |run: &Summary| {
+    let (mut all, mut unsound, mut others) = (Vec::new(), Vec::new(), HashSet::new());
+    // Newest first, and no more of them than it takes.
+    for run in journal.runs()?.iter().filter(|run| run.started.runbook == runbook.name) {
         let started = &run.started;
-        started.runbook == runbook.name && counts(requires, started.purpose, started.environment.as_deref(), runbook.environment.as_deref())
-    };
-    let (mut all, mut unsound) = (Vec::new(), Vec::new());
-    for run in journal.runs()?.iter().filter(|run| counts(run)).take(RUNS) {
-        // What was altered shows nothing.
+        if !could_show(requires, &wanted, &all, started) || others.contains(&started.definition) {
+            continue;
+        }
         match shown(journal, run) {
-            Ok(shown) => all.push(shown),
+            Ok(shown) => {
+                // A further one that was begun as something else shows no more than this one.
+                if shown.is_good && shown.substance != wanted.substance && !started.is_carried_out() {
+                    others.insert(started.definition.clone());
+                }
+                all.push(shown);
+            }
+            // What was altered shows nothing.
             Err(error) => unsound.push(format!("the run {} shows nothing: {error}", run.run)),
         }
     }

@@ -1,7 +1,7 @@
 //! Whether what an environment demands has been shown before a run begins. Knows nothing of where the runs are kept: it is given what
 //! they were, by records that were found whole.
 
-use super::event::{Digest, Moment};
+use super::event::{Digest, Moment, RunStarted};
 use super::foresight::Purpose;
 use crate::runbook::evidence::Requires;
 
@@ -23,17 +23,14 @@ pub struct Shown {
 /// What is missing before a run may begin that is `wanted` so, in words.
 pub fn missing(requires: &Requires, wanted: &Shown, shown: &[Shown], now: Moment) -> Vec<String> {
     let here = wanted.environment.as_deref().unwrap_or_default();
-    let good = |purpose: Purpose| shown.iter().filter(move |run| run.purpose == purpose && is_like(run, wanted) && run.at <= now);
-    // In the same environment with other values it was another world.
-    let in_this = |run: &&Shown| run.environment == wanted.environment && run.parameters == wanted.parameters;
+    let found = Found { wanted, shown, now };
     let mut missing = Vec::new();
-    let rehearsals = good(Purpose::Rehearsal).filter(in_this).count() as u32;
+    let rehearsals = found.rehearsals();
     if rehearsals < requires.rehearsals {
         missing.push(format!("{} good rehearsals in {here} are required, and there are {rehearsals}", requires.rehearsals));
     }
     if let Some(within) = requires.dry_run {
-        let last = good(Purpose::DryRun).filter(in_this).map(|run| run.at).max();
-        match last {
+        match found.last_dry_run() {
             Some(at) if now.since(at) <= within => {}
             Some(at) => {
                 missing.push(format!("a good dry run in {here} within {within} is required, and the last was {} ago", now.since(at)))
@@ -42,7 +39,7 @@ pub fn missing(requires: &Requires, wanted: &Shown, shown: &[Shown], now: Moment
         }
     }
     for place in &requires.succeeded_in {
-        if !good(Purpose::Real).any(|run| run.environment.as_deref() == Some(place)) {
+        if !found.has_finished_in(place) {
             missing.push(format!("a finished run in {place} is required, and there is none"));
         }
     }
@@ -64,13 +61,51 @@ pub fn outdated<'a>(wanted: &Shown, shown: &'a [Shown]) -> Option<&'a Shown> {
     shown.iter().filter(|run| run.is_good && run.substance != wanted.substance).max_by_key(|run| run.at)
 }
 
-/// Whether a run for this purpose in this environment could count at all.
-pub fn counts(requires: &Requires, purpose: Purpose, of: Option<&str>, environment: Option<&str>) -> bool {
-    match purpose {
-        Purpose::Rehearsal => requires.rehearsals > 0 && of == environment,
-        Purpose::DryRun => requires.dry_run.is_some() && of == environment,
-        Purpose::Real => of.is_some_and(|of| requires.succeeded_in.iter().any(|wanted| wanted == of)),
+/// Whether a run that began so could show something that `shown` does not yet, which are all newer ones.
+pub fn could_show(requires: &Requires, wanted: &Shown, shown: &[Shown], run: &RunStarted) -> bool {
+    let found = Found { wanted, shown, now: wanted.at };
+    // What is only looked at is never amended: it is what it began as.
+    let is_here = || run.environment == wanted.environment && run.parameters == wanted.parameters;
+    match run.purpose {
+        Purpose::Rehearsal => is_here() && found.rehearsals() < requires.rehearsals,
+        Purpose::DryRun => is_here() && requires.dry_run.is_some() && found.last_dry_run().is_none(),
+        Purpose::Real => {
+            let is_place = |place: &&String| run.environment.as_ref() == Some(*place);
+            requires.succeeded_in.iter().find(is_place).is_some_and(|place| !found.has_finished_in(place))
+        }
         Purpose::LiveTest => false,
+    }
+}
+
+/// What runs show for one that is wanted.
+struct Found<'a> {
+    wanted: &'a Shown,
+    shown: &'a [Shown],
+    now: Moment,
+}
+
+impl<'a> Found<'a> {
+    fn good(&self, purpose: Purpose) -> impl Iterator<Item = &'a Shown> {
+        let (wanted, now) = (self.wanted, self.now);
+        self.shown.iter().filter(move |run| run.purpose == purpose && is_like(run, wanted) && run.at <= now)
+    }
+
+    /// In the same environment with other values it was another world.
+    fn good_here(&self, purpose: Purpose) -> impl Iterator<Item = &'a Shown> {
+        let wanted = self.wanted;
+        self.good(purpose).filter(move |run| run.environment == wanted.environment && run.parameters == wanted.parameters)
+    }
+
+    fn rehearsals(&self) -> u32 {
+        self.good_here(Purpose::Rehearsal).count() as u32
+    }
+
+    fn last_dry_run(&self) -> Option<Moment> {
+        self.good_here(Purpose::DryRun).map(|run| run.at).max()
+    }
+
+    fn has_finished_in(&self, place: &str) -> bool {
+        self.good(Purpose::Real).any(|run| run.environment.as_deref() == Some(place))
     }
 }
 

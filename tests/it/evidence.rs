@@ -115,6 +115,17 @@ fn a_rehearsal_with_other_values_is_of_another_world() {
 }
 
 #[test]
+fn however_many_runs_came_after_it_evidence_is_found() {
+    let sandbox = Sandbox::with(&REQUIRING.replace("rehearsals: 2, dry_run: within 24h", "rehearsals: 1"));
+    sandbox.run("run book.yaml --env staging");
+    sandbox.run("rehearse book.yaml --env production --runs 0");
+    for _ in 0..101 {
+        assert_eq!(sandbox.code("rehearse book.yaml --env production --runs 0 --no-mishaps"), 0);
+    }
+    assert_eq!(sandbox.code("run book.yaml --env production"), 0);
+}
+
+#[test]
 fn it_may_begin_all_the_same_with_a_reason_that_stays() {
     let sandbox = Sandbox::with(REQUIRING);
     assert_eq!(sandbox.code("run book.yaml --env production --override"), 2, "a reason is needed");
