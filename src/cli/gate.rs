@@ -7,7 +7,7 @@ use clap::Args;
 use super::CliError;
 use crate::engine;
 use crate::journal::{Journal, JournalError, Summary};
-use crate::run::evidence::{Shown, could_show, discounted, missing, outdated};
+use crate::run::evidence::{Shown, by_hand, could_show, discounted, missing, outdated};
 use crate::run::{Fact, Foreseen, Outcome, Person, Purpose};
 use crate::runbook::evidence::changed;
 use crate::runbook::window::Opening;
@@ -81,6 +81,7 @@ fn unshown(runbook: &Runbook, journal: &Journal) -> Result<Vec<String>, CliError
         parameters: engine::digest_of_parameters(runbook),
         substance: engine::digest_of_substance(runbook),
         is_good: true,
+        by_hand: Vec::new(),
         at: engine::now(),
     };
     let (mut all, mut unsound, mut others) = (Vec::new(), Vec::new(), HashSet::new());
@@ -118,7 +119,8 @@ fn unshown(runbook: &Runbook, journal: &Journal) -> Result<Vec<String>, CliError
 
 /// A run as evidence, by its record, which is held against its hashes and its anchor.
 fn shown(journal: &Journal, run: &Summary) -> Result<Shown, JournalError> {
-    let state = journal.load(&run.run)?.state;
+    let loaded = journal.load(&run.run)?;
+    let state = loaded.state;
     let is_good = match run.started.purpose {
         Purpose::Real => state.ended == Some(Outcome::Finished),
         Purpose::DryRun => {
@@ -135,6 +137,7 @@ fn shown(journal: &Journal, run: &Summary) -> Result<Shown, JournalError> {
         // An amendment may have made it something else than it was begun as.
         substance: engine::digest_of_substance(&state.runbook),
         is_good,
+        by_hand: by_hand(&loaded.events),
         at: run.last.at,
     })
 }

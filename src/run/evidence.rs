@@ -1,8 +1,11 @@
 //! Whether what an environment demands has been shown before a run begins. Knows nothing of where the runs are kept: it is given what
 //! they were, by records that were found whole.
 
-use super::event::{Digest, Moment, RunStarted};
+use std::collections::BTreeSet;
+
+use super::event::{Digest, Event, Fact, FailureKind, Moment, RunStarted, SkipReason, StepFailed, StepResolved, Verdict};
 use super::foresight::Purpose;
+use crate::runbook::Direction;
 use crate::runbook::evidence::Requires;
 
 /// A run that was, as far as it is evidence.
@@ -17,6 +20,8 @@ pub struct Shown {
     pub substance: Digest,
     /// Whether it went well: a run finished, of a dry run nothing would be refused, of a rehearsal the smooth run finished.
     pub is_good: bool,
+    /// What a person said of its steps in place of their success.
+    pub by_hand: Vec<String>,
     pub at: Moment,
 }
 
@@ -48,8 +53,33 @@ pub fn missing(requires: &Requires, wanted: &Shown, shown: &[Shown], now: Moment
 
 /// Of what would show something otherwise, what does not, and why.
 pub fn discounted(wanted: &Shown, shown: &[Shown], now: Moment) -> Vec<String> {
-    let late = shown.iter().filter(|run| is_like(run, wanted) && run.at > now);
-    late.map(|run| format!("the run {} does not count: it is dated {}, {} from now", run.run, run.at, run.at.since(now))).collect()
+    let why = |run: &Shown| match run.by_hand.join(", ") {
+        _ if run.at > now => Some(format!("it is dated {}, {} from now", run.at, run.at.since(now))),
+        by_hand if by_hand.is_empty() => None,
+        by_hand => Some(by_hand),
+    };
+    let all = shown.iter().filter(|run| is_like(run, wanted));
+    all.filter_map(|run| Some(format!("the run {} does not count: {}", run.run, why(run)?))).collect()
+}
+
+/// Which steps of a run did not succeed, but were passed over by a person, or said to be done after they had failed. Answers to what
+/// a person is asked, and what nobody saw the end of, are not among them.
+pub fn by_hand(events: &[Event]) -> Vec<String> {
+    let (mut failed, mut by_hand) = (BTreeSet::new(), Vec::new());
+    for event in events {
+        match &event.fact {
+            Fact::StepStarted(started) if started.direction == Direction::Forward => drop(failed.remove(&started.step)),
+            Fact::StepFailed(StepFailed { step, direction: Direction::Forward, failure, .. }) if failure.kind != FailureKind::Lost => {
+                failed.insert(step);
+            }
+            Fact::StepSkipped { step, because: SkipReason::Operator { .. } } => by_hand.push(format!("{step} was skipped by hand")),
+            Fact::StepResolved(StepResolved { step, direction: Direction::Forward, verdict: Verdict::Done, .. }) if failed.contains(step) => {
+                by_hand.push(format!("{step} had failed and was said to be done"));
+            }
+            _ => {}
+        }
+    }
+    by_hand
 }
 
 fn is_like(run: &Shown, wanted: &Shown) -> bool {
@@ -87,7 +117,7 @@ struct Found<'a> {
 impl<'a> Found<'a> {
     fn good(&self, purpose: Purpose) -> impl Iterator<Item = &'a Shown> {
         let (wanted, now) = (self.wanted, self.now);
-        self.shown.iter().filter(move |run| run.purpose == purpose && is_like(run, wanted) && run.at <= now)
+        self.shown.iter().filter(move |run| run.purpose == purpose && is_like(run, wanted) && run.by_hand.is_empty() && run.at <= now)
     }
 
     /// In the same environment with other values it was another world.
@@ -118,7 +148,7 @@ mod tests {
 
     fn run(purpose: Purpose, at: Moment) -> Shown {
         let (parameters, substance) = (Digest("p".into()), Digest("s".into()));
-        Shown { run: "ab12".into(), purpose, environment: Some("production".into()), parameters, substance, is_good: true, at }
+        Shown { run: "ab12".into(), purpose, environment: Some("production".into()), parameters, substance, is_good: true, by_hand: Vec::new(), at }
     }
 
     #[test]

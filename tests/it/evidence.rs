@@ -126,6 +126,56 @@ fn however_many_runs_came_after_it_evidence_is_found() {
 }
 
 #[test]
+fn what_a_person_said_instead_of_a_step_that_failed_is_no_success() {
+    let book = r#"
+runbook: shop
+environments: { staging: {}, production: { requires: { succeeded_in: staging } } }
+phases:
+  p:
+    steps:
+      ask: { task: Look }
+      weak: { run: 'exit 1', undo: none, on_failure: continue }
+      b: { run: 'test -e b', undo: none }
+"#;
+    let by_hand = |decision: &str, why: &str| {
+        let sandbox = Sandbox::with(book);
+        assert_eq!(sandbox.code("run book.yaml --env staging"), 3);
+        assert_eq!(sandbox.code("resolve ask --as done --reason seen"), 0);
+        assert_eq!(sandbox.code("resume"), 1);
+        assert_eq!(sandbox.code(decision), 0);
+        assert_eq!(sandbox.code("resume"), 0);
+        let refused = sandbox.run("run book.yaml --env production");
+        assert!(refused.contains("is required, and there is none") && refused.ends_with("exit 6"), "{refused}");
+        assert!(refused.contains(&format!("does not count: {why}\n")), "{refused}");
+        sandbox
+    };
+    by_hand("skip p/b --reason x", "p/b was skipped by hand");
+    let sandbox = by_hand("resolve p/b --as done --reason x", "p/b had failed and was said to be done");
+    // A failure that was mended and tried again is a success.
+    sandbox.write("b", "");
+    assert_eq!(sandbox.code("run book.yaml --env staging"), 3);
+    assert_eq!(sandbox.code("resolve ask --as done --reason seen"), 0);
+    assert_eq!(sandbox.code("resume"), 0);
+    assert_eq!(sandbox.code("run book.yaml --env production"), 3);
+}
+
+#[test]
+fn what_was_settled_after_a_crash_is_a_success() {
+    let sandbox = Sandbox::with(
+        "runbook: r\nenvironments: { staging: {}, production: { requires: { succeeded_in: staging } } }\n\
+         phases: { p: { steps: { a: { run: 'echo > there; test -e enough || sleep 60', undo: none } } } }\n",
+    );
+    let run = sandbox.start("run book.yaml --env staging");
+    sandbox.wait_for_file("there");
+    super::sandbox::kill_all(run);
+    assert_eq!(sandbox.code("resume"), 3);
+    assert_eq!(sandbox.code("resolve a --as done --reason seen"), 0);
+    assert_eq!(sandbox.code("resume"), 0);
+    sandbox.write("enough", "");
+    assert_eq!(sandbox.code("run book.yaml --env production"), 0);
+}
+
+#[test]
 fn it_may_begin_all_the_same_with_a_reason_that_stays() {
     let sandbox = Sandbox::with(REQUIRING);
     assert_eq!(sandbox.code("run book.yaml --env production --override"), 2, "a reason is needed");
