@@ -76,7 +76,9 @@ pub fn run(verb: Run, folder: &Path) -> Result<i32, CliError> {
         _ => Purpose::Real,
     };
     let overridden = match purpose {
-        Purpose::Real | Purpose::LiveTest => gate::pass(&runbook, &journal, verb.leave, config.operator.clone())?,
+        Purpose::Real => gate::pass(&runbook, &journal, verb.leave, config.operator.clone())?,
+        // It is a test of the migration as it was rehearsed: with the values as they were given.
+        Purpose::LiveTest => gate::pass(&load_sides(&verb.source, false)?, &journal, verb.leave, config.operator.clone())?,
         Purpose::DryRun | Purpose::Rehearsal => None,
     };
     if verb.dry_run {

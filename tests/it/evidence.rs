@@ -291,6 +291,23 @@ fn a_live_test_swaps_the_sides_and_does_what_each_step_says() {
 }
 
 #[test]
+fn what_was_shown_of_the_migration_counts_for_its_live_test() {
+    let sandbox = Sandbox::with(&SIDES.replace(
+        "messages: {",
+        "environments: { staging: {}, production: { requires: { rehearsals: 1, dry_run: within 24h, succeeded_in: staging } } }\nmessages: {",
+    ));
+    assert_eq!(sandbox.code("run book.yaml --env staging --live-test"), 0);
+    let refused = sandbox.run("run book.yaml --env production --live-test");
+    assert!(refused.contains("a finished run in staging is required, and there is none") && refused.ends_with("exit 6"), "{refused}");
+    sandbox.run("run book.yaml --env staging");
+    sandbox.run("rehearse book.yaml --env production --runs 0");
+    sandbox.run("run book.yaml --env production --dry-run --set old=gamma");
+    assert_eq!(sandbox.code("run book.yaml --env production --live-test"), 6, "the dry run was of other values");
+    sandbox.run("run book.yaml --env production --dry-run");
+    assert_eq!(sandbox.code("run book.yaml --env production --live-test"), 0);
+}
+
+#[test]
 fn what_is_made_of_a_side_is_made_of_the_other_one() {
     let sandbox = Sandbox::with(
         r#"
