@@ -49,6 +49,18 @@ pub fn pass(runbook: &Runbook, journal: &Journal, leave: Override, actor: Person
     }
 }
 
+/// Refuses a definition with which a run may not go on; gives what is missing of it, if somebody takes it all the same.
+pub fn pass_amended(new: &Runbook, journal: &Journal, is_overridden: bool) -> Result<Vec<String>, CliError> {
+    let missing = unshown(new, journal)?;
+    if missing.is_empty() || is_overridden {
+        return Ok(missing);
+    }
+    Err(CliError::refused(
+        format!("the run may not go on with it; nothing was changed\n  {}", missing.join("\n  ")),
+        Some("show what is missing, or take it all the same with --override"),
+    ))
+}
+
 /// Why the window does not let it begin.
 fn closed(runbook: &Runbook) -> Vec<String> {
     let Some(window) = &runbook.window else { return Vec::new() };

@@ -243,6 +243,63 @@ fn a_window_that_opens_as_it_closes_is_always_open_and_one_without_days_is_refus
     assert!(checked.contains("the window is open for 1d, ") && checked.ends_with("exit 2"), "{checked}");
 }
 
+#[test]
+fn an_amendment_needs_what_a_run_needs() {
+    let book = |requires: &str, more: &str| {
+        format!(
+            "runbook: r\nparameters: {{ x: {{ default: one }} }}\nenvironments: {{ staging: {{}}, production: {{ {requires} }}, lab: {{}} }}\nphases:\n  p:\n    steps:\n      \
+             a: {{ run: 'echo a >> \"$W\"', undo: none }}\n      b: {{ run: 'echo b >> \"$W\"', undo: none }}\n{more}"
+        )
+    };
+    let c = "      c: { run: 'echo c >> \"$W\"', undo: none }\n";
+    let requires = "requires: { rehearsals: 1, succeeded_in: staging }";
+    let sandbox = Sandbox::with(&book(requires, ""));
+    sandbox.run("rehearse book.yaml --env production --runs 0 --set x=two");
+    sandbox.run("run book.yaml --env staging");
+    assert_eq!(sandbox.code("run book.yaml --env production --set x=two --until a --name now"), 0);
+    sandbox.write("book.yaml", book(requires, c));
+    let refused = sandbox.run("amend now book.yaml --reason x");
+    for wanted in [
+        "the run may not go on with it; nothing was changed\n  1 good rehearsals in production are required, and there are 0\n",
+        "  a finished run in staging is required, and there is none\n",
+        ": p/c\n  next: show what is missing, or take it all the same with --override\nexit 6",
+    ] {
+        assert!(refused.contains(wanted), "{wanted}: {refused}");
+    }
+    // What the new definition or another environment does not require, the run's own does.
+    sandbox.write("loose.yaml", book("", c));
+    for around in ["amend now loose.yaml --reason x", "amend now book.yaml --env lab --reason x"] {
+        assert_eq!(sandbox.code(around), 6, "{around}");
+    }
+    let taken = sandbox.run("amend now book.yaml --override --reason outage");
+    assert!(taken.contains("is amended") && taken.ends_with("exit 0"), "{taken}");
+    let audit = sandbox.run("audit now");
+    assert!(audit.contains("amended by oncall@test, although 1 good rehearsals in production are required, and there are 0; "), "{audit}");
+    assert_eq!(sandbox.code("audit now --verify"), 0);
+    // Shown, it is taken without a word, with the values that the run has.
+    let d = c.replace("c:", "d:").replace("echo c", "echo d");
+    sandbox.write("book.yaml", book(requires, &(c.to_owned() + &d)));
+    assert_eq!(sandbox.code("run book.yaml --env staging"), 0);
+    assert_eq!(sandbox.code("rehearse book.yaml --env production --runs 0 --set x=two"), 0);
+    assert_eq!(sandbox.code("amend now book.yaml --reason shown"), 0);
+    assert_eq!(sandbox.code("resume now"), 0);
+    assert_eq!(sandbox.witness()[2..], ["a", "a", "b", "c", "d", "b", "c", "d"]);
+}
+
+#[test]
+fn an_amendment_of_a_live_test_is_held_against_what_is_given() {
+    let requires = "environments: { production: { requires: { rehearsals: 1 } } }\nmessages: {";
+    let sandbox = Sandbox::with(&SIDES.replace("messages: {", requires).replace("  url: { default: \"http://{{ old }}\" }\n", ""));
+    sandbox.run("rehearse book.yaml --env production --runs 0");
+    assert_eq!(sandbox.code("run book.yaml --env production --live-test --until move --name now"), 0);
+    sandbox.write("book.yaml", sandbox.read("book.yaml") + "      last: { wait: 2ms }\n");
+    assert_eq!(sandbox.code("amend now book.yaml --reason x"), 6);
+    sandbox.run("rehearse book.yaml --env production --runs 0");
+    assert_eq!(sandbox.code("amend now book.yaml --reason x"), 0);
+    assert_eq!(sandbox.code("resume now"), 0);
+    assert_eq!(sandbox.witness(), ["from beta to alpha"]);
+}
+
 /// The hour now, in UTC.
 fn chrono_hour() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() / 3600 % 24
