@@ -174,6 +174,36 @@ phases:
 }
 
 #[test]
+fn a_statement_that_can_never_be_is_refused_wherever_it_stands() {
+    let sandbox = Sandbox::with(
+        r#"
+runbook: r
+databases: { d: { sqlite: t.db } }
+phases:
+  p:
+    steps:
+      changes: { run: 'true', undo: none }
+      deletes: { sql: { database: d, query: "DELETE FROM t RETURNING id" } }
+      typo: { sql: { database: d, query: "SELEC 1" } }
+      half: { sql: { database: d, query: "SELECT (1" } }
+      states: { sql: { database: d, statement: "UPDATE t SETT id = 2" }, undo: none }
+      later: { sql: { database: d, query: "SELECT * FROM made_by_then" } }
+"#,
+    );
+    rusqlite::Connection::open(sandbox.path("t.db")).unwrap().execute_batch("CREATE TABLE t (id INTEGER PRIMARY KEY)").unwrap();
+    let told = sandbox.run("run book.yaml --dry-run");
+    for refused in [
+        "REFUSED  p/deletes: a query must only read",
+        "REFUSED  p/typo: the query failed: near \"SELEC\": syntax error",
+        "REFUSED  p/half: ",
+        "REFUSED  p/states: near \"SETT\": syntax error",
+        "not yet  p/later: ",
+    ] {
+        assert!(told.contains(refused) && told.ends_with("exit 1"), "{refused}: {told}");
+    }
+}
+
+#[test]
 fn what_a_nested_runbook_gives_and_what_conditions_use_is_known_only_then() {
     let sandbox = Sandbox::with(
         r#"
