@@ -73,7 +73,9 @@ pub fn by_hand(events: &[Event]) -> Vec<String> {
                 failed.insert(step);
             }
             Fact::StepSkipped { step, because: SkipReason::Operator { .. } } => by_hand.push(format!("{step} was skipped by hand")),
-            Fact::StepResolved(StepResolved { step, direction: Direction::Forward, verdict: Verdict::Done, .. }) if failed.contains(step) => {
+            Fact::StepResolved(StepResolved { step, direction: Direction::Forward, verdict: Verdict::Done, .. })
+                if failed.contains(step) =>
+            {
                 by_hand.push(format!("{step} had failed and was said to be done"));
             }
             _ => {}
@@ -148,7 +150,16 @@ mod tests {
 
     fn run(purpose: Purpose, at: Moment) -> Shown {
         let (parameters, substance) = (Digest("p".into()), Digest("s".into()));
-        Shown { run: "ab12".into(), purpose, environment: Some("production".into()), parameters, substance, is_good: true, by_hand: Vec::new(), at }
+        Shown {
+            run: "ab12".into(),
+            purpose,
+            environment: Some("production".into()),
+            parameters,
+            substance,
+            is_good: true,
+            by_hand: Vec::new(),
+            at,
+        }
     }
 
     #[test]

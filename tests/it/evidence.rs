@@ -231,7 +231,9 @@ fn a_closed_window_refuses_and_a_dry_run_tells() {
 #[test]
 fn a_window_that_opens_as_it_closes_is_always_open_and_one_without_days_is_refused() {
     let book = |days: &str| {
-        format!("runbook: r\nwindow: {{ {days}from: \"00:00\", to: \"00:00\" }}\nphases: {{ p: {{ steps: {{ a: {{ run: 'true', undo: none, estimate: 30h }} }} }} }}\n")
+        format!(
+            "runbook: r\nwindow: {{ {days}from: \"00:00\", to: \"00:00\" }}\nphases: {{ p: {{ steps: {{ a: {{ run: 'true', undo: none, estimate: 30h }} }} }} }}\n"
+        )
     };
     let sandbox = Sandbox::with(&book(""));
     assert_eq!(sandbox.code("run book.yaml"), 0);

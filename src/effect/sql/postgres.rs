@@ -5,8 +5,8 @@ use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use postgres::fallible_iterator::FallibleIterator;
 use postgres::error::SqlState;
+use postgres::fallible_iterator::FallibleIterator;
 use postgres::types::private::BytesMut;
 use postgres::types::{Format, FromSql, IsNull, ToSql, Type, to_sql_checked};
 use postgres::{Client, Config, NoTls, Row, SimpleQueryMessage};
@@ -328,7 +328,8 @@ fn numeric(raw: &[u8]) -> Option<Json> {
 /// Whether a statement is refused whatever is in the database: it cannot be parsed, or it changes something where it may only read.
 fn is_for_good(error: &postgres::Error) -> bool {
     // The code of a syntax error is also that of values that do not fit a table's columns.
-    let is_of_parser = |said: &postgres::error::DbError| *said.code() == SqlState::SYNTAX_ERROR && said.routine() == Some("scanner_yyerror");
+    let is_of_parser =
+        |said: &postgres::error::DbError| *said.code() == SqlState::SYNTAX_ERROR && said.routine() == Some("scanner_yyerror");
     error.as_db_error().is_some_and(|said| is_of_parser(said) || *said.code() == SqlState::READ_ONLY_SQL_TRANSACTION)
 }
 
