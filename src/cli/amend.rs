@@ -11,10 +11,10 @@ use serde_json::Value as Json;
 use super::decide::{as_refusal, refuse_running, resumption, take};
 use super::load::{Source, load_like};
 use super::run::operator;
-use super::{CliError, resume};
+use super::{CliError, gate, resume};
 use crate::engine;
 use crate::report::say;
-use crate::run::{Fact, RunAmended, RunState};
+use crate::run::{Fact, Purpose, RunAmended, RunState};
 use crate::runbook::meaning::differences;
 use crate::runbook::{Given, Runbook};
 
@@ -31,6 +31,9 @@ pub struct Amend {
     /// Why, for the record.
     #[arg(long, value_parser = super::reason)]
     reason: String,
+    /// Take it although what the environment requires has not been shown of it; what is missing is journaled with the reason.
+    #[arg(long = "override")]
+    is_overridden: bool,
 }
 
 pub fn amend(verb: Amend, folder: &Path) -> Result<i32, CliError> {
@@ -38,7 +41,7 @@ pub fn amend(verb: Amend, folder: &Path) -> Result<i32, CliError> {
     refuse_running(&taken, None)?;
     let state = &taken.run.1.state;
     resume::enter(state)?;
-    let new = like(&verb.source, state)?;
+    let new = like(&verb.source, state, false)?;
     let changes = differences(&state.runbook, &new);
     if changes.is_empty() {
         return Err(CliError::refused("this definition does nothing else than the one that the run has; nothing was changed", None));
@@ -50,6 +53,7 @@ pub fn amend(verb: Amend, folder: &Path) -> Result<i32, CliError> {
             Some("what has started stays as it is: `switchover skip` it if it failed, and give what replaces it another name"),
         ));
     }
+    let missing = gate::pass_amended(&to_be_shown(&new, &verb.source, state)?, &taken.journal, verb.is_overridden)?;
     for change in &changes {
         say(format_args!("  {change}"));
     }
@@ -60,12 +64,24 @@ pub fn amend(verb: Amend, folder: &Path) -> Result<i32, CliError> {
         actor: operator(),
         reason: verb.reason,
         changes,
+        missing,
         runbook: Some(Arc::new(new)),
     };
     let facts = [resumption(&taken), vec![Fact::RunAmended(amended)]].concat();
     engine::record(&mut taken.journal, taken.run, facts, &operator()).map_err(as_refusal)?;
     say(format_args!("the run {run} is amended; next: switchover resume {run}"));
     Ok(0)
+}
+
+/// The new definition as it must have been shown: no less is required of it than of the run's own, and what a live test has swapped
+/// was shown as it is given.
+fn to_be_shown(new: &Runbook, source: &Source, state: &RunState) -> Result<Runbook, CliError> {
+    let own = &state.runbook;
+    let mut shown = if state.started.purpose == Purpose::LiveTest { like(source, state, true)? } else { new.clone() };
+    if own.requires.is_some() && (new.requires.is_none() || new.environment != own.environment) {
+        (shown.requires, shown.environment) = (own.requires.clone(), own.environment.clone());
+    }
+    Ok(shown)
 }
 
 /// How long a file may be to be read in any case, in bytes.
@@ -86,11 +102,12 @@ pub fn changed_since(state: &RunState) -> Vec<String> {
         return Vec::new();
     }
     let source = Source { file: state.runbook.file.clone().into(), env: None, set: Vec::new(), values: Vec::new() };
-    like(&source, state).map(|now| differences(&state.runbook, &now)).unwrap_or_default()
+    like(&source, state, false).map(|now| differences(&state.runbook, &now)).unwrap_or_default()
 }
 
-/// The runbook with the run's environment and values, as far as it still asks for them and no others are given.
-fn like(source: &Source, state: &RunState) -> Result<Runbook, CliError> {
+/// The runbook with the run's environment and values, as far as it still asks for them and no others are given; or with the sides of
+/// these values swapped.
+fn like(source: &Source, state: &RunState, swapped: bool) -> Result<Runbook, CliError> {
     let environment = source.env.clone().or_else(|| state.runbook.environment.clone());
     let source = Source { env: environment, set: source.set.clone(), values: source.values.clone(), file: source.file.clone() };
     let own = |is_asked: &dyn Fn(&str) -> bool| {
@@ -102,8 +119,8 @@ fn like(source: &Source, state: &RunState) -> Result<Runbook, CliError> {
         own.collect()
     };
     // Usually it asks for all that it asked for, and once is enough.
-    load_like(&source, own(&|_| true), true).or_else(|_| {
-        let asked = load_like(&source, Vec::new(), false)?;
-        load_like(&source, own(&|name| asked.scopes[0].parameters.contains_key(name)), true)
+    load_like(&source, own(&|_| true), true, swapped).or_else(|_| {
+        let asked = load_like(&source, Vec::new(), false, swapped)?;
+        load_like(&source, own(&|name| asked.scopes[0].parameters.contains_key(name)), true, swapped)
     })
 }

@@ -1,18 +1,17 @@
 //! What must be so before a run begins: its window is open and long enough, and what its environment requires has been shown.
 
+use std::collections::HashSet;
+
 use clap::Args;
 
 use super::CliError;
 use crate::engine;
 use crate::journal::{Journal, JournalError, Summary};
-use crate::run::evidence::{Shown, counts, missing, outdated};
+use crate::run::evidence::{Shown, by_hand, could_show, discounted, missing, outdated};
 use crate::run::{Fact, Foreseen, Outcome, Person, Purpose};
 use crate::runbook::evidence::changed;
 use crate::runbook::window::Opening;
 use crate::runbook::{Runbook, Span};
-
-/// How many of the last runs are looked at for evidence.
-const RUNS: usize = 100;
 
 /// Whether a person lets a run begin although something is missing.
 #[derive(Debug, Args)]
@@ -50,6 +49,18 @@ pub fn pass(runbook: &Runbook, journal: &Journal, leave: Override, actor: Person
     }
 }
 
+/// Refuses a definition with which a run may not go on; gives what is missing of it, if somebody takes it all the same.
+pub fn pass_amended(new: &Runbook, journal: &Journal, is_overridden: bool) -> Result<Vec<String>, CliError> {
+    let missing = unshown(new, journal)?;
+    if missing.is_empty() || is_overridden {
+        return Ok(missing);
+    }
+    Err(CliError::refused(
+        format!("the run may not go on with it; nothing was changed\n  {}", missing.join("\n  ")),
+        Some("show what is missing, or take it all the same with --override"),
+    ))
+}
+
 /// Why the window does not let it begin.
 fn closed(runbook: &Runbook) -> Vec<String> {
     let Some(window) = &runbook.window else { return Vec::new() };
@@ -82,17 +93,25 @@ fn unshown(runbook: &Runbook, journal: &Journal) -> Result<Vec<String>, CliError
         parameters: engine::digest_of_parameters(runbook),
         substance: engine::digest_of_substance(runbook),
         is_good: true,
+        by_hand: Vec::new(),
         at: engine::now(),
     };
-    let counts = |run: &Summary| {
+    let (mut all, mut unsound, mut others) = (Vec::new(), Vec::new(), HashSet::new());
+    // Newest first, and no more of them than it takes.
+    for run in journal.runs()?.iter().filter(|run| run.started.runbook == runbook.name) {
         let started = &run.started;
-        started.runbook == runbook.name && counts(requires, started.purpose, started.environment.as_deref(), runbook.environment.as_deref())
-    };
-    let (mut all, mut unsound) = (Vec::new(), Vec::new());
-    for run in journal.runs()?.iter().filter(|run| counts(run)).take(RUNS) {
-        // What was altered shows nothing.
+        if !could_show(requires, &wanted, &all, started) || others.contains(&started.definition) {
+            continue;
+        }
         match shown(journal, run) {
-            Ok(shown) => all.push(shown),
+            Ok(shown) => {
+                // A further one that was begun as something else shows no more than this one.
+                if shown.is_good && shown.substance != wanted.substance && !started.is_carried_out() {
+                    others.insert(started.definition.clone());
+                }
+                all.push(shown);
+            }
+            // What was altered shows nothing.
             Err(error) => unsound.push(format!("the run {} shows nothing: {error}", run.run)),
         }
     }
@@ -105,13 +124,15 @@ fn unshown(runbook: &Runbook, journal: &Journal) -> Result<Vec<String>, CliError
         let steps = if steps.len() > 8 { format!("{} and {} more", steps[..8].join(", "), steps.len() - 8) } else { steps.join(", ") };
         found.push(format!("changed since {} of {}: {steps}", old.run, old.at.to_utc().format("%Y-%m-%d %H:%M")));
     }
+    found.extend(discounted(&wanted, &all, wanted.at));
     found.extend(unsound);
     Ok(found)
 }
 
 /// A run as evidence, by its record, which is held against its hashes and its anchor.
 fn shown(journal: &Journal, run: &Summary) -> Result<Shown, JournalError> {
-    let state = journal.load(&run.run)?.state;
+    let loaded = journal.load(&run.run)?;
+    let state = loaded.state;
     let is_good = match run.started.purpose {
         Purpose::Real => state.ended == Some(Outcome::Finished),
         Purpose::DryRun => {
@@ -128,6 +149,7 @@ fn shown(journal: &Journal, run: &Summary) -> Result<Shown, JournalError> {
         // An amendment may have made it something else than it was begun as.
         substance: engine::digest_of_substance(&state.runbook),
         is_good,
+        by_hand: by_hand(&loaded.events),
         at: run.last.at,
     })
 }

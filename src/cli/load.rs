@@ -47,20 +47,16 @@ const TEMPLATES: &[(&str, &str)] = &[
 
 /// Loads and checks a runbook. With `complete`, every required parameter must have a value.
 pub fn load(source: &Source, complete: bool) -> Result<Runbook, CliError> {
-    load_with(source, Vec::new(), complete, false)
+    load_like(source, Vec::new(), complete, false)
 }
 
 /// The same for a run, with the sides swapped or not.
 pub fn load_sides(source: &Source, swapped: bool) -> Result<Runbook, CliError> {
-    load_with(source, Vec::new(), true, swapped)
+    load_like(source, Vec::new(), true, swapped)
 }
 
 /// The same, with values that hold unless the source gives others.
-pub fn load_like(source: &Source, given: Vec<(String, Given, String)>, complete: bool) -> Result<Runbook, CliError> {
-    load_with(source, given, complete, false)
-}
-
-fn load_with(source: &Source, mut given: Vec<(String, Given, String)>, complete: bool, swapped: bool) -> Result<Runbook, CliError> {
+pub fn load_like(source: &Source, mut given: Vec<(String, Given, String)>, complete: bool, swapped: bool) -> Result<Runbook, CliError> {
     for path in &source.values {
         let text = std::fs::read(path)
             .map_err(|error| CliError::invalid(format!("the values file {} cannot be read: {error}", path.display()), None))?;

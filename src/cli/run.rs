@@ -79,7 +79,9 @@ pub fn run(verb: Run, folder: &Path) -> Result<i32, CliError> {
         _ => Purpose::Real,
     };
     let overridden = match purpose {
-        Purpose::Real | Purpose::LiveTest => gate::pass(&runbook, &journal, verb.leave, config.operator.clone())?,
+        Purpose::Real => gate::pass(&runbook, &journal, verb.leave, config.operator.clone())?,
+        // It is a test of the migration as it was rehearsed: with the values as they were given.
+        Purpose::LiveTest => gate::pass(&load_sides(&verb.source, false)?, &journal, verb.leave, config.operator.clone())?,
         Purpose::DryRun | Purpose::Rehearsal => None,
     };
     if verb.dry_run {
@@ -103,7 +105,7 @@ pub fn run(verb: Run, folder: &Path) -> Result<i32, CliError> {
     drop(display);
     let code = closing(&state, &exit, folder);
     for why in lacking.window.iter().chain(&lacking.evidence) {
-        tell(format_args!("  now        {why}"));
+        say(format_args!("  now        {why}"));
     }
     // A run that began now would be refused; what is not shown yet, this dry run may be a part of.
     Ok(if code == 0 && !lacking.window.is_empty() { 1 } else { code })

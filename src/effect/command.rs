@@ -62,15 +62,28 @@ pub fn look(job: &Job, run: &Run<String>) -> Result<Reading, EffectError> {
     if !folder.is_dir() {
         return Err(EffectError::during(format!("the folder {} is not there", folder.display())));
     }
-    let (program, words) = match &run.command {
-        Command::Script { shell, script } => (shell.first(), script.trim_end().to_owned()),
-        Command::Arguments(list) => (list.first(), list.join(" ")),
+    let words = match &run.command {
+        Command::Script { script, .. } => script.trim_end().to_owned(),
+        Command::Arguments(list) => list.join(" "),
+    };
+    let path = env.iter().rev().find(|(name, _)| name == "PATH").map(|(_, value)| value.clone());
+    can_begin(&run.command, folder, path)?;
+    mask(Ok(Reading { summary: words, is_good: true, ..Reading::default() }), &used, job.mac_key)
+}
+
+/// Whether the program is in the folders of `path` (by default this process's own), and the script can be read.
+///
+/// # Errors
+/// If it is not, or cannot.
+pub fn can_begin(command: &Command<String>, folder: &Path, path: Option<String>) -> Result<(), EffectError> {
+    let program = match command {
+        Command::Script { shell, .. } => shell.first(),
+        Command::Arguments(list) => list.first(),
     };
     let program = program.map(String::as_str).unwrap_or_default();
-    let path = env.iter().rev().find(|(name, _)| name == "PATH").map(|(_, value)| value.clone()).or_else(|| std::env::var("PATH").ok());
-    let found = find(program, folder, &path.unwrap_or_default());
+    let found = find(program, folder, &path.or_else(|| std::env::var("PATH").ok()).unwrap_or_default());
     let Some(found) = found else { return Err(EffectError::during(format!("there is no program `{program}` on this machine"))) };
-    if let Command::Script { script, .. } = &run.command
+    if let Command::Script { script, .. } = command
         && matches!(found.file_name().and_then(|name| name.to_str()), Some("sh" | "dash"))
     {
         // It reads the script and does nothing of it. Others may set on their way how the rest is read.
@@ -81,7 +94,7 @@ pub fn look(job: &Job, run: &Run<String>) -> Result<Reading, EffectError> {
             return Err(EffectError::before(format!("the script cannot be read: {}", String::from_utf8_lossy(&read.stderr).trim())));
         }
     }
-    mask(Ok(Reading { summary: words, is_good: true, ..Reading::default() }), &used, job.mac_key)
+    Ok(())
 }
 
 /// Where a program is.

@@ -29,7 +29,7 @@ use serde_json::{Map, Value as Json};
 use crate::runbook::Secret;
 use crate::runbook::action::{Action, Value};
 
-pub use command::{is_alive, last_bytes};
+pub use command::{can_begin, is_alive, last_bytes};
 pub use keeper::{Attempt, Exit, Keeper, Known, Over, VERB as KEEP, serve};
 pub use process::{age, children, die_with, group_lives, groups, ignores, own_program, signal, stop_here};
 pub use reading::{PATIENCE as READING, Said, read};

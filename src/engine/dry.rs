@@ -1,16 +1,17 @@
 //! A dry run: what only reads is done, what would change something is looked at as far as that can be done without changing it, and
 //! each step says what it would do. Nothing is tried twice.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::attempt::{Env, Launch, Work, reads_conditions, render_env, shown};
 use super::session::Session;
-use crate::effect::{EffectError, Job, Reading, When};
+use crate::effect::{EffectError, Job, Reading, When, can_begin};
 use crate::journal::JournalError;
 use crate::message::printable;
 use crate::run::*;
-use crate::runbook::action::{Content, Notify, Value, Wait, in_words};
-use crate::runbook::{Act, Action, Condition, Direction, DryRun, Probe, Span, Step, StepIx, Text};
+use crate::runbook::action::{Command, Content, Notify, Value, Wait, in_words};
+use crate::runbook::{Act, Action, Condition, Direction, DryRun, Probe, Span, Step, StepIx, Text, Undo};
 
 /// How many of the last lines of what a command said are shown.
 const LINES: usize = 20;
@@ -145,6 +146,7 @@ impl Session<'_> {
                     match self.judge(ix, Direction::Forward, act, &reading) {
                         // Whether it is for this run at all is not known, nor then what it gives.
                         Ok(_) if step.when.iter().any(|when| self.state.undecided(when).is_some()) => Ok(reading.summary),
+                        Ok(_) if self.unready(ix).is_some() => Ok(reading.summary),
                         Ok(outputs) => {
                             let (step, result) = (self.id(ix), reading.summary);
                             let done = StepSucceeded { step, direction: Direction::Forward, attempt, outputs, result, secrets, logs };
@@ -205,12 +207,58 @@ impl Session<'_> {
         if is_shut || !self.state.is_after_a_change(ix) { Foreseen::Refused } else { Foreseen::NotYet }
     }
 
+    /// Which commands that the step needs besides its own could not be begun here, and why. Of what is known only later nothing is said.
+    fn unready(&self, ix: StepIx) -> Option<String> {
+        if !self.state.started.is_dry() {
+            return None;
+        }
+        let step = self.state.runbook.step(ix);
+        let undo = if let Undo::Act(undo) = &step.undo { Some(&**undo) } else { None };
+        let release = step.hold.as_ref().map(|hold| &*hold.release);
+        let acts = [
+            (None, "its probe", Some(&step.act)),
+            (Some("its undo"), "the probe of its undo", undo),
+            (Some("its release"), "the probe of its release", release),
+        ];
+        let mut all = Vec::new();
+        for (itself, its_probe, act) in acts {
+            let Some(act) = act else { continue };
+            let action = itself.map(|what| (what, &act.action));
+            let probe = act.probe.as_ref().map(|probe| (its_probe, &probe.action));
+            let why = |(what, action)| Some(format!("{what}: {}", self.cannot_begin(ix, act, action)?));
+            all.extend(action.into_iter().chain(probe).filter_map(why));
+        }
+        (!all.is_empty()).then(|| all.join("\n"))
+    }
+
+    fn cannot_begin(&self, ix: StepIx, act: &Act, action: &Action<Text>) -> Option<String> {
+        let Action::Run(run) = action else { return None };
+        let names = names::of_step(&self.state, ix, Direction::Forward);
+        let command = match &run.command {
+            Command::Script { shell, script } => Command::Script { shell: shell.clone(), script: script.clone() },
+            Command::Arguments(list) => Command::Arguments(vec![list.first()?.render(&names).ok()?]),
+        };
+        let folder = run.cwd.as_ref().map(|folder| folder.render(&names)).transpose().ok()?;
+        let scope = &self.state.runbook.scopes[self.state.runbook.step(ix).scope as usize];
+        let own = act.env.get("PATH").or_else(|| scope.env.get("PATH")).and_then(Value::text);
+        let own = own.map(|path| path.render(&names)).transpose().ok()?;
+        let path = self.path_with_stand_ins().map(|(_, path)| path).or(own);
+        can_begin(&command, Path::new(folder.as_deref().unwrap_or(".")), path).err().map(|error| error.message)
+    }
+
     fn foresee(&mut self, ix: StepIx, verdict: Foreseen, words: String) -> Result<(), JournalError> {
         self.conclude(ix, self.state.attempts(ix, Direction::Forward) + 1, verdict, words, Vec::new())
     }
 
     fn conclude(&mut self, ix: StepIx, attempt: u32, verdict: Foreseen, words: String, logs: Vec<Log>) -> Result<(), JournalError> {
         let undecided = self.state.runbook.step(ix).when.iter().find_map(|when| Some((when, self.state.undecided(when)?)));
+        let (verdict, words) = match self.unready(ix) {
+            None => (verdict, words),
+            Some(why) if verdict == Foreseen::Refused || !self.state.is_after_a_change(ix) => {
+                (Foreseen::Refused, format!("{words}\n{why}"))
+            }
+            Some(why) => (Foreseen::NotYet, format!("{words}\n{why}")),
+        };
         let (verdict, words) = match (undecided, verdict) {
             // Whether it is for this run at all is not known.
             (Some((when, after)), verdict) => {

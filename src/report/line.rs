@@ -131,7 +131,9 @@ pub fn line(state: &RunState, event: &Event) -> Option<String> {
         }
         Fact::RunAmended(amended) => {
             let changes = shorten(&amended.changes.join("; "), 300);
-            format!("amended by {}: {} ({changes})", amended.actor, printable(&amended.reason))
+            let missing = amended.missing.join("; ");
+            let although = if missing.is_empty() { missing } else { format!(", although {missing}") };
+            format!("amended by {}{although}: {} ({changes})", amended.actor, printable(&amended.reason))
         }
         Fact::AnalysisRead { step, analysis, percent, says, reading, .. } => {
             format!("reading  {step}: {analysis} is {says} at {percent} %: {}", printable(reading))

@@ -163,6 +163,9 @@ pub struct RunAmended {
     pub reason: String,
     /// For people: which steps are new, gone or different.
     pub changes: Vec<String>,
+    /// What had not been shown of it, although the environment requires it; the person took it all the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
     /// The runbook itself; whoever reads an event puts it here.
     #[serde(skip)]
     pub runbook: Option<Arc<Runbook>>,
@@ -171,8 +174,8 @@ pub struct RunAmended {
 /// The same event, whether or not the runbook is at hand.
 impl PartialEq for RunAmended {
     fn eq(&self, other: &RunAmended) -> bool {
-        (&self.definition, &self.parameters, &self.actor, &self.reason, &self.changes)
-            == (&other.definition, &other.parameters, &other.actor, &other.reason, &other.changes)
+        (&self.definition, &self.parameters, &self.actor, &self.reason, &self.changes, &self.missing)
+            == (&other.definition, &other.parameters, &other.actor, &other.reason, &other.changes, &other.missing)
     }
 }
 

@@ -35,6 +35,8 @@ pub struct Window {
     zone: Tz,
 }
 
+const WEEK: u64 = 7;
+
 /// How a window stands at some time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Opening {
@@ -59,6 +61,9 @@ impl RawWindow {
         let day = |text: &String| text.parse::<Weekday>().map_err(|_| ("days", format!("`{text}` is no day of the week")));
         let zone = self.zone.as_deref().unwrap_or("UTC");
         let zone = zone.parse().map_err(|_| ("zone", format!("there is no time zone `{zone}`; write it as `Europe/Zurich`")))?;
+        if self.days.as_ref().is_some_and(Vec::is_empty) {
+            return Err(("days", "a window that opens on no day never opens; without `days` it opens on each".to_owned()));
+        }
         let days = self.days.iter().flatten().map(day).collect::<Result<_, _>>()?;
         Ok(Window { days, from: time("from", &self.from)?, to: time("to", &self.to)?, zone })
     }
@@ -70,27 +75,61 @@ impl RawWindow {
 }
 
 impl Window {
-    /// How long it is open, by the clock on the wall.
+    /// Whether it opens again whenever it closes.
+    pub fn is_always(&self) -> bool {
+        self.adjoins() && self.days_in_a_row() == WEEK
+    }
+
+    /// How long it is open at most, by the clock on the wall.
     pub fn length(&self) -> Span {
         let length = self.to - self.from;
         let length = if length > TimeDelta::zero() { length } else { length + TimeDelta::days(1) };
-        Span::from_secs(length.num_seconds().unsigned_abs())
+        let times = if self.adjoins() { self.days_in_a_row() } else { 1 };
+        Span::from_secs(length.num_seconds().unsigned_abs() * times)
     }
 
     pub fn at(&self, now: DateTime<Utc>) -> Opening {
+        let mut open: Option<DateTime<Tz>> = None;
+        for (opens, closes) in self.openings(now) {
+            match open {
+                Some(until) if opens <= until => open = Some(until.max(closes)),
+                Some(until) => return Opening::Open { closes: until },
+                None if opens > now => return Opening::Closed { opens },
+                None => open = Some(closes),
+            }
+        }
+        match open {
+            Some(closes) => Opening::Open { closes },
+            None => Opening::Closed { opens: now.with_timezone(&self.zone) + TimeDelta::days(7) },
+        }
+    }
+
+    /// The openings of the next two weeks that are not over, each by itself.
+    fn openings(&self, now: DateTime<Utc>) -> impl Iterator<Item = (DateTime<Tz>, DateTime<Tz>)> {
         let today = now.with_timezone(&self.zone).date_naive();
         // It may have opened yesterday, and there is none for more than a week only if days are left out by the clock.
         let days = today.pred_opt().into_iter().flat_map(|first| (0..16).filter_map(move |day| first.checked_add_days(Days::new(day))));
-        for day in days.filter(|day| self.days.is_empty() || self.days.contains(&day.weekday())) {
-            let opens = self.moment(day, self.from);
-            let closes = self.moment(if self.to > self.from { day } else { day + Days::new(1) }, self.to);
-            // A clock that leaves out all of it leaves out the window.
-            if closes <= now || closes <= opens {
-                continue;
-            }
-            return if opens <= now { Opening::Open { closes } } else { Opening::Closed { opens } };
-        }
-        Opening::Closed { opens: now.with_timezone(&self.zone) + TimeDelta::days(7) }
+        let its_own = days.filter(|day| self.days.is_empty() || self.days.contains(&day.weekday()));
+        let opening = |day: NaiveDate| {
+            let closing = if self.to > self.from { day } else { day + Days::new(1) };
+            (self.moment(day, self.from), self.moment(closing, self.to))
+        };
+        // A clock that leaves out all of it leaves out the window.
+        its_own.map(opening).filter(move |(opens, closes)| *closes > now && closes > opens)
+    }
+
+    /// Whether one day's opening ends when the next day's begins.
+    fn adjoins(&self) -> bool {
+        self.from == self.to
+    }
+
+    /// On how many days in a row it opens at most.
+    fn days_in_a_row(&self) -> u64 {
+        let row = |first: &Weekday| {
+            let days = std::iter::successors(Some(*first), |day| Some(day.succ()));
+            days.take(WEEK as usize).take_while(|day| self.days.contains(day)).count() as u64
+        };
+        self.days.iter().map(row).max().unwrap_or(WEEK)
     }
 
     /// A time of a day; one that the clock leaves out is an hour later.
@@ -114,7 +153,7 @@ mod tests {
     use super::*;
 
     fn window(days: &[&str], from: &str, to: &str, zone: &str) -> Window {
-        let days = Some(days.iter().map(|day| (*day).to_owned()).collect());
+        let days = Some(days.iter().map(|day| (*day).to_owned()).collect()).filter(|days: &Vec<String>| !days.is_empty());
         RawWindow { environments: None, days, from: from.into(), to: to.into(), zone: Some(zone.into()) }.checked().unwrap()
     }
 
@@ -144,6 +183,21 @@ mod tests {
     }
 
     #[test]
+    fn openings_that_adjoin_are_one() {
+        let weekend = window(&["fri", "sat", "sun"], "00:00", "00:00", "Europe/Zurich");
+        assert_eq!(weekend.length(), Span::from_secs(3 * 86_400));
+        assert_eq!(at(&weekend, "2026-11-20T22:59:30Z"), "until 2026-11-23T00:00:00+01:00");
+        assert_eq!(at(&weekend, "2026-11-22T22:59:30Z"), "until 2026-11-23T00:00:00+01:00");
+        assert_eq!(at(&weekend, "2026-11-22T23:00:00Z"), "from 2026-11-27T00:00:00+01:00");
+        // Monday follows Sunday; and in spring both of these are the same moment.
+        assert_eq!(window(&["mon", "sun", "wed"], "12:00", "12:00", "UTC").length(), Span::from_secs(2 * 86_400));
+        let spring = window(&["sat", "sun"], "02:30", "02:30", "Europe/Zurich");
+        assert_eq!(at(&spring, "2027-03-27T12:00:00Z"), "until 2027-03-29T02:30:00+02:00");
+        assert!(window(&[], "21:07", "21:07", "UTC").is_always());
+        assert!(!weekend.is_always() && !window(&[], "21:07", "21:06", "UTC").is_always());
+    }
+
+    #[test]
     fn an_hour_that_the_clock_leaves_out_or_has_twice_is_no_riddle() {
         let early = window(&[], "02:30", "05:00", "Europe/Zurich");
         assert_eq!(at(&early, "2027-03-28T00:00:00Z"), "from 2027-03-28T03:30:00+02:00");
@@ -154,13 +208,14 @@ mod tests {
     fn what_is_no_time_day_or_zone_is_said() {
         let raw = |from: &str, day: &str, zone: &str| RawWindow {
             environments: None,
-            days: Some(vec![day.into()]),
+            days: Some(day.split_whitespace().map(str::to_owned).collect()),
             from: from.into(),
             to: "04:00".into(),
             zone: Some(zone.into()),
         };
         assert_eq!(raw("02:00", "sunny", "UTC").checked().unwrap_err().0, "days");
         assert_eq!(raw("02:00", "sun", "Mars/Base").checked().unwrap_err().0, "zone");
+        assert_eq!(raw("02:00", "", "UTC").checked().unwrap_err().0, "days");
         assert_eq!(raw("2 am", "sun", "UTC").checked().unwrap_err().0, "from");
     }
 }

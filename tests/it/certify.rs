@@ -74,6 +74,18 @@ fn copies_of_a_step_are_certified_at_once() {
 }
 
 #[test]
+fn what_people_release_is_certified() {
+    for release in ["task: Close the valve", "approve: Is it closed?", "notify: { subject: Closed, body: x, to: [all@example.test] }"] {
+        let steps = format!(
+            "v: {{ run: 'x', undo: {{ run: 'x' }}, hold: {{ until: z, release: {{ {release} }} }} }}\n      z: {{ run: 'x', undo: none }}"
+        );
+        let sandbox = Sandbox::with(&format!("runbook: held\nphases:\n  p:\n    steps:\n      {steps}\n"));
+        let told = sandbox.run("certify book.yaml --every 2");
+        assert!(told.starts_with("certified: ") && told.ends_with("exit 0"), "{release}: {told}");
+    }
+}
+
+#[test]
 fn the_quickstart_is_certified() {
     let sandbox = Sandbox::new();
     sandbox.write("quickstart.yaml", std::fs::read(repository().join("runbooks/quickstart.yaml")).unwrap());

@@ -174,6 +174,93 @@ phases:
 }
 
 #[test]
+fn what_the_way_back_needs_is_looked_for_too() {
+    let sandbox = Sandbox::with(
+        r#"
+runbook: r
+phases:
+  p:
+    steps:
+      undone: { run: 'true', undo: { run: [no-such-undo, now], probe: { run: [no-such-look], done: stdout == "1", not_done: stdout == "0" } }, needs: [] }
+      held: { run: 'true', undo: { run: 'if then' }, hold: { until: end, release: { run: [no-such-release, "{{ outputs.id }}"] } }, needs: [] }
+      probed: { run: 'true', undo: none, probe: { run: [no-such-probe], done: stdout == "1", not_done: stdout == "0" }, needs: [] }
+      reads: { run: 'true', undo: { run: [no-such-undo] }, dry_run: same, needs: [] }
+      there: { run: 'true', undo: { run: [there, "{{ outputs.id }}"], env: { PATH: "{{ here }}" } }, needs: [] }
+      unknown: { run: 'true', undo: { run: ["{{ outputs.program }}"] }, needs: [] }
+      later: { run: 'true', undo: { run: [no-such-undo] }, needs: [there] }
+      end: { wait: 1s, needs: [held] }
+"#,
+    );
+    sandbox.write("bin/there", "");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(sandbox.path("bin/there"), mode).unwrap();
+    let book = sandbox
+        .read("book.yaml")
+        .replace("phases:", &format!("parameters: {{ here: {{ default: {} }} }}\nphases:", sandbox.path("bin").display()));
+    sandbox.write("book.yaml", book);
+    insta::assert_snapshot!(sandbox.run("run book.yaml --dry-run --parallel 1"), @r#"
+    dry run <run> of r began, by oncall@test
+    REFUSED  p/undone: true
+                 its undo: there is no program `no-such-undo` on this machine
+                 the probe of its undo: there is no program `no-such-look` on this machine
+    REFUSED  p/held: true
+                 its undo: the script cannot be read: /bin/sh: 1: Syntax error: "then" unexpected
+                 its release: there is no program `no-such-release` on this machine
+    REFUSED  p/probed: true
+                 (probed: )
+                 whether it is done cannot be told
+                 its probe: there is no program `no-such-probe` on this machine
+    REFUSED  p/reads: exit 0
+                 its undo: there is no program `no-such-undo` on this machine
+    would    p/there: true
+    would    p/unknown: true
+    not yet  p/later: true
+                 its undo: there is no program `no-such-undo` on this machine
+    would    p/end: wait for 1s
+    dry run <run>: it would be refused; nothing was changed
+      steps      8 of 8: 3 would be done, 0 only read or were passed over
+      refused    p/undone
+                 p/held
+                 p/probed
+                 p/reads
+      not yet    p/later
+                 which may be otherwise once the steps before have changed something
+      review     switchover audit <run>
+    exit 1
+    "#);
+}
+
+#[test]
+fn a_statement_that_can_never_be_is_refused_wherever_it_stands() {
+    let sandbox = Sandbox::with(
+        r#"
+runbook: r
+databases: { d: { sqlite: t.db } }
+phases:
+  p:
+    steps:
+      changes: { run: 'true', undo: none }
+      deletes: { sql: { database: d, query: "DELETE FROM t RETURNING id" } }
+      typo: { sql: { database: d, query: "SELEC 1" } }
+      half: { sql: { database: d, query: "SELECT (1" } }
+      states: { sql: { database: d, statement: "UPDATE t SETT id = 2" }, undo: none }
+      later: { sql: { database: d, query: "SELECT * FROM made_by_then" } }
+"#,
+    );
+    rusqlite::Connection::open(sandbox.path("t.db")).unwrap().execute_batch("CREATE TABLE t (id INTEGER PRIMARY KEY)").unwrap();
+    let told = sandbox.run("run book.yaml --dry-run");
+    for refused in [
+        "REFUSED  p/deletes: a query must only read",
+        "REFUSED  p/typo: the query failed: near \"SELEC\": syntax error",
+        "REFUSED  p/half: ",
+        "REFUSED  p/states: near \"SETT\": syntax error",
+        "not yet  p/later: ",
+    ] {
+        assert!(told.contains(refused) && told.ends_with("exit 1"), "{refused}: {told}");
+    }
+}
+
+#[test]
 fn what_a_nested_runbook_gives_and_what_conditions_use_is_known_only_then() {
     let sandbox = Sandbox::with(
         r#"

@@ -38,6 +38,20 @@ fn a_run_begins_only_when_what_is_required_has_been_shown() {
 }
 
 #[test]
+fn a_dry_run_tells_what_is_missing_line_by_line() {
+    let told = Sandbox::with(REQUIRING).run("run book.yaml --env production --dry-run");
+    let now: Vec<&str> = told.lines().filter(|line| line.trim_start().starts_with("now ")).collect();
+    assert_eq!(
+        now,
+        [
+            "  now        2 good rehearsals in production are required, and there are 0",
+            "  now        a good dry run in production within 1d is required, and there is none",
+            "  now        a finished run in staging is required, and there is none",
+        ]
+    );
+}
+
+#[test]
 fn what_changed_since_is_named() {
     let sandbox = Sandbox::with(REQUIRING);
     sandbox.run("run book.yaml --env staging");
@@ -101,6 +115,67 @@ fn a_rehearsal_with_other_values_is_of_another_world() {
 }
 
 #[test]
+fn however_many_runs_came_after_it_evidence_is_found() {
+    let sandbox = Sandbox::with(&REQUIRING.replace("rehearsals: 2, dry_run: within 24h", "rehearsals: 1"));
+    sandbox.run("run book.yaml --env staging");
+    sandbox.run("rehearse book.yaml --env production --runs 0");
+    for _ in 0..101 {
+        assert_eq!(sandbox.code("rehearse book.yaml --env production --runs 0 --no-mishaps"), 0);
+    }
+    assert_eq!(sandbox.code("run book.yaml --env production"), 0);
+}
+
+#[test]
+fn what_a_person_said_instead_of_a_step_that_failed_is_no_success() {
+    let book = r#"
+runbook: shop
+environments: { staging: {}, production: { requires: { succeeded_in: staging } } }
+phases:
+  p:
+    steps:
+      ask: { task: Look }
+      weak: { run: 'exit 1', undo: none, on_failure: continue }
+      b: { run: 'test -e b', undo: none }
+"#;
+    let by_hand = |decision: &str, why: &str| {
+        let sandbox = Sandbox::with(book);
+        assert_eq!(sandbox.code("run book.yaml --env staging"), 3);
+        assert_eq!(sandbox.code("resolve ask --as done --reason seen"), 0);
+        assert_eq!(sandbox.code("resume"), 1);
+        assert_eq!(sandbox.code(decision), 0);
+        assert_eq!(sandbox.code("resume"), 0);
+        let refused = sandbox.run("run book.yaml --env production");
+        assert!(refused.contains("is required, and there is none") && refused.ends_with("exit 6"), "{refused}");
+        assert!(refused.contains(&format!("does not count: {why}\n")), "{refused}");
+        sandbox
+    };
+    by_hand("skip p/b --reason x", "p/b was skipped by hand");
+    let sandbox = by_hand("resolve p/b --as done --reason x", "p/b had failed and was said to be done");
+    // A failure that was mended and tried again is a success.
+    sandbox.write("b", "");
+    assert_eq!(sandbox.code("run book.yaml --env staging"), 3);
+    assert_eq!(sandbox.code("resolve ask --as done --reason seen"), 0);
+    assert_eq!(sandbox.code("resume"), 0);
+    assert_eq!(sandbox.code("run book.yaml --env production"), 3);
+}
+
+#[test]
+fn what_was_settled_after_a_crash_is_a_success() {
+    let sandbox = Sandbox::with(
+        "runbook: r\nenvironments: { staging: {}, production: { requires: { succeeded_in: staging } } }\n\
+         phases: { p: { steps: { a: { run: 'echo > there; test -e enough || sleep 60', undo: none } } } }\n",
+    );
+    let run = sandbox.start("run book.yaml --env staging");
+    sandbox.wait_for_file("there");
+    super::sandbox::kill_all(run);
+    assert_eq!(sandbox.code("resume"), 3);
+    assert_eq!(sandbox.code("resolve a --as done --reason seen"), 0);
+    assert_eq!(sandbox.code("resume"), 0);
+    sandbox.write("enough", "");
+    assert_eq!(sandbox.code("run book.yaml --env production"), 0);
+}
+
+#[test]
 fn it_may_begin_all_the_same_with_a_reason_that_stays() {
     let sandbox = Sandbox::with(REQUIRING);
     assert_eq!(sandbox.code("run book.yaml --env production --override"), 2, "a reason is needed");
@@ -153,6 +228,80 @@ fn a_closed_window_refuses_and_a_dry_run_tells() {
     assert!(checked.contains("the window is open for 1m") && checked.ends_with("exit 2"), "{checked}");
 }
 
+#[test]
+fn a_window_that_opens_as_it_closes_is_always_open_and_one_without_days_is_refused() {
+    let book = |days: &str| {
+        format!(
+            "runbook: r\nwindow: {{ {days}from: \"00:00\", to: \"00:00\" }}\nphases: {{ p: {{ steps: {{ a: {{ run: 'true', undo: none, estimate: 30h }} }} }} }}\n"
+        )
+    };
+    let sandbox = Sandbox::with(&book(""));
+    assert_eq!(sandbox.code("run book.yaml"), 0);
+    sandbox.write("book.yaml", book("days: [], "));
+    let checked = sandbox.run("check book.yaml");
+    assert!(checked.contains("a window that opens on no day never opens") && checked.ends_with("exit 2"), "{checked}");
+    sandbox.write("book.yaml", book("days: [mon, wed], "));
+    let checked = sandbox.run("check book.yaml");
+    assert!(checked.contains("the window is open for 1d, ") && checked.ends_with("exit 2"), "{checked}");
+}
+
+#[test]
+fn an_amendment_needs_what_a_run_needs() {
+    let book = |requires: &str, more: &str| {
+        format!(
+            "runbook: r\nparameters: {{ x: {{ default: one }} }}\nenvironments: {{ staging: {{}}, production: {{ {requires} }}, lab: {{}} }}\nphases:\n  p:\n    steps:\n      \
+             a: {{ run: 'echo a >> \"$W\"', undo: none }}\n      b: {{ run: 'echo b >> \"$W\"', undo: none }}\n{more}"
+        )
+    };
+    let c = "      c: { run: 'echo c >> \"$W\"', undo: none }\n";
+    let requires = "requires: { rehearsals: 1, succeeded_in: staging }";
+    let sandbox = Sandbox::with(&book(requires, ""));
+    sandbox.run("rehearse book.yaml --env production --runs 0 --set x=two");
+    sandbox.run("run book.yaml --env staging");
+    assert_eq!(sandbox.code("run book.yaml --env production --set x=two --until a --name now"), 0);
+    sandbox.write("book.yaml", book(requires, c));
+    let refused = sandbox.run("amend now book.yaml --reason x");
+    for wanted in [
+        "the run may not go on with it; nothing was changed\n  1 good rehearsals in production are required, and there are 0\n",
+        "  a finished run in staging is required, and there is none\n",
+        ": p/c\n  next: show what is missing, or take it all the same with --override\nexit 6",
+    ] {
+        assert!(refused.contains(wanted), "{wanted}: {refused}");
+    }
+    // What the new definition or another environment does not require, the run's own does.
+    sandbox.write("loose.yaml", book("", c));
+    for around in ["amend now loose.yaml --reason x", "amend now book.yaml --env lab --reason x"] {
+        assert_eq!(sandbox.code(around), 6, "{around}");
+    }
+    let taken = sandbox.run("amend now book.yaml --override --reason outage");
+    assert!(taken.contains("is amended") && taken.ends_with("exit 0"), "{taken}");
+    let audit = sandbox.run("audit now");
+    assert!(audit.contains("amended by oncall@test, although 1 good rehearsals in production are required, and there are 0; "), "{audit}");
+    assert_eq!(sandbox.code("audit now --verify"), 0);
+    // Shown, it is taken without a word, with the values that the run has.
+    let d = c.replace("c:", "d:").replace("echo c", "echo d");
+    sandbox.write("book.yaml", book(requires, &(c.to_owned() + &d)));
+    assert_eq!(sandbox.code("run book.yaml --env staging"), 0);
+    assert_eq!(sandbox.code("rehearse book.yaml --env production --runs 0 --set x=two"), 0);
+    assert_eq!(sandbox.code("amend now book.yaml --reason shown"), 0);
+    assert_eq!(sandbox.code("resume now"), 0);
+    assert_eq!(sandbox.witness()[2..], ["a", "a", "b", "c", "d", "b", "c", "d"]);
+}
+
+#[test]
+fn an_amendment_of_a_live_test_is_held_against_what_is_given() {
+    let requires = "environments: { production: { requires: { rehearsals: 1 } } }\nmessages: {";
+    let sandbox = Sandbox::with(&SIDES.replace("messages: {", requires).replace("  url: { default: \"http://{{ old }}\" }\n", ""));
+    sandbox.run("rehearse book.yaml --env production --runs 0");
+    assert_eq!(sandbox.code("run book.yaml --env production --live-test --until move --name now"), 0);
+    sandbox.write("book.yaml", sandbox.read("book.yaml") + "      last: { wait: 2ms }\n");
+    assert_eq!(sandbox.code("amend now book.yaml --reason x"), 6);
+    sandbox.run("rehearse book.yaml --env production --runs 0");
+    assert_eq!(sandbox.code("amend now book.yaml --reason x"), 0);
+    assert_eq!(sandbox.code("resume now"), 0);
+    assert_eq!(sandbox.witness(), ["from beta to alpha"]);
+}
+
 /// The hour now, in UTC.
 fn chrono_hour() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() / 3600 % 24
@@ -198,6 +347,23 @@ fn a_live_test_swaps_the_sides_and_does_what_each_step_says() {
     let sent =
         std::fs::read_dir(sandbox.path("journal/outbox")).unwrap().map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap());
     assert!(sent.into_iter().all(|text| text.starts_with("Subject: [live test] ")));
+}
+
+#[test]
+fn what_was_shown_of_the_migration_counts_for_its_live_test() {
+    let sandbox = Sandbox::with(&SIDES.replace(
+        "messages: {",
+        "environments: { staging: {}, production: { requires: { rehearsals: 1, dry_run: within 24h, succeeded_in: staging } } }\nmessages: {",
+    ));
+    assert_eq!(sandbox.code("run book.yaml --env staging --live-test"), 0);
+    let refused = sandbox.run("run book.yaml --env production --live-test");
+    assert!(refused.contains("a finished run in staging is required, and there is none") && refused.ends_with("exit 6"), "{refused}");
+    sandbox.run("run book.yaml --env staging");
+    sandbox.run("rehearse book.yaml --env production --runs 0");
+    sandbox.run("run book.yaml --env production --dry-run --set old=gamma");
+    assert_eq!(sandbox.code("run book.yaml --env production --live-test"), 6, "the dry run was of other values");
+    sandbox.run("run book.yaml --env production --dry-run");
+    assert_eq!(sandbox.code("run book.yaml --env production --live-test"), 0);
 }
 
 #[test]

@@ -80,7 +80,15 @@ fn sent() -> MessageSent {
 
 fn amended(reason: &str) -> RunAmended {
     let digest = Digest::default;
-    RunAmended { definition: digest(), parameters: digest(), actor: person(), reason: reason.into(), changes: Vec::new(), runbook: None }
+    RunAmended {
+        definition: digest(),
+        parameters: digest(),
+        actor: person(),
+        reason: reason.into(),
+        changes: Vec::new(),
+        missing: Vec::new(),
+        runbook: None,
+    }
 }
 
 #[test]

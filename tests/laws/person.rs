@@ -88,6 +88,7 @@ impl Driver<'_> {
             actor: Person("p".into()),
             reason: "better".into(),
             changes: Vec::new(),
+            missing: Vec::new(),
             runbook: Some(Arc::clone(new)),
         };
         let done = self.append(state, Fact::RunAmended(amended))?;

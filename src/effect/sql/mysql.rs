@@ -69,7 +69,10 @@ fn plan(client: &mut Conn, sql: &Sql<String>) -> Result<Option<u64>, EffectError
     for one in &all {
         let text = format!("EXPLAIN {}", one.text);
         let values = bound(sql, one)?;
-        let plan: Vec<Row> = client.exec(&text, values).map_err(|error| EffectError::during(in_words(&error)))?;
+        let plan: Vec<Row> = client.exec(&text, values).map_err(|error| {
+            let words = in_words(&error);
+            if is_for_good(&error) { EffectError::shut(words) } else { EffectError::during(words) }
+        })?;
         rows += plan.iter().filter_map(|row| row.get_opt::<Option<u64>, _>("rows")?.ok()?).max().unwrap_or_default();
     }
     Ok(Some(rows))
@@ -95,9 +98,12 @@ pub fn canceller(login: &Login, client: &Conn) -> Result<impl Fn() + Send + 'sta
 fn query(client: &mut Conn, sql: &Sql<String>) -> Result<Reading, EffectError> {
     let all = statements(&sql.text, Dialect::Mysql);
     let [one] = all.as_slice() else {
-        return Err(EffectError::before("a query is one statement; write several as a `statement`".to_owned()));
+        return Err(EffectError::shut("a query is one statement; write several as a `statement`"));
     };
-    let failed = |error: mysql::Error| EffectError::before(format!("the query failed: {}", in_words(&error)));
+    let failed = |error: mysql::Error| {
+        let words = format!("the query failed: {}", in_words(&error));
+        if is_for_good(&error) { EffectError::shut(words) } else { EffectError::before(words) }
+    };
     let values = bound(sql, one)?;
     // The server sees to it that it only reads.
     let mut transaction = client.start_transaction(TxOpts::default().set_access_mode(Some(mysql::AccessMode::ReadOnly))).map_err(failed)?;
@@ -218,6 +224,13 @@ fn number(text: String) -> Json {
         (_, Ok(broken)) if broken.to_string() == text => broken.into(),
         _ => text.into(),
     }
+}
+
+/// Whether a statement is refused whatever is in the database: it cannot be parsed, or it changes something where it may only read.
+fn is_for_good(error: &mysql::Error) -> bool {
+    const PARSE_ERROR: u16 = 1064;
+    const READ_ONLY_TRANSACTION: u16 = 1792;
+    matches!(error, mysql::Error::MySqlError(said) if matches!(said.code, PARSE_ERROR | READ_ONLY_TRANSACTION))
 }
 
 /// What the server says.

@@ -5,6 +5,7 @@ use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use postgres::error::SqlState;
 use postgres::fallible_iterator::FallibleIterator;
 use postgres::types::private::BytesMut;
 use postgres::types::{Format, FromSql, IsNull, ToSql, Type, to_sql_checked};
@@ -58,7 +59,10 @@ fn plan(client: &mut Client, sql: &Sql<String>) -> Result<Option<u64>, EffectErr
         let text = format!("EXPLAIN (FORMAT JSON) {}", one.text);
         let values = bound(sql, one)?;
         let values: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| value as &(dyn ToSql + Sync)).collect();
-        let row = client.query_one(&text, &values).map_err(|error| EffectError::during(in_words(&error, &text)))?;
+        let row = client.query_one(&text, &values).map_err(|error| {
+            let words = in_words(&error, &text);
+            if is_for_good(&error) { EffectError::shut(words) } else { EffectError::during(words) }
+        })?;
         let Json::Array(cells) = cells(&row).map_err(EffectError::during)? else { continue };
         let plan = cells.into_iter().next().map(|cell| match cell {
             Json::String(text) => serde_json::from_str(&text).unwrap_or_default(),
@@ -114,9 +118,12 @@ fn wanted(login: &Login) -> Result<Option<MakeRustlsConnect>, EffectError> {
 fn query(client: &mut Client, sql: &Sql<String>) -> Result<Reading, EffectError> {
     let all = statements(&sql.text, Dialect::Postgres);
     let [one] = all.as_slice() else {
-        return Err(EffectError::before("a query is one statement; write several as a `statement`".to_owned()));
+        return Err(EffectError::shut("a query is one statement; write several as a `statement`"));
     };
-    let failed = |error: postgres::Error| EffectError::before(format!("the query failed: {}", in_words(&error, &one.text)));
+    let failed = |error: postgres::Error| {
+        let words = format!("the query failed: {}", in_words(&error, &one.text));
+        if is_for_good(&error) { EffectError::shut(words) } else { EffectError::before(words) }
+    };
     // The server sees to it that it only reads.
     let mut transaction = client.build_transaction().read_only(true).start().map_err(failed)?;
     let prepared = transaction.prepare(&one.text).map_err(failed)?;
@@ -316,6 +323,14 @@ fn numeric(raw: &[u8]) -> Option<Json> {
         text.push_str(&fraction[..places]);
     }
     Some(text.parse::<i64>().map_or(Json::String(text), Json::from))
+}
+
+/// Whether a statement is refused whatever is in the database: it cannot be parsed, or it changes something where it may only read.
+fn is_for_good(error: &postgres::Error) -> bool {
+    // The code of a syntax error is also that of values that do not fit a table's columns.
+    let is_of_parser =
+        |said: &postgres::error::DbError| *said.code() == SqlState::SYNTAX_ERROR && said.routine() == Some("scanner_yyerror");
+    error.as_db_error().is_some_and(|said| is_of_parser(said) || *said.code() == SqlState::READ_ONLY_SQL_TRANSACTION)
 }
 
 /// What the server says, with the line that it is about, as its own client shows it.

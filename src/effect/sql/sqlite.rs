@@ -39,7 +39,11 @@ pub fn explain(file: &str, sql: &Sql<String>) -> Result<Option<u64>, EffectError
     let all = statements(&sql.text, Dialect::Postgres);
     if all.iter().all(|one| is_explained(&one.text)) {
         let mut batch = Batch::new(&db, &sql.text);
-        while batch.next().map_err(|error| EffectError::during(error.to_string()))?.is_some() {}
+        let failed = |error: rusqlite::Error| {
+            let words = error.to_string();
+            if is_for_good(&error) { EffectError::shut(words) } else { EffectError::during(words) }
+        };
+        while batch.next().map_err(failed)?.is_some() {}
     }
     Ok(None)
 }
@@ -67,10 +71,13 @@ fn open(file: &str, sql: &Sql<String>) -> Result<Connection, EffectError> {
 }
 
 fn query(db: &Connection, sql: &Sql<String>, parameters: &IndexMap<String, Cell>) -> Result<Reading, EffectError> {
-    let failed = |error: rusqlite::Error| EffectError::before(format!("the query failed: {error}"));
+    let failed = |error: rusqlite::Error| {
+        let words = format!("the query failed: {error}");
+        if is_for_good(&error) { EffectError::shut(words) } else { EffectError::before(words) }
+    };
     let mut statement = db.prepare(&sql.text).map_err(failed)?;
     if !statement.readonly() {
-        return Err(EffectError::before("a query must only read; write it as a `statement`"));
+        return Err(EffectError::shut("a query must only read; write it as a `statement`"));
     }
     bind(&mut statement, parameters).map_err(EffectError::before)?;
     let columns: Vec<Json> = statement.column_names().map(Json::from).collect();
@@ -82,6 +89,13 @@ fn query(db: &Connection, sql: &Sql<String>, parameters: &IndexMap<String, Cell>
         rows.push(Json::Array((0..columns.len()).map(|at| row.get_ref(at).map(json)).collect::<Result<_, _>>().map_err(failed)?));
     }
     Ok(reading(columns, rows, None))
+}
+
+/// Whether a statement is refused whatever is in the database: it cannot be parsed.
+fn is_for_good(error: &rusqlite::Error) -> bool {
+    // SQLite has one code for all that is wrong with a statement.
+    let words = error.to_string();
+    words.contains(": syntax error") || words.contains("incomplete input")
 }
 
 fn change(db: &Connection, sql: &Sql<String>, parameters: &IndexMap<String, Cell>) -> Result<Reading, EffectError> {

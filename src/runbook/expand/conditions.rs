@@ -4,7 +4,7 @@ use super::super::evidence::Requires;
 use super::super::window::Window;
 use super::*;
 
-/// The window that runs in this environment have.
+/// The window that runs in this environment have. One that never closes is none.
 pub(super) fn window(file: &File, environment: Option<&str>, problems: &mut Vec<Problem>) -> Option<Window> {
     let raw = file.raw.window.as_ref()?;
     for name in raw.environments.iter().flatten().filter(|name| !file.raw.environments.contains_key(*name)) {
@@ -12,7 +12,7 @@ pub(super) fn window(file: &File, environment: Option<&str>, problems: &mut Vec<
         problems.push(Problem::new(file.mark.place_at(&["window", "environments"]), format!("there is no environment `{name}`"), help));
     }
     match raw.checked() {
-        Ok(window) => Some(window).filter(|_| raw.is_of(environment)),
+        Ok(window) => Some(window).filter(|window| raw.is_of(environment) && !window.is_always()),
         Err((key, message)) => {
             problems.push(Problem::new(file.mark.place_at(&["window", key]), message, None));
             None
