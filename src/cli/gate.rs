@@ -1,14 +1,16 @@
 //! What must be so before a run begins: its window is open and long enough, and what its environment requires has been shown.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use clap::Args;
 
 use super::CliError;
 use crate::engine;
 use crate::journal::{Journal, JournalError, Summary};
+use crate::rehearsal::{self, Setting};
 use crate::run::evidence::{Shown, by_hand, could_show, discounted, missing, outdated};
-use crate::run::{Fact, Foreseen, Outcome, Person, Purpose};
+use crate::run::{Expected, Fact, Foreseen, Outcome, Person, Purpose};
 use crate::runbook::evidence::changed;
 use crate::runbook::window::Opening;
 use crate::runbook::{Runbook, Span};
@@ -31,13 +33,13 @@ pub struct Lacking {
     pub evidence: Vec<String>,
 }
 
-pub fn lacking(runbook: &Runbook, journal: &Journal) -> Result<Lacking, CliError> {
-    Ok(Lacking { window: closed(runbook), evidence: unshown(runbook, journal)? })
+pub fn lacking(runbook: &Runbook, journal: &Journal, parallel: usize) -> Result<Lacking, CliError> {
+    Ok(Lacking { window: closed(runbook, journal, parallel)?, evidence: unshown(runbook, journal)? })
 }
 
 /// Refuses a run that may not begin; gives the fact that it may all the same, if somebody says so.
-pub fn pass(runbook: &Runbook, journal: &Journal, leave: Override, actor: Person) -> Result<Option<Fact>, CliError> {
-    let Lacking { window, evidence } = lacking(runbook, journal)?;
+pub fn pass(runbook: &Runbook, journal: &Journal, parallel: usize, leave: Override, actor: Person) -> Result<Option<Fact>, CliError> {
+    let Lacking { window, evidence } = lacking(runbook, journal, parallel)?;
     let found = [window, evidence].concat();
     match (found.is_empty(), leave.reason) {
         (true, _) => Ok(None),
@@ -62,12 +64,11 @@ pub fn pass_amended(new: &Runbook, journal: &Journal, is_overridden: bool) -> Re
 }
 
 /// Why the window does not let it begin.
-fn closed(runbook: &Runbook) -> Vec<String> {
-    let Some(window) = &runbook.window else { return Vec::new() };
+fn closed(runbook: &Runbook, journal: &Journal, parallel: usize) -> Result<Vec<String>, CliError> {
+    let Some(window) = &runbook.window else { return Ok(Vec::new()) };
     let now = engine::now().to_utc();
     let length = |time: chrono::TimeDelta| Span::from_secs(time.num_seconds().unsigned_abs());
-    let longest = runbook.estimate();
-    match window.at(now) {
+    Ok(match window.at(now) {
         Opening::Closed { opens } => {
             vec![format!(
                 "the window ({window}) is closed; it opens on {}, in {}",
@@ -75,12 +76,19 @@ fn closed(runbook: &Runbook) -> Vec<String> {
                 length(opens.to_utc() - now)
             )]
         }
-        Opening::Open { closes } if length(closes.to_utc() - now) < longest => {
-            let left = length(closes.to_utc() - now);
-            vec![format!("the window ({window}) closes in {left}, and the slowest way through the steps takes {longest} by the estimates")]
+        Opening::Open { closes } => {
+            let (left, takes) = (length(closes.to_utc() - now), takes(runbook, journal, parallel)?);
+            let words = format!("the window ({window}) closes in {left}, and the run takes {takes}, as it is rehearsed");
+            if left < takes { vec![words] } else { Vec::new() }
         }
-        Opening::Open { .. } => Vec::new(),
-    }
+    })
+}
+
+/// How long the run takes if nothing goes wrong, with what waits for what and with what may run at once.
+fn takes(runbook: &Runbook, journal: &Journal, parallel: usize) -> Result<Span, CliError> {
+    let expected = Expected::of(runbook, &journal.history(runbook, "")?);
+    let setting = Setting { parallel, seed: 0, began: engine::now(), reaction: Span::ZERO, slow: HashMap::new(), tells: false };
+    rehearsal::length(&Arc::new(runbook.clone()), &expected, &setting).map_err(|error| CliError::refused(error, None))
 }
 
 /// What its environment requires and has not been shown.

@@ -79,9 +79,9 @@ pub fn run(verb: Run, folder: &Path) -> Result<i32, CliError> {
         _ => Purpose::Real,
     };
     let overridden = match purpose {
-        Purpose::Real => gate::pass(&runbook, &journal, verb.leave, config.operator.clone())?,
+        Purpose::Real => gate::pass(&runbook, &journal, config.parallel, verb.leave, config.operator.clone())?,
         // It is a test of the migration as it was rehearsed: with the values as they were given.
-        Purpose::LiveTest => gate::pass(&load_sides(&verb.source, false)?, &journal, verb.leave, config.operator.clone())?,
+        Purpose::LiveTest => gate::pass(&load_sides(&verb.source, false)?, &journal, config.parallel, verb.leave, config.operator.clone())?,
         Purpose::DryRun | Purpose::Rehearsal => None,
     };
     if verb.dry_run {
@@ -98,7 +98,7 @@ pub fn run(verb: Run, folder: &Path) -> Result<i32, CliError> {
             ));
         }
     }
-    let lacking = if verb.dry_run { gate::lacking(&runbook, &journal)? } else { gate::Lacking::default() };
+    let lacking = if verb.dry_run { gate::lacking(&runbook, &journal, config.parallel)? } else { gate::Lacking::default() };
     let new = NewRun { runbook, name: verb.name, until, purpose, overridden };
     let mut display = verb.session.display();
     let (state, exit) = engine::start(journal, new, config, &mut *display)?;

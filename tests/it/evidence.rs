@@ -229,6 +229,26 @@ fn a_closed_window_refuses_and_a_dry_run_tells() {
 }
 
 #[test]
+fn what_is_left_of_a_window_must_do_for_the_run_as_it_is_rehearsed() {
+    let at = |minutes: i64| (chrono::Utc::now() + chrono::TimeDelta::minutes(minutes)).format("%H:%M").to_string();
+    let book = |most: u32| {
+        format!(
+            "runbook: w
+window: {{ from: '{}', to: '{}' }}
+phases: {{ p: {{ steps: {{ a: {{ for_each: {{ in: [1, 2, 3], max_parallel: {most} }}, run: 'true', undo: none, estimate: 5m }} }} }} }}
+",
+            at(-2),
+            at(10)
+        )
+    };
+    let sandbox = Sandbox::with(&book(1));
+    let refused = sandbox.run("run book.yaml");
+    assert!(refused.contains("and the run takes 15m, as it is rehearsed") && refused.ends_with("exit 6"), "{refused}");
+    sandbox.write("book.yaml", book(3));
+    assert_eq!(sandbox.code("run book.yaml"), 0, "one after the other it is too long, not at once");
+}
+
+#[test]
 fn a_window_that_opens_as_it_closes_is_always_open_and_one_without_days_is_refused() {
     let book = |days: &str| {
         format!(
