@@ -130,6 +130,9 @@ fn what_an_administrator_wrote_behind_the_fence_of_mariadb_is_found_and_not_lost
     // Nothing is written between the copy and the cutover.
     shop.run(&format!("{} --until same", shop.words()), "exit 0");
     shop.lab.mariadb("mariadb-old", "shop", "INSERT INTO stock VALUES (1000, 0)");
+    // The new server still follows, and has it too; if it had not, the way back would find it.
+    let has_it = || shop.lab.mariadb("mariadb-new", "shop", "SELECT COUNT(*) FROM stock WHERE item = 1000") == "1";
+    (0..600).take_while(|_| !has_it()).for_each(|_| std::thread::sleep(Duration::from_millis(50)));
     let shown = shop.run("resume --yes", "exit 1");
     assert!(shown.contains("nothing-behind"), "{shown}");
     shop.run("rollback --to quiet", "exit 4");
