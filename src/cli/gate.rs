@@ -10,7 +10,8 @@ use crate::engine;
 use crate::journal::{Journal, JournalError, Summary};
 use crate::rehearsal::{self, Setting};
 use crate::run::evidence::{Shown, by_hand, could_show, discounted, missing, outdated};
-use crate::run::{Expected, Fact, Foreseen, Outcome, Person, Purpose};
+use crate::rehearsal::{self, Setting};
+use crate::run::{Expected, Fact, Outcome, Person, Purpose};
 use crate::runbook::evidence::changed;
 use crate::runbook::window::Opening;
 use crate::runbook::{Runbook, Span};
@@ -143,9 +144,7 @@ fn shown(journal: &Journal, run: &Summary) -> Result<Shown, JournalError> {
     let state = loaded.state;
     let is_good = match run.started.purpose {
         Purpose::Real => state.ended == Some(Outcome::Finished),
-        Purpose::DryRun => {
-            state.ended == Some(Outcome::Finished) && state.steps.iter().all(|step| step.foreseen != Some(Foreseen::Refused))
-        }
+        Purpose::DryRun => state.ended == Some(Outcome::Finished) && !state.is_refused(),
         Purpose::Rehearsal => state.rehearsed.as_ref().is_some_and(|found| found.finished && found.all),
         Purpose::LiveTest => false,
     };

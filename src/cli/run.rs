@@ -12,7 +12,7 @@ use crate::effect::last_bytes;
 use crate::engine::{self, Config, Exit, NewRun};
 use crate::journal::Journal;
 use crate::report::{self, Live, say, tell};
-use crate::run::{Foreseen, Observer, Person, Purpose, RunState, Stop};
+use crate::run::{Observer, Person, Purpose, RunState, Stop};
 use crate::runbook::{Direction, StepIx};
 
 /// How much of an output's end is looked at, in bytes.
@@ -147,11 +147,7 @@ pub fn closing(state: &RunState, exit: &Exit, folder: &Path) -> i32 {
     let said = |ix, direction| last_lines(state, folder, ix, direction);
     tell(format_args!("{}", report::closing(state, engine::now(), stop, &said)));
     match exit {
-        Exit::Ended(_) | Exit::Stopped(Stop::Until { .. })
-            if state.started.is_dry() && state.steps.iter().any(|step| step.foreseen == Some(Foreseen::Refused)) =>
-        {
-            1
-        }
+        Exit::Ended(_) | Exit::Stopped(Stop::Until { .. }) if state.started.is_dry() && state.is_refused() => 1,
         exit => exit.code(),
     }
 }

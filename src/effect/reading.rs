@@ -9,7 +9,7 @@ use indexmap::IndexMap;
 use serde_json::{Map, Value as Json, json};
 
 use super::aside::within;
-use super::{EffectError, Job, Keeper, Reading, Stopper, http};
+use super::{EffectError, Job, Keeper, Reading, Stopper, When, http};
 use crate::runbook::action::{Action, Http, look_up};
 use crate::runbook::raw::Method;
 use crate::runbook::traffic::{Analysis, Prometheus, Says, Source};
@@ -25,6 +25,8 @@ pub struct Said {
     pub words: String,
     /// The secrets that it was given, each with a keyed digest.
     pub secrets: BTreeMap<String, String>,
+    /// Whether it cannot be read until somebody does something about it: its program is not there, its query is not understood.
+    pub is_shut: bool,
 }
 
 /// Reads once.
@@ -32,9 +34,14 @@ pub fn read(job: &Job, analysis: &Analysis<String>, keeper: &Keeper, halt: &Arc<
     match reading(job, analysis, keeper, halt) {
         Ok(reading) => {
             let (says, words) = judge(analysis, &job.names, &reading);
-            Said { says, words, secrets: reading.secrets }
+            Said { says, words, secrets: reading.secrets, is_shut: false }
         }
-        Err(why) => Said { says: Says::Inconclusive, words: why, secrets: BTreeMap::new() },
+        Err(EffectError { when, message }) => {
+            // A command either begins or is not there.
+            let is_command = matches!(&analysis.source, Source::Read(action) if matches!(**action, Action::Run(_)));
+            let is_shut = when == When::Shut || is_command && when == When::Before;
+            Said { says: Says::Inconclusive, words: message, secrets: BTreeMap::new(), is_shut }
+        }
     }
 }
 
@@ -59,23 +66,24 @@ pub fn try_query(job: &Job, analysis: &Analysis<String>) -> Result<(), EffectErr
 }
 
 /// The names that the conditions see, or why there are none.
-fn reading(job: &Job, analysis: &Analysis<String>, keeper: &Keeper, halt: &Arc<Stopper>) -> Result<Reading, String> {
+fn reading(job: &Job, analysis: &Analysis<String>, keeper: &Keeper, halt: &Arc<Stopper>) -> Result<Reading, EffectError> {
     match &analysis.source {
         Source::Prometheus(prometheus) => {
-            let mut reading = ask(job, prometheus, &prometheus.query, halt).map_err(Problem::words)?;
+            let mut reading = ask(job, prometheus, &prometheus.query, halt).map_err(|problem| problem.of(""))?;
             if let Some(query) = &prometheus.baseline {
-                let baseline = ask(job, prometheus, query, halt).map_err(|problem| format!("the baseline: {}", problem.words()))?;
+                let baseline = ask(job, prometheus, query, halt).map_err(|problem| problem.of("the baseline: "))?;
                 let value = baseline.names.get("value").filter(|value| !value.is_null());
-                let value = value.ok_or("the baseline has several series: aggregate them, as with sum()")?;
+                let several = || EffectError::during("the baseline has several series: aggregate them, as with sum()");
+                let value = value.ok_or_else(several)?;
                 reading.names.insert("baseline".into(), value.clone());
             }
             Ok(reading)
         }
         Source::Read(action) => match &**action {
-            Action::Http(request) => http::perform(job, request, halt).map_err(|error| error.message),
-            Action::Sql(sql) => super::sql::perform(job, sql, halt).map_err(|error| error.message),
-            Action::Run(run) => within(job, run, keeper, halt, PATIENCE).map_err(|error| error.message),
-            other => Err(format!("{} is no reading", other.kind())),
+            Action::Http(request) => http::perform(job, request, halt),
+            Action::Sql(sql) => super::sql::perform(job, sql, halt),
+            Action::Run(run) => within(job, run, keeper, halt, PATIENCE),
+            other => Err(EffectError::shut(format!("{} is no reading", other.kind()))),
         },
     }
 }
@@ -127,9 +135,12 @@ enum Problem {
 }
 
 impl Problem {
-    fn words(self) -> String {
-        let (Problem::NoData(why) | Problem::Unanswered(why) | Problem::Refused(why)) = self;
-        why
+    /// The same as an error of what was asked for.
+    fn of(self, what: &str) -> EffectError {
+        match self {
+            Problem::NoData(why) | Problem::Unanswered(why) => EffectError::during(format!("{what}{why}")),
+            Problem::Refused(why) => EffectError::shut(format!("{what}{why}")),
+        }
     }
 }
 

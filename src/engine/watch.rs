@@ -60,7 +60,7 @@ impl Session<'_> {
             loop {
                 let said = match &analysis {
                     Ok((analysis, job)) => crate::effect::read(job, analysis, &keeper, &stop),
-                    Err(error) => Said { says: Says::Inconclusive, words: error.0.clone(), secrets: Default::default() },
+                    Err(error) => Said { says: Says::Inconclusive, words: error.0.clone(), secrets: Default::default(), is_shut: false },
                 };
                 if stop.is_stopped() || send.send(Input::Read { number, said }).is_err() || stop.sleep(every) {
                     return;
@@ -120,6 +120,11 @@ impl Session<'_> {
         }
         if self.state.watch.says.get(&guard).is_none_or(|(says, _)| *says != said.says) {
             let reading = crate::message::one_line(&said.words).chars().take(300).collect();
+            let foreseen = self.state.runbook.guards.get(number).filter(|_| self.state.started.is_dry());
+            if let Some(verdict) = foreseen.and_then(|guard| self.state.foreseen_of(guard, said.says, !said.is_shut)) {
+                self.record(Fact::GuardForeseen { guard: guard.clone(), verdict })?;
+            }
+            // In a dry run it is not watched any more from here.
             self.record(Fact::GuardRead { guard, says: said.says, reading })?;
         }
         Ok(())

@@ -12,9 +12,16 @@ pub fn dry_run(state: &RunState, stop: Option<&Stop>) -> String {
         let is_one = |ix: &crate::runbook::StepIx| state.step(*ix).foreseen == Some(verdict);
         state.runbook.ixs().filter(is_one).map(|ix| &*state.runbook.step(ix).id).collect()
     };
-    let [would, not_yet, refused] = [Foreseen::Would, Foreseen::NotYet, Foreseen::Refused].map(steps);
+    let [would, mut not_yet, mut refused] = [Foreseen::Would, Foreseen::NotYet, Foreseen::Refused].map(steps);
     let done = state.runbook.steps.len() - state.unsettled();
     let read = done - would.len() - not_yet.len() - refused.len();
+    let guards = |verdict: Foreseen| {
+        let all = state.watch.foreseen.iter().filter(move |(_, of)| **of == verdict);
+        all.map(|(guard, _)| format!("the guard {guard}"))
+    };
+    let [not_yet_guards, refused_guards]: [Vec<String>; 2] = [Foreseen::NotYet, Foreseen::Refused].map(|verdict| guards(verdict).collect());
+    not_yet.extend(not_yet_guards.iter().map(String::as_str));
+    refused.extend(refused_guards.iter().map(String::as_str));
     let mut out = String::new();
     if let Some(stop) = stop {
         let _ = writeln!(out, "{}", stop_words(stop));

@@ -85,12 +85,7 @@ pub fn line(state: &RunState, event: &Event) -> Option<String> {
             format!("{word}   {}{}: {}{retry}", way(&failed.direction), failed.step, printable(&failed.failure.message))
         }
         Fact::StepForeseen(foreseen) => {
-            let word = match foreseen.verdict {
-                Foreseen::Would => "would    ",
-                Foreseen::NotYet => "not yet  ",
-                Foreseen::Refused => "REFUSED  ",
-            };
-            format!("{word}{}: {}", foreseen.step, foreseen.words.trim_end().replace('\n', "\n             "))
+            format!("{}{}: {}", word_of(foreseen.verdict), foreseen.step, foreseen.words.trim_end().replace('\n', "\n             "))
         }
         Fact::StopRequested { step, direction, because, .. } => {
             let why = match because {
@@ -139,6 +134,7 @@ pub fn line(state: &RunState, event: &Event) -> Option<String> {
             format!("reading  {step}: {analysis} is {says} at {percent} %: {}", printable(reading))
         }
         Fact::GuardRead { guard, says, reading } => format!("guard    {guard} is {says}: {}", printable(reading)),
+        Fact::GuardForeseen { guard, verdict } => format!("{}the guard {guard}", word_of(*verdict)),
         Fact::Breached(breach) => {
             let then = match breach.then {
                 OnBreach::Pause => "; nothing new begins",
@@ -157,6 +153,14 @@ pub fn line(state: &RunState, event: &Event) -> Option<String> {
         Fact::CursorSaved { .. } | Fact::StepSaw { .. } => return None,
         Fact::MessageSent(message) => format!("message  {}", printable(&message.subject)),
     })
+}
+
+fn word_of(verdict: Foreseen) -> &'static str {
+    match verdict {
+        Foreseen::Would => "would    ",
+        Foreseen::NotYet => "not yet  ",
+        Foreseen::Refused => "REFUSED  ",
+    }
 }
 
 /// Why the executor left, in words.

@@ -8,7 +8,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value as Json;
 
-use super::foresight::{Purpose, Rehearsed, StepForeseen};
+use super::foresight::{Foreseen, Purpose, Rehearsed, StepForeseen};
 use super::watch::Breach;
 use crate::runbook::traffic::Says;
 use crate::runbook::{Action, Direction, Outputs, Runbook, StepId};
@@ -99,6 +99,8 @@ pub enum Fact {
     AnalysisRead { step: StepId, attempt: u32, analysis: String, percent: u8, says: Says, reading: String },
     /// What a guard says is not what it said before.
     GuardRead { guard: String, says: Says, reading: String },
+    /// In a dry run: because of what a guard says now a run would not go on, or the guard cannot be read at all.
+    GuardForeseen { guard: String, verdict: Foreseen },
     /// A guard or a budget is breached.
     Breached(Breach),
     /// People were told something.
@@ -482,6 +484,7 @@ pub fn kind(fact: &Fact) -> &'static str {
         Fact::CursorSaved { .. } => "cursor_saved",
         Fact::AnalysisRead { .. } => "analysis_read",
         Fact::GuardRead { .. } => "guard_read",
+        Fact::GuardForeseen { .. } => "guard_foreseen",
         Fact::Breached(_) => "breached",
         Fact::MessageSent(_) => "message_sent",
         Fact::Overridden { .. } => "overridden",

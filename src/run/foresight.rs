@@ -8,7 +8,8 @@ use serde_json::Value as Json;
 use super::event::{Log, Moment, RunStarted};
 use super::names;
 use super::state::{RunState, Track};
-use crate::runbook::{Direction, LiveTest, Read, Reference, Source, StepId, StepIx, Text};
+use crate::runbook::traffic::Says;
+use crate::runbook::{Direction, Guard, LiveTest, OnBreach, Read, Reference, Source, StepId, StepIx, Text};
 
 /// What a run is for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,6 +122,26 @@ impl RunState {
         self.runbook
             .ixs()
             .any(|other| before[other.0 as usize] && self.step(other).foreseen.is_some() && self.runbook.step(other).changes())
+    }
+
+    /// Whether a dry run found what would be refused.
+    pub fn is_refused(&self) -> bool {
+        let mut all = self.steps.iter().filter_map(|step| step.foreseen).chain(self.watch.foreseen.values().copied());
+        all.any(|verdict| verdict == Foreseen::Refused)
+    }
+
+    /// What follows from a reading of a guard in a dry run, if a run would not go on because of it.
+    pub fn foreseen_of(&self, guard: &Guard, says: Says, can_be_read: bool) -> Option<Foreseen> {
+        let changes_first = |from: StepIx| {
+            let before = self.runbook.ancestors(from);
+            self.runbook.ixs().any(|ix| before[ix.0 as usize] && self.runbook.step(ix).changes())
+        };
+        let stops = says == Says::Bad && guard.on_breach != OnBreach::Warn;
+        match guard.from {
+            _ if !can_be_read => Some(Foreseen::Refused),
+            Some(from) if stops && changes_first(from) => Some(Foreseen::NotYet),
+            _ => stops.then_some(Foreseen::Refused),
+        }
     }
 
     /// The names for a step's texts, in which each of these that is not known yet says so; and the first step that one is known after.

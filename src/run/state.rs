@@ -358,6 +358,11 @@ impl RunState {
                 need(self.stopped.is_none(), "the executor had left")?;
                 self.watch.read(guard, *says, reading);
             }
+            Fact::GuardForeseen { guard, verdict } => {
+                self.guarded(guard)?;
+                need(self.started.is_dry(), "only a dry run foresees what a guard does")?;
+                self.watch.foreseen.insert(guard.clone(), *verdict);
+            }
             Fact::Breached(breach) => {
                 if let Watched::Guard { guard } = &breach.of {
                     self.guarded(guard)?;
@@ -1030,6 +1035,7 @@ fn may_be_in_a_dry_run(fact: &Fact) -> bool {
             | Fact::StopRequested { .. }
             | Fact::StepSkipped { .. }
             | Fact::GuardRead { .. }
+            | Fact::GuardForeseen { .. }
             | Fact::MessageSent(_)
             | Fact::RunStopped { .. }
             | Fact::RunEnded { .. }

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::event::Moment;
+use super::foresight::Foreseen;
 use super::outlook::{Expected, Outlook};
 use super::state::{Mode, RunState, Track};
 use crate::runbook::traffic::Says;
@@ -56,6 +57,8 @@ impl Budgeted {
 pub struct Watch {
     /// What each guard said last in this session.
     pub says: std::collections::BTreeMap<String, (Says, String)>,
+    /// What a dry run says of the guards because of which a run would not go on, or that cannot be read.
+    pub foreseen: std::collections::BTreeMap<String, Foreseen>,
     /// The guards that are breached, until they are good again, and the budgets, for good.
     pub breached: BTreeSet<Watched>,
     /// Those of which only was told, as what was to follow would not have helped then.

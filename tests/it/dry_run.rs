@@ -231,6 +231,54 @@ phases:
 }
 
 #[test]
+fn guards_because_of_which_a_run_would_not_go_on_are_refused() {
+    let sandbox = Sandbox::with(
+        r#"
+runbook: r
+databases: { d: { sqlite: t.db } }
+guards:
+  good: { run: "echo 1", success: "int(stdout) < 5", every: 1s, on_breach: rollback }
+  bad: { run: "echo 99", success: "int(stdout) < 5", every: 1s, on_breach: rollback }
+  told: { run: "echo 99", success: "int(stdout) < 5", every: 1s, on_breach: warn }
+  first: { from: a, run: "echo 99", success: "int(stdout) < 5", every: 1s, on_breach: pause }
+  later: { from: z, run: "echo 99", success: "int(stdout) < 5", every: 1s, on_breach: pause }
+  missing: { from: z, run: [no-such-program], success: "int(stdout) < 5", every: 1s, on_breach: pause }
+  typo: { sql: { database: d, query: "SELEC 1" }, success: "rows.size() == 1", every: 1s, on_breach: warn }
+  empty: { sql: { database: d, query: "SELECT * FROM nothing_yet" }, success: "rows.size() == 1", every: 1s, on_breach: pause }
+phases:
+  p:
+    steps:
+      a: { run: 'true', undo: none }
+      z: { wait: 2s }
+"#,
+    );
+    rusqlite::Connection::open(sandbox.path("t.db")).unwrap().execute_batch("CREATE TABLE t (id INTEGER PRIMARY KEY)").unwrap();
+    let told = sandbox.run("run book.yaml --dry-run");
+    let closing = &told[told.find("dry run <run>: it would be refused").unwrap_or_else(|| panic!("{told}"))..];
+    insta::assert_snapshot!(closing, @r#"
+    dry run <run>: it would be refused; nothing was changed
+      steps      2 of 2: 2 would be done, 0 only read or were passed over
+      refused    the guard bad
+                 the guard first
+                 the guard missing
+                 the guard typo
+      not yet    the guard later
+                 which may be otherwise once the steps before have changed something
+      guard      bad is bad: stdout is "99"
+      guard      empty is inconclusive: the query failed: no such table: nothing_yet
+      guard      first is bad: stdout is "99"
+      guard      good is good: stdout is "1"
+      guard      later is bad: stdout is "99"
+      guard      missing is inconclusive: the program `no-such-program` was not found
+      guard      told is bad: stdout is "99"
+      guard      typo is inconclusive: the query failed: near "SELEC": syntax error in SELEC 1 at offset 0
+      review     switchover audit <run>
+    exit 1
+    "#);
+    assert!(told.contains("REFUSED  the guard bad\n") && told.contains("not yet  the guard later\n"), "{told}");
+}
+
+#[test]
 fn a_statement_that_can_never_be_is_refused_wherever_it_stands() {
     let sandbox = Sandbox::with(
         r#"

@@ -62,6 +62,7 @@ fn facts() -> Vec<(Fact, bool)> {
         (Fact::RunAmended(amended("why")), false),
         (Fact::AnalysisRead { step: step(), attempt, analysis: reason(), percent: 25, says: Says::Good, reading: reason() }, true),
         (Fact::GuardRead { guard: reason(), says: Says::Bad, reading: reason() }, false),
+        (Fact::GuardForeseen { guard: reason(), verdict: Foreseen::Refused }, false),
         (Fact::Breached(breach(OnBreach::Pause)), false),
         (Fact::MessageSent(sent()), true),
         (Fact::CursorSaved { step: step(), direction, attempt, cursor: "7".into() }, true),
