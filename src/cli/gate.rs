@@ -10,7 +10,6 @@ use crate::engine;
 use crate::journal::{Journal, JournalError, Summary};
 use crate::rehearsal::{self, Setting};
 use crate::run::evidence::{Shown, by_hand, could_show, discounted, missing, outdated};
-use crate::rehearsal::{self, Setting};
 use crate::run::{Expected, Fact, Outcome, Person, Purpose};
 use crate::runbook::evidence::changed;
 use crate::runbook::window::Opening;
