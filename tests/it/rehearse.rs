@@ -426,6 +426,18 @@ fn the_page_shows_what_a_rehearsal_found_as_text() {
 }
 
 #[test]
+fn the_page_says_each_kind_of_mishap_once_and_every_question() {
+    let sandbox = Sandbox::with(
+        "runbook: r\nphases: { p: { steps: { a: { run: 'true', undo: none, estimate: 1s }, \
+         node: { for_each: [x, y], run: 'true', undo: none, timeout: 9s, estimate: 1s } } } }\n",
+    );
+    sandbox.run("rehearse book.yaml --runs 0 --html page.html");
+    let page = sandbox.read("page.html");
+    assert!(page.contains("<b>p/node[…] (2)</b><br />fails, times out</td>"), "{page}");
+    assert!(page.contains("asked: p/node[…] failed: mend it or go back (2)</div>"), "{page}");
+}
+
+#[test]
 fn the_window_is_held_against_chance() {
     let sandbox = Sandbox::with(
         "runbook: r\nwindow: { from: \"02:00\", to: \"03:00\" }\nphases: { p: { steps: { a: { run: 'true', undo: none, estimate: 50m }, go: { approve: Go? }, \
