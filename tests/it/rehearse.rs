@@ -390,6 +390,8 @@ fn the_page_is_whole_and_needs_nothing_else() {
     sandbox.write("taken/page.html/file", "");
     let refused = sandbox.in_folder("taken").run("rehearse ../book.yaml --runs 0 --no-mishaps --html page.html");
     assert!(refused.contains("the page page.html cannot be written") && refused.ends_with("exit 6"), "{refused}");
+    let refused = sandbox.run("rehearse book.yaml --html nowhere/page.html");
+    assert!(refused.contains("there is no folder nowhere; nothing was rehearsed") && refused.ends_with("exit 6"), "{refused}");
     let names = std::fs::read_dir(sandbox.path("taken")).expect("a folder").filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     assert_eq!(names.filter(|name| name.contains("page")).collect::<Vec<_>>(), ["page.html"]);
 }
@@ -435,6 +437,23 @@ fn the_page_says_each_kind_of_mishap_once_and_every_question() {
     let page = sandbox.read("page.html");
     assert!(page.contains("<b>p/node[…] (2)</b><br />fails, times out</td>"), "{page}");
     assert!(page.contains("asked: p/node[…] failed: mend it or go back (2)</div>"), "{page}");
+}
+
+#[test]
+fn what_reverses_text_is_shown_and_not_obeyed() {
+    let sandbox = Sandbox::with(
+        "runbook: r\ntitle: \"\\u202Eevil\"\ndescription: \"\\u2066odd\"\nphases: { p: { steps: { a: { for_each: [\"\\u200Fx\"], run: 'true', \
+         when: \"false\" }, b: { run: 'true', undo: none, title: 'مرحبا' }, c: { notify: { subject: \"\\u202Erev\", body: \"\\u202Etext\" } } } } }\n",
+    );
+    let said = sandbox.run("rehearse book.yaml --runs 0 --all --html page.html");
+    let page = sandbox.read("page.html");
+    for text in [&said, &page] {
+        assert!(!text.contains(['\u{202e}', '\u{2066}', '\u{200f}']), "{text}");
+    }
+    assert!(said.contains("p/a[\\u{200f}x]"), "{said}");
+    for shown in ["<h1>\\u{202e}evil</h1>", "\\u{2066}odd", "\\u{202e}rev", "\\u{202e}text", "مرحبا"] {
+        assert!(page.contains(shown), "the page does not show {shown}");
+    }
 }
 
 #[test]

@@ -123,7 +123,7 @@ pub fn gantt(found: &Rehearsal, letters: &[(usize, u64, String)], window: Interv
         let length = span(whole.1 - whole.0);
         y += 5.0;
         let mut shown = Phase {
-            title: shorten(&title, 46),
+            title: shorten(&title, 36),
             y,
             baseline: y + 12.0,
             bar: bar(whole, format!("{title}: {length}, from {} to {}", clock(whole.0), clock(whole.1))),
@@ -189,9 +189,11 @@ fn row(found: &Rehearsal, name: &str, step: &Step, count: usize, times: &[Interv
         clock(to)
     );
     let bars = times.iter().map(|(from, to)| Bar { x: x(*from), width: (x(*to) - x(*from)).max(1.6), title: String::new() }).collect();
-    let ends_left = x(to) + 50.0 > WIDTH;
-    let has_room = !ends_left || x(from) - 50.0 > LEFT;
-    let after = if to > from && has_room { span(to - from) } else { String::new() };
+    let length = if times.len() > 1 { format!("{} from first to last", span(to - from)) } else { span(to - from) };
+    let space = 6.0 * length.chars().count() as f64 + 14.0;
+    let ends_left = x(to) + space > WIDTH;
+    let has_room = !ends_left || x(from) - space > LEFT;
+    let after = if to > from && has_room { length } else { String::new() };
     let after_x = if ends_left { x(from) - 4.0 } else { x(to) + 4.0 };
     Row {
         label: format!("{}{copies}{}", tail(inside, 40 - copies.chars().count()), if stand_in.is_empty() { "" } else { " °" }),

@@ -15,6 +15,7 @@ use handlebars::{Handlebars, handlebars_helper};
 use serde::Serialize;
 
 use super::rehearsal::span;
+use crate::message::printable;
 use crate::rehearsal::{Forecast, Rehearsal};
 use crate::run::Moment;
 use crate::runbook::watch::Budget;
@@ -115,6 +116,7 @@ struct Letter {
 pub fn rehearsal_page(found: &Rehearsal, imprint: &Imprint) -> Result<String, String> {
     let mut registry = Handlebars::new();
     registry.set_strict_mode(true);
+    registry.register_escape_fn(|text| handlebars::html_escape(&printable(text)));
     handlebars_helper!(add: |one: f64, other: f64| tenths(one + other));
     handlebars_helper!(sub: |one: f64, other: f64| tenths(one - other));
     handlebars_helper!(half: |one: f64| tenths(one / 2.0));
