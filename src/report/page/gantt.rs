@@ -20,7 +20,8 @@ const WIDTH: f64 = 1120.0;
 const LEFT: f64 = 290.0;
 const PLOT: f64 = WIDTH - LEFT - 30.0;
 const ROW: f64 = 17.0;
-/// The most rows of a phase. What takes longest is shown.
+/// The most rows of a phase. What people are asked, what bounds the downtime and what cannot be gone back past is shown however many
+/// there are, and then what takes longest.
 const MOST: usize = 60;
 
 #[derive(Debug, Default, Serialize)]
@@ -132,7 +133,10 @@ pub fn gantt(found: &Rehearsal, letters: &[(usize, u64, String)], window: Interv
             more_y: 0.0,
         };
         y += ROW + 2.0;
-        let is_shown = longest(&all);
+        let rank = |(_, ixs, times): &(&String, &Vec<StepIx>, Vec<Interval>)| {
+            (ixs.iter().any(|ix| is_landmark(runbook.step(*ix))), times.iter().map(|(from, to)| to - from).sum())
+        };
+        let is_shown = chosen(&all.iter().map(rank).collect::<Vec<_>>(), MOST);
         for ((name, ixs, times), _) in all.iter().zip(&is_shown).filter(|(_, is_shown)| **is_shown) {
             let step = runbook.step(ixs[0]);
             let mut row = row(found, name, step, ixs.len(), times, y, &x);
@@ -143,9 +147,6 @@ pub fn gantt(found: &Rehearsal, letters: &[(usize, u64, String)], window: Interv
             };
             row.holds = ixs.iter().filter_map(held).collect();
             shown.rows.push(row);
-            if step.point_of_no_return {
-                chart.points.push(bar((times[0].0, times[0].0), format!("{}: a point of no return", step.id)));
-            }
             y += ROW;
         }
         let hidden = is_shown.iter().filter(|is_shown| !**is_shown).count();
@@ -156,6 +157,9 @@ pub fn gantt(found: &Rehearsal, letters: &[(usize, u64, String)], window: Interv
         }
         chart.phases.push(shown);
     }
+    let points = runbook.ixs().map(|ix| runbook.step(ix)).filter(|step| step.point_of_no_return);
+    let points = points.filter_map(|step| Some((&step.id, attempts.get(&step.id)?.first()?.0))).filter(|(_, at)| is_inside(&(*at, *at)));
+    chart.points = points.map(|(id, at)| bar((at, at), format!("{id}: a point of no return"))).collect();
     chart.outages = outages(found).into_iter().map(|time| bar(time, format!("production is down for {}", span(time.1 - time.0)))).collect();
     chart.bottom = y + 4.0;
     chart.height = y + 22.0;
@@ -221,13 +225,17 @@ pub fn tail(name: &str, most: usize) -> String {
     }
 }
 
-/// Which rows are shown: all, or those that take longest.
-fn longest(rows: &[(&String, &Vec<StepIx>, Vec<Interval>)]) -> Vec<bool> {
-    let length = |times: &[Interval]| times.iter().map(|(from, to)| to - from).sum::<u64>();
+/// What nobody may lose sight of.
+fn is_landmark(step: &Step) -> bool {
+    step.point_of_no_return || step.downtime.is_some() || matches!(step.act.action, Action::Approve(_) | Action::Task(_))
+}
+
+/// Which rows are shown, told from whether each is a landmark and how long it takes: all, or the landmarks and what takes longest.
+fn chosen(rows: &[(bool, u64)], most: usize) -> Vec<bool> {
     let mut order: Vec<usize> = (0..rows.len()).collect();
-    order.sort_by_key(|row| (std::cmp::Reverse(length(&rows[*row].2)), *row));
-    let mut shown = vec![false; rows.len()];
-    order.into_iter().take(MOST).for_each(|row| shown[row] = true);
+    order.sort_by_key(|row| (std::cmp::Reverse(rows[*row]), *row));
+    let mut shown: Vec<bool> = rows.iter().map(|(is_landmark, _)| *is_landmark).collect();
+    order.into_iter().take(most).for_each(|row| shown[row] = true);
     shown
 }
 
@@ -303,5 +311,11 @@ mod tests {
     #[test]
     fn what_overlaps_is_one_bar() {
         assert_eq!(union(vec![(5, 7), (0, 2), (1, 3), (3, 4)]), [(0, 4), (5, 7)]);
+    }
+
+    #[test]
+    fn landmarks_are_shown_however_short_they_are() {
+        assert_eq!(chosen(&[(false, 5), (false, 9), (true, 0), (false, 5)], 2), [false, true, true, false]);
+        assert_eq!(chosen(&[(true, 0), (true, 0), (false, 9)], 1), [true, true, false]);
     }
 }
