@@ -418,8 +418,8 @@ fn the_page_shows_what_a_rehearsal_found_as_text() {
     list("<h3>Taken to hold", "p/unknown: steps.b.there");
     list("<h3>Nobody says how long these take", "<li>p/unknown</li>");
     // The chart, the graph, the gate, the messages, and who is told of a failure.
-    shows("node[…] ×2</text>");
-    shows("production is down for 4s");
+    shows("node[…] ×2</th>");
+    shows("production is down for 4s from 0:00:01");
     shows("silence is held for");
     shows("◆ p/gate");
     shows("to dba@example.test, crew");

@@ -7,6 +7,7 @@ mod fold;
 mod gantt;
 mod graph;
 mod summary;
+mod times;
 mod words;
 
 use std::collections::BTreeSet;
@@ -59,6 +60,8 @@ struct Page {
     forecast: Option<Expected>,
     critical: Vec<String>,
     gates: Vec<Gate>,
+    /// No gate's answer can be too late.
+    gates_unbounded: bool,
     failures: Failures,
     budget_back: Option<String>,
     budget_down: Option<String>,
@@ -169,6 +172,7 @@ fn page(found: &Rehearsal, imprint: &Imprint) -> Page {
         forecast: (found.forecast.runs > 0).then(|| expected(&found.forecast, found)),
         critical: folded(found.forecast.critical.iter().map(String::as_str)),
         gates: found.forecast.gates.iter().map(gate).collect(),
+        gates_unbounded: found.forecast.gates.iter().any(|gate| gate.latest_ms.is_none()),
         failures: failures(found),
         budget_back: of(found.budgets.rollback),
         budget_down: of(found.budgets.downtime),
@@ -196,7 +200,7 @@ fn expected(forecast: &Forecast, found: &Rehearsal) -> Expected {
 
 fn gate(gate: &crate::rehearsal::Gate) -> Gate {
     let (latest, class) = match gate.latest_ms {
-        None => ("no budget for the duration, and no window".to_owned(), ""),
+        None => ("–".to_owned(), ""),
         Some(latest) if latest < 0 => ("too late from the first".to_owned(), "bad"),
         Some(latest) => (clock(latest.unsigned_abs()), if latest < gate.asked_ms as i64 { "bad" } else { "good" }),
     };
