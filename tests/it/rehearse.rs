@@ -40,7 +40,7 @@ phases:
       a: { run: 'test ! -e a', undo: { run: 'test ! -e undo-a', estimate: 1s }, estimate: 1s }
       b: { run: 'test ! -e b; sleep 0.3', undo: { run: 'test ! -e undo-b', estimate: 1s }, estimate: 1s, on_failure: rollback }
       c: { run: 'test ! -e c', estimate: 1s }
-      gate: { approve: 'Go on?', estimate: 1s }
+      gate: { approve: 'Go on?', estimate: 1s, role: lead }
       d: { run: 'test ! -e d', undo: none, estimate: 1s, on_failure: continue }
 ";
 
@@ -167,7 +167,7 @@ phases:
       a: { run: 'true', undo: { run: 'test ! -e late || sleep 60', timeout: 2s, estimate: 1s }, estimate: 1s, downtime: begins }
       node: { for_each: [x, 'y<b>'], run: 'true', undo: { run: 'true', timeout: 9s, estimate: 4s }, estimate: 1s }
       b: { run: 'true', timeout: 5s, undo: { run: 'true', estimate: 1s }, estimate: 2s, downtime: ends }
-      gate: { approve: 'Go on?', estimate: 1s }
+      gate: { approve: 'Go on?', estimate: 1s, role: lead }
       tell: { notify: { to: ['dba@example.test', crew], subject: 'It is done', body: 'Until <then>.' } }
       unknown: { run: 'true', when: \"steps.b.there == 1\", needs: [tell, b], undo: none }
       last: { run: 'true', when: 'false' }
@@ -421,7 +421,8 @@ fn the_page_shows_what_a_rehearsal_found_as_text() {
     shows("node[…] ×2</th>");
     shows("production is down for 4s from 0:00:01");
     shows("silence is held for");
-    shows("◆ p/gate");
+    shows("◆ p/gate</td><td>lead</td><td class=\"words\">Go on?</td>");
+    shows("95 of 100 runs are done within");
     shows("to dba@example.test, crew");
     shows("<pre>Until &lt;then&gt;.</pre>");
     shows("<b>p/b</b><br />fails");

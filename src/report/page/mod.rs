@@ -6,6 +6,7 @@ mod failures;
 mod fold;
 mod gantt;
 mod graph;
+mod people;
 mod summary;
 mod times;
 mod words;
@@ -25,6 +26,7 @@ use failures::{Failures, failures};
 use fold::folded;
 use gantt::{Gantt, gantt};
 use graph::{Drawing, drawing};
+use people::{People, people};
 use summary::{Figure, List, Verdict, figures, lists, verdict};
 use words::clock;
 
@@ -50,6 +52,8 @@ struct Page {
     made: String,
     version: &'static str,
     stand_ins: Option<StandIns>,
+    /// What most runs keep, which the smooth one says nothing of.
+    likely: String,
     verdict: Verdict,
     figures: Vec<Figure>,
     lists: Vec<List>,
@@ -59,9 +63,7 @@ struct Page {
     phases: Vec<Drawing>,
     forecast: Option<Expected>,
     critical: Vec<String>,
-    gates: Vec<Gate>,
-    /// No gate's answer can be too late.
-    gates_unbounded: bool,
+    people: People,
     failures: Failures,
     budget_back: Option<String>,
     budget_down: Option<String>,
@@ -95,14 +97,6 @@ struct Percentile {
 }
 
 #[derive(Debug, Serialize)]
-struct Gate {
-    step: String,
-    asked: String,
-    latest: String,
-    class: &'static str,
-}
-
-#[derive(Debug, Serialize)]
 struct Letter {
     number: usize,
     at: String,
@@ -130,6 +124,7 @@ pub fn rehearsal_page(found: &Rehearsal, imprint: &Imprint) -> Result<String, St
         ("page", include_str!("page.html")),
         ("gantt", include_str!("gantt.html")),
         ("graph", include_str!("graph.html")),
+        ("people", include_str!("people.html")),
         ("failures", include_str!("failures.html")),
         ("style", include_str!("style.css")),
     ];
@@ -163,6 +158,7 @@ fn page(found: &Rehearsal, imprint: &Imprint) -> Page {
         made: imprint.made.to_utc().format("%Y-%m-%d %H:%M UTC").to_string(),
         version: imprint.version,
         stand_ins,
+        likely: likely(&found.forecast),
         verdict: verdict(found),
         figures: figures(found),
         lists: lists(found),
@@ -171,12 +167,19 @@ fn page(found: &Rehearsal, imprint: &Imprint) -> Page {
         phases: (0..runbook.phases.len()).map(|phase| drawing(runbook, phase, words::phase_title(state, phase))).collect(),
         forecast: (found.forecast.runs > 0).then(|| expected(&found.forecast, found)),
         critical: folded(found.forecast.critical.iter().map(String::as_str)),
-        gates: found.forecast.gates.iter().map(gate).collect(),
-        gates_unbounded: found.forecast.gates.iter().any(|gate| gate.latest_ms.is_none()),
+        people: people(found),
         failures: failures(found),
         budget_back: of(found.budgets.rollback),
         budget_down: of(found.budgets.downtime),
         letters: letters.into_iter().map(|(_, letter)| letter).collect(),
+    }
+}
+
+fn likely(forecast: &Forecast) -> String {
+    let down = if forecast.down_ms.1 > 0 { format!(", with production down for at most {}", span(forecast.down_ms.1)) } else { String::new() };
+    match forecast.runs {
+        0 => String::new(),
+        _ => format!("95 of 100 runs are done within {}{down}.", span(forecast.took_ms.1)),
     }
 }
 
@@ -196,15 +199,6 @@ fn expected(forecast: &Forecast, found: &Rehearsal) -> Expected {
         window: share(forecast.within_window),
         has_downtime: forecast.down_ms.1 > 0,
     }
-}
-
-fn gate(gate: &crate::rehearsal::Gate) -> Gate {
-    let (latest, class) = match gate.latest_ms {
-        None => ("–".to_owned(), ""),
-        Some(latest) if latest < 0 => ("too late from the first".to_owned(), "bad"),
-        Some(latest) => (clock(latest.unsigned_abs()), if latest < gate.asked_ms as i64 { "bad" } else { "good" }),
-    };
-    Gate { step: gate.step.clone(), asked: clock(gate.asked_ms), latest, class }
 }
 
 /// No drawing needs more.
