@@ -6,6 +6,7 @@ mod failures;
 mod fold;
 mod gantt;
 mod graph;
+mod layout;
 mod people;
 mod summary;
 mod times;
@@ -176,7 +177,8 @@ fn page(found: &Rehearsal, imprint: &Imprint) -> Page {
 }
 
 fn likely(forecast: &Forecast) -> String {
-    let down = if forecast.down_ms.1 > 0 { format!(", with production down for at most {}", span(forecast.down_ms.1)) } else { String::new() };
+    let down =
+        if forecast.down_ms.1 > 0 { format!(", with production down for at most {}", span(forecast.down_ms.1)) } else { String::new() };
     match forecast.runs {
         0 => String::new(),
         _ => format!("95 of 100 runs are done within {}{down}.", span(forecast.took_ms.1)),
