@@ -177,12 +177,13 @@ fn page(found: &Rehearsal, imprint: &Imprint) -> Page {
 }
 
 fn likely(forecast: &Forecast) -> String {
-    let down =
-        if forecast.down_ms.1 > 0 { format!(", with production down for at most {}", span(forecast.down_ms.1)) } else { String::new() };
-    match forecast.runs {
-        0 => String::new(),
-        _ => format!("95 of 100 runs are done within {}{down}.", span(forecast.took_ms.1)),
-    }
+    let down = if forecast.down_ms.1 > 0 { format!(", with production down for at most {}", span(forecast.down_ms.1)) } else { String::new() };
+    let of = match forecast.finished {
+        None | Some(0.0) => return String::new(),
+        Some(1.0) => "95 of 100 runs are",
+        Some(_) => "Of the runs that finish, 95 of 100 are",
+    };
+    format!("{of} done within {}{down}.", span(forecast.took_ms.1))
 }
 
 fn expected(forecast: &Forecast, found: &Rehearsal) -> Expected {
