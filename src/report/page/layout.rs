@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 pub const BOX: f64 = 196.0;
 pub const PAD: f64 = 8.0;
-const GAP: f64 = 40.0;
+const GAP: f64 = 34.0;
 const BETWEEN: f64 = 10.0;
 /// What a line takes of a column's height.
 const LANE: f64 = 2.0;
