@@ -10,6 +10,7 @@ use super::load::{Source, load};
 use super::{CliError, Format, print, print_json};
 use crate::engine;
 use crate::journal::{Durations, Journal, sha256};
+use crate::message::printable;
 use crate::rehearsal::{self, Ending, Mishap, Mishaps, Rehearsal, Setting};
 use crate::report::{self, Imprint};
 use crate::run::{Expected, Rehearsed};
@@ -61,6 +62,7 @@ pub struct Rehearse {
 }
 
 pub fn rehearse(verb: Rehearse, folder: &Path) -> Result<i32, CliError> {
+    verb.html.as_deref().map_or(Ok(()), has_place)?;
     let runbook = Arc::new(load(&verb.source, true)?);
     // A journal that is not there has no history; it is not made for that.
     let history =
@@ -87,16 +89,17 @@ pub fn rehearse(verb: Rehearse, folder: &Path) -> Result<i32, CliError> {
     let plan = rehearsal::Plan { setting, mishaps, runs: verb.runs as usize, spreads, threads };
     let found = rehearsal::rehearse(&runbook, &Expected::of(&runbook, &history), &plan).map_err(|error| CliError::refused(error, None))?;
     keep(&found, &runbook, verb.fail_at.is_empty() && verb.kill_at.is_empty() && verb.slow.is_empty() && !verb.no_mishaps, folder);
-    if let Some(path) = &verb.html {
-        write_page(&found, path)?;
-    }
     match verb.format {
-        Format::Text => {
-            let page = verb.html.as_ref().map(|path| format!("\nthe page is {}\n", path.display())).unwrap_or_default();
-            print(&(report::rehearsal_text(&found, verb.all) + &page))?
-        }
+        Format::Text => print(&printable(&report::rehearsal_text(&found, verb.all)))?,
         Format::Json => print_json(&serde_json::to_value(&found).unwrap_or_default())?,
     };
+    // What was found is shown also if the page cannot be written.
+    if let Some(path) = &verb.html {
+        write_page(&found, path)?;
+        if matches!(verb.format, Format::Text) {
+            print(&format!("\nthe page is {}\n", path.display()))?;
+        }
+    }
     Ok(if found.smooth.ends == Ending::Finished { 0 } else { 1 })
 }
 
@@ -122,6 +125,21 @@ fn may_go_wrong(runbook: &Runbook, ix: StepIx) -> Result<StepIx, CliError> {
     Err(CliError::invalid(message, Some("name a step that does something; of a nested runbook, one of its own steps")))
 }
 
+/// Looked at before the work, which may take minutes.
+fn has_place(path: &Path) -> Result<(), CliError> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let wrong = if !folder.is_dir() {
+        format!("there is no folder {}", folder.display())
+    } else if path.is_dir() {
+        "it is a folder".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(CliError::refused(format!("the page {} cannot be written: {wrong}; nothing was rehearsed", path.display()), Some(WHERE_TO)))
+}
+
+const WHERE_TO: &str = "name a file in a folder that is there and that you may write to";
+
 fn write_page(found: &Rehearsal, path: &Path) -> Result<(), CliError> {
     let body = serde_json::to_vec(&*found.lived.state.runbook).unwrap_or_default();
     let imprint = Imprint { digest: sha256(&body).0, made: crate::engine::now(), version: env!("CARGO_PKG_VERSION") };
@@ -132,7 +150,7 @@ fn write_page(found: &Rehearsal, path: &Path) -> Result<(), CliError> {
     write.map_err(|error| {
         let _ = std::fs::remove_file(&beside);
         let message = format!("the page {} cannot be written: {error}; what was there is as it was", path.display());
-        CliError::refused(message, Some("name a file in a folder that is there and that you may write to"))
+        CliError::refused(message, Some(WHERE_TO))
     })
 }
 

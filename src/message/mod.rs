@@ -142,14 +142,20 @@ pub fn one_line(text: &str) -> String {
     text.split(|c: char| c.is_control()).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
-/// Text from outside made safe to show: control characters, other than line breaks and tabs, become visible.
+/// Text from outside made safe to show: control characters, other than line breaks and tabs, become visible, and so do those that
+/// reverse what follows them.
 pub fn printable(text: &str) -> String {
     let show = |c: char| match c {
         '\n' | '\t' => c.to_string(),
-        c if c.is_control() => c.escape_default().to_string(),
+        c if c.is_control() || is_bidi_control(c) => c.escape_default().to_string(),
         c => c.to_string(),
     };
     text.chars().map(show).collect()
+}
+
+/// The Unicode property `Bidi_Control`: text can be in any script without them, and with them it reads as something else than it is.
+fn is_bidi_control(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 fn view(state: &RunState, now: Moment, about: About) -> View {

@@ -40,7 +40,7 @@ phases:
       a: { run: 'test ! -e a', undo: { run: 'test ! -e undo-a', estimate: 1s }, estimate: 1s }
       b: { run: 'test ! -e b; sleep 0.3', undo: { run: 'test ! -e undo-b', estimate: 1s }, estimate: 1s, on_failure: rollback }
       c: { run: 'test ! -e c', estimate: 1s }
-      gate: { approve: 'Go on?', estimate: 1s }
+      gate: { approve: 'Go on?', estimate: 1s, role: lead }
       d: { run: 'test ! -e d', undo: none, estimate: 1s, on_failure: continue }
 ";
 
@@ -167,7 +167,7 @@ phases:
       a: { run: 'true', undo: { run: 'test ! -e late || sleep 60', timeout: 2s, estimate: 1s }, estimate: 1s, downtime: begins }
       node: { for_each: [x, 'y<b>'], run: 'true', undo: { run: 'true', timeout: 9s, estimate: 4s }, estimate: 1s }
       b: { run: 'true', timeout: 5s, undo: { run: 'true', estimate: 1s }, estimate: 2s, downtime: ends }
-      gate: { approve: 'Go on?', estimate: 1s }
+      gate: { approve: 'Go on?', estimate: 1s, role: lead }
       tell: { notify: { to: ['dba@example.test', crew], subject: 'It is done', body: 'Until <then>.' } }
       unknown: { run: 'true', when: \"steps.b.there == 1\", needs: [tell, b], undo: none }
       last: { run: 'true', when: 'false' }
@@ -390,6 +390,8 @@ fn the_page_is_whole_and_needs_nothing_else() {
     sandbox.write("taken/page.html/file", "");
     let refused = sandbox.in_folder("taken").run("rehearse ../book.yaml --runs 0 --no-mishaps --html page.html");
     assert!(refused.contains("the page page.html cannot be written") && refused.ends_with("exit 6"), "{refused}");
+    let refused = sandbox.run("rehearse book.yaml --html nowhere/page.html");
+    assert!(refused.contains("there is no folder nowhere; nothing was rehearsed") && refused.ends_with("exit 6"), "{refused}");
     let names = std::fs::read_dir(sandbox.path("taken")).expect("a folder").filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     assert_eq!(names.filter(|name| name.contains("page")).collect::<Vec<_>>(), ["page.html"]);
 }
@@ -416,13 +418,43 @@ fn the_page_shows_what_a_rehearsal_found_as_text() {
     list("<h3>Taken to hold", "p/unknown: steps.b.there");
     list("<h3>Nobody says how long these take", "<li>p/unknown</li>");
     // The chart, the graph, the gate, the messages, and who is told of a failure.
-    shows("node[…] ×2</text>");
-    shows("production is down for 4s");
+    shows("node[…] ×2</th>");
+    shows("production is down for 4s from 0:00:01");
     shows("silence is held for");
-    shows("◆ p/gate");
+    shows("◆ p/gate</td><td>lead</td><td class=\"words\">Go on?</td>");
+    shows("95 of 100 runs are done within");
     shows("to dba@example.test, crew");
     shows("<pre>Until &lt;then&gt;.</pre>");
     shows("<b>p/b</b><br />fails");
+}
+
+#[test]
+fn the_page_says_each_kind_of_mishap_once_and_every_question() {
+    let sandbox = Sandbox::with(
+        "runbook: r\nphases: { p: { steps: { a: { run: 'true', undo: none, estimate: 1s }, \
+         node: { for_each: [x, y], run: 'true', undo: none, timeout: 9s, estimate: 1s } } } }\n",
+    );
+    sandbox.run("rehearse book.yaml --runs 0 --html page.html");
+    let page = sandbox.read("page.html");
+    assert!(page.contains("<b>p/node[…] (2)</b><br />fails, times out</td>"), "{page}");
+    assert!(page.contains("asked: p/node[…] failed: mend it or go back (2)</div>"), "{page}");
+}
+
+#[test]
+fn what_reverses_text_is_shown_and_not_obeyed() {
+    let sandbox = Sandbox::with(
+        "runbook: r\ntitle: \"\\u202Eevil\"\ndescription: \"\\u2066odd\"\nphases: { p: { steps: { a: { for_each: [\"\\u200Fx\"], run: 'true', \
+         when: \"false\" }, b: { run: 'true', undo: none, title: 'مرحبا' }, c: { notify: { subject: \"\\u202Erev\", body: \"\\u202Etext\" } } } } }\n",
+    );
+    let said = sandbox.run("rehearse book.yaml --runs 0 --all --html page.html");
+    let page = sandbox.read("page.html");
+    for text in [&said, &page] {
+        assert!(!text.contains(['\u{202e}', '\u{2066}', '\u{200f}']), "{text}");
+    }
+    assert!(said.contains("p/a[\\u{200f}x]"), "{said}");
+    for shown in ["<h1>\\u{202e}evil</h1>", "\\u{2066}odd", "\\u{202e}rev", "\\u{202e}text", "مرحبا"] {
+        assert!(page.contains(shown), "the page does not show {shown}");
+    }
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! What went wrong and where it ended: every mishap at a glance, a row for each step and a column for each kind; then, in full, those
 //! after which a run does not go on by itself. Copies with the same end are one.
 
-use indexmap::IndexMap;
+use std::collections::BTreeSet;
+
+use indexmap::{IndexMap, IndexSet};
 use serde::Serialize;
 
 use super::fold::{base, folded};
@@ -54,15 +56,31 @@ struct Entry {
     kinds: Vec<&'static str>,
     ends: String,
     class: &'static str,
-    asks: Vec<String>,
-    stays: Vec<String>,
-    more: usize,
+    asks: Few,
+    stays: Few,
     back: String,
     back_over: bool,
     down: String,
     down_over: bool,
     took: String,
     tells: Vec<String>,
+}
+
+/// Copies as one, and no more than fit into a cell.
+#[derive(Debug, Serialize)]
+struct Few {
+    shown: Vec<String>,
+    more: usize,
+}
+
+impl Few {
+    fn of<'a>(all: impl IntoIterator<Item = &'a str>) -> Few {
+        const MOST: usize = 6;
+        let mut shown = folded(all);
+        let more = shown.len().saturating_sub(MOST);
+        shown.truncate(MOST);
+        Few { shown, more }
+    }
 }
 
 pub fn failures(found: &Rehearsal) -> Failures {
@@ -110,25 +128,18 @@ fn entries<'a>(found: &Rehearsal, cases: impl Iterator<Item = &'a Case>) -> Vec<
         alike.entry(key).or_default().push(case);
     }
     let entry = |((_, ends, _, over, _, tells), cases): (Key, Vec<&Case>)| {
-        let mut kinds: Vec<&'static str> = cases.iter().map(|case| KINDS[kind_of(case)]).collect();
-        kinds.dedup();
-        let mut ids: Vec<&str> = cases.iter().map(|case| subject(case)).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        const MOST: usize = 6;
+        let kinds: BTreeSet<usize> = cases.iter().map(|case| kind_of(case)).collect();
+        let ids: BTreeSet<&str> = cases.iter().map(|case| subject(case)).collect();
+        let asks: IndexSet<&str> = cases.iter().flat_map(|case| case.asked.iter().map(String::as_str)).collect();
         let worst = |length: &dyn Fn(&Case) -> u64| cases.iter().map(|case| length(case)).max().unwrap_or_default();
-        let mut stays =
-            folded(cases.iter().max_by_key(|case| case.stays.len()).into_iter().flat_map(|case| case.stays.iter().map(String::as_str)));
-        let more = stays.len().saturating_sub(MOST);
-        stays.truncate(MOST);
+        let longest = cases.iter().max_by_key(|case| case.stays.len());
         Entry {
             step: folded(ids).join(", "),
-            kinds,
+            kinds: kinds.into_iter().map(|kind| KINDS[kind]).collect(),
             ends: ends.to_string(),
             class: look(ends).0,
-            asks: cases.first().map(|case| case.asked.clone()).unwrap_or_default(),
-            stays,
-            more,
+            asks: Few::of(asks),
+            stays: Few::of(longest.into_iter().flat_map(|case| case.stays.iter().map(String::as_str))),
             back: if cases.iter().any(|case| case.back_ms.is_some()) {
                 span(worst(&|case| case.back_ms.unwrap_or_default()))
             } else {

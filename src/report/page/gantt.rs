@@ -1,41 +1,32 @@
-//! The timeline as a chart: a bar for each step, copies as one, below a lane of messages; production's outages as bands across all.
-//! Gives numbers for a drawing, and draws nothing.
-
-use std::collections::HashMap;
+//! The timeline as a chart: a table with a row for each step, copies as one, and its bars in the cell beside its name; above them the
+//! messages. A table prints row by row, is read aloud, and keeps its names in sight. Gives numbers for it, and draws nothing.
 
 use indexmap::IndexMap;
 use serde::Serialize;
 
-use super::axis::{Mark, Tick, lanes, ticks};
+use super::axis::{self, Mark, Scale, Tick};
 use super::fold::base;
-use super::tenths;
+use super::times::{Interval, attempts, outages, union};
 use super::words::{clock, uses_stand_in};
 use crate::rehearsal::Rehearsal;
 use crate::report::line::shorten;
 use crate::report::rehearsal::span;
-use crate::run::{Fact, Moment, RunState};
-use crate::runbook::{Action, Direction, Step, StepId, StepIx, Undo};
+use crate::runbook::{Action, Step, StepIx, Undo};
 
-const WIDTH: f64 = 1120.0;
-const LEFT: f64 = 290.0;
-const PLOT: f64 = WIDTH - LEFT - 30.0;
-const ROW: f64 = 17.0;
-/// The most rows of a phase. What takes longest is shown.
+/// The most rows of a phase. What people are asked, what bounds the downtime and what cannot be gone back past is shown however many
+/// there are, and then what takes longest.
 const MOST: usize = 60;
 
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Serialize)]
 pub struct Gantt {
-    width: f64,
-    height: f64,
-    left: f64,
-    right: f64,
-    top: f64,
-    bottom: f64,
+    backdrop: String,
     ticks: Vec<Tick>,
-    outages: Vec<Bar>,
     letters: Vec<Mark>,
+    letters_height: usize,
     phases: Vec<Phase>,
-    points: Vec<Bar>,
+    /// In words, as the backdrop has none.
+    outages: Vec<String>,
+    points: Vec<String>,
     has_holds: bool,
 }
 
@@ -49,37 +40,28 @@ struct Bar {
 #[derive(Debug, Serialize)]
 struct Phase {
     title: String,
-    y: f64,
-    baseline: f64,
+    about: String,
     bar: Bar,
     rows: Vec<Row>,
-    more: Option<Tick>,
-    more_y: f64,
+    /// How many are not shown.
+    more: usize,
 }
 
 #[derive(Debug, Serialize)]
 struct Row {
     label: String,
-    title: String,
-    y: f64,
-    baseline: f64,
-    middle: f64,
+    about: String,
     class: &'static str,
     is_critical: bool,
-    is_gate: bool,
+    sign: &'static str,
     x: f64,
     bars: Vec<Bar>,
     /// For how long what the step changed is held.
     holds: Vec<Bar>,
-    /// What is written behind the bar.
+    /// What is written beside the bar.
     after: String,
-    after_x: f64,
-    /// It stands before it, and ends there.
-    ends_left: bool,
+    place: String,
 }
-
-/// From when to when, in milliseconds since the beginning.
-pub type Interval = (u64, u64);
 
 /// The time in which production is down, and a little around it; `None` if that is so much of the whole that it can be seen there.
 pub fn around_outages(found: &Rehearsal) -> Option<Interval> {
@@ -94,16 +76,10 @@ pub fn around_outages(found: &Rehearsal) -> Option<Interval> {
 pub fn gantt(found: &Rehearsal, letters: &[(usize, u64, String)], window: Interval) -> Gantt {
     let state = &found.lived.state;
     let runbook = &state.runbook;
-    let is_inside = |(from, to): &Interval| *from <= window.1 && *to >= window.0;
-    let letters: Vec<_> = letters.iter().filter(|(_, at, _)| is_inside(&(*at, *at))).cloned().collect();
-    let x = |at: u64| tenths(LEFT + PLOT * (at.clamp(window.0, window.1) - window.0) as f64 / (window.1 - window.0).max(1) as f64);
-    let bar = |(from, to): Interval, title: String| Bar { x: x(from), width: (x(to) - x(from)).max(1.6), title };
-    let (letters, lanes) = lanes(&letters, WIDTH, &x);
-    let top = 26.0 + lanes as f64 * 15.0;
-    let mut chart = Gantt { width: WIDTH, left: LEFT, right: WIDTH - 30.0, top, letters, ticks: ticks(window, &x), ..Gantt::default() };
+    let scale = Scale(window);
+    let bar = |time: Interval, title: String| Bar { x: scale.at(time.0), width: scale.width(time), title };
     let (attempts, releases) = attempts(found);
-    chart.has_holds = !releases.is_empty();
-    let mut y = top;
+    let mut phases = Vec::new();
     for (number, phase) in runbook.phases.iter().enumerate() {
         let mut rows: IndexMap<String, Vec<StepIx>> = IndexMap::new();
         for ix in runbook.ixs().filter(|ix| runbook.step(*ix).phase as usize == number && attempts.contains_key(&runbook.step(*ix).id)) {
@@ -113,63 +89,60 @@ pub fn gantt(found: &Rehearsal, letters: &[(usize, u64, String)], window: Interv
         }
         let of = |ixs: &[StepIx]| union(ixs.iter().flat_map(|ix| attempts[&runbook.step(*ix).id].iter().copied()).collect());
         let all = rows.iter().map(|(name, ixs)| (name, ixs, of(ixs)));
-        let all: Vec<(&String, &Vec<StepIx>, Vec<Interval>)> = all.filter(|(.., times)| times.iter().any(is_inside)).collect();
+        let all: Vec<(&String, &Vec<StepIx>, Vec<Interval>)> =
+            all.filter(|(.., times)| times.iter().any(|time| scale.has(*time))).collect();
         let Some(whole) =
             all.iter().flat_map(|(.., times)| times.iter().copied()).reduce(|one, other| (one.0.min(other.0), one.1.max(other.1)))
         else {
             continue;
         };
-        let title = phase.title.as_ref().map_or_else(|| phase.id.clone(), |_| super::words::phase_title(state, number));
-        let length = span(whole.1 - whole.0);
-        y += 5.0;
-        let mut shown = Phase {
-            title: shorten(&title, 46),
-            y,
-            baseline: y + 12.0,
-            bar: bar(whole, format!("{title}: {length}, from {} to {}", clock(whole.0), clock(whole.1))),
-            rows: Vec::new(),
-            more: None,
-            more_y: 0.0,
+        let rank = |(_, ixs, times): &(&String, &Vec<StepIx>, Vec<Interval>)| {
+            (ixs.iter().any(|ix| is_landmark(runbook.step(*ix))), times.iter().map(|(from, to)| to - from).sum())
         };
-        y += ROW + 2.0;
-        let is_shown = longest(&all);
-        for ((name, ixs, times), _) in all.iter().zip(&is_shown).filter(|(_, is_shown)| **is_shown) {
-            let step = runbook.step(ixs[0]);
-            let mut row = row(found, name, step, ixs.len(), times, y, &x);
+        let is_shown = chosen(&all.iter().map(rank).collect::<Vec<_>>(), MOST);
+        let rows = all.iter().zip(&is_shown).filter(|(_, is_shown)| **is_shown).map(|((name, ixs, times), _)| {
             let held = |ix: &StepIx| {
                 let id = &runbook.step(*ix).id;
                 let (from, to) = (attempts[id].first()?.1, *releases.get(id)?);
                 Some(bar((from, to), format!("{id} is held for {}", span(to.saturating_sub(from)))))
             };
-            row.holds = ixs.iter().filter_map(held).collect();
-            shown.rows.push(row);
-            if step.point_of_no_return {
-                chart.points.push(bar((times[0].0, times[0].0), format!("{}: a point of no return", step.id)));
-            }
-            y += ROW;
-        }
-        let hidden = is_shown.iter().filter(|is_shown| !**is_shown).count();
-        if hidden > 0 {
-            shown.more = Some(Tick { x: LEFT, label: format!("and {hidden} steps that take less") });
-            shown.more_y = y + 12.0;
-            y += ROW;
-        }
-        chart.phases.push(shown);
+            let bars = times.iter().map(|time| bar(*time, String::new())).collect();
+            let holds = ixs.iter().filter_map(held).collect();
+            Row { bars, holds, ..row(found, name, runbook.step(ixs[0]), ixs.len(), times, scale) }
+        });
+        let rows = rows.collect();
+        let title = phase.title.as_ref().map_or_else(|| phase.id.clone(), |_| super::words::phase_title(state, number));
+        let about = format!("{title}: {}, from {} to {}", span(whole.1 - whole.0), clock(whole.0), clock(whole.1));
+        let more = is_shown.iter().filter(|is_shown| !**is_shown).count();
+        phases.push(Phase { title: shorten(&title, 90), about, bar: bar(whole, String::new()), rows, more });
     }
-    chart.outages = outages(found).into_iter().map(|time| bar(time, format!("production is down for {}", span(time.1 - time.0)))).collect();
-    chart.bottom = y + 4.0;
-    chart.height = y + 22.0;
-    chart
+    let points = runbook.ixs().map(|ix| runbook.step(ix)).filter(|step| step.point_of_no_return);
+    let points = points.filter_map(|step| Some((&step.id, attempts.get(&step.id)?.first()?.0)));
+    let points: Vec<_> = points.filter(|(_, at)| scale.has((*at, *at))).collect();
+    let outages = outages(found);
+    let ticks = axis::ticks(scale);
+    let letters: Vec<_> = letters.iter().filter(|(_, at, _)| scale.has((*at, *at))).cloned().collect();
+    let (letters, lanes) = axis::lanes(&letters, scale);
+    Gantt {
+        backdrop: axis::backdrop(&points.iter().map(|(_, at)| *at).collect::<Vec<_>>(), &outages, &ticks, scale),
+        ticks,
+        letters,
+        letters_height: lanes * 16,
+        phases,
+        outages: outages.iter().map(|(from, to)| format!("production is down for {} from {}", span(to - from), clock(*from))).collect(),
+        points: points.iter().map(|(id, at)| format!("{id}: a point of no return at {}", clock(*at))).collect(),
+        has_holds: !releases.is_empty(),
+    }
 }
 
-fn row(found: &Rehearsal, name: &str, step: &Step, count: usize, times: &[Interval], y: f64, x: &dyn Fn(u64) -> f64) -> Row {
+fn row(found: &Rehearsal, name: &str, step: &Step, count: usize, times: &[Interval], scale: Scale) -> Row {
+    let state = &found.lived.state;
     let (from, to) = (times[0].0, times[times.len() - 1].1);
     let copies = if count > 1 { format!(" ×{count}") } else { String::new() };
     // The phase stands above.
     let inside = if count > 1 { name } else { &step.id };
     let inside = inside.split_once('/').map_or(inside, |(_, inside)| inside);
     let action = &step.act.action;
-    let is_gate = matches!(action, Action::Approve(_));
     let class = match action {
         Action::Approve(_) => "gate",
         Action::Task(_) => "task",
@@ -178,36 +151,39 @@ fn row(found: &Rehearsal, name: &str, step: &Step, count: usize, times: &[Interv
         _ if step.undo == Undo::Unknown => "oneway",
         _ => "act",
     };
-    let title = super::words::step_title(&found.lived.state, step);
-    let stand_in =
-        uses_stand_in(&found.lived.state.runbook, step).map(|program| format!(", with a stand-in for {program}")).unwrap_or_default();
-    let about = format!(
-        "{inside}{copies}: {title}{}{} ({} to {}{stand_in})",
-        if title.is_empty() { "" } else { ", " },
-        span(to - from),
-        clock(from),
-        clock(to)
-    );
-    let bars = times.iter().map(|(from, to)| Bar { x: x(*from), width: (x(*to) - x(*from)).max(1.6), title: String::new() }).collect();
-    let ends_left = x(to) + 50.0 > WIDTH;
-    let has_room = !ends_left || x(from) - 50.0 > LEFT;
-    let after = if to > from && has_room { span(to - from) } else { String::new() };
-    let after_x = if ends_left { x(from) - 4.0 } else { x(to) + 4.0 };
+    let sign = match action {
+        Action::Approve(_) => "◆",
+        _ if step.point_of_no_return => "■",
+        _ => "",
+    };
+    let title = super::words::step_title(state, step);
+    let title = if title.is_empty() { title } else { format!("{title}, ") };
+    let stand_in = uses_stand_in(&state.runbook, step);
+    let with = stand_in.map(|program| format!(", with a stand-in for {program}")).unwrap_or_default();
+    let length = if times.len() > 1 { format!("{} from first to last", span(to - from)) } else { span(to - from) };
+    let (after, place) = beside(&length, (from, to), scale);
     Row {
-        label: format!("{}{copies}{}", tail(inside, 40 - copies.chars().count()), if stand_in.is_empty() { "" } else { " °" }),
-        title: about,
-        y: y + 4.0,
-        baseline: y + 12.5,
-        middle: y + 8.5,
+        label: format!("{}{copies}{}", tail(inside, 40 - copies.chars().count()), if stand_in.is_some() { " °" } else { "" }),
+        about: format!("{inside}{copies}: {title}{length} ({} to {}{with})", clock(from), clock(to)),
         class,
         is_critical: found.forecast.critical.iter().any(|id| base(id) == base(&step.id)),
-        is_gate,
-        x: x(from),
-        bars,
+        sign,
+        x: scale.at(from),
+        bars: Vec::new(),
         holds: Vec::new(),
         after,
-        after_x,
-        ends_left,
+        place,
+    }
+}
+
+/// How long something takes, written behind its bar or, without room there, before it.
+fn beside(length: &str, (from, to): Interval, scale: Scale) -> (String, String) {
+    let room = (length.chars().count() as f64 * 6.0 + 20.0) / axis::WIDTH * 100.0;
+    match (scale.at(from), scale.at(to)) {
+        _ if from == to => (String::new(), String::new()),
+        (_, right) if right + room <= 100.0 => (length.to_owned(), format!("left:{right}%")),
+        (left, _) if left >= room => (length.to_owned(), format!("right:{:.2}%", 100.0 - left)),
+        _ => (String::new(), String::new()),
     }
 }
 
@@ -219,79 +195,18 @@ pub fn tail(name: &str, most: usize) -> String {
     }
 }
 
-/// Which rows are shown: all, or those that take longest.
-fn longest(rows: &[(&String, &Vec<StepIx>, Vec<Interval>)]) -> Vec<bool> {
-    let length = |times: &[Interval]| times.iter().map(|(from, to)| to - from).sum::<u64>();
+/// What nobody may lose sight of.
+fn is_landmark(step: &Step) -> bool {
+    step.point_of_no_return || step.downtime.is_some() || matches!(step.act.action, Action::Approve(_) | Action::Task(_))
+}
+
+/// Which rows are shown, told from whether each is a landmark and how long it takes: all, or the landmarks and what takes longest.
+fn chosen(rows: &[(bool, u64)], most: usize) -> Vec<bool> {
     let mut order: Vec<usize> = (0..rows.len()).collect();
-    order.sort_by_key(|row| (std::cmp::Reverse(length(&rows[*row].2)), *row));
-    let mut shown = vec![false; rows.len()];
-    order.into_iter().take(MOST).for_each(|row| shown[row] = true);
+    order.sort_by_key(|row| (std::cmp::Reverse(rows[*row]), *row));
+    let mut shown: Vec<bool> = rows.iter().map(|(is_landmark, _)| *is_landmark).collect();
+    order.into_iter().take(most).for_each(|row| shown[row] = true);
     shown
-}
-
-/// When the attempts of each step ran, forward or back, and when what it held was released.
-fn attempts(found: &Rehearsal) -> (HashMap<StepId, Vec<Interval>>, HashMap<StepId, u64>) {
-    let began = found.lived.state.began;
-    let at = |moment: Moment| moment.since(began).as_millis();
-    let mut all: HashMap<StepId, Vec<Interval>> = HashMap::new();
-    let mut releases = HashMap::new();
-    let mut open: HashMap<(StepId, Direction), u64> = HashMap::new();
-    for event in &found.lived.events {
-        let (step, direction) = match &event.fact {
-            Fact::StepStarted(started) => {
-                open.insert((started.step.clone(), started.direction), at(event.at));
-                continue;
-            }
-            Fact::StepSucceeded(done) => (done.step.clone(), done.direction),
-            Fact::StepFailed(failed) => (failed.step.clone(), failed.direction),
-            Fact::StepResolved(resolved) => (resolved.step.clone(), resolved.direction),
-            _ => continue,
-        };
-        match open.remove(&(step.clone(), direction)) {
-            Some(_) if direction == Direction::Release => drop(releases.insert(step, at(event.at))),
-            Some(from) => all.entry(step).or_default().push((from, at(event.at))),
-            None => {}
-        }
-    }
-    (all, releases)
-}
-
-/// When production was down.
-fn outages(found: &Rehearsal) -> Vec<Interval> {
-    let events = &found.lived.events;
-    let Some(Ok(mut state)) = events.first().map(|first| RunState::new(found.lived.state.runbook.clone(), first)) else {
-        return Vec::new();
-    };
-    let (began, mut all, mut since) = (state.began, Vec::new(), None);
-    for event in &events[1..] {
-        if state.apply(event).is_err() {
-            break;
-        }
-        let at = event.at.since(began).as_millis();
-        match (since, state.down_since) {
-            (None, Some(_)) => since = Some(at),
-            (Some(from), None) => {
-                all.push((from, at));
-                since = None;
-            }
-            _ => {}
-        }
-    }
-    all.extend(since.map(|from| (from, found.smooth.took_ms)));
-    all
-}
-
-/// Intervals that touch or overlap as one.
-fn union(mut times: Vec<Interval>) -> Vec<Interval> {
-    times.sort_unstable();
-    let mut all: Vec<Interval> = Vec::new();
-    for (from, to) in times {
-        match all.last_mut() {
-            Some(last) if from <= last.1 => last.1 = last.1.max(to),
-            _ => all.push((from, to)),
-        }
-    }
-    all
 }
 
 #[cfg(test)]
@@ -299,7 +214,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_overlaps_is_one_bar() {
-        assert_eq!(union(vec![(5, 7), (0, 2), (1, 3), (3, 4)]), [(0, 4), (5, 7)]);
+    fn landmarks_are_shown_however_short_they_are() {
+        assert_eq!(chosen(&[(false, 5), (false, 9), (true, 0), (false, 5)], 2), [false, true, true, false]);
+        assert_eq!(chosen(&[(true, 0), (true, 0), (false, 9)], 1), [true, true, false]);
+    }
+
+    #[test]
+    fn a_length_stands_where_there_is_room() {
+        let scale = Scale((0, 100));
+        assert_eq!(beside("10s", (0, 10), scale).1, "left:11.5%");
+        assert_eq!(beside("10s", (50, 100), scale).1, "right:50.50%");
+        assert_eq!(beside("10s", (0, 100), scale).1, "");
+        assert_eq!(beside("0ms", (5, 5), scale).1, "");
     }
 }

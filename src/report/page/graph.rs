@@ -7,14 +7,11 @@ use serde::Serialize;
 
 use super::fold::base;
 use super::gantt::tail;
+use super::layout::{BOX, layout};
 use crate::report::line::shorten;
 use crate::runbook::{Action, Downtime, Runbook, Step, StepIx, Undo};
 
-const BOX: f64 = 196.0;
-const GAP: f64 = 34.0;
 const LINE: f64 = 15.0;
-const PAD: f64 = 8.0;
-const HEAD: f64 = 24.0;
 /// The most steps of a phase that are drawn, copies counted once.
 const MOST: usize = 400;
 /// The most lines of a box.
@@ -31,6 +28,7 @@ pub struct Drawing {
     pub height: f64,
     pub boxes: Vec<Shape>,
     pub edges: Vec<String>,
+    pub heads: Vec<String>,
     /// Why there is no drawing.
     pub without: Option<String>,
 }
@@ -163,59 +161,24 @@ fn boxes(nodes: &[Node]) -> Vec<Stack> {
 }
 
 fn place(runbook: &Runbook, stacks: Vec<Stack>, title: String, after: String) -> Drawing {
-    let mut columns: Vec<Vec<usize>> = Vec::new();
-    let mut column_of = vec![0; stacks.len()];
-    for (number, stack) in stacks.iter().enumerate() {
-        let column = stack.before.iter().map(|need| column_of[*need] + 1).max().unwrap_or_default();
-        column_of[number] = column;
-        if columns.len() <= column {
-            columns.resize_with(column + 1, Vec::new);
-        }
-        columns[column].push(number);
-    }
-    let lines = |stack: &Stack| stack.nodes.len().min(LINES);
-    let height = |number: usize| 10.0 + LINE * lines(&stacks[number]) as f64;
-    let tall = |column: &[usize]| column.iter().map(|number| height(*number) + 10.0).sum::<f64>() - 10.0;
-    let tallest = columns.iter().map(|column| tall(column)).fold(0.0, f64::max);
-    let (mut x_of, mut y_of) = (vec![0.0; stacks.len()], vec![0.0; stacks.len()]);
-    for (at, column) in columns.iter_mut().enumerate() {
-        // Each stands as near as it can to what it waits for.
-        let middle = |number: &usize| {
-            let before = &stacks[*number].before;
-            before.iter().map(|need| y_of[*need] + height(*need) / 2.0).sum::<f64>() / before.len().max(1) as f64
-        };
-        column.sort_by(|one, other| middle(one).total_cmp(&middle(other)));
-        let mut y = HEAD + PAD + (tallest - tall(column)) / 2.0;
-        for &number in column.iter() {
-            x_of[number] = PAD + at as f64 * (BOX + GAP);
-            y_of[number] = y;
-            y += height(number) + 10.0;
-        }
-    }
-    let mut edges = Vec::new();
-    for (number, stack) in stacks.iter().enumerate() {
-        for &need in &stack.before {
-            let (x, y) = (x_of[need] + BOX, y_of[need] + height(need) / 2.0);
-            let (to_x, to_y) = (x_of[number], y_of[number] + height(number) / 2.0);
-            let bend = (to_x - x).min(GAP * 2.0) / 2.0;
-            edges.push(format!("M{x:.0} {y:.0}C{:.0} {y:.0} {:.0} {to_y:.0} {to_x:.0} {to_y:.0}", x + bend, to_x - bend));
-        }
-    }
-    let shapes = stacks.iter().enumerate().map(|(number, stack)| Shape {
-        x: x_of[number],
-        y: y_of[number],
+    let height = |stack: &Stack| 10.0 + LINE * stack.nodes.len().min(LINES) as f64;
+    let layout = layout(&stacks.iter().map(|stack| (height(stack), stack.before.iter().copied().collect())).collect::<Vec<_>>());
+    let shapes = stacks.iter().zip(&layout.places).map(|(stack, (x, y))| Shape {
+        x: *x,
+        y: *y,
         width: BOX,
-        height: height(number),
+        height: height(stack),
         is_many: stack.nodes.iter().any(|steps| steps.len() > 1) && stack.nodes.len() == 1,
-        lines: text(runbook, stack, x_of[number], y_of[number]),
+        lines: text(runbook, stack, *x, *y),
     });
     Drawing {
         title,
         after,
-        width: PAD * 2.0 + columns.len() as f64 * (BOX + GAP) - GAP,
-        height: HEAD + PAD * 2.0 + tallest,
+        width: layout.width,
+        height: layout.height,
         boxes: shapes.collect(),
-        edges,
+        edges: layout.lines,
+        heads: layout.heads,
         without: None,
     }
 }

@@ -6,7 +6,10 @@ mod failures;
 mod fold;
 mod gantt;
 mod graph;
+mod layout;
+mod people;
 mod summary;
+mod times;
 mod words;
 
 use std::collections::BTreeSet;
@@ -15,6 +18,7 @@ use handlebars::{Handlebars, handlebars_helper};
 use serde::Serialize;
 
 use super::rehearsal::span;
+use crate::message::printable;
 use crate::rehearsal::{Forecast, Rehearsal};
 use crate::run::Moment;
 use crate::runbook::watch::Budget;
@@ -23,6 +27,7 @@ use failures::{Failures, failures};
 use fold::folded;
 use gantt::{Gantt, gantt};
 use graph::{Drawing, drawing};
+use people::{People, people};
 use summary::{Figure, List, Verdict, figures, lists, verdict};
 use words::clock;
 
@@ -48,6 +53,8 @@ struct Page {
     made: String,
     version: &'static str,
     stand_ins: Option<StandIns>,
+    /// What most runs keep, which the smooth one says nothing of.
+    likely: String,
     verdict: Verdict,
     figures: Vec<Figure>,
     lists: Vec<List>,
@@ -57,7 +64,7 @@ struct Page {
     phases: Vec<Drawing>,
     forecast: Option<Expected>,
     critical: Vec<String>,
-    gates: Vec<Gate>,
+    people: People,
     failures: Failures,
     budget_back: Option<String>,
     budget_down: Option<String>,
@@ -91,14 +98,6 @@ struct Percentile {
 }
 
 #[derive(Debug, Serialize)]
-struct Gate {
-    step: String,
-    asked: String,
-    latest: String,
-    class: &'static str,
-}
-
-#[derive(Debug, Serialize)]
 struct Letter {
     number: usize,
     at: String,
@@ -115,6 +114,7 @@ struct Letter {
 pub fn rehearsal_page(found: &Rehearsal, imprint: &Imprint) -> Result<String, String> {
     let mut registry = Handlebars::new();
     registry.set_strict_mode(true);
+    registry.register_escape_fn(|text| handlebars::html_escape(&printable(text)));
     handlebars_helper!(add: |one: f64, other: f64| tenths(one + other));
     handlebars_helper!(sub: |one: f64, other: f64| tenths(one - other));
     handlebars_helper!(half: |one: f64| tenths(one / 2.0));
@@ -125,6 +125,7 @@ pub fn rehearsal_page(found: &Rehearsal, imprint: &Imprint) -> Result<String, St
         ("page", include_str!("page.html")),
         ("gantt", include_str!("gantt.html")),
         ("graph", include_str!("graph.html")),
+        ("people", include_str!("people.html")),
         ("failures", include_str!("failures.html")),
         ("style", include_str!("style.css")),
     ];
@@ -158,6 +159,7 @@ fn page(found: &Rehearsal, imprint: &Imprint) -> Page {
         made: imprint.made.to_utc().format("%Y-%m-%d %H:%M UTC").to_string(),
         version: imprint.version,
         stand_ins,
+        likely: likely(&found.forecast),
         verdict: verdict(found),
         figures: figures(found),
         lists: lists(found),
@@ -166,12 +168,23 @@ fn page(found: &Rehearsal, imprint: &Imprint) -> Page {
         phases: (0..runbook.phases.len()).map(|phase| drawing(runbook, phase, words::phase_title(state, phase))).collect(),
         forecast: (found.forecast.runs > 0).then(|| expected(&found.forecast, found)),
         critical: folded(found.forecast.critical.iter().map(String::as_str)),
-        gates: found.forecast.gates.iter().map(gate).collect(),
+        people: people(found),
         failures: failures(found),
         budget_back: of(found.budgets.rollback),
         budget_down: of(found.budgets.downtime),
         letters: letters.into_iter().map(|(_, letter)| letter).collect(),
     }
+}
+
+fn likely(forecast: &Forecast) -> String {
+    let down =
+        if forecast.down_ms.1 > 0 { format!(", with production down for at most {}", span(forecast.down_ms.1)) } else { String::new() };
+    let of = match forecast.finished {
+        None | Some(0.0) => return String::new(),
+        Some(1.0) => "95 of 100 runs are",
+        Some(_) => "Of the runs that finish, 95 of 100 are",
+    };
+    format!("{of} done within {}{down}.", span(forecast.took_ms.1))
 }
 
 fn expected(forecast: &Forecast, found: &Rehearsal) -> Expected {
@@ -190,15 +203,6 @@ fn expected(forecast: &Forecast, found: &Rehearsal) -> Expected {
         window: share(forecast.within_window),
         has_downtime: forecast.down_ms.1 > 0,
     }
-}
-
-fn gate(gate: &crate::rehearsal::Gate) -> Gate {
-    let (latest, class) = match gate.latest_ms {
-        None => ("no budget for the duration, and no window".to_owned(), ""),
-        Some(latest) if latest < 0 => ("too late from the first".to_owned(), "bad"),
-        Some(latest) => (clock(latest.unsigned_abs()), if latest < gate.asked_ms as i64 { "bad" } else { "good" }),
-    };
-    Gate { step: gate.step.clone(), asked: clock(gate.asked_ms), latest, class }
 }
 
 /// No drawing needs more.

@@ -1,6 +1,5 @@
 //! What the page says of a moment and of a step.
 
-use crate::message::printable;
 use crate::run::{RunState, names};
 use crate::runbook::action::Command;
 use crate::runbook::{Action, Direction, Runbook, Step, Text};
@@ -19,7 +18,7 @@ pub fn clock(millis: u64) -> String {
 /// A step's title, as far as its values are known before the run.
 pub fn step_title(state: &RunState, step: &Step) -> String {
     let Some(title) = &step.title else { return String::new() };
-    let Some(ix) = state.runbook.find(&step.id).filter(|_| title.is_dynamic()) else { return printable(title.source()) };
+    let Some(ix) = state.runbook.find(&step.id).filter(|_| title.is_dynamic()) else { return title.source().to_owned() };
     words(title, &names::of_step(state, ix, Direction::Forward))
 }
 
@@ -34,7 +33,7 @@ pub fn title(state: &RunState) -> String {
 }
 
 fn words(text: &Text, names: &serde_json::Value) -> String {
-    printable(&text.render(names).unwrap_or_else(|_| text.source().to_owned()))
+    text.render(names).unwrap_or_else(|_| text.source().to_owned())
 }
 
 /// The program that is not the real one in this step's command, if there is one.
