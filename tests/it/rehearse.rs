@@ -292,7 +292,8 @@ budgets: { duration: { limit: 21m, on_breach: rollback } }
 phases: { p: { steps: { a: { run: 'true', undo: none, estimate: 10m }, b: { run: 'true', undo: none, estimate: 10m } } } }
 ",
     );
-    let forecast = sandbox.json("rehearse book.yaml --no-mishaps --runs 200 --format json")["forecast"].clone();
+    let forecast = sandbox.json("rehearse book.yaml --no-mishaps --runs 200 --html page.html --format json")["forecast"].clone();
+    assert!(sandbox.read("page.html").contains(">Of the runs that finish, 95 of 100 are done within 20m"));
     let finished = forecast["finished"].as_f64().expect("a share");
     assert!(finished > 0.1 && finished < 0.9, "{forecast}");
     assert_eq!(forecast["within_duration"], forecast["finished"], "nothing that goes back is done in time");
