@@ -306,7 +306,7 @@ fn a_killed_executor_goes_on_where_the_traffic_is() {
 #[test]
 fn a_shift_that_is_stopped_takes_its_traffic_back() {
     let _web = fresh();
-    let sandbox = steps("      go: { shift: { traffic: web, to: 25, bake: 1m }, timeout: 1s }\n");
+    let sandbox = steps("      go: { shift: { traffic: web, to: 25, bake: 1m }, estimate: 1s, timeout: 1s }\n");
     let shown = sandbox.run("run book.yaml");
     assert!(shown.contains("it took longer than 1s and was stopped") && shown.contains("traffic is back at 0 %"), "{shown}");
     assert_eq!(weights(), (100, 0));
