@@ -85,6 +85,46 @@ fn every_failure_that_is_made_for_real_ends_as_rehearsed() {
     assert_eq!(tried, 9);
 }
 
+/// Each step of the quickstart fails for real, once it has done its work, and every third undo does.
+#[test]
+fn every_failure_of_the_quickstart_ends_as_rehearsed() {
+    let sandbox = quickstart();
+    let rehearsed = sandbox.json("rehearse quickstart.yaml --runs 0 --format json");
+    let quick = sandbox.read("quickstart.yaml").replace("sleep 0.2", "sleep 0.01").replace("default: 200000", "default: 200");
+    let book: Json = serde_yaml::from_str(&quick).expect("a runbook");
+    let of_a_kind = |kind: &'static str| {
+        let cases = rehearsed["cases"].as_array().expect("cases").iter().filter(move |case| case["mishap"]["mishap"] == kind);
+        // All copies of a step fail, and end as the first of them.
+        cases.filter(|case| !case["mishap"]["step"].as_str().is_some_and(|step| step.contains('[') && !step.ends_with("[0]")))
+    };
+    let cases: Vec<&Json> = of_a_kind("fails").chain(of_a_kind("undo_fails").step_by(3)).collect();
+    assert!(cases.len() > 30, "{}", cases.len());
+    let next = std::sync::atomic::AtomicUsize::new(0);
+    let tried = || {
+        while let Some(case) = cases.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
+            let (kind, step) = (case["mishap"]["mishap"].as_str().expect("a kind"), case["mishap"]["step"].as_str().expect("a step"));
+            let (phase, name) = step.trim_end_matches("[0]").split_once('/').expect("its phase");
+            let mut failing = book.clone();
+            let fails = &mut failing["phases"][phase]["steps"][name];
+            (if kind == "fails" { fails } else { &mut fails["undo"] })["expect"] = "1 == 2".into();
+            let mut sandbox = quickstart();
+            sandbox.write("failing.yaml", failing.to_string());
+            let mut code = sandbox.code("run failing.yaml");
+            // The operator of a rehearsal goes back from whatever has stopped, and from the end to see an undo fail.
+            if code == 1 || kind == "undo_fails" {
+                code = sandbox.code("rollback");
+            }
+            let ends = match code {
+                0 => "finished",
+                4 => "rolled_back",
+                _ => "stuck",
+            };
+            assert_eq!(case["ends"], ends, "{kind} {step}: {}", sandbox.run("status"));
+        }
+    };
+    std::thread::scope(|scope| (0..2).for_each(|_| drop(scope.spawn(tried))));
+}
+
 #[test]
 fn a_rehearsal_says_first_what_cannot_be_undone_and_what_hangs() {
     let sandbox = Sandbox::with(BOOK);
