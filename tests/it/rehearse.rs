@@ -107,7 +107,7 @@ fn every_failure_of_the_quickstart_ends_as_rehearsed() {
             let mut failing = book.clone();
             let fails = &mut failing["phases"][phase]["steps"][name];
             (if kind == "fails" { fails } else { &mut fails["undo"] })["expect"] = "1 == 2".into();
-            let mut sandbox = quickstart();
+            let sandbox = quickstart();
             sandbox.write("failing.yaml", failing.to_string());
             let mut code = sandbox.code("run failing.yaml");
             // The operator of a rehearsal goes back from whatever has stopped, and from the end to see an undo fail.
