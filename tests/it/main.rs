@@ -16,6 +16,7 @@ mod http;
 mod language;
 mod layering;
 mod log_disk;
+mod older;
 mod people;
 mod platforms;
 mod processes;
