@@ -3,21 +3,32 @@
 
 #![expect(clippy::expect_used, clippy::print_stdout, reason = "a benchmark prints, and one that cannot go on should say so and stop")]
 
+mod figures;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use figures::Wanted::AtMost;
+use figures::{Figures, unit_of_work};
+
 const PROGRAM: &str = env!("CARGO_BIN_EXE_switchover");
-/// How many steps are many.
-const MANY: usize = 10_000;
 
 fn main() {
+    let short = std::env::args().any(|argument| argument == "--short");
+    let (many, chance) = if short { (1_000, "100") } else { (10_000, "1000") };
+    let mut figures = Figures::new(short);
+    let unit = unit_of_work();
     let folder = std::env::temp_dir().join(format!("switchover-bench-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder for the benchmark");
     let aurigraph = Path::new(env!("CARGO_MANIFEST_DIR")).join("runbooks/aurigraph/aurigraph.yaml");
     for environment in ["production", "lab"] {
         let rehearse = |options: &[&str]| rehearse(&folder, &aurigraph, &[&["--env", environment], options].concat());
-        show(&format!("aurigraph, {environment}: every mishap"), rehearse(&["--runs", "0"]).0, 10.0, "s");
-        show(&format!("aurigraph, {environment}: 1,000 runs by chance"), rehearse(&["--no-mishaps"]).0, 5.0, "s");
+        let every = rehearse(&["--runs", "0"]).0 / unit;
+        let what = format!("aurigraph, {environment}: every mishap");
+        figures.add(&what, every, AtMost(200.0), "x unit of work", 120.0);
+        let by_chance = rehearse(&["--no-mishaps", "--runs", chance]).0 / unit;
+        let what = format!("aurigraph, {environment}: {chance} runs by chance");
+        figures.add(&what, by_chance, AtMost(100.0), "x unit of work", 8.0);
     }
     let chain = |at: usize| format!("      s{at}: {{ run: 'true', undo: none, estimate: 1s }}\n");
     let alone = |at: usize| {
@@ -29,17 +40,18 @@ fn main() {
         ("one after the other, with budgets", budgets, &chain),
         ("at once, with budgets", budgets, &alone),
     ] {
-        let path = write(&folder, head, step);
+        let path = write(&folder, head, step, many);
         let (seconds, memory) = rehearse(&folder, &path, &["--runs", "0", "--no-mishaps"]);
-        show(&format!("{MANY} steps {name}"), seconds, 2.0, "s");
-        show(&format!("{MANY} steps {name}, memory"), memory / 1024.0, 250.0, "MiB");
+        figures.add(&format!("{many} steps {name}"), seconds / unit, AtMost(40.0), "x unit of work", 2.0);
+        figures.add(&format!("{many} steps {name}, memory"), memory / 1024.0, AtMost(250.0), "MiB", 30.0);
     }
     let _ = std::fs::remove_dir_all(&folder);
+    figures.print();
 }
 
-fn write(folder: &Path, head: &str, step: &dyn Fn(usize) -> String) -> PathBuf {
+fn write(folder: &Path, head: &str, step: &dyn Fn(usize) -> String, many: usize) -> PathBuf {
     let mut book = format!("runbook: many\n{head}phases:\n  p:\n    steps:\n");
-    (0..MANY).for_each(|at| book.push_str(&step(at)));
+    (0..many).for_each(|at| book.push_str(&step(at)));
     let path = folder.join("many.yaml");
     std::fs::write(&path, book).expect("a runbook");
     path
@@ -61,9 +73,4 @@ fn rehearse(folder: &Path, runbook: &Path, options: &[&str]) -> (f64, f64) {
         (last.next().unwrap_or_default(), last.next().unwrap_or_default())
     };
     (0..3).map(|_| once()).fold((f64::INFINITY, 0.0), |best, seen| (best.0.min(seen.0), best.1.max(seen.1)))
-}
-
-fn show(what: &str, seen: f64, most: f64, unit: &str) {
-    let verdict = if seen <= most { "kept" } else { "MISSED" };
-    println!("{what:<58} {seen:>9.2}  at most {most:>7.2} {unit:<4} {verdict}");
 }
