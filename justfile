@@ -9,6 +9,10 @@ test:
 mutants *args:
     LAWS=53 cargo mutants {{args}}
 
+# A search for inputs that fail, guided by coverage: yaml, template, condition, event, redactor or record. Needs a C++ compiler.
+fuzz target seconds="3600":
+    tests/fuzz/guided/run {{target}} {{seconds}}
+
 # The figures, as ratios to a floor.
 bench:
     cargo bench --bench steps

@@ -50,6 +50,14 @@ const PIECES: &[&str] = &[
     "\x1b[2J",
 ];
 
+/// The letters and digits around a place, or a single byte.
+fn word_at(bytes: &[u8], at: usize) -> std::ops::Range<usize> {
+    let is_word = |byte: &&u8| byte.is_ascii_alphanumeric() || **byte == b'_' || **byte == b'-';
+    let before = bytes[..at].iter().rev().take_while(is_word).count();
+    let after = bytes[at..].iter().take_while(is_word).count();
+    if before + after == 0 { at..(at + 1).min(bytes.len()) } else { at - before..at + after }
+}
+
 pub struct Mutator {
     state: u64,
 }
@@ -62,10 +70,12 @@ impl Mutator {
     /// A seed after a few changes.
     pub fn change(&mut self, seeds: &[Vec<u8>]) -> Vec<u8> {
         let mut bytes = seeds[self.below(seeds.len())].clone();
-        for _ in 0..1 + self.below(8) {
+        // Mostly one or two: what is changed in many places is refused at the first.
+        let most = 1 + self.below(8);
+        for _ in 0..1 + self.below(most) {
             let at = self.below(bytes.len() + 1);
             let end = (at + self.below(40)).min(bytes.len());
-            match self.below(8) {
+            match self.below(12) {
                 0 => drop(bytes.drain(at..end)),
                 1 => {
                     let piece = bytes[at..end].to_vec();
@@ -84,9 +94,16 @@ impl Mutator {
                     let piece = PIECES[self.below(PIECES.len())].repeat(1 + self.below(300));
                     bytes.splice(at..at, piece.into_bytes());
                 }
-                _ => {
+                6 | 7 => {
                     let piece = PIECES[self.below(PIECES.len())];
                     bytes.splice(at..end.min(at + 1), piece.bytes());
+                }
+                // A word takes the place of another, so that what stands around it still means something.
+                _ => {
+                    let other = &seeds[self.below(seeds.len())];
+                    let from = self.below(other.len() + 1);
+                    let word = word_at(other, from);
+                    bytes.splice(word_at(&bytes, at), other[word].to_vec());
                 }
             }
         }
