@@ -5,6 +5,7 @@ mod scratch;
 
 use std::io::{ErrorKind, IsTerminal};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
@@ -13,7 +14,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::load::{Source, load};
 use super::{CliError, Format, print, print_json};
-use crate::rehearsal::{Account, Certificate, Death, Difference, Killed, Way, resumed, rolled_back, smooth, stand_in};
+use crate::rehearsal::{Account, Certificate, Death, Difference, Killed, StandIn, Way, resumed, rolled_back, smooth, stand_in};
 use crate::report::{certificate_text, say};
 use crate::run::kind;
 use crate::runbook::Span;
@@ -37,6 +38,9 @@ pub struct Certify {
     /// Try only every K-th boundary.
     #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     every: u32,
+    /// The first boundary that is tried: with `--every 10`, 0 to 9 try different ones.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    offset: u32,
     /// How many runs are tried at once; by default as many as there are cores.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     parallel: Option<u16>,
@@ -51,7 +55,7 @@ pub struct Certify {
 pub fn certify(verb: Certify) -> Result<i32, CliError> {
     let real = load(&verb.source, true)?;
     let begun = Instant::now();
-    let stand_in = stand_in(&real).map_err(|error| CliError::refused(error, None))?;
+    let stand_in = Arc::new(stand_in(&real).map_err(|error| CliError::refused(error, None))?);
     let unwritable = |error: std::io::Error| {
         CliError::refused(
             format!("no scratch journal can be made below {}: {error}", std::env::temp_dir().display()),
@@ -70,16 +74,16 @@ pub fn certify(verb: Certify) -> Result<i32, CliError> {
         tried: 0,
         runs: 0,
         took_ms: 0,
-        assumed: stand_in.assumed,
+        assumed: stand_in.assumed.clone(),
         differences: Vec::new(),
         given_up: false,
     };
-    match smooth_run(&root, &book) {
+    match smooth_run(&root, &book, &stand_in) {
         Err(difference) => certificate.differences.push(difference),
         Ok((commits, account)) => {
-            let lab = Lab { root: &root, book: &book, smooth: account, keep: verb.keep };
-            let tried: Vec<u64> = commits.iter().copied().step_by(verb.every as usize).collect();
-            certificate.events = lab.smooth.state.head;
+            let lab = Lab { root: &root, book: &book, stand_in: &stand_in, smooth: account, keep: verb.keep };
+            let tried: Vec<u64> = commits.iter().copied().skip(verb.offset as usize).step_by(verb.every as usize).collect();
+            certificate.events = lab.smooth.head();
             (certificate.boundaries, certificate.tried) = (commits.len(), tried.len());
             let workers = verb.parallel.map_or_else(|| std::thread::available_parallelism().map_or(2, usize::from), usize::from);
             let trials: Vec<Trial> = tried.into_iter().flat_map(trials_at).collect();
@@ -123,6 +127,7 @@ fn trials_at(at: u64) -> impl Iterator<Item = Trial> {
 struct Lab<'a> {
     root: &'a Path,
     book: &'a Path,
+    stand_in: &'a Arc<StandIn>,
     smooth: Account,
     keep: bool,
 }
@@ -163,10 +168,10 @@ impl Lab<'_> {
         let name = format!("{:05}-{}-{}", trial.at, word(&trial.death), word(&trial.way));
         let kept = self.root.join(name);
         let mut died = trial.at;
-        let end = Scratch::create(kept.clone()).and_then(|scratch| {
+        let end = Scratch::create(kept.clone(), self.stand_in).and_then(|scratch| {
             let ended = scratch.begin(self.book, Some((trial.at, trial.death)))?;
             // Of several steps at once the order may differ, and the last commit of one run be the last but one of another.
-            died = if ended.was_killed { ended.commits.last().copied().unwrap_or(died) } else { self.smooth.state.head };
+            died = if ended.was_killed { ended.commits.last().copied().unwrap_or(died) } else { self.smooth.head() };
             Ok((scratch.take_up(&word(&trial.way))?, scratch))
         });
         let (what, account, scratch) = match end {
@@ -197,9 +202,9 @@ impl Lab<'_> {
 }
 
 /// The run in which nobody is killed: the last event of each of its commits, and its end.
-fn smooth_run(root: &Path, book: &Path) -> Result<(Vec<u64>, Account), Difference> {
+fn smooth_run(root: &Path, book: &Path, stand_in: &Arc<StandIn>) -> Result<(Vec<u64>, Account), Difference> {
     let folder = root.join("smooth");
-    let end = Scratch::create(folder.clone()).and_then(|scratch| Ok((scratch.begin(book, None)?.commits, scratch.account()?)));
+    let end = Scratch::create(folder.clone(), stand_in).and_then(|scratch| Ok((scratch.begin(book, None)?.commits, scratch.account()?)));
     let what = match end {
         Err(error) => vec![error],
         Ok((commits, account)) => match smooth(&account) {

@@ -1,14 +1,22 @@
-//! What must hold of a run whose executor was killed on the way, however it was taken up: held against what the stand-ins wrote
-//! down themselves. Knows not how anybody was killed.
+//! What must hold of a run whose executor was killed on the way, however it was taken up: an account of its own, by what the
+//! stand-ins wrote down themselves, the graph and the journal's events. Knows neither state nor planner, nor how anybody was killed.
+
+mod attempts;
+mod ledger;
+#[cfg(test)]
+mod tests;
+mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::stand_in::is_witnessed;
+use super::stand_in::{StandIn, is_witnessed};
 use super::witness::{What, Witness};
-use crate::run::{Event, Fact, Outcome, RunState, Stop};
-use crate::runbook::{Direction, StepId, StepIx, Undo};
+use crate::run::{Event, Fact, Outcome, Stop};
+use crate::runbook::{Direction, Runbook, StepId, StepIx, Undo};
+use ledger::{End, Ledger, Word};
 
 /// What a certification found.
 #[derive(Debug, Clone, Serialize)]
@@ -76,7 +84,10 @@ pub enum Way {
 /// A run at its end.
 #[derive(Debug, Clone)]
 pub struct Account {
-    pub state: RunState,
+    /// What was to be carried out, as it was given to the executor.
+    pub runbook: Arc<Runbook>,
+    /// The steps that a condition rules out, whatever happens.
+    pub ruled_out: BTreeSet<StepIx>,
     pub events: Vec<Event>,
     pub witness: Witness,
     /// What the stand-ins left.
@@ -85,37 +96,49 @@ pub struct Account {
 
 /// What does not hold of a run in which nobody was killed.
 pub fn smooth(account: &Account) -> Vec<String> {
-    let mut wrong = sound(account);
-    if account.state.ended != Some(Outcome::Finished) {
-        wrong.push(format!("it did not finish: {}", ending(account)));
+    let ledger = account.ledger();
+    let mut wrong = sound(account, &ledger);
+    if ledger.end != End::Over(Outcome::Finished) {
+        wrong.push(format!("it did not finish: {}", ending(&ledger)));
     }
-    for ix in account.state.runbook.ixs() {
-        let step = account.state.runbook.step(ix);
-        let began = account.began(ix, Direction::Forward);
-        let wanted = usize::from(is_witnessed(step, Direction::Forward) && account.state.attempts(ix, Direction::Forward) > 0);
-        if began != wanted {
-            wrong.push(format!("{} began {began} times", step.id));
+    for ix in account.runbook.ixs() {
+        let (step, is_ruled_out) = (account.runbook.step(ix), account.ruled_out.contains(&ix));
+        let (word, wanted) = (ledger.word(&step.id, Direction::Forward), if is_ruled_out { Word::Skipped } else { Word::Done });
+        if word != wanted {
+            wrong.push(format!("{} is {} instead of {}", step.id, word.words(), wanted.words()));
         }
-        if (wanted == 1) != account.is_marked(ix) {
+        for direction in Direction::ALL {
+            let is_due = match direction {
+                Direction::Forward | Direction::Release => !is_ruled_out && is_witnessed(step, direction),
+                Direction::Undo => false,
+            };
+            let (began, wanted) = (account.began(ix, direction), usize::from(is_due));
+            if began != wanted {
+                wrong.push(format!("{} began {} {began} times instead of {wanted}", step.id, direction.word()));
+            }
+        }
+        if (!is_ruled_out && is_witnessed(step, Direction::Forward)) != account.is_marked(ix) {
             wrong.push(format!("the mark of {} is not as it should be", step.id));
         }
     }
+    wrong.extend(account.held());
     wrong
 }
 
 /// What does not hold of a run that was resumed: it must end as the smooth one did.
 pub fn resumed(account: &Account, smooth: &Account) -> Vec<String> {
-    let mut wrong = sound(account);
-    if account.state.ended != smooth.state.ended {
-        wrong.push(format!("it ends otherwise: {}", ending(account)));
+    let (ledger, was) = (account.ledger(), smooth.ledger());
+    let mut wrong = sound(account, &ledger);
+    if ledger.end != was.end {
+        wrong.push(format!("it ends otherwise: {}", ending(&ledger)));
     }
-    for ix in account.state.runbook.ixs() {
-        let id = &account.state.runbook.step(ix).id;
-        let (stands, stood) = (account.state.step(ix).word(), smooth.state.step(ix).word());
-        if stands != stood {
-            wrong.push(format!("{id} is {stands} instead of {stood}"));
-        }
+    for ix in account.runbook.ixs() {
+        let id = &account.runbook.step(ix).id;
         for direction in Direction::ALL {
+            let (stands, stood) = (ledger.word(id, direction), was.word(id, direction));
+            if stands != stood {
+                wrong.push(format!("{id}, {}, is {} instead of {}", direction.word(), stands.words(), stood.words()));
+            }
             let (began, wanted) = (account.began(ix, direction), smooth.began(ix, direction));
             if (began > 0) != (wanted > 0) {
                 wrong.push(format!("{id} began {} {began} times instead of {wanted}", direction.word()));
@@ -137,15 +160,21 @@ pub fn resumed(account: &Account, smooth: &Account) -> Vec<String> {
 
 /// What does not hold of a run that was rolled back: all that took effect is taken back in reverse order of needs, as far as it can be.
 pub fn rolled_back(account: &Account) -> Vec<String> {
-    let mut wrong = sound(account);
-    let (state, runbook) = (&account.state, &account.state.runbook);
-    for ix in runbook.ixs().filter(|ix| !state.step(*ix).touched && account.began(*ix, Direction::Forward) > 0) {
-        wrong.push(format!("{} took effect, and the journal says that it did not", runbook.step(ix).id));
+    let ledger = account.ledger();
+    let mut wrong = sound(account, &ledger);
+    let runbook = &account.runbook;
+    for step in runbook.ixs().filter(|ix| account.began(*ix, Direction::Forward) > 0).map(|ix| runbook.step(ix)) {
+        if !ledger.may_have_effect(&step.id) {
+            wrong.push(format!("{} took effect, and the journal says that it did not", step.id));
+        }
     }
-    let WayBack { undone, stops } = WayBack::of(state);
+    let WayBack { undone, stops } = WayBack::of(account, &ledger);
     for ix in runbook.ixs() {
-        let step = runbook.step(ix);
-        let is_undone = undone[ix.0 as usize] && is_witnessed(step, Direction::Undo);
+        let (step, is_undone, word) = (runbook.step(ix), undone[ix.0 as usize], ledger.word(&runbook.step(ix).id, Direction::Undo));
+        if is_undone && word != Word::Done {
+            wrong.push(format!("{}, undo, is {} instead of done", step.id, word.words()));
+        }
+        let is_undone = is_undone && is_witnessed(step, Direction::Undo);
         let (began, wanted) = (account.began(ix, Direction::Undo), usize::from(is_undone));
         if began != wanted {
             wrong.push(format!("{} was undone {began} times instead of {wanted}", step.id));
@@ -163,19 +192,18 @@ pub fn rolled_back(account: &Account) -> Vec<String> {
             wrong.push(format!("{} was undone before {}, which needs it", runbook.step(ix).id, runbook.step(other).id));
         }
     }
-    let is_as_wanted = match &state.stopped {
-        _ if stops.is_empty() => state.ended == Some(Outcome::RolledBack),
-        Some(Stop::Stuck { steps }) => steps.iter().cloned().collect::<BTreeSet<_>>() == stops,
+    let is_as_wanted = match &ledger.end {
+        End::Over(outcome) => stops.is_empty() && *outcome == Outcome::RolledBack,
+        End::Stopped(Stop::Stuck { steps }) => !stops.is_empty() && steps.iter().cloned().collect::<BTreeSet<_>>() == stops,
         _ => false,
     };
     if !is_as_wanted {
         let stops: Vec<&str> = stops.iter().map(|step| &**step).collect();
         let wanted = if stops.is_empty() { "be all back".to_owned() } else { format!("stop at {}", stops.join(", ")) };
-        wrong.push(format!("it should {wanted}: {}", ending(account)));
+        wrong.push(format!("it should {wanted}: {}", ending(&ledger)));
     }
-    let held = account.marks.iter().find(|mark| account.is_to_be_released(mark));
-    if let (Some(Outcome::RolledBack), Some(held)) = (state.ended, held) {
-        wrong.push(format!("something is still held: {held}"));
+    if ledger.end == End::Over(Outcome::RolledBack) {
+        wrong.extend(account.held());
     }
     wrong
 }
@@ -189,16 +217,18 @@ struct WayBack {
 }
 
 impl WayBack {
-    fn of(state: &RunState) -> WayBack {
-        let runbook = &state.runbook;
+    fn of(account: &Account, ledger: &Ledger) -> WayBack {
+        let runbook = &account.runbook;
+        // The witness knows who began; of people and messages, and of what may not have begun, only the journal does.
+        let touched = |ix: StepIx| account.began(ix, Direction::Forward) > 0 || ledger.may_have_effect(&runbook.step(ix).id);
         let (mut spared, mut needed) = (vec![false; runbook.steps.len()], vec![false; runbook.steps.len()]);
         let join = |all: &mut Vec<bool>, more: Vec<bool>| all.iter_mut().zip(more).for_each(|(one, other)| *one |= other);
         // What lies before a point of no return that was passed stays.
-        for ix in runbook.ixs().filter(|ix| runbook.step(*ix).point_of_no_return && state.step(*ix).touched) {
+        for ix in runbook.ixs().filter(|ix| runbook.step(*ix).point_of_no_return && touched(*ix)) {
             spared[ix.0 as usize] = true;
             join(&mut spared, runbook.ancestors(ix));
         }
-        let target = |ix: &StepIx| state.step(*ix).touched && !spared[ix.0 as usize];
+        let target = |ix: &StepIx| touched(*ix) && !spared[ix.0 as usize];
         let cannot: Vec<StepIx> = runbook.ixs().filter(target).filter(|ix| runbook.step(*ix).undo == Undo::Unknown).collect();
         // And so does what somebody needs that cannot be undone.
         cannot.iter().for_each(|ix| join(&mut needed, runbook.ancestors(*ix)));
@@ -211,62 +241,81 @@ impl WayBack {
 }
 
 /// What must hold of any run.
-fn sound(account: &Account) -> Vec<String> {
-    let mut wrong = Vec::new();
-    let (runbook, witness) = (&account.state.runbook, &account.witness);
-    let started: BTreeSet<(&str, Direction, u32, &str)> = account
-        .events
-        .iter()
-        .filter_map(|event| if let Fact::StepStarted(started) = &event.fact { Some(started) } else { None })
-        .map(|started| (&*started.step, started.direction, started.attempt, &*started.key))
-        .collect();
-    let mut running = BTreeSet::new();
-    for line in &witness.lines {
-        if line.step.0 as usize >= runbook.steps.len() {
-            wrong.push(format!("the witness knows a step {} that is none", line.step.0));
-            return wrong;
-        }
-        let id = &runbook.step(line.step).id;
-        let (direction, attempt) = (line.direction.word(), line.attempt);
-        match line.what {
-            What::Begin if !running.insert(line.step) => wrong.push(format!("two attempts of {id} overlap")),
-            What::End if !running.remove(&line.step) => wrong.push(format!("{id} ended and had not begun")),
-            _ => {}
-        }
-        if line.what == What::Begin && !started.contains(&(&**id, line.direction, line.attempt, &*line.key)) {
-            wrong.push(format!("the journal does not know of attempt {attempt} {direction} of {id}"));
-        }
+fn sound(account: &Account, ledger: &Ledger) -> Vec<String> {
+    let steps = account.runbook.steps.len();
+    if let Some(line) = account.witness.lines.iter().find(|line| line.step.0 as usize >= steps) {
+        return vec![format!("the witness knows a step {} that is none", line.step.0)];
     }
-    wrong.extend(running.iter().map(|ix| format!("{} never ended", runbook.step(*ix).id)));
-    wrong.extend(account.state.notices.owed.iter().map(|owed| format!("nobody was told of {}", owed.name)));
-    for ix in runbook.ixs() {
-        let step = runbook.step(ix);
-        for direction in Direction::ALL {
-            let began = account.began(ix, direction);
-            if began > 1 && step.act(direction).is_some_and(|act| !act.idempotent) {
-                wrong.push(format!("{} is not idempotent and began {} {began} times", step.id, direction.word()));
-            }
+    let mut wrong = attempts::wrong(account);
+    wrong.extend(needs(account, ledger));
+    wrong.extend(told::wrong(account, ledger));
+    for ix in account.runbook.ixs() {
+        let (step, is_ruled_out) = (account.runbook.step(ix), account.ruled_out.contains(&ix));
+        if is_ruled_out && (account.began(ix, Direction::Forward) > 0 || ledger.may_have_effect(&step.id)) {
+            wrong.push(format!("{} began, and its condition does not hold", step.id));
         }
-        let Some(first) = witness.places(What::Begin, ix, Direction::Forward).first().copied() else { continue };
-        let before = runbook.ancestors(ix);
-        for need in runbook.ixs().filter(|need| before[need.0 as usize]) {
-            if witness.places(What::End, need, Direction::Forward).last().is_some_and(|end| *end > first) {
-                wrong.push(format!("{} began before {}, which it needs, was done", step.id, runbook.step(need).id));
-            }
+        if !is_ruled_out && ledger.word(&step.id, Direction::Forward) == Word::Skipped {
+            wrong.push(format!("{} was skipped, and nothing rules it out", step.id));
         }
     }
     wrong
 }
 
-fn ending(account: &Account) -> String {
-    match (&account.state.ended, &account.state.stopped) {
-        (Some(outcome), _) => format!("it is {}", serde_json::to_value(outcome).unwrap_or_default().as_str().unwrap_or_default()),
-        (None, Some(stop)) => format!("it stopped: {}", serde_json::to_value(stop).unwrap_or_default()),
-        (None, None) => "nobody went on with it".to_owned(),
+/// Who began before what it needs was done: by the journal's order, which has every step, and by the witness's, which nobody decides.
+fn needs(account: &Account, ledger: &Ledger) -> Vec<String> {
+    let (runbook, mut wrong) = (&account.runbook, Vec::new());
+    for event in &account.events {
+        let Fact::StepStarted(started) = &event.fact else { continue };
+        let Some(ix) = runbook.find(&started.step) else {
+            wrong.push(format!("the journal knows a step {} that is none", started.step));
+            continue;
+        };
+        let is_early = |need: &&StepIx| ledger.settled(&runbook.step(**need).id).is_none_or(|at| at > event.number);
+        if started.direction == Direction::Forward {
+            let early = runbook.step(ix).needs.iter().filter(is_early).map(|need| &runbook.step(*need).id);
+            wrong.extend(early.map(|need| format!("{} was started before {need}, which it needs, was done", started.step)));
+        }
+    }
+    for ix in runbook.ixs() {
+        let Some(first) = account.witness.places(What::Begin, ix, Direction::Forward).first() else { continue };
+        let before = runbook.ancestors(ix);
+        let writes = |need: &StepIx| !account.ruled_out.contains(need) && is_witnessed(runbook.step(*need), Direction::Forward);
+        let is_late = |need: &StepIx| account.witness.places(What::End, *need, Direction::Forward).last().is_none_or(|end| end > first);
+        let late = runbook.ixs().filter(|need| before[need.0 as usize]).filter(writes).filter(is_late);
+        wrong.extend(late.map(|need| format!("{} began before {}, which it needs, was done", runbook.step(ix).id, runbook.step(need).id)));
+    }
+    wrong
+}
+
+fn ending(ledger: &Ledger) -> String {
+    let word = |value: serde_json::Result<serde_json::Value>| match value {
+        Ok(serde_json::Value::String(word)) => word,
+        Ok(value) => value.to_string(),
+        Err(error) => error.to_string(),
+    };
+    match &ledger.end {
+        End::Over(outcome) => format!("it is {}", word(serde_json::to_value(outcome))),
+        End::Stopped(stop) => format!("it stopped: {}", word(serde_json::to_value(stop))),
+        End::Nobody => "nobody went on with it".to_owned(),
     }
 }
 
 impl Account {
+    /// The account of a run of these stand-ins.
+    pub fn of(stand_in: &StandIn, events: Vec<Event>, witness: Witness, marks: BTreeSet<String>) -> Account {
+        let (runbook, ruled_out) = (Arc::clone(&stand_in.runbook), stand_in.ruled_out.clone());
+        Account { runbook, ruled_out, events, witness, marks }
+    }
+
+    /// The number of the last event.
+    pub fn head(&self) -> u64 {
+        self.events.last().map_or(0, |event| event.number)
+    }
+
+    fn ledger(&self) -> Ledger {
+        Ledger::of(&self.events)
+    }
+
     /// How often a step began in one direction.
     fn began(&self, ix: StepIx, direction: Direction) -> usize {
         self.witness.places(What::Begin, ix, direction).len()
@@ -283,128 +332,16 @@ impl Account {
         told
     }
 
-    /// Whether this mark says that something is held which a stand-in releases: people leave no mark, and take none away.
-    fn is_to_be_released(&self, mark: &str) -> bool {
-        let step = || mark.strip_suffix(".held").and_then(|number| self.state.runbook.steps.get(number.parse::<usize>().ok()?));
-        mark.ends_with(".held") && step().is_none_or(|step| is_witnessed(step, Direction::Release))
+    /// What a run that is over still holds, though a stand-in releases it: people leave no mark, and take none away.
+    fn held(&self) -> impl Iterator<Item = String> {
+        let is_to_be_released = |mark: &&String| {
+            let step = || mark.strip_suffix(".held").and_then(|number| self.runbook.steps.get(number.parse::<usize>().ok()?));
+            mark.ends_with(".held") && step().is_none_or(|step| is_witnessed(step, Direction::Release))
+        };
+        self.marks.iter().filter(is_to_be_released).map(|mark| format!("something is still held: {mark}"))
     }
 
     fn is_marked(&self, ix: StepIx) -> bool {
         self.marks.contains(&format!("{}.done", ix.0))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use serde_json::json;
-
-    use super::*;
-    use crate::rehearsal::world::first;
-    use crate::run::{Moment, Person, StepStarted, StepSucceeded};
-    use crate::runbook::{Action, Runbook};
-
-    /// `p/b` needs `p/a`; `p/c` needs nobody, and can be undone only if `c` says so.
-    fn book(c: &str) -> Runbook {
-        let act = json!({ "action": { "run": { "command": { "script": { "shell": ["sh"], "script": "" } } } }, "idempotent": false });
-        let step = |id: &str, needs: &[u32], undo: serde_json::Value| json!({ "id": id, "line": 1, "file": "book.yaml", "phase": 0, "scope": 0, "needs": needs, "act": act, "undo": undo });
-        let steps = [step("p/a", &[], json!({ "act": act })), step("p/b", &[0], json!({ "act": act })), step("p/c", &[], json!(c))];
-        let book = json!({
-            "name": "r", "file": "book.yaml", "locks": [], "scopes": [{ "parameters": {} }], "occasions": {}, "templates": {},
-            "phases": [{ "id": "p" }], "groups": [], "steps": steps,
-        });
-        serde_json::from_value::<Runbook>(book).unwrap().with_index()
-    }
-
-    /// A run whose journal has these attempts, each once, and ends so; and whose stand-ins wrote this down.
-    fn account(c: &str, journal: &[(u32, Direction)], end: Fact, witness: &str, marks: &[&str]) -> Account {
-        let runbook = Arc::new(book(c));
-        let begun = first(&runbook, Moment::default());
-        let mut state = RunState::new(Arc::clone(&runbook), &begun).unwrap();
-        let mut events = vec![begun];
-        let mut add = |fact: Fact| {
-            let event = Event { number: state.head + 1, at: Moment::default(), fact };
-            state.apply(&event).unwrap();
-            events.push(event);
-        };
-        let mut is_back = false;
-        for &(ix, direction) in journal {
-            if direction == Direction::Undo && !std::mem::replace(&mut is_back, true) {
-                add(Fact::RollbackBegan { to: None, because: "x".into(), actor: Person::default(), force: false });
-            }
-            let (step, action) = (Arc::clone(&runbook.step(StepIx(ix)).id), Box::new(Action::Join));
-            add(Fact::StepStarted(StepStarted {
-                step: step.clone(),
-                direction,
-                attempt: 1,
-                key: "k".into(),
-                action,
-                env: Default::default(),
-            }));
-            let result = String::new();
-            let (outputs, secrets, logs) = Default::default();
-            add(Fact::StepSucceeded(StepSucceeded { step, direction, attempt: 1, outputs, result, secrets, logs }));
-        }
-        add(end);
-        let line = |text: &str| format!("begin {text} 1 k\nend {text} 1 k\n");
-        let witness = Witness::read(&witness.split(", ").filter(|text| !text.is_empty()).map(line).collect::<String>()).unwrap();
-        Account { state, events, witness, marks: marks.iter().map(|mark| (*mark).to_owned()).collect() }
-    }
-
-    const FORTH: [(u32, Direction); 3] = [(0, Direction::Forward), (1, Direction::Forward), (2, Direction::Forward)];
-    const BACK: [(u32, Direction); 2] = [(1, Direction::Undo), (0, Direction::Undo)];
-
-    fn forth(witness: &str, marks: &[&str]) -> Account {
-        account("nothing", &FORTH, Fact::RunEnded { outcome: Outcome::Finished }, witness, marks)
-    }
-
-    fn back(witness: &str, marks: &[&str]) -> Vec<String> {
-        let c_passed = [&FORTH[..2], &BACK[..]].concat();
-        rolled_back(&account("nothing", &c_passed, Fact::RunEnded { outcome: Outcome::RolledBack }, witness, marks))
-    }
-
-    #[test]
-    fn a_run_that_is_as_it_should_be_has_no_differences() {
-        let all = forth("0 forward, 1 forward, 2 forward", &["0.done", "1.done", "2.done"]);
-        assert_eq!((smooth(&all), resumed(&all, &all)), (vec![], vec![]));
-        assert_eq!(back("0 forward, 1 forward, 1 undo, 0 undo", &[]), [""; 0]);
-    }
-
-    #[test]
-    fn what_happens_twice_never_or_too_early_is_seen() {
-        let marks = ["0.done", "1.done", "2.done"];
-        let all = forth("0 forward, 1 forward, 2 forward", &marks);
-        for (witness, wrong) in [
-            ("0 forward, 1 forward, 2 forward, 2 forward", "p/c is not idempotent and began forward 2 times"),
-            ("0 forward, 1 forward", "p/c began forward 0 times instead of 1"),
-            ("1 forward, 0 forward, 2 forward", "p/b began before p/a, which it needs, was done"),
-            ("0 forward, 1 forward, 2 forward, 2 undo", "the journal does not know of attempt 1 undo of p/c"),
-        ] {
-            let found = resumed(&forth(witness, &marks), &all);
-            assert!(found.iter().any(|found| found == wrong), "{witness}: {found:?}");
-            assert!(!smooth(&forth(witness, &marks)).is_empty(), "{witness}");
-        }
-        assert_eq!(resumed(&forth("0 forward, 1 forward, 2 forward", &marks[1..]), &all), ["the world is another one: 0.done"]);
-    }
-
-    #[test]
-    fn what_is_not_taken_back_or_in_a_wrong_order_is_seen() {
-        for (witness, marks, wrong) in [
-            ("0 forward, 1 forward, 0 undo, 1 undo", &[][..], "p/a was undone before p/b, which needs it"),
-            ("0 forward, 1 forward, 0 undo", &[], "p/b was undone 0 times instead of 1"),
-            ("0 forward, 1 forward, 1 undo, 0 undo, 0 undo", &[], "p/a was undone 2 times instead of 1"),
-            ("0 forward, 1 forward, 1 undo, 0 undo", &["0.done"], "what p/a did is still there"),
-            ("0 forward, 1 forward, 2 forward, 1 undo, 0 undo", &["2.done"], "p/c took effect, and the journal says that it did not"),
-        ] {
-            let found = back(witness, marks);
-            assert!(found.iter().any(|found| found == wrong), "{witness}: {found:?}");
-        }
-        // What cannot be undone is where it has to stop.
-        let stuck = |step: &str| Fact::RunStopped { because: Stop::Stuck { steps: vec![step.into()] } };
-        let journal = [&FORTH[..], &BACK[..]].concat();
-        let run = |end: Fact| account("unknown", &journal, end, "0 forward, 1 forward, 2 forward, 1 undo, 0 undo", &["2.done"]);
-        assert_eq!(rolled_back(&run(stuck("p/c"))), [""; 0]);
-        assert_eq!(rolled_back(&run(stuck("p/a"))), ["it should stop at p/c: it stopped: {\"stop\":\"stuck\",\"steps\":[\"p/a\"]}"]);
     }
 }

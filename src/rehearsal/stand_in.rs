@@ -1,6 +1,7 @@
 //! A runbook whose actions only write down that they happened: each command, request and statement becomes one that says in a
 //! witness outside of the journal when it begins and ends. All that decides about going on and going back stays as it is.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -34,7 +35,9 @@ const RELEASE: Effect = Effect { script: "rm -f \"marks/$STAND_IN.held\"", mark:
 /// A runbook of stand-ins.
 #[derive(Debug, Clone)]
 pub struct StandIn {
-    pub runbook: Runbook,
+    pub runbook: Arc<Runbook>,
+    /// The steps that a condition rules out, whatever happens.
+    pub ruled_out: BTreeSet<StepIx>,
     /// Conditions that depend on what only a real run produces, and are taken to hold.
     pub assumed: Vec<String>,
 }
@@ -59,19 +62,21 @@ pub fn stand_in(real: &Runbook) -> Result<StandIn, String> {
         scope.secrets.clear();
         scope.env.clear();
     }
-    let mut assumed = Vec::new();
+    let (mut assumed, mut ruled_out) = (Vec::new(), BTreeSet::new());
     for (ix, step) in real.ixs().zip(&mut runbook.steps) {
         step.when.retain(|when| {
             let is_known = !when.condition.references().iter().any(|reference| reference[0] == "steps");
             let holds = is_known.then(|| when.condition.holds(&names::of_when(&state, when)).ok()).flatten();
-            if holds.is_none() {
-                assumed.push(format!("{}: {}", step.id, when.condition.source()));
+            match holds {
+                None => assumed.push(format!("{}: {}", step.id, when.condition.source())),
+                Some(false) => drop(ruled_out.insert(ix)),
+                Some(true) => {}
             }
             holds.is_some()
         });
         replace(ix, step).map_err(|error| error.to_string())?;
     }
-    Ok(StandIn { runbook: runbook.with_index(), assumed })
+    Ok(StandIn { runbook: Arc::new(runbook.with_index()), ruled_out, assumed })
 }
 
 /// Whether a step's action of this direction writes to the witness.

@@ -47,7 +47,7 @@ pub fn doomed(verb: Doomed, folder: &Path) -> Result<i32, CliError> {
     // Made here, so that whatever it is given, nothing else is carried out.
     let StandIn { runbook, .. } = stand_in(&real.with_index()).map_err(unreadable)?;
     let config = Config { operator: operator(), parallel: AT_ONCE.into(), guided: false, consents: true, ask: Some(Arc::new(agree)) };
-    let new = NewRun { runbook, name: None, until: None, purpose: Purpose::Real, overridden: None };
+    let new = NewRun { runbook: Arc::unwrap_or_clone(runbook), name: None, until: None, purpose: Purpose::Real, overridden: None };
     let mut end = End { at: verb.at, before_launch: verb.before_launch, with_keeper: verb.with_keeper, commits: Vec::new() };
     let (_, exit) = engine::start(Journal::open(folder)?, new, config, &mut end)?;
     print(&end.commits.iter().map(|number| format!("{number}\n")).collect::<String>())?;

@@ -1,21 +1,24 @@
 //! A folder with a journal, a witness and marks of its own, and the program run in it as an operator runs it.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, DirEntry, File, OpenOptions};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use super::doomed;
 use crate::cli::audit::altered;
 use crate::effect::own_program;
 use crate::journal::Journal;
-use crate::rehearsal::{Account, Death, MARKS, WITNESS, Witness, is_witnessed};
-use crate::run::Track;
+use crate::rehearsal::{Account, Death, MARKS, StandIn, WITNESS, Witness, is_witnessed};
+use crate::run::{RunState, Track};
 use crate::runbook::{Action, Direction, StepIx};
 
 pub struct Scratch {
     pub folder: PathBuf,
+    /// What is carried out in it.
+    stand_in: Arc<StandIn>,
 }
 
 /// How the first executor ended.
@@ -26,9 +29,9 @@ pub struct Ended {
 }
 
 impl Scratch {
-    pub fn create(folder: PathBuf) -> Result<Scratch, String> {
+    pub fn create(folder: PathBuf, stand_in: &Arc<StandIn>) -> Result<Scratch, String> {
         private(&folder).and_then(|()| private(&folder.join(MARKS))).map_err(|error| format!("{}: {error}", folder.display()))?;
-        Ok(Scratch { folder })
+        Ok(Scratch { folder, stand_in: Arc::clone(stand_in) })
     }
 
     /// Begins a run of `runbook` that dies with this commit, or goes to its end.
@@ -57,11 +60,11 @@ impl Scratch {
         let mut head = 0;
         loop {
             let code = self.call(&[verb, "--yes", "--parallel", &doomed::AT_ONCE.to_string()])?;
-            let account = self.account()?;
+            let (state, account) = self.read()?;
             match code {
-                3 if account.state.head > head => {
-                    head = account.state.head;
-                    self.answer(&account)?;
+                3 if state.head > head => {
+                    head = state.head;
+                    self.answer(&state, &account)?;
                 }
                 0 | 4 | 5 => return Ok(account),
                 code => return Err(format!("`{verb}` ended with exit {code}: {}", self.last_words())),
@@ -71,6 +74,11 @@ impl Scratch {
 
     /// The run as the journal and the witness have it.
     pub fn account(&self) -> Result<Account, String> {
+        Ok(self.read()?.1)
+    }
+
+    /// Besides, the state of which an operator is shown what to answer.
+    fn read(&self) -> Result<(RunState, Account), String> {
         let journal = Journal::open_to_read(&self.folder.join("journal")).map_err(|error| error.to_string())?;
         let loaded = journal.find(None).and_then(|run| journal.load(&run)).map_err(|error| error.to_string())?;
         if let Some(file) = altered(&loaded, journal.folder()).first() {
@@ -81,13 +89,14 @@ impl Scratch {
             read => read.map_err(|error| format!("the witness cannot be read: {error}"))?,
         };
         let marks = std::fs::read_dir(self.folder.join(MARKS)).map_err(|error| format!("the marks cannot be read: {error}"))?;
-        let marks = marks.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
-        Ok(Account { state: loaded.state, events: loaded.events, witness: Witness::read(&text)?, marks })
+        let name = |entry: std::io::Result<DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
+        let marks: std::io::Result<_> = marks.map(name).collect();
+        let marks = marks.map_err(|error| format!("the marks cannot be read: {error}"))?;
+        Ok((loaded.state, Account::of(&self.stand_in, loaded.events, Witness::read(&text)?, marks)))
     }
 
     /// Answers for the people whom the run waits for, and says truthfully what is in doubt.
-    fn answer(&self, account: &Account) -> Result<(), String> {
-        let state = &account.state;
+    fn answer(&self, state: &RunState, account: &Account) -> Result<(), String> {
         let mut answers: Vec<(StepIx, &str)> = Vec::new();
         for ix in state.asked() {
             let waits = |direction: &Direction| matches!(state.track(ix, *direction), Track::Waiting { .. });
@@ -100,7 +109,7 @@ impl Scratch {
         for &(ix, direction) in &state.sets.doubt {
             let is_done = match is_witnessed(state.runbook.step(ix), direction) {
                 true => account.witness.saw(ix, direction),
-                false => self.was_told(account, ix, direction),
+                false => self.was_told(state, ix, direction),
             };
             answers.push((ix, if is_done { "done" } else { "not-done" }));
         }
@@ -115,8 +124,8 @@ impl Scratch {
     }
 
     /// Whether the message of a step lies in the outbox.
-    fn was_told(&self, account: &Account, ix: StepIx, direction: Direction) -> bool {
-        let (begins, ends) = (format!("{}-{:05}-", account.state.started.run, ix.0), format!("-{}.txt", direction.word()));
+    fn was_told(&self, state: &RunState, ix: StepIx, direction: Direction) -> bool {
+        let (begins, ends) = (format!("{}-{:05}-", state.started.run, ix.0), format!("-{}.txt", direction.word()));
         let files = std::fs::read_dir(self.folder.join("journal/outbox")).into_iter().flatten().filter_map(Result::ok);
         files.map(|entry| entry.file_name().to_string_lossy().into_owned()).any(|name| name.starts_with(&begins) && name.ends_with(&ends))
     }
