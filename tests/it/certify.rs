@@ -37,7 +37,9 @@ phases:
 #[test]
 fn what_is_certified_ends_the_same_wherever_its_executor_dies() {
     let sandbox = Sandbox::with(BOOK);
-    let told = sandbox.run("certify book.yaml --every 2");
+    let offset = offset(2);
+    let told = sandbox.run(&format!("certify book.yaml --every 2 --offset {offset} --parallel 8"));
+    println!("certify: all that decides, offset {offset}");
     // How many events stand in one commit depends on how quick things are.
     let told = regex::Regex::new(r"\d+ (of|boundaries|runs)").unwrap().replace_all(&told, "<n> $1");
     insta::assert_snapshot!(told, @"
@@ -56,7 +58,7 @@ fn copies_of_a_step_are_certified_at_once() {
     let sandbox = Sandbox::with(
         "runbook: many\nphases:\n  p:\n    steps:\n      each: { for_each: { in: [1, 2, 3, 4], max_parallel: 2 }, run: 'exit 1', undo: { run: 'exit 1' } }\n      after: { run: 'exit 1' }\n      last: { run: 'exit 1', undo: { run: 'exit 1' } }\n",
     );
-    let (found, kept) = kept(&sandbox, "certify book.yaml --keep --format json", 0);
+    let (found, kept) = kept(&sandbox, "certify book.yaml --keep --parallel 8 --format json", 0);
     assert_eq!(found["differences"].as_array().map(Vec::len), Some(0), "{found:#}");
     assert_eq!(found["boundaries"], found["tried"]);
     assert_eq!(found["runs"].as_u64(), found["tried"].as_u64().map(|tried| tried * 6));
@@ -80,7 +82,7 @@ fn what_people_release_is_certified() {
             "v: {{ run: 'x', undo: {{ run: 'x' }}, hold: {{ until: z, release: {{ {release} }} }} }}\n      z: {{ run: 'x', undo: none }}"
         );
         let sandbox = Sandbox::with(&format!("runbook: held\nphases:\n  p:\n    steps:\n      {steps}\n"));
-        let told = sandbox.run("certify book.yaml --every 2");
+        let told = sandbox.run("certify book.yaml --every 2 --parallel 8");
         assert!(told.starts_with("certified: ") && told.ends_with("exit 0"), "{release}: {told}");
     }
 }
@@ -89,9 +91,18 @@ fn what_people_release_is_certified() {
 fn the_quickstart_is_certified() {
     let sandbox = Sandbox::new();
     sandbox.write("quickstart.yaml", std::fs::read(repository().join("runbooks/quickstart.yaml")).unwrap());
-    let found = sandbox.json("certify quickstart.yaml --every 30 --format json");
-    assert_eq!(found["differences"].as_array().map(Vec::len), Some(0), "{found:#}");
-    assert!(found["events"].as_u64().unwrap() > 90 && found["tried"].as_u64().unwrap() > 1, "{found:#}");
+    let offset = offset(4);
+    let found = sandbox.json(&format!("certify quickstart.yaml --every 4 --offset {offset} --parallel 8 --format json"));
+    println!("certify: the quickstart, {} of {} boundaries, {} runs, offset {offset}", found["tried"], found["boundaries"], found["runs"]);
+    assert_eq!(found["differences"].as_array().map(Vec::len), Some(0), "offset {offset}: {found:#}");
+    let number = |key: &str| found[key].as_u64().unwrap();
+    assert!(number("events") > 90 && number("tried") >= 10 && number("runs") == number("tried") * 6, "{found:#}");
+}
+
+/// With which boundary it begins: another one each time, or `SWITCHOVER_CERTIFY_OFFSET`.
+fn offset(every: u64) -> u64 {
+    let now = || std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64 / 1000;
+    std::env::var("SWITCHOVER_CERTIFY_OFFSET").map_or_else(|_| now(), |text| text.parse().unwrap()) % every
 }
 
 /// A `sleep` that stand-ins find instead of the real one, and that lies about them.
@@ -139,7 +150,7 @@ fn what_does_not_end_the_same_is_not_certified() {
         ("false".to_owned(), "the run in which nobody is killed is not as it should be"),
     ] {
         let sandbox = Sandbox::with(FOUR);
-        let told = sandbox.run_with("certify book.yaml --every 2", &lying(&sandbox, &lie));
+        let told = sandbox.run_with("certify book.yaml --every 2 --parallel 8", &lying(&sandbox, &lie));
         assert!(told.contains(wanted) && told.contains("not certified") && told.ends_with("exit 1"), "{lie}: {told}");
         let kept = told.lines().find_map(|line| line.trim().strip_prefix("kept in ")).and_then(|line| line.split(';').next()).unwrap();
         let kept = kept.replace("<folder>", &sandbox.path("").display().to_string());

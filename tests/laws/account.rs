@@ -19,6 +19,7 @@ pub fn about(history: &History) -> impl Iterator<Item = (usize, usize, Direction
             Fact::StepSucceeded(fact) => fact.direction,
             Fact::StepFailed(fact) => fact.direction,
             Fact::StepResolved(fact) => fact.direction,
+            Fact::StepProbed { direction, .. } => *direction,
             Fact::StepSkipped { .. } => Direction::Forward,
             Fact::UndoPassed { .. } => Direction::Undo,
             _ => return None,
@@ -31,6 +32,7 @@ pub fn is_done(fact: &Fact) -> bool {
     match fact {
         Fact::StepSucceeded(_) | Fact::StepSkipped { .. } | Fact::UndoPassed { .. } => true,
         Fact::StepResolved(resolved) => matches!(resolved.verdict, Verdict::Done | Verdict::Go),
+        Fact::StepProbed { verdict, .. } => *verdict == Probed::Done,
         _ => false,
     }
 }

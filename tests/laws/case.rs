@@ -6,6 +6,8 @@ use std::sync::Arc;
 use switchover::run::*;
 use switchover::runbook::{Direction, OnFailure, Runbook, Step};
 
+use super::drawn::{Drawn, Looked};
+
 /// What is tried.
 #[derive(Clone)]
 pub struct Case {
@@ -24,6 +26,8 @@ pub struct Case {
     pub point: Option<Point>,
     /// The definition with which the second session goes on.
     pub amended: Option<Arc<Runbook>>,
+    /// What no small graph has.
+    pub drawn: Option<Drawn>,
     pub fault: Fault,
 }
 
@@ -35,7 +39,7 @@ impl std::fmt::Debug for Case {
         write!(out, "needs {needs_of:?}, idempotent {idempotent}, fails {fails:?}, undo fails {undo_fails:?}, then {after:?}, ")?;
         write!(out, "on failure {on_failure:?}, orphans {orphans:?}, newest first {newest}, fault {fault:?}, ")?;
         let amended = self.amended.as_ref().map(|book| book.steps.iter().map(|step| (number(step), needs(book, step))).collect::<Vec<_>>());
-        write!(out, "in part {}, point {:?}, amended {amended:?}", self.in_part, self.point)
+        write!(out, "in part {}, point {:?}, amended {amended:?}, {:?}", self.in_part, self.point, self.drawn)
     }
 }
 
@@ -105,6 +109,21 @@ pub enum Fault {
     WaitsWhileSomethingCanGo,
     AmendsWhatHasBegun,
     ForgetsAtAnAmendment,
+    RefusesTheSame,
+    BeginsBesideTheLiving,
+    GoesOnUnheld,
+    NeverReleases,
+    RepeatsTooEarly,
+    RepeatsTooOften,
+    RepeatsWhatMayHaveHappened,
+    TakesSilenceForNo,
+    LooksAtTheLiving,
+    OverfillsAGroup,
+    ToleratesTooMany,
+    IgnoresAConditionThatFails,
+    SkipsWhatHolds,
+    ForgetsThatItStopped,
+    StopsUnwritten,
 }
 
 /// What a witness outside the executor saw.
@@ -129,6 +148,8 @@ pub struct History {
     /// How many events were durable when an amendment was refused.
     pub refused: Option<usize>,
     pub interrupted: bool,
+    /// What probes truly answered.
+    pub looked: Vec<Looked>,
 }
 
 impl std::fmt::Debug for History {

@@ -9,7 +9,7 @@ use switchover::runbook::Direction;
 use super::account::*;
 use super::case::{Case, Fault, History, goes_on, needs, number};
 use super::driver::fold;
-use super::turns;
+use super::{choices, turns};
 
 /// The first law that the history breaks, with its number in the design.
 pub fn check(case: &Case, history: &History) -> Result<(), String> {
@@ -19,6 +19,7 @@ pub fn check(case: &Case, history: &History) -> Result<(), String> {
     nothing_is_done_twice(case, history)?;
     the_way_back_is_in_order(case, history)?;
     turns::check(case, history)?;
+    choices::check(case, history)?;
     the_end_is_a_legal_one(case, history)?;
     if case.fault == Fault::None {
         a_fold_says_the_same(case, history)?;
@@ -44,14 +45,14 @@ pub fn check_held(case: &Case, history: &History) -> Result<(), String> {
             // Somebody said that it goes on without it.
             (0, Direction::Forward, Fact::StepSkipped { .. }) => return Ok(()),
             (step, Direction::Forward, Fact::StepStarted(_)) if step > 0 && !held && !is_over && depends(&case.book, step, 0) => {
-                return Err(format!("step {step} went forward without its hold, at event {}", number + 1));
+                return Err(format!("holds: step {step} went forward without its hold, at event {}", number + 1));
             }
             _ => {}
         }
         is_over |= step == last && direction == Direction::Forward && is_done(fact);
     }
     match history.outcome {
-        Some(_) if history.effects.contains(&0) => Err("the run is over, and its hold is not released".into()),
+        Some(_) if history.effects.contains(&0) => Err("holds: the run is over, and its hold is not released".into()),
         Some(Outcome::Finished | Outcome::RolledBack) => a_fold_says_the_same(case, history),
         other => Err(format!("law 21: it ended as {other:?}")),
     }
@@ -103,6 +104,8 @@ fn needs_are_met(case: &Case, history: &History) -> Result<(), String> {
 fn nothing_is_done_twice(case: &Case, history: &History) -> Result<(), String> {
     for step in 0..=case.book.steps.len() {
         for direction in [Direction::Forward, Direction::Undo] {
+            let act = find(&case.book, step).and_then(|found| found.act(direction));
+            let idempotent = act.map_or(case.idempotent, |act| act.idempotent);
             let mut authorised = true;
             let (mut failed, mut done) = (false, false);
             for event in &history.journal {
@@ -121,7 +124,7 @@ fn nothing_is_done_twice(case: &Case, history: &History) -> Result<(), String> {
                             let law = if direction == Direction::Undo { 31 } else { 20 };
                             return Err(format!("law {law}: step {step} was begun ({}) after it was done", direction.word()));
                         }
-                        if !case.idempotent && !authorised {
+                        if !idempotent && !authorised {
                             return Err(format!(
                                 "law 13: step {step}, not idempotent, was begun again ({}) without anybody's word",
                                 direction.word()
@@ -131,7 +134,14 @@ fn nothing_is_done_twice(case: &Case, history: &History) -> Result<(), String> {
                     }
                     // What is begun anew can be undone anew.
                     Fact::StepStarted(started) if started.direction == Direction::Forward && done => (authorised, done) = (true, false),
-                    Fact::StepFailed(fact) if fact.direction == direction => failed = true,
+                    Fact::StepFailed(fact) if fact.direction == direction => {
+                        failed = true;
+                        // What provably came before the effect may be repeated by itself.
+                        authorised |= fact.failure.kind == FailureKind::BeforeEffect && fact.retry_at.is_some();
+                    }
+                    Fact::StepProbed { direction: way, verdict, .. } if *way == direction => {
+                        (authorised, done) = (authorised || *verdict == Probed::NotDone, done || *verdict == Probed::Done);
+                    }
                     Fact::StepResolved(fact) if fact.direction == direction => match fact.verdict {
                         Verdict::NotDone => authorised = true,
                         // To be undone first: another law looks at that.
@@ -180,7 +190,7 @@ fn the_end_is_a_legal_one(case: &Case, history: &History) -> Result<(), String> 
         Some(Outcome::Finished) => {
             let skipped = |step: usize| about(history).any(|(_, at, _, fact)| at == step && matches!(fact, Fact::StepSkipped { .. }));
             for step in book(case, history, end).steps.iter().map(number) {
-                let tolerated = goes_on(case) && skipped(step);
+                let tolerated = (goes_on(case) || case.drawn.is_some()) && skipped(step);
                 if !history.effects.contains(&step) && !tolerated {
                     return Err(format!("law 21: the run finished, but step {step} has no effect"));
                 }

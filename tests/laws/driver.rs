@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use switchover::run::*;
-use switchover::runbook::{Action, Direction, Runbook, StepIx};
+use switchover::runbook::{Action, Direction, Runbook, Span, StepIx};
 
 use super::case::{Case, Fault, History, Orphans, Seen, Word, number};
+use super::drawn::{self, Looked};
 use super::faults::distort;
 
 pub struct Crash;
@@ -21,6 +22,7 @@ pub struct Driver<'a> {
     crashes: Vec<usize>,
     interrupt: Option<(usize, bool)>,
     inflight: Vec<(StepIx, Direction, u32)>,
+    now: i64,
 }
 
 /// Drives a case to its end, with a crash at each of these points.
@@ -35,7 +37,7 @@ pub fn drive_interrupted(case: &Case, at: usize, kill: bool) -> Result<History, 
 
 impl Driver<'_> {
     fn new(case: &Case, crashes: Vec<usize>, interrupt: Option<(usize, bool)>) -> Driver<'_> {
-        Driver { case, history: History::default(), book: Arc::clone(&case.book), crashes, interrupt, inflight: Vec::new() }
+        Driver { case, history: History::default(), book: Arc::clone(&case.book), crashes, interrupt, inflight: Vec::new(), now: 0 }
     }
 
     fn into_history(mut self) -> Result<History, String> {
@@ -100,7 +102,8 @@ impl Driver<'_> {
                 return Ok(Ok(true));
             }
             let still = |(ix, direction, _): &(StepIx, Direction, u32)| StillRunning { step: self.id(*ix), direction: *direction };
-            let still_running = self.inflight.iter().map(still).collect();
+            let is_disowned = matches!(self.case.fault, Fault::BeginsBesideTheLiving | Fault::LooksAtTheLiving);
+            let still_running = self.inflight.iter().filter(|_| !is_disowned).map(still).collect();
             if let Err(error) = self.append(&mut state, Fact::RunResumed { operator: Person("p".into()), until: None, still_running })? {
                 return Ok(Err(error));
             }
@@ -118,8 +121,8 @@ impl Driver<'_> {
                 }
             }
             let consents = self.case.point.is_some_and(|point| point.word == Word::Beforehand);
-            let limits = Limits { parallel: 2, draining, attended: false, consents };
-            let decision = distort(self.case, &state, next(&state, Moment(0), limits));
+            let limits = Limits { parallel: if self.case.drawn.is_some() { 3 } else { 2 }, draining, attended: false, consents };
+            let decision = distort(self.case, &state, next(&state, Moment(self.now), limits));
             match self.carry_out(&mut state, decision)? {
                 Ok(None) => {}
                 Ok(Some(over)) => return Ok(Ok(over)),
@@ -154,12 +157,21 @@ impl Driver<'_> {
             Decision::RollBack { because } => {
                 self.append(state, Fact::RollbackBegan { to: None, because, actor: Person("p".into()), force: false })?
             }
-            Decision::Probe(..) => Err("no step has a probe".into()),
+            Decision::Probe(ix, direction) => return Ok(self.look(state, ix, direction)?.map(|()| None)),
             Decision::Confirm(ix) => {
                 self.append(state, Fact::PointConfirmed { step: self.id(ix), actor: Person("p".into()), reason: "--yes".into() })?
             }
+            Decision::Wait { until: Some(Moment(due)) } if due > self.now && (self.inflight.is_empty() || self.is_quick()) => {
+                self.now = due;
+                self.point()?;
+                Ok(())
+            }
             Decision::Wait { .. } => return Ok(self.finish_one(state)?.map(|()| None)),
             Decision::End(outcome) => {
+                // What a faulty executor takes for the end is one, whatever refuses it.
+                if self.case.fault != Fault::None {
+                    self.history.outcome = Some(outcome);
+                }
                 if state.ended.is_none()
                     && let Err(error) = self.append(state, Fact::RunEnded { outcome })?
                 {
@@ -180,6 +192,14 @@ impl Driver<'_> {
 
     fn begin(&mut self, state: &mut RunState, ix: StepIx, direction: Direction) -> Answer {
         let attempt = state.attempts(ix, direction) + 1;
+        if direction == Direction::Forward && attempt == 1 {
+            let fails = drawn::ruled_out(state, ix).filter(|_| self.case.fault != Fault::IgnoresAConditionThatFails);
+            let lie = || (self.case.fault == Fault::SkipsWhatHolds && !state.runbook.step(ix).when.is_empty()).then(|| "false".to_owned());
+            if let Some(condition) = fails.or_else(lie) {
+                let because = SkipReason::Condition { condition };
+                return self.append(state, Fact::StepSkipped { step: self.id(ix), because });
+            }
+        }
         let action = Box::new(Action::Join);
         let started = Fact::StepStarted(StepStarted {
             step: self.id(ix),
@@ -211,6 +231,15 @@ impl Driver<'_> {
         }
         let at = if self.case.newest_first { self.inflight.len() - 1 } else { 0 };
         let (ix, direction, attempt) = self.inflight[at];
+        self.now += i64::from(self.case.drawn.is_some());
+        let is_late = self.fate(ix, direction, attempt) == Some(FailureKind::TimedOut) && self.case.fault != Fault::StopsUnwritten;
+        // Whoever takes it up again finds that it was to be stopped.
+        if is_late && !matches!(state.track(ix, direction), Track::Running { stopping: Some(_), .. }) {
+            let request = Fact::StopRequested { step: self.id(ix), direction, attempt, because: StopReason::Timeout };
+            if let Err(error) = self.append(state, request)? {
+                return Ok(Err(error));
+            }
+        }
         self.affect(ix, direction, attempt);
         self.point()?;
         self.inflight.remove(at);
@@ -225,8 +254,16 @@ impl Driver<'_> {
             let attempt = state.attempts(ix, direction);
             let began =
                 self.history.world.iter().any(|seen| (seen.step, seen.direction, seen.attempt) == (self.number(ix), direction, attempt));
-            let fact =
-                if began { self.result(ix, direction, attempt) } else { self.failed(ix, direction, attempt, FailureKind::BeforeEffect) };
+            let fact = match began {
+                // Nobody was there to stop it: it ended by itself.
+                true if !matches!(state.track(ix, direction), Track::Running { stopping: Some(_), .. })
+                    && self.fate(ix, direction, attempt) == Some(FailureKind::TimedOut) =>
+                {
+                    self.failed(ix, direction, attempt, FailureKind::Failed)
+                }
+                true => self.result(ix, direction, attempt),
+                false => self.failed(ix, direction, attempt, FailureKind::BeforeEffect),
+            };
             if let Err(error) = self.append(state, fact)? {
                 return Ok(Err(error));
             }
@@ -243,15 +280,55 @@ impl Driver<'_> {
         if fails == Some(self.number(ix)) && attempt == 1 {
             return self.failed(ix, direction, attempt, FailureKind::Failed);
         }
+        let forgets = self.case.fault == Fault::ForgetsThatItStopped;
+        if let Some(kind) = self.fate(ix, direction, attempt).filter(|kind| !forgets || *kind != FailureKind::TimedOut) {
+            return self.failed(ix, direction, attempt, kind);
+        }
         Fact::StepSucceeded(StepSucceeded {
             step: self.id(ix),
             direction,
             attempt,
-            outputs: Default::default(),
+            outputs: self.case.drawn.iter().map(|drawn| ("n".to_owned(), drawn.fates[self.number(ix)].gives.into())).collect(),
             result: "ok".into(),
             secrets: Default::default(),
             logs: Vec::new(),
         })
+    }
+
+    /// How an attempt fails, if it does, in a case that was drawn.
+    fn fate(&self, ix: StepIx, direction: Direction, attempt: u32) -> Option<FailureKind> {
+        self.case.drawn.as_ref()?.fates[self.number(ix)].failure(direction, attempt)
+    }
+
+    fn is_quick(&self) -> bool {
+        self.case.drawn.as_ref().is_some_and(|drawn| drawn.is_quick)
+    }
+
+    /// Looks whether an attempt in doubt had its effect, and writes down what the probe says.
+    fn look(&mut self, state: &mut RunState, ix: StepIx, direction: Direction) -> Answer {
+        self.point()?;
+        let (step, attempt) = (self.number(ix), state.attempts(ix, direction));
+        let is_there = self.history.effects.contains(&step) == (direction == Direction::Forward);
+        let says = match self.case.drawn.as_ref().is_some_and(|drawn| drawn.probes_tell) {
+            false => Probed::Unknown,
+            true if is_there => Probed::Done,
+            true => Probed::NotDone,
+        };
+        self.history.looked.push(Looked { step, journaled: self.history.journal.len(), says });
+        let verdict = if says == Probed::Unknown && self.case.fault == Fault::TakesSilenceForNo { Probed::NotDone } else { says };
+        self.append(state, Fact::StepProbed { step: self.id(ix), direction, attempt, verdict, reading: "looked".into() })
+    }
+
+    /// When a failed attempt is repeated by itself.
+    fn retry_at(&self, ix: StepIx, direction: Direction, attempt: u32, kind: FailureKind) -> Option<Moment> {
+        let pause = drawn::pause(&self.book, ix, direction, attempt, kind);
+        let is_wrong = match self.case.fault {
+            Fault::RepeatsTooOften => self.book.step(ix).act(direction).is_some_and(|act| act.retry.is_some() && act.idempotent),
+            Fault::RepeatsWhatMayHaveHappened => self.book.step(ix).act(direction).is_some_and(|act| act.retry.is_some() && attempt == 1),
+            _ => false,
+        };
+        let pause = pause.or(is_wrong.then_some(Span::from_millis(1)));
+        pause.map(|pause| Moment(self.now + pause.as_millis() as i64))
     }
 
     fn failed(&self, ix: StepIx, direction: Direction, attempt: u32, kind: FailureKind) -> Fact {
@@ -261,7 +338,7 @@ impl Driver<'_> {
             attempt,
             failure: Failure { kind, message: "no".into() },
             outputs: Default::default(),
-            retry_at: None,
+            retry_at: self.retry_at(ix, direction, attempt, kind),
             secrets: Default::default(),
             logs: Vec::new(),
         })
@@ -270,7 +347,7 @@ impl Driver<'_> {
     /// Makes a fact durable, and applies it. A faulty executor writes also what the state machine refuses.
     pub fn append(&mut self, state: &mut RunState, fact: Fact) -> Answer {
         self.point()?;
-        let event = Event { number: self.history.journal.len() as u64 + 1, at: Moment(0), fact };
+        let event = Event { number: self.history.journal.len() as u64 + 1, at: Moment(self.now), fact };
         let before = state.head;
         match state.apply(&event) {
             Ok(()) => {}
@@ -315,7 +392,11 @@ impl Driver<'_> {
 
     fn affect(&mut self, ix: StepIx, direction: Direction, attempt: u32) {
         let step = self.number(ix);
+        let fails = self.fate(ix, direction, attempt);
         match direction {
+            _ if fails == Some(FailureKind::BeforeEffect) => {}
+            // An undo that fails has taken nothing back.
+            Direction::Undo if fails.is_some() => {}
             Direction::Forward => drop(self.history.effects.insert(step)),
             // An undo that fails has taken nothing back; that is what its next attempt is for.
             _ if self.case.undo_fails == Some(step) && attempt == 1 => {}

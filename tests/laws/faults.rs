@@ -43,6 +43,25 @@ pub fn distort(case: &Case, state: &RunState, decision: Decision) -> Decision {
             let point = state.unconfirmed().next().map(|ix| vec![Arc::clone(&book.step(ix).id)]);
             point.map_or(decision, |steps| Decision::Stop(Stop::Waiting { steps }))
         }
+        (Fault::GoesOnUnheld, Decision::Begin(ix, Direction::Forward)) if state.sets.retake.contains(ix) => {
+            let can_go = |other: &StepIx| other != ix && !state.is_settled(*other) && book.step(*other).needs.contains(ix);
+            book.ixs().find(can_go).map_or(decision, |other| Decision::Begin(other, Direction::Forward))
+        }
+        (Fault::NeverReleases, Decision::Begin(_, Direction::Release)) if book.ixs().all(|ix| state.is_settled(ix)) => {
+            Decision::End(Outcome::Finished)
+        }
+        (Fault::RepeatsTooEarly, Decision::Wait { until: Some(_) }) => {
+            state.sets.retrying.first().map_or(decision, |(ix, direction)| Decision::Begin(*ix, *direction))
+        }
+        (Fault::OverfillsAGroup, Decision::Wait { .. }) => {
+            let waits = |ix: &StepIx| book.step(*ix).group.is_some() && *state.track(*ix, Direction::Forward) == Track::Idle;
+            let next = state.sets.ready.iter().copied().find(waits).filter(|_| state.mode == Mode::Forward);
+            next.map_or(decision, |ix| Decision::Begin(ix, Direction::Forward))
+        }
+        (Fault::ToleratesTooMany, Decision::Stop(Stop::Failed { steps })) => {
+            let ix = book.find(&steps[0]).unwrap();
+            if book.step(ix).group.is_some() { Decision::Skip(ix, SkipReason::Tolerated) } else { decision }
+        }
         _ => decision,
     }
 }

@@ -11,6 +11,8 @@ mod account;
 mod bite;
 mod case;
 mod checker;
+mod choices;
+mod drawn;
 mod driver;
 mod facts;
 mod faults;
@@ -31,6 +33,9 @@ use checker::{check, check_held};
 use driver::drive;
 use graphs::{all_edges, amended, graph, held, with_point};
 use switchover::runbook::OnFailure;
+
+/// How many cases are drawn.
+const DRAWN: u64 = 4_000;
 
 static HISTORIES: AtomicU64 = AtomicU64::new(0);
 
@@ -66,12 +71,16 @@ fn all_cases(steps: usize, edges: u32) -> Vec<Case> {
     let mut cases = Vec::new();
     for fails in (0..steps).map(Some).chain([None]) {
         for idempotent in [false, true] {
-            for (on_failure, after, undo_fails) in [
+            let mut policies = vec![
                 (OnFailure::Pause, After::Rollback, None),
                 (OnFailure::Pause, After::Resume, None),
-                (OnFailure::Rollback, After::Rollback, Some(0)),
                 (OnFailure::Continue, After::Resume, None),
-            ] {
+            ];
+            // Each undo fails; of many steps, one after the other in the graphs as they come.
+            let turn = edges as usize + fails.unwrap_or(steps) + usize::from(idempotent);
+            let undos = if steps < 3 { 0..steps } else { turn % steps..turn % steps + 1 };
+            policies.extend(undos.map(|step| (OnFailure::Rollback, After::Rollback, Some(step))));
+            for (on_failure, after, undo_fails) in policies {
                 for orphans in [Orphans::Die, Orphans::Finish, Orphans::AreRecorded, Orphans::GoOn] {
                     let book = graph(steps, edges, idempotent, on_failure);
                     cases.push(Case {
@@ -85,6 +94,7 @@ fn all_cases(steps: usize, edges: u32) -> Vec<Case> {
                         in_part: false,
                         point: None,
                         amended: None,
+                        drawn: None,
                         fault: Fault::None,
                     });
                 }
@@ -237,6 +247,28 @@ fn an_amendment_keeps_what_has_begun() {
     println!("laws: {} histories by now, with an amendment", HISTORIES.load(Ordering::Relaxed));
 }
 
+/// A case drawn from this seed, with a crash at each point and with two here and there.
+fn try_drawn(seed: u64) {
+    let case = drawn::case(seed);
+    let mut dice = drawn::Dice::new(!seed);
+    for first in 0..try_one(&case, &[]) {
+        let more = try_one(&case, &[first]);
+        if first + 1 < more {
+            try_one(&case, &[first, first + 1 + dice.below((more - first - 1) as u64) as usize]);
+        }
+    }
+}
+
+#[test]
+fn what_is_repeated_looked_at_skipped_or_bounded_keeps_the_laws() {
+    let now = || std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64 % 1_000_000_000;
+    let first = std::env::var("LAWS_SEED").map_or_else(|_| now(), |seed| seed.parse().unwrap());
+    let before = HISTORIES.load(Ordering::Relaxed);
+    println!("laws: {DRAWN} cases are drawn from seed {first} (LAWS_SEED)");
+    (first..first + DRAWN).for_each(try_drawn);
+    println!("laws: about {} histories of cases that were drawn", HISTORIES.load(Ordering::Relaxed) - before);
+}
+
 proptest::proptest! {
     #![proptest_config(proptest::test_runner::Config { cases: 400, ..Default::default() })]
     #[test]
@@ -244,7 +276,7 @@ proptest::proptest! {
                                    policy in 0u8..4, orphans in 0u8..3, newest_first: bool, first in 0usize..120, gap in 1usize..60) {
         let (on_failure, after) = [(OnFailure::Pause, After::Rollback), (OnFailure::Pause, After::Resume), (OnFailure::Rollback, After::Rollback), (OnFailure::Continue, After::Resume)][policy as usize];
         let book = graphs::random(steps, seed, idempotent, on_failure);
-        let case = Case { book, idempotent, fails: (fails < steps).then_some(fails), undo_fails: (undo_fails < steps).then_some(undo_fails), after, orphans: [Orphans::Die, Orphans::Finish, Orphans::AreRecorded][usize::from(orphans)], newest_first, in_part: false, point: None, amended: None, fault: Fault::None };
+        let case = Case { book, idempotent, fails: (fails < steps).then_some(fails), undo_fails: (undo_fails < steps).then_some(undo_fails), after, orphans: [Orphans::Die, Orphans::Finish, Orphans::AreRecorded][usize::from(orphans)], newest_first, in_part: false, point: None, amended: None, drawn: None, fault: Fault::None };
         try_one(&case, &[]);
         try_one(&case, &[first]);
         try_one(&case, &[first, first + gap]);

@@ -77,7 +77,7 @@ impl Driver<'_> {
     pub fn amend(&mut self, state: &mut RunState) -> Answer {
         let is_known = self.history.refused.is_some() || self.history.journal.iter().any(|event| matches!(event.fact, Fact::RunAmended(_)));
         let Some(new) = self.case.amended.as_ref().filter(|_| !is_known && state.mode == Mode::Forward) else { return Ok(Ok(())) };
-        let is_legal = state.conflicts(new).is_empty();
+        let is_legal = state.conflicts(new).is_empty() && self.case.fault != Fault::RefusesTheSame;
         if !is_legal && self.case.fault != Fault::AmendsWhatHasBegun {
             self.history.refused = Some(self.history.journal.len());
             return Ok(Ok(()));

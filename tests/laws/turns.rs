@@ -138,7 +138,7 @@ fn amendments_leave_what_has_begun(case: &Case, history: &History) -> Result<(),
         return Err(format!("amendments: step {step} had begun, and means something else"));
     }
     match history.refused {
-        Some(before) if differs(before).is_none() => Err("amendments: one was refused, though all that had begun means the same".into()),
+        Some(before) if differs(before).is_none() => Err("refused: an amendment, though all that had begun means the same".into()),
         _ => Ok(()),
     }
 }
