@@ -54,7 +54,7 @@ pub fn next(state: &RunState, now: Moment, limits: Limits) -> Decision {
     match state.mode {
         Mode::Forward => forward(state, now, limits, idle),
         Mode::RollingBack => rolling_back(state, now, limits, idle),
-        Mode::Cancelling => cancelling(state, now, idle),
+        Mode::Cancelling => cancelling(state, now, limits, idle),
     }
 }
 
@@ -71,13 +71,13 @@ fn forward(state: &RunState, now: Moment, limits: Limits, idle: bool) -> Decisio
     if let Some(because) = &state.watch.retreats {
         return Decision::RollBack { because: because.clone() };
     }
-    match settle_doubt(state) {
+    match settle_doubt(state, limits) {
         Doubt::Act(decision) => return decision,
         Doubt::Blocked(steps) => return if idle { Decision::Stop(Stop::InDoubt { steps }) } else { Decision::Wait { until: None } },
         Doubt::None => {}
     }
     if !state.sets.failed.is_empty() {
-        return after_failure(state, now, idle);
+        return after_failure(state, now, limits, idle);
     }
     if !state.watch.pauses.is_empty() {
         return if idle { Decision::Stop(Stop::Breached { because: state.watch.pauses.clone() }) } else { Decision::Wait { until: None } };
@@ -103,8 +103,8 @@ fn forward(state: &RunState, now: Moment, limits: Limits, idle: bool) -> Decisio
         let step = state.runbook.step(until).id.clone();
         return if idle { Decision::Stop(Stop::Until { step }) } else { Decision::Wait { until: None } };
     }
-    if let Some(ix) = due_retry(state, now) {
-        return Decision::Begin(ix.0, ix.1);
+    if let Some((ix, direction)) = due_retry(state, now, limits) {
+        return Decision::Begin(ix, direction);
     }
     if let Some(ix) = state.unconfirmed().next().filter(|_| limits.consents) {
         return Decision::Confirm(ix);
@@ -113,9 +113,9 @@ fn forward(state: &RunState, now: Moment, limits: Limits, idle: bool) -> Decisio
         return Decision::Begin(ix, Direction::Forward);
     }
     if !idle {
-        return Decision::Wait { until: next_retry(state) };
+        return Decision::Wait { until: next_retry(state, now) };
     }
-    if let Some(due) = next_retry(state) {
+    if let Some(due) = next_retry(state, now) {
         return Decision::Wait { until: Some(due) };
     }
     let asked: Vec<StepIx> = state.asked().chain(state.unconfirmed()).collect();
@@ -132,11 +132,11 @@ fn forward(state: &RunState, now: Moment, limits: Limits, idle: bool) -> Decisio
 }
 
 /// What a failure leaves to do: let the rest finish, release what is held, stop.
-fn after_failure(state: &RunState, now: Moment, idle: bool) -> Decision {
+fn after_failure(state: &RunState, now: Moment, limits: Limits, idle: bool) -> Decision {
     if !idle {
         return Decision::Wait { until: None };
     }
-    if let Some(due) = due_retry(state, now).filter(|due| due.1 == Direction::Release) {
+    if let Some(due) = due_retry(state, now, limits).filter(|due| due.1 == Direction::Release) {
         return Decision::Begin(due.0, due.1);
     }
     if let Some(until) = next_release(state) {
@@ -161,11 +161,11 @@ fn rolling_back(state: &RunState, now: Moment, limits: Limits, idle: bool) -> De
     if state.sets.running.iter().any(|(_, direction)| *direction == Direction::Forward) {
         return Decision::Wait { until: None };
     }
-    let doubt = settle_doubt(state);
+    let doubt = settle_doubt(state, limits);
     if let Doubt::Act(decision) = doubt {
         return decision;
     }
-    if let Some((ix, direction)) = due_retry(state, now) {
+    if let Some((ix, direction)) = due_retry(state, now, limits) {
         return Decision::Begin(ix, direction);
     }
     let mut stuck = Vec::new();
@@ -190,7 +190,7 @@ fn rolling_back(state: &RunState, now: Moment, limits: Limits, idle: bool) -> De
             }
             (Undo::Act(_), _) => {}
         }
-        if state.sets.running.len() < limits.parallel && group_has_room_back(state, ix) {
+        if has_room(state, ix, direction, limits) {
             return Decision::Begin(ix, direction);
         }
     }
@@ -207,8 +207,8 @@ fn rolling_back(state: &RunState, now: Moment, limits: Limits, idle: bool) -> De
     if rollback.left == 0 {
         stuck.extend(&state.sets.held);
     }
-    if !idle || next_retry(state).is_some() {
-        return Decision::Wait { until: next_retry(state) };
+    if !idle || next_retry(state, now).is_some() {
+        return Decision::Wait { until: next_retry(state, now) };
     }
     if state.asked().next().is_some() && limits.attended {
         return Decision::Wait { until: None };
@@ -220,14 +220,14 @@ fn rolling_back(state: &RunState, now: Moment, limits: Limits, idle: bool) -> De
     }
 }
 
-fn cancelling(state: &RunState, now: Moment, idle: bool) -> Decision {
+fn cancelling(state: &RunState, now: Moment, limits: Limits, idle: bool) -> Decision {
     if !idle {
         return Decision::Wait { until: None };
     }
     if let Some(&ix) = state.sets.held.iter().rev().find(|ix| can_release(state, **ix, now)) {
         return Decision::Begin(ix, Direction::Release);
     }
-    match settle_doubt(state) {
+    match settle_doubt(state, limits) {
         Doubt::Act(decision) => return decision,
         Doubt::Blocked(steps) => return Decision::Stop(Stop::InDoubt { steps }),
         Doubt::None => {}
@@ -248,7 +248,7 @@ enum Doubt {
 }
 
 /// An attempt in doubt is begun again if that is safe, looked at if there is a way to look, or left to a person.
-fn settle_doubt(state: &RunState) -> Doubt {
+fn settle_doubt(state: &RunState, limits: Limits) -> Doubt {
     let mut blocked = Vec::new();
     for &(ix, direction) in &state.sets.doubt {
         // While rolling back, an attempt forward in doubt is undone like any other; what is cancelled stays as it is.
@@ -260,7 +260,11 @@ fn settle_doubt(state: &RunState) -> Doubt {
             continue;
         };
         if act.idempotent || *probed == Some(Probed::NotDone) {
-            return Doubt::Act(Decision::Begin(ix, direction));
+            // Somebody may have resumed with less room than there was.
+            return Doubt::Act(match has_room(state, ix, direction, limits) {
+                true => Decision::Begin(ix, direction),
+                false => Decision::Wait { until: None },
+            });
         }
         if probed.is_none() && act.probe.is_some() {
             return Doubt::Act(Decision::Probe(ix, direction));
@@ -277,18 +281,24 @@ fn startable(state: &RunState, limits: Limits) -> Option<StepIx> {
     // When nothing else has room, only people are looked for: thousands of steps may be ready.
     let people = state.runbook.for_people().iter().filter(|ix| full && candidates.contains(ix));
     people.chain(candidates.iter().filter(|_| !full)).copied().find(|ix| {
-        let step = state.runbook.step(*ix);
-        let group = step.group.map(|group| (&state.runbook.groups[group as usize], &state.groups[group as usize]));
-        let group_has_room = group.is_none_or(|(group, now)| group.max_parallel.is_none_or(|most| now.running < most));
+        let group_has_room = group_has_room(state, *ix, Direction::Forward);
         let is_free = !state.needs_confirmation(*ix) && !state.sets.partial.contains(ix);
         group_has_room && is_free && state.is_wanted(*ix) && *state.track(*ix, Direction::Forward) == Track::Idle
     })
 }
 
-/// Whether a group that does only so much at once may undo one more copy.
-fn group_has_room_back(state: &RunState, ix: StepIx) -> bool {
+/// Whether one more action may run, and one more of its group.
+fn has_room(state: &RunState, ix: StepIx, direction: Direction, limits: Limits) -> bool {
+    state.sets.running.len() < limits.parallel && group_has_room(state, ix, direction)
+}
+
+/// Whether a group that does only so much at once may begin, or undo, one more copy.
+fn group_has_room(state: &RunState, ix: StepIx, direction: Direction) -> bool {
     let Some(group) = state.runbook.step(ix).group else { return true };
     let Some(most) = state.runbook.groups[group as usize].max_parallel else { return true };
+    if direction == Direction::Forward {
+        return state.groups[group as usize].running < most;
+    }
     let running = state.sets.running.iter().filter(|(running, _)| state.runbook.step(*running).group == Some(group)).count();
     running < most as usize
 }
@@ -316,14 +326,14 @@ fn can_release(state: &RunState, ix: StepIx, now: Moment) -> bool {
     }
 }
 
-fn due_retry(state: &RunState, now: Moment) -> Option<(StepIx, Direction)> {
+/// The first attempt that is due again and that there is room for.
+fn due_retry(state: &RunState, now: Moment, limits: Limits) -> Option<(StepIx, Direction)> {
     let relevant = |direction: Direction| direction != Direction::Forward || state.mode == Mode::Forward;
-    state
-        .sets
-        .retrying
-        .iter()
-        .copied()
-        .find(|(ix, direction)| relevant(*direction) && matches!(state.track(*ix, *direction), Track::Retrying { at, .. } if *at <= now))
+    let is_due = |(ix, direction): &(StepIx, Direction)| {
+        let due = matches!(state.track(*ix, *direction), Track::Retrying { at, .. } if *at <= now);
+        relevant(*direction) && due && has_room(state, *ix, *direction, limits)
+    };
+    state.sets.retrying.iter().copied().find(is_due)
 }
 
 /// When the next release that failed is due again.
@@ -335,10 +345,11 @@ fn next_release(state: &RunState) -> Option<Moment> {
     state.sets.retrying.iter().filter_map(due).min()
 }
 
-fn next_retry(state: &RunState) -> Option<Moment> {
+/// When the next attempt is due again. One that is due already waits for room, which no time makes.
+fn next_retry(state: &RunState, now: Moment) -> Option<Moment> {
     let relevant = |direction: Direction| direction != Direction::Forward || state.mode == Mode::Forward;
     let due = |(ix, direction): &(StepIx, Direction)| match state.track(*ix, *direction) {
-        Track::Retrying { at, .. } if relevant(*direction) => Some(*at),
+        Track::Retrying { at, .. } if relevant(*direction) && *at > now => Some(*at),
         _ => None,
     };
     state.sets.retrying.iter().filter_map(due).min()

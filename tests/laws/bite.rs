@@ -46,6 +46,9 @@ fn caught(
 
 #[test]
 fn the_laws_bite() {
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let claim = format!("{} deliberate faults", SMALL.len() + HOLDING.len() + DRAWN.len());
+    assert!(readme.contains(&claim), "README does not say that there are {claim}");
     let tell = |fault: Fault, law: Option<String>| {
         let law = law.unwrap_or_else(|| panic!("no law caught the fault {fault:?}"));
         println!("laws: the fault {fault:?} is caught: {law}");

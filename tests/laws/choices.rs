@@ -85,21 +85,31 @@ fn groups_keep_their_bounds(case: &Case, history: &History) -> Result<(), String
             return Err(format!("groups: {running:?} run at once, which are more than {:?}", group.max_parallel));
         }
     }
-    let mut failed = BTreeSet::new();
-    for (number, step, direction, fact) in about(history).filter(|(_, step, direction, _)| is_member(*step) && *direction == Direction::Forward) {
-        debug_assert_eq!(direction, Direction::Forward);
+    // Those that failed or were passed over; of those that failed, which somebody was told of, and which never began.
+    let (mut failed, mut passed, mut again) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    for (number, event) in history.journal.iter().enumerate() {
+        let step = event.fact.step().map_or(usize::MAX, |step| index(step));
         let tolerates = find(&case.book, step).is_some_and(|found| found.on_failure == OnFailure::Continue);
-        match fact {
-            Fact::StepFailed(fact) if fact.retry_at.is_none() => drop(failed.insert(step)),
-            Fact::StepSkipped { because: SkipReason::Tolerated, .. } if !tolerates && failed.len() > group.max_failures as usize => {
-                return Err(format!(
-                    "groups: step {step} is passed over as the {}th that failed, and {} may, at event {}",
-                    failed.len(),
-                    group.max_failures,
-                    number + 1
-                ));
+        match &event.fact {
+            Fact::RunStopped { because: Stop::Failed { steps } } => again.extend(steps.iter().map(|step| index(step))),
+            Fact::RunResumed { .. } => failed.retain(|step| passed.contains(step) || !again.contains(step)),
+            _ if !is_member(step) => {}
+            Fact::StepFailed(fact) if fact.direction == Direction::Forward && fact.retry_at.is_none() => {
+                failed.insert(step);
+                if fact.failure.kind == FailureKind::BeforeEffect { again.insert(step) } else { again.remove(&step) };
             }
-            Fact::StepSucceeded(_) | Fact::StepStarted(_) => drop(failed.remove(&step)),
+            Fact::StepSkipped { because: SkipReason::Tolerated, .. } => {
+                if !tolerates && failed.len() > group.max_failures as usize {
+                    return Err(format!(
+                        "groups: step {step} is passed over, {} have failed, and {} may, at event {}",
+                        failed.len(),
+                        group.max_failures,
+                        number + 1
+                    ));
+                }
+                passed.insert(step);
+            }
+            Fact::StepStarted(started) if started.direction == Direction::Forward => drop(failed.remove(&step)),
             _ => {}
         }
     }

@@ -25,7 +25,8 @@ mod refusals;
 mod turns;
 mod watch;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::cell::Cell;
+use std::sync::Mutex;
 
 use account::depends;
 use case::{After, Case, Fault, Orphans, Point, Word};
@@ -37,11 +38,36 @@ use switchover::runbook::OnFailure;
 /// How many cases are drawn.
 const DRAWN: u64 = 4_000;
 
-static HISTORIES: AtomicU64 = AtomicU64::new(0);
+thread_local! {
+    /// How many histories this test has tried: each runs in a thread of its own.
+    static TRIED: Cell<u64> = const { Cell::new(0) };
+}
+
+/// What each test has tried that is through.
+static SUM: Mutex<Vec<u64>> = Mutex::new(Vec::new());
+/// How many tests sum up.
+const TESTS: usize = 8;
+
+/// At the end of a test. The last one holds what README says of all against their sum.
+fn sum_up(about: &str) {
+    let mut sum = SUM.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    sum.push(TRIED.get());
+    println!("laws: {} histories {about}", TRIED.get());
+    if sum.len() < TESTS {
+        return;
+    }
+    let all: u64 = sum.iter().sum();
+    println!("laws: {all} histories in all");
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let claimed: f64 = readme.split(" million histories").next().unwrap().rsplit(' ').next().unwrap().parse().unwrap();
+    let millions = all as f64 / 1e6;
+    let is_whole = std::env::var_os("LAWS").is_none();
+    assert!(!is_whole || (claimed..claimed * 1.2).contains(&millions), "README says {claimed} million, and it is {millions}");
+}
 
 /// Drives one case with these crashes and holds it against the laws; returns how many crash points it passed.
 fn try_one(case: &Case, crashes: &[usize]) -> usize {
-    HISTORIES.fetch_add(1, Ordering::Relaxed);
+    TRIED.set(TRIED.get() + 1);
     let history = drive(case, crashes).unwrap_or_else(|error| panic!("{case:?} with crashes at {crashes:?}: {error}"));
     if let Err(law) = check(case, &history) {
         panic!("{law}\n{case:?} with crashes at {crashes:?}\n{history:#?}");
@@ -113,7 +139,7 @@ fn every_graph_of_up_to_three_steps_with_every_pair_of_crashes() {
             }
         }
     }
-    println!("laws: {} histories by now, up to three steps", HISTORIES.load(Ordering::Relaxed));
+    sum_up("of up to three steps");
 }
 
 #[test]
@@ -125,12 +151,11 @@ fn every_graph_of_four_steps_with_every_crash_and_a_second_one() {
             try_with_crashes(&case, every);
         }
     }
-    println!("laws: {} histories by now, four steps", HISTORIES.load(Ordering::Relaxed));
+    sum_up("of four steps");
 }
 
 #[test]
 fn what_goes_forward_is_held_and_every_hold_is_released() {
-    let mut tried = 0;
     for steps in 2..=3 {
         for edges in all_edges(steps) {
             for case in cases(steps, edges) {
@@ -138,8 +163,8 @@ fn what_goes_forward_is_held_and_every_hold_is_released() {
                 if !depends(&case.book, steps - 1, 0) {
                     continue;
                 }
-                let mut one = |crashes: &[usize]| {
-                    tried += 1;
+                let one = |crashes: &[usize]| {
+                    TRIED.set(TRIED.get() + 1);
                     let history =
                         drive(&case, crashes).unwrap_or_else(|error| panic!("{case:?}, held, with crashes at {crashes:?}: {error}"));
                     if let Err(law) = check_held(&case, &history) {
@@ -155,8 +180,7 @@ fn what_goes_forward_is_held_and_every_hold_is_released() {
             }
         }
     }
-    HISTORIES.fetch_add(tried, Ordering::Relaxed);
-    println!("laws: {tried} histories with a hold");
+    sum_up("with a hold");
 }
 
 #[test]
@@ -166,7 +190,7 @@ fn an_interrupt_drains_or_stops_and_nothing_is_lost() {
             let points = try_one(&case, &[]);
             for at in 0..points {
                 for kill in [false, true] {
-                    HISTORIES.fetch_add(1, Ordering::Relaxed);
+                    TRIED.set(TRIED.get() + 1);
                     let history =
                         driver::drive_interrupted(&case, at, kill).unwrap_or_else(|error| panic!("{case:?}, interrupted at {at}: {error}"));
                     if let Err(law) = check(&case, &history) {
@@ -176,6 +200,7 @@ fn an_interrupt_drains_or_stops_and_nothing_is_lost() {
             }
         }
     }
+    sum_up("with an interrupt");
 }
 
 #[test]
@@ -187,7 +212,7 @@ fn what_is_done_in_part_is_undone_and_begun_anew() {
             }
         }
     }
-    println!("laws: {} histories by now, with parts", HISTORIES.load(Ordering::Relaxed));
+    sum_up("with parts");
 }
 
 /// Each step of a case as a point of no return, with and without somebody's word, and a way back that passes it and one that does not.
@@ -217,7 +242,7 @@ fn points_of_no_return_hold_both_ways() {
             }
         }
     }
-    println!("laws: {} histories by now, with a point of no return", HISTORIES.load(Ordering::Relaxed));
+    sum_up("with a point of no return");
 }
 
 /// A case that goes on with each other definition, unless something runs: other edges, a new step before all, the first or the last step gone.
@@ -244,7 +269,7 @@ fn an_amendment_keeps_what_has_begun() {
             }
         }
     }
-    println!("laws: {} histories by now, with an amendment", HISTORIES.load(Ordering::Relaxed));
+    sum_up("with an amendment");
 }
 
 /// A case drawn from this seed, with a crash at each point and with two here and there.
@@ -263,10 +288,9 @@ fn try_drawn(seed: u64) {
 fn what_is_repeated_looked_at_skipped_or_bounded_keeps_the_laws() {
     let now = || std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64 % 1_000_000_000;
     let first = std::env::var("LAWS_SEED").map_or_else(|_| now(), |seed| seed.parse().unwrap());
-    let before = HISTORIES.load(Ordering::Relaxed);
     println!("laws: {DRAWN} cases are drawn from seed {first} (LAWS_SEED)");
     (first..first + DRAWN).for_each(try_drawn);
-    println!("laws: about {} histories of cases that were drawn", HISTORIES.load(Ordering::Relaxed) - before);
+    sum_up("of cases that were drawn");
 }
 
 proptest::proptest! {
