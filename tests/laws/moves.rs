@@ -589,3 +589,30 @@ fn what_was_found_first_is_kept_until_all_is_begun_anew() {
     play.start(0, FORWARD).ok(0, FORWARD).rollback().start(0, UNDO).fact(saw(UNDO, 2, "back"));
     assert_eq!(play.state.seen(StepIx(0)), None);
 }
+
+#[test]
+fn what_is_due_again_waits_for_room() {
+    let mut play = grouped(2, Some(1), 0);
+    play.start(0, FORWARD).fail(0, FORWARD, FailureKind::BeforeEffect, 10).start(1, FORWARD);
+    assert_eq!(play.at(10).next(), wait(None), "its group does one at once");
+    assert_eq!(play.ok(1, FORWARD).next(), begin(0, FORWARD));
+
+    let mut play = self::play(book(2, 0, |_| {}), None);
+    play.limits.parallel = 1;
+    play.start(0, FORWARD).fail(0, FORWARD, FailureKind::BeforeEffect, 10).start(1, FORWARD);
+    assert_eq!(play.at(10).next(), wait(None), "one action may run at once");
+    play.ok(1, FORWARD).start(0, FORWARD).ok(0, FORWARD).rollback();
+    play.start(1, UNDO).fail(1, UNDO, FailureKind::BeforeEffect, 20).start(0, UNDO);
+    assert_eq!(play.at(20).next(), wait(None), "on the way back too");
+    assert_eq!(play.ok(0, UNDO).next(), begin(1, UNDO));
+}
+
+#[test]
+fn what_is_in_doubt_is_begun_again_as_there_is_room() {
+    let mut play = play(book(2, 0, |book| book.steps.iter_mut().for_each(|step| step.act.idempotent = true)), None);
+    play.start(0, FORWARD).start(1, FORWARD).resume();
+    play.limits.parallel = 1;
+    assert_eq!(play.next(), begin(0, FORWARD));
+    assert_eq!(play.start(0, FORWARD).next(), wait(None));
+    assert_eq!(play.ok(0, FORWARD).next(), begin(1, FORWARD));
+}
