@@ -148,10 +148,11 @@ fn what_took_too_long_has_failed(history: &History) -> Result<(), String> {
             Fact::StepSucceeded(done) if stopped.contains(&(index(&done.step), done.direction, done.attempt)) => {
                 return Err(format!("law 34: {} was to be stopped, and has succeeded", done.step));
             }
-            Fact::StepFailed(failed) if failed.failure.kind == FailureKind::TimedOut => {
-                if !stopped.contains(&(index(&failed.step), failed.direction, failed.attempt)) {
-                    return Err(format!("law 34: {} took too long, and nothing was written before it was stopped", failed.step));
-                }
+            Fact::StepFailed(failed)
+                if failed.failure.kind == FailureKind::TimedOut
+                    && !stopped.contains(&(index(&failed.step), failed.direction, failed.attempt)) =>
+            {
+                return Err(format!("law 34: {} took too long, and nothing was written before it was stopped", failed.step));
             }
             _ => {}
         }
