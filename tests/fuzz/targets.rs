@@ -141,8 +141,7 @@ fn redactor_seeds() -> Vec<Vec<u8>> {
 
 /// Masked output holds no secret, however the stream is cut, and nothing more is found in it.
 fn redactor(bytes: &[u8]) -> bool {
-    static WHOLE: LazyLock<Redactor> =
-        LazyLock::new(|| Redactor::new(&SECRETS.map(|(name, value)| (name.to_owned(), value.to_owned()))));
+    static WHOLE: LazyLock<Redactor> = LazyLock::new(|| Redactor::new(&SECRETS.map(|(name, value)| (name.to_owned(), value.to_owned()))));
     let mut stream = WHOLE.clone();
     let mut masked = |pieces: &mut dyn Iterator<Item = &[u8]>| {
         let mut out = Vec::new();

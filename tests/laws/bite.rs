@@ -83,8 +83,7 @@ const SMALL: [(Fault, &str); 16] = [
     (Fault::RefusesTheSame, "refused:"),
 ];
 
-const HOLDING: [(Fault, &str); 2] =
-    [(Fault::GoesOnUnheld, "holds: step"), (Fault::NeverReleases, "holds: the run is over")];
+const HOLDING: [(Fault, &str); 2] = [(Fault::GoesOnUnheld, "holds: step"), (Fault::NeverReleases, "holds: the run is over")];
 
 const DRAWN: [(Fault, &str); 11] = [
     (Fault::TakesSilenceForNo, "law 15:"),

@@ -54,7 +54,9 @@ fn retries_are_safe_few_and_due(case: &Case, history: &History) -> Result<(), St
 
 /// Whether an attempt of a step lived when so many events were durable.
 fn lives(history: &History, step: usize, journaled: usize) -> bool {
-    let before = |begins: bool| history.world.iter().filter(|seen| seen.step == step && seen.begins == begins && seen.journaled <= journaled).count();
+    let before = |begins: bool| {
+        history.world.iter().filter(|seen| seen.step == step && seen.begins == begins && seen.journaled <= journaled).count()
+    };
     before(true) > before(false)
 }
 
@@ -69,7 +71,10 @@ fn probes_look_at_what_is_over_and_are_believed(history: &History) -> Result<(),
         let Fact::StepProbed { verdict, .. } = fact else { continue };
         let truth = history.looked.iter().rev().find(|looked| looked.step == step && looked.journaled <= number);
         if truth.map(|truth| truth.says) != Some(*verdict) {
-            return Err(format!("law 15: of step {step} it is written that the probe said {verdict:?}, and it said {:?}", truth.map(|truth| truth.says)));
+            return Err(format!(
+                "law 15: of step {step} it is written that the probe said {verdict:?}, and it said {:?}",
+                truth.map(|truth| truth.says)
+            ));
         }
     }
     Ok(())
@@ -80,7 +85,11 @@ fn groups_keep_their_bounds(case: &Case, history: &History) -> Result<(), String
     let is_member = |step: usize| find(&case.book, step).is_some_and(|found| found.group.is_some());
     let mut running = BTreeSet::new();
     for seen in history.world.iter().filter(|seen| is_member(seen.step)) {
-        if seen.begins { running.insert(seen.step) } else { running.remove(&seen.step) };
+        if seen.begins {
+            running.insert(seen.step)
+        } else {
+            running.remove(&seen.step)
+        };
         if group.max_parallel.is_some_and(|most| running.len() > most as usize) {
             return Err(format!("groups: {running:?} run at once, which are more than {:?}", group.max_parallel));
         }
@@ -96,7 +105,11 @@ fn groups_keep_their_bounds(case: &Case, history: &History) -> Result<(), String
             _ if !is_member(step) => {}
             Fact::StepFailed(fact) if fact.direction == Direction::Forward && fact.retry_at.is_none() => {
                 failed.insert(step);
-                if fact.failure.kind == FailureKind::BeforeEffect { again.insert(step) } else { again.remove(&step) };
+                if fact.failure.kind == FailureKind::BeforeEffect {
+                    again.insert(step)
+                } else {
+                    again.remove(&step)
+                };
             }
             Fact::StepSkipped { because: SkipReason::Tolerated, .. } => {
                 if !tolerates && failed.len() > group.max_failures as usize {
@@ -122,7 +135,9 @@ fn conditions_decide(case: &Case, history: &History) -> Result<(), String> {
         let Some(found) = find(&case.book, step) else { continue };
         let gave = needs(&case.book, found).first().and_then(|need| {
             let gives = |(at, other, way, fact): (usize, usize, Direction, &Fact)| match fact {
-                Fact::StepSucceeded(done) if at < number && other == *need && way == direction => done.outputs.get("n").and_then(|n| n.as_u64()),
+                Fact::StepSucceeded(done) if at < number && other == *need && way == direction => {
+                    done.outputs.get("n").and_then(|n| n.as_u64())
+                }
                 _ => None,
             };
             about(history).filter_map(gives).last()

@@ -75,12 +75,7 @@ pub fn case(seed: u64) -> Case {
     let kinds = [FailureKind::Failed, FailureKind::BeforeEffect, FailureKind::TimedOut];
     let fates = (0..steps).map(|step| {
         equip(&mut book, step, &mut dice);
-        Fate {
-            forward: dice.of([0, 0, 1, 2]),
-            undo: dice.of([0, 0, 0, 1]),
-            kind: dice.of(kinds),
-            gives: dice.below(3),
-        }
+        Fate { forward: dice.of([0, 0, 1, 2]), undo: dice.of([0, 0, 0, 1]), kind: dice.of(kinds), gives: dice.below(3) }
     });
     let fates = fates.collect();
     let drawn = Drawn { fates, is_quick: dice.one_in(2), probes_tell: !dice.one_in(3) };

@@ -37,8 +37,7 @@ pub struct Ledger {
 
 impl Ledger {
     pub fn of(events: &[Event]) -> Ledger {
-        let mut ledger =
-            Ledger { words: BTreeMap::new(), effects: BTreeSet::new(), settled: BTreeMap::new(), end: End::Nobody };
+        let mut ledger = Ledger { words: BTreeMap::new(), effects: BTreeSet::new(), settled: BTreeMap::new(), end: End::Nobody };
         events.iter().for_each(|event| ledger.read(event));
         ledger
     }

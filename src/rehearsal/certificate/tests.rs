@@ -168,7 +168,11 @@ impl Forged {
     }
 
     fn marked(mut self, mark: &str, is_there: bool) -> Forged {
-        if is_there { self.marks.insert(mark.to_owned()) } else { self.marks.remove(mark) };
+        if is_there {
+            self.marks.insert(mark.to_owned())
+        } else {
+            self.marks.remove(mark)
+        };
         self
     }
 
@@ -198,7 +202,8 @@ fn going_back() -> Fact {
 /// `a` and `c` were done, and were taken back.
 fn back() -> Forged {
     let forged = Forged::new(book(&undo())).step(0, FORWARD, 1).tell("phase_start", Some("p")).step(2, FORWARD, 1).step(1, FORWARD, 1);
-    let forged = forged.tell_late("downtime_starts", None, 1).fact(going_back()).tell("rollback_began", None).step(2, RELEASE, 1).step(2, UNDO, 1);
+    let forged =
+        forged.tell_late("downtime_starts", None, 1).fact(going_back()).tell("rollback_began", None).step(2, RELEASE, 1).step(2, UNDO, 1);
     forged.step(1, UNDO, 1).step(0, UNDO, 1).over(Outcome::RolledBack)
 }
 
@@ -238,7 +243,10 @@ fn what_is_wrong_with_an_attempt_is_noticed_wherever_it_ends() {
             (forth().with(|forged| drop(forged.lines.remove(1))), "p/b began before p/a, which it needs, was done"),
             (swapped(swapped(forth(), 0, 4), 1, 5), "p/b began before p/a, which it needs, was done"),
             (forth().saw(9, FORWARD, 1), "the witness knows a step 9 that is none"),
-            (forth().with(|forged| forged.facts.push(renamed(forged.started(0, FORWARD, 1), "p/z"))), "the journal knows a step p/z that is none"),
+            (
+                forth().with(|forged| forged.facts.push(renamed(forged.started(0, FORWARD, 1), "p/z"))),
+                "the journal knows a step p/z that is none",
+            ),
             (
                 forth().with(|forged| {
                     let task = |fact: &Fact| matches!(fact, Fact::StepStarted(started) if &*started.step == "p/e");
@@ -268,7 +276,9 @@ fn what_is_wrong_with_an_attempt_is_noticed_wherever_it_ends() {
     are_noticed(|account| resumed(account, &all), cases());
     are_noticed(rolled_back, cases());
     let same_key = |forged: Forged| {
-        forged.with(|forged| forged.lines.iter_mut().filter(|line| line.direction == UNDO).for_each(|line| line.key = key(line.step.0, FORWARD)))
+        forged.with(|forged| {
+            forged.lines.iter_mut().filter(|line| line.direction == UNDO).for_each(|line| line.key = key(line.step.0, FORWARD))
+        })
     };
     are_noticed(rolled_back, vec![(same_key(back()), "p/a has the idempotency key of its way forward also for undo")]);
 }
@@ -431,5 +441,8 @@ fn what_nobody_was_told_or_somebody_twice_is_noticed_on_every_way() {
     let doubt = forth().fact(Fact::RunStopped { because: Stop::InDoubt { steps: vec!["p/a".into()] } });
     are_noticed(smooth, vec![(doubt, "nobody was told of waiting, event 20")]);
     let failed = forth().fact(Fact::RunStopped { because: Stop::Failed { steps: vec!["p/a".into()] } });
-    are_noticed(smooth, vec![(failed.clone(), "nobody was told of failure, event 20"), (failed, "nobody was told of phase_failure of p, event 20")]);
+    are_noticed(
+        smooth,
+        vec![(failed.clone(), "nobody was told of failure, event 20"), (failed, "nobody was told of phase_failure of p, event 20")],
+    );
 }

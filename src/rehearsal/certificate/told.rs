@@ -26,9 +26,8 @@ pub fn wrong(account: &Account, ledger: &Ledger) -> Vec<String> {
         .collect();
     let mut wrong = Vec::new();
     for due in due(account, ledger) {
-        let answers = |sent: &&&MessageSent| {
-            sent.occasion == due.occasion && sent.phase == due.phase && (due.of.is_none() || sent.of == due.of)
-        };
+        let answers =
+            |sent: &&&MessageSent| sent.occasion == due.occasion && sent.phase == due.phase && (due.of.is_none() || sent.of == due.of);
         if !sent.iter().any(|sent| answers(&sent)) {
             let of = due.of.map(|of| format!(", event {of}")).unwrap_or_default();
             let place = due.phase.map(|phase| format!(" of {phase}")).unwrap_or_default();
