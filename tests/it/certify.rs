@@ -35,6 +35,7 @@ phases:
 "#;
 
 #[test]
+#[expect(clippy::print_stdout, reason = "with --show-output, it says what was tried")]
 fn what_is_certified_ends_the_same_wherever_its_executor_dies() {
     let sandbox = Sandbox::with(BOOK);
     let offset = offset(2);
@@ -88,6 +89,7 @@ fn what_people_release_is_certified() {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "with --show-output, it says what was tried")]
 fn the_quickstart_is_certified() {
     let sandbox = Sandbox::new();
     sandbox.write("quickstart.yaml", std::fs::read(repository().join("runbooks/quickstart.yaml")).unwrap());
