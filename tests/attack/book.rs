@@ -20,7 +20,7 @@ secrets: { token: { env: TOKEN } }
 env:
   F: |-
     note() { echo "$1 $SWITCHOVER_STEP $SWITCHOVER_DIRECTION $SWITCHOVER_ATTEMPT" >> "$W"; }
-    work() { note begin; for i in 1 2 3 4; do sleep 0.03; note tick; done; note end; }
+    work() { note begin; for i in 1 2 3 4 5 6; do sleep 0.04; note tick; done; note end; }
   PY: |-
     import os, time
     e = os.environ
@@ -29,8 +29,8 @@ env:
             words = word, e["SWITCHOVER_STEP"], e["SWITCHOVER_DIRECTION"], e["SWITCHOVER_ATTEMPT"]
             out.write(" ".join(words) + "\n")
     note("begin")
-    for i in range(4):
-        time.sleep(0.03)
+    for i in range(6):
+        time.sleep(0.04)
         note("tick")
     note("end")
 phases:
@@ -56,8 +56,8 @@ pub fn by_chance(chance: &mut Chance) -> String {
                 keys.push("env: { SECRET: { secret: token } }".to_owned());
             }
             match chance.below(4) {
-                0 => keys.push("idempotent: true, retry: { attempts: 3, backoff: 10ms }".to_owned()),
-                1 => keys.push(
+                0 | 1 => keys.push("idempotent: true, retry: { attempts: 3, backoff: 10ms }".to_owned()),
+                2 => keys.push(
                     "probe: { run: 'grep -c \"end $SWITCHOVER_STEP forward\" \"$W\" || true', \
                      done: stdout != \"0\", not_done: stdout == \"0\" }"
                         .to_owned(),

@@ -99,13 +99,15 @@ fn strike(world: &World, chance: &mut Chance, sum: &mut Sum) {
         let wanted: &[Role] = chance.of(&[
             &[Role::Executor][..],
             &[Role::Keeper],
-            &[Role::Command],
+            &[Role::Leader],
+            &[Role::Child],
             &[Role::Executor, Role::Keeper],
-            &[Role::Executor, Role::Keeper, Role::Command],
+            &[Role::Executor, Role::Keeper, Role::Leader],
+            &[Role::Executor, Role::Keeper, Role::Leader, Role::Child],
         ]);
-        // Of the commands only some, so that the rest of a tree lives on.
+        // Of the children only some, so that the rest of a tree lives on.
         for (pid, role) in world.processes() {
-            if !wanted.contains(&role) || role == Role::Command && chance.percent(50) {
+            if !wanted.contains(&role) || role == Role::Child && chance.percent(50) {
                 continue;
             }
             if chance.percent(10) {
@@ -117,7 +119,7 @@ fn strike(world: &World, chance: &mut Chance, sum: &mut Sum) {
                 match role {
                     Role::Executor => sum.executors += 1,
                     Role::Keeper => sum.keepers += 1,
-                    Role::Command => sum.commands += 1,
+                    Role::Leader | Role::Child => sum.commands += 1,
                 }
             }
         }
@@ -129,13 +131,16 @@ fn answer(world: &World, sum: &mut Sum) {
     if world.code("status") != 0 {
         return;
     }
+    let doubts = |state: &serde_json::Value| -> Vec<serde_json::Value> {
+        let steps = state["steps"].as_array().expect("steps");
+        steps.iter().filter(|step| step["state"] == "in doubt").cloned().collect()
+    };
+    if doubts(&world.json("status --format json")).is_empty() {
+        return;
+    }
     // Only what has ended can be judged.
     world.settle();
-    let state = world.json("status --format json");
-    for step in state["steps"].as_array().into_iter().flatten() {
-        if step["state"] != "in doubt" {
-            continue;
-        }
+    for step in doubts(&world.json("status --format json")) {
         let name = step["id"].as_str().expect("its name");
         let direction = if step["direction"] == "forward" { "forward" } else { "undo" };
         let attempt = step["attempt"].as_u64().or(step["attempts"].as_u64());

@@ -22,7 +22,10 @@ pub struct World {
 pub enum Role {
     Executor,
     Keeper,
-    Command,
+    /// The first process of a command, which the keeper began.
+    Leader,
+    /// One that a command began.
+    Child,
 }
 
 impl World {
@@ -147,16 +150,20 @@ impl World {
             let environment = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
             environment.split(|byte| *byte == 0).any(|variable| variable == mark).then_some(())?;
             let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-            if stat.rsplit(')').next()?.trim_start().starts_with('Z') {
+            let mut fields = stat.rsplit(')').next()?.split_whitespace();
+            let (state, group) = (fields.next()?, fields.nth(1)?);
+            if state == "Z" {
                 return None;
             }
+            let is_leader = group == pid.to_string();
             let program = std::fs::read_link(format!("/proc/{pid}/exe")).ok()?;
             let line = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
             let is_keeper = line.split(|byte| *byte == 0).nth(1) == Some(b"keep");
             let role = match program == own {
                 true if is_keeper => Role::Keeper,
                 true => Role::Executor,
-                false => Role::Command,
+                false if is_leader => Role::Leader,
+                false => Role::Child,
             };
             Some((pid, role))
         })
