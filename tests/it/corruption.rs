@@ -6,14 +6,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use switchover::effect::{Attempt, Known};
 use switchover::journal::{Holder, Journal, JournalError, Loaded};
 use switchover::run::{Event, Fact, Moment, Person, StepSucceeded};
 use switchover::runbook::Direction;
 
-use super::sandbox::{Sandbox, children, kill, signal};
+use super::sandbox::{Sandbox, children, kill, signal, wait_until};
 
 const BOOK: &str = r#"runbook: count
 phases:
@@ -338,9 +337,8 @@ fn killed() -> Sandbox {
 }
 
 fn wait_for_end(processes: &[u32]) {
-    while processes.iter().any(|process| std::fs::read(format!("/proc/{process}/cmdline")).is_ok_and(|line| !line.is_empty())) {
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    let runs = |process: &u32| std::fs::read(format!("/proc/{process}/cmdline")).is_ok_and(|line| !line.is_empty());
+    wait_until("these processes end", || !processes.iter().any(runs));
 }
 
 /// Every verb says no, and why, and nothing of the world changes.

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::time::Instant;
 
-use super::sandbox::{Sandbox, children, kill, kill_both, signal};
+use super::sandbox::{Sandbox, children, kill, kill_both, signal, wait_until};
 
 #[test]
 fn a_command_that_sends_its_output_elsewhere_is_still_found_alive() {
@@ -326,9 +326,7 @@ fn a_decision_right_after_a_run_waits_for_what_watched_its_commands() {
     );
     let mut child = sandbox.start_heard("run book.yaml", &[]);
     sandbox.wait_for("a");
-    while !sandbox.read("said").contains("FAILED   p/a") {
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
+    wait_until("it says that a failed", || sandbox.read("said").contains("FAILED   p/a"));
     // It has nothing to do any more, but on a busy machine gets its turn to go only later.
     let keeper = children(child.id())[0];
     signal("STOP", keeper);

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::sandbox::{Sandbox, children, kill, signal};
+use super::sandbox::{Sandbox, children, kill, signal, wait_until};
 
 #[test]
 fn a_daemon_that_forked_twice_stays_and_nothing_else() {
@@ -184,9 +184,9 @@ fn a_clock_that_jumps_back_does_no_harm() {
 
 /// While a step waits for its next attempt, while one waits, and while one runs against its timeout.
 fn a_clock_jumps(jump: &str) {
-    if let Some(library) = faketime() {
-        let sandbox = Sandbox::with(
-            r#"runbook: clock
+    let library = faketime();
+    let sandbox = Sandbox::with(
+        r#"runbook: clock
 phases:
   p:
     steps:
@@ -194,49 +194,40 @@ phases:
       waited: { wait: 2s }
       late: { run: 'echo late >> "$W"; sleep 60; echo end >> "$W"', timeout: 2s, undo: none }
 "#,
-        );
-        let clock = sandbox.path("clock");
-        let set = |offset: &str| {
-            sandbox.write("clock.new", format!("{offset}\n"));
-            std::fs::rename(sandbox.path("clock.new"), &clock).unwrap();
-        };
-        set("+0");
-        let env = [
-            ("LD_PRELOAD", library.to_owned()),
-            ("FAKETIME_TIMESTAMP_FILE", clock.display().to_string()),
-            ("FAKETIME_NO_CACHE", "1".to_owned()),
-            ("DONT_FAKE_MONOTONIC", "1".to_owned()),
-        ];
-        let begun = Instant::now();
-        let mut child = sandbox.start_heard("run book.yaml", &env);
-        let said = |words: &str| wait_until(words, || sandbox.read("said").contains(words));
-        said("next attempt in");
-        set(jump);
-        said("begin    p/waited");
-        set("+0");
-        sandbox.wait_for("late");
-        set(jump);
-        assert_eq!(child.wait().unwrap().code(), Some(1), "{}", sandbox.read("said"));
-        assert!(begun.elapsed() >= Duration::from_secs(5) && begun.elapsed() < Duration::from_secs(40), "{:?}", begun.elapsed());
-        assert_eq!(sandbox.witness(), ["try", "try", "late"]);
-        assert!(sandbox.read("said").contains("it took longer than 2s and was stopped"), "{}", sandbox.read("said"));
-        assert_eq!(sandbox.code("audit --verify"), 0);
-        nothing_left(&sandbox);
-    }
+    );
+    let clock = sandbox.path("clock");
+    let set = |offset: &str| {
+        sandbox.write("clock.new", format!("{offset}\n"));
+        std::fs::rename(sandbox.path("clock.new"), &clock).unwrap();
+    };
+    set("+0");
+    let env = [
+        ("LD_PRELOAD", library.to_owned()),
+        ("FAKETIME_TIMESTAMP_FILE", clock.display().to_string()),
+        ("FAKETIME_NO_CACHE", "1".to_owned()),
+        ("DONT_FAKE_MONOTONIC", "1".to_owned()),
+    ];
+    let begun = Instant::now();
+    let mut child = sandbox.start_heard("run book.yaml", &env);
+    let said = |words: &str| wait_until(words, || sandbox.read("said").contains(words));
+    said("next attempt in");
+    set(jump);
+    said("begin    p/waited");
+    set("+0");
+    sandbox.wait_for("late");
+    set(jump);
+    assert_eq!(child.wait().unwrap().code(), Some(1), "{}", sandbox.read("said"));
+    assert!(begun.elapsed() >= Duration::from_secs(5) && begun.elapsed() < Duration::from_secs(40), "{:?}", begun.elapsed());
+    assert_eq!(sandbox.witness(), ["try", "try", "late"]);
+    assert!(sandbox.read("said").contains("it took longer than 2s and was stopped"), "{}", sandbox.read("said"));
+    assert_eq!(sandbox.code("audit --verify"), 0);
+    nothing_left(&sandbox);
 }
 
 /// A runbook of one step `a`, with this script and these further keys.
 fn step(script: &str, keys: &str) -> Sandbox {
     let script = serde_json::to_string(script).unwrap();
     Sandbox::with(&format!("runbook: one\nphases:\n  p:\n    steps:\n      a: {{ run: {script}, undo: none{keys} }}\n"))
-}
-
-pub fn wait_until(what: &str, holds: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !holds() {
-        assert!(begun.elapsed() < Duration::from_secs(30), "it never came to pass: {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 pub fn nothing_left(sandbox: &Sandbox) {
@@ -254,10 +245,11 @@ fn peak(process: u32) -> u64 {
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-/// The library of Debian's package `libfaketime`, where it is installed.
-fn faketime() -> Option<&'static str> {
+/// The library of Debian's package `libfaketime`.
+fn faketime() -> &'static str {
     let places = ["/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1", "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1"];
-    places.into_iter().find(|place| Path::new(place).exists())
+    let found = places.into_iter().find(|place| Path::new(place).exists());
+    found.expect("libfaketime, of the package of that name")
 }
 
 #[test]
@@ -306,7 +298,7 @@ fn what_a_child_adds_to_the_log_later_is_no_alteration() {
 
 #[test]
 fn an_orphan_has_its_time_by_a_clock_that_does_not_jump() {
-    let Some(library) = faketime() else { return };
+    let library = faketime();
     let sandbox = step("echo begin >> \"$W\"; while [ -e hold ]; do sleep 0.01; done; echo end >> \"$W\"", ", timeout: 30m");
     sandbox.write("hold", "");
     let child = sandbox.start("run book.yaml");

@@ -11,20 +11,20 @@ pub struct Sandbox {
     working: PathBuf,
 }
 
-/// No test may leave a process. What waits for a file of the sandbox ends with that.
+/// No test may leave a process: what is left is ended, and the test fails.
 impl Drop for Sandbox {
     fn drop(&mut self) {
         if std::thread::panicking() {
             return;
         }
         let begun = Instant::now();
-        while !self.processes().is_empty() {
-            if begun.elapsed() > Duration::from_secs(2) {
-                let _ = std::fs::remove_dir_all(self.folder.path());
-            }
-            assert!(begun.elapsed() < Duration::from_secs(40), "still there: {:?}", self.processes());
+        let mut left = self.processes();
+        while !left.is_empty() && begun.elapsed() < Duration::from_secs(20) {
             std::thread::sleep(Duration::from_millis(20));
+            left = self.processes();
         }
+        left.iter().for_each(|(process, _)| kill_process(*process));
+        assert!(left.is_empty(), "the test left these processes: {left:?}");
     }
 }
 
@@ -214,6 +214,15 @@ impl Sandbox {
             text = regex::Regex::new(pattern).expect("a pattern").replace_all(&text, replacement).into_owned();
         }
         text
+    }
+}
+
+/// Waits until something holds, which must be soon.
+pub fn wait_until(what: &str, holds: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it never came to pass: {what}");
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

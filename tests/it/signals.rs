@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value as Json, json};
 
-use super::processes::{nothing_left, wait_until};
-use super::sandbox::{Sandbox, signal};
+use super::processes::nothing_left;
+use super::sandbox::{Sandbox, signal, wait_until};
 
 const SIGNALS: [(&str, i32); 3] = [("HUP", 1), ("INT", 2), ("TERM", 15)];
 

@@ -1,6 +1,6 @@
 //! What a killed executor leaves: commands that go on, are watched by the next session, and keep their run's locks.
 
-use super::sandbox::{Sandbox, kill, kill_both, signal};
+use super::sandbox::{Sandbox, kill, kill_both, signal, wait_until};
 
 /// `long` runs until the file `hold` is gone; `other` needs nothing of it.
 fn beside(keys: &str) -> Sandbox {
@@ -231,9 +231,8 @@ fn a_keeper_that_says_nothing_more_is_not_waited_for_for_ever() {
     kill(child);
     // It has said that it takes no more orders, and then stands still.
     let runs = std::fs::read_dir(sandbox.path("journal/runs")).unwrap().next().unwrap().unwrap().path();
-    while !std::fs::read_to_string(runs.join("commands-1")).unwrap().contains("\"closed\"") {
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
+    let record = || std::fs::read_to_string(runs.join("commands-1")).unwrap();
+    wait_until("the keeper takes no more orders", || record().contains("\"closed\""));
     signal("STOP", keeper);
     let_go(&sandbox, "first-holds");
     let_go(&sandbox, "hold");

@@ -1,8 +1,7 @@
 //! Guards and budgets: what is watched while other things happen, and what follows from a breach.
 
-use std::time::{Duration, Instant};
 
-use super::sandbox::Sandbox;
+use super::sandbox::{Sandbox, wait_until};
 
 /// A guard that reads the file `says`; the step `b` goes on until there is a file `enough`.
 fn book(on_breach: &str, more: &str) -> String {
@@ -20,14 +19,6 @@ phases:
     )
 }
 
-fn wait(what: &str, holds: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !holds() {
-        assert!(begun.elapsed() < Duration::from_secs(30), "never: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
 /// The events of the last run of this kind.
 fn events(sandbox: &Sandbox, kind: &str) -> Vec<serde_json::Value> {
     let printed = sandbox.run("audit --format json");
@@ -41,7 +32,7 @@ fn a_breach_stops_what_runs_and_takes_everything_back() {
     let sandbox = Sandbox::with(&book("rollback", ""));
     sandbox.write("says", "good");
     let mut run = sandbox.start("run book.yaml");
-    wait("the step and a good reading", || sandbox.witness().len() == 2 && !events(&sandbox, "guard_read").is_empty());
+    wait_until("the step and a good reading", || sandbox.witness().len() == 2 && !events(&sandbox, "guard_read").is_empty());
     sandbox.write("says", "bad");
     assert_eq!(run.wait().expect("its end").code(), Some(4));
     assert_eq!(sandbox.witness(), ["a", "b", "undo-b", "undo-a"]);
@@ -60,7 +51,7 @@ fn a_pause_lets_what_runs_finish_and_a_resumed_run_looks_again() {
     let sandbox = Sandbox::with(&book("pause", ""));
     sandbox.write("says", "bad");
     let mut run = sandbox.start("run book.yaml");
-    wait("the breach", || !events(&sandbox, "breached").is_empty());
+    wait_until("the breach", || !events(&sandbox, "breached").is_empty());
     sandbox.write("enough", "");
     assert_eq!(run.wait().expect("its end").code(), Some(3));
     assert_eq!(sandbox.witness(), ["a", "b"], "what ran was let finish, and nothing began");
@@ -81,11 +72,11 @@ fn a_warning_is_journaled_and_told_and_the_run_goes_on() {
     let sandbox = Sandbox::with(&book("warn", "").replace("phases:", "messages: { breach: breach }\nphases:"));
     sandbox.write("says", "bad");
     let mut run = sandbox.start("run book.yaml");
-    wait("the breach", || !events(&sandbox, "breached").is_empty());
+    wait_until("the breach", || !events(&sandbox, "breached").is_empty());
     sandbox.write("says", "good");
-    wait("a good reading", || events(&sandbox, "guard_read").len() == 2);
+    wait_until("a good reading", || events(&sandbox, "guard_read").len() == 2);
     sandbox.write("says", "bad");
-    wait("a second breach", || events(&sandbox, "breached").len() == 2);
+    wait_until("a second breach", || events(&sandbox, "breached").len() == 2);
     sandbox.write("enough", "");
     assert_eq!(run.wait().expect("its end").code(), Some(0));
     let messages = events(&sandbox, "message_sent");
@@ -99,9 +90,9 @@ fn what_is_bad_for_a_shorter_time_than_said_or_unknown_is_no_breach() {
     let sandbox = Sandbox::with(&book("rollback", ", for: 1h"));
     sandbox.write("says", "bad");
     let mut run = sandbox.start("run book.yaml");
-    wait("a bad reading", || events(&sandbox, "guard_read").len() == 1);
+    wait_until("a bad reading", || events(&sandbox, "guard_read").len() == 1);
     sandbox.write("says", "neither");
-    wait("an inconclusive one", || events(&sandbox, "guard_read").len() == 2);
+    wait_until("an inconclusive one", || events(&sandbox, "guard_read").len() == 2);
     sandbox.write("enough", "");
     assert_eq!(run.wait().expect("its end").code(), Some(0));
     assert_eq!(events(&sandbox, "guard_read")[1]["says"], "inconclusive");
@@ -113,7 +104,7 @@ fn behind_a_point_of_no_return_a_breach_pauses_instead() {
     let sandbox = Sandbox::with(&book("rollback", "").replace("a: { run", "a: { point_of_no_return: true, run"));
     sandbox.write("says", "bad");
     let mut run = sandbox.start("run book.yaml --yes");
-    wait("the breach", || !events(&sandbox, "breached").is_empty());
+    wait_until("the breach", || !events(&sandbox, "breached").is_empty());
     sandbox.write("enough", "");
     assert_eq!(run.wait().expect("its end").code(), Some(3));
     let breach = &events(&sandbox, "breached")[0];
@@ -138,7 +129,7 @@ phases:
     sandbox.write("says", "good");
     let shown = std::thread::scope(|scope| {
         let terminal = scope.spawn(|| sandbox.in_terminal("run book.yaml", ""));
-        wait("the gate", || sandbox.witness().len() == 1 && events(&sandbox, "step_started").len() == 2);
+        wait_until("the gate", || sandbox.witness().len() == 1 && events(&sandbox, "step_started").len() == 2);
         sandbox.write("says", "bad");
         terminal.join().expect("what the terminal was sent")
     });
@@ -151,7 +142,7 @@ fn an_executor_that_is_killed_leaves_a_breach_that_its_successor_acts_on() {
     let sandbox = Sandbox::with(&book("rollback", ""));
     sandbox.write("says", "good");
     let mut run = sandbox.start("run book.yaml");
-    wait("a good reading", || sandbox.witness().len() == 2 && !events(&sandbox, "guard_read").is_empty());
+    wait_until("a good reading", || sandbox.witness().len() == 2 && !events(&sandbox, "guard_read").is_empty());
     run.kill().expect("a kill");
     run.wait().expect("its end");
     sandbox.write("says", "bad");

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use super::sandbox::{Sandbox, kill, repository, signal};
+use super::sandbox::{Sandbox, kill, repository, signal, wait_until};
 use super::servers::Lab;
 
 struct Move {
@@ -42,8 +42,11 @@ impl Move {
         let log = File::create(self.sandbox.path("application.log")).unwrap();
         let mut command = self.orders("haproxy-mariadb", "write");
         command.arg(self.sandbox.path("record")).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        let record = self.sandbox.path("record");
+        let length = || record.metadata().map_or(0, |found| found.len());
+        let before = length();
         self.application = Some(command.spawn().unwrap());
-        std::thread::sleep(Duration::from_secs(1));
+        wait_until("the application writes", || length() > before + 4000);
     }
 
     /// Ends the application, and holds what it was told against a server.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use super::sandbox::{Sandbox, kill_all};
+use super::sandbox::{Sandbox, kill_all, wait_until};
 use super::servers::{lab, web};
 
 const TRAFFIC: &str = r#"
@@ -50,14 +50,6 @@ fn fresh() -> MutexGuard<'static, ()> {
     let web = web();
     set_weights(100, 0);
     web
-}
-
-fn wait_until(what: &str, is_so: impl Fn() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "never: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 /// The status and body that a server answers.

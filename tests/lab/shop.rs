@@ -5,9 +5,8 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use super::sandbox::{Sandbox, repository, signal};
+use super::sandbox::{Sandbox, repository, signal, wait_until};
 use super::servers::{Lab, lab};
 
 /// The application, its record, and the sandbox that its database is moved from.
@@ -56,8 +55,11 @@ impl Shop {
     pub fn begin(&mut self) {
         let log = File::create(self.sandbox.path("application.log")).unwrap();
         let mut command = self.orders("haproxy", "write", &[self.record()]);
+        let record = self.sandbox.path("record");
+        let length = || record.metadata().map_or(0, |found| found.len());
+        let before = length();
         self.application = Some(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap());
-        std::thread::sleep(Duration::from_secs(1));
+        wait_until("the application writes", || length() > before + 4000);
     }
 
     pub fn end(&mut self) {

@@ -1,6 +1,6 @@
 //! SQL on PostgreSQL and MariaDB: values are data, errors say where, what cannot be known is not guessed.
 
-use super::sandbox::kill_both;
+use super::sandbox::{kill_both, wait_until};
 use super::servers::lab;
 
 const DATABASES: &str = r#"
@@ -185,7 +185,8 @@ fn what_a_killed_executor_had_not_committed_is_in_doubt_and_not_there() {
         assert!(begun.elapsed().as_secs() < 20);
     }
     kill_both(child);
-    std::thread::sleep(std::time::Duration::from_secs(3));
+    let active = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'INSERT INTO killed%' AND state = 'active'";
+    wait_until("the server is done with it", || lab().psql("postgres-old", "shop", active) == "0");
     let shown = sandbox.run_with("resume", &environment());
     assert!(shown.ends_with("exit 0"), "{shown}");
     assert_eq!(lab().psql("postgres-old", "shop", "SELECT count(*) FROM killed"), "1");
