@@ -246,6 +246,9 @@ phases:
     kill(child);
     assert_eq!(sandbox.code("resume"), 1, "the second step is over at its timeout");
     assert!(begun.elapsed().as_secs() < 20, "{:?}", begun.elapsed());
+    let daemons = sandbox.processes();
+    assert_eq!(daemons.len(), 2, "{daemons:?}");
+    daemons.iter().for_each(|(daemon, _)| signal("KILL", *daemon));
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! Guards and budgets: what is watched while other things happen, and what follows from a breach.
 
-
 use super::sandbox::{Sandbox, wait_until};
 
 /// A guard that reads the file `says`; the step `b` goes on until there is a file `enough`.

@@ -1,6 +1,7 @@
 //! SQL: statements in one transaction, or one query that only reads, on a file or a server. Values are bound, never pasted.
 
 mod mysql;
+mod mysql_client;
 mod postgres;
 pub mod remedy;
 mod sqlite;
@@ -8,6 +9,7 @@ mod statement;
 mod tls;
 
 pub use self::mysql::{canceller as mysql_canceller, connect as connect_mysql, in_words as mysql_error};
+pub use self::mysql_client::Client as MysqlClient;
 pub use self::postgres::{canceller, connect, in_words as postgres_error};
 
 use std::sync::Arc;

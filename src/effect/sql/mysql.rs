@@ -1,20 +1,16 @@
 //! SQL on MySQL and MariaDB. Statements without values go by the text protocol, which knows all of them; values are bound.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use mysql::consts::ColumnType;
-use mysql::prelude::Queryable;
-use mysql::{Conn, OptsBuilder, Params, Row, TxOpts, Value as Cell};
+use mysql_async::consts::ColumnType;
+use mysql_async::{Error, Opts, OptsBuilder, Params, Row, Value as Cell};
 use serde_json::Value as Json;
 
+use super::mysql_client::Client;
 use super::statement::{Dialect, Statement, first_word, is_explained, statements};
 use super::{Login, MAX_ROWS, reading, remedy, tls, too_many, value_of};
 use crate::effect::{EffectError, Reading, Stopper, When};
 use crate::runbook::action::Sql;
-
-/// How long a server may take to answer at first.
-const PATIENCE: Duration = Duration::from_secs(15);
 
 pub fn perform(login: &Login, sql: &Sql<String>, stopper: &Arc<Stopper>) -> Result<Reading, EffectError> {
     let mut client = connect(login)?;
@@ -22,28 +18,25 @@ pub fn perform(login: &Login, sql: &Sql<String>, stopper: &Arc<Stopper>) -> Resu
     stopper.on_stop(move |_| cancel());
     if let Some(timeout) = login.timeout {
         // The one is MariaDB's, the other MySQL's and for queries only; neither has both.
-        let _ = client.query_drop(format!("SET max_statement_time = {}", timeout.as_secs_f64()));
-        let _ = client.query_drop(format!("SET max_execution_time = {}", timeout.as_millis()));
+        let _ = client.execute(&format!("SET max_statement_time = {}", timeout.as_secs_f64()));
+        let _ = client.execute(&format!("SET max_execution_time = {}", timeout.as_millis()));
     }
     let result = if sql.reads { query(&mut client, sql) } else { change(&mut client, sql) };
     stopper.clear();
     result
 }
 
-fn options(login: &Login) -> Result<OptsBuilder, EffectError> {
+fn options(login: &Login) -> Result<Opts, EffectError> {
     let server = login.server;
-    let mut options = OptsBuilder::new()
-        .ip_or_hostname(Some(&server.host))
+    let options = OptsBuilder::default()
+        .ip_or_hostname(&server.host)
         .tcp_port(login.port)
         .db_name(Some(&server.database))
         .user(Some(&server.user))
         .pass(login.password.as_deref())
-        .prefer_socket(false)
-        .tcp_connect_timeout(Some(PATIENCE));
-    if let Some(tls) = tls::wanted(login)? {
-        options = options.ssl_opts(tls::options(tls)?);
-    }
-    Ok(options)
+        .prefer_socket(false);
+    let tls = tls::wanted(login)?.map(tls::options).transpose()?;
+    Ok(options.ssl_opts(tls).into())
 }
 
 /// Has the server plan each statement, by which it also checks names and rights: how many rows it expects, if it can say.
@@ -53,14 +46,14 @@ pub fn explain(login: &Login, sql: &Sql<String>, stopper: &Arc<Stopper>) -> Resu
     stopper.on_stop(move |_| cancel());
     // Behind somebody else's lock a plan would wait like what it is of. The second is MariaDB's only.
     for limit in ["SET lock_wait_timeout = 10", "SET max_statement_time = 10"] {
-        let _ = client.query_drop(limit);
+        let _ = client.execute(limit);
     }
     let result = plan(&mut client, sql);
     stopper.clear();
     result
 }
 
-fn plan(client: &mut Conn, sql: &Sql<String>) -> Result<Option<u64>, EffectError> {
+fn plan(client: &mut Client, sql: &Sql<String>) -> Result<Option<u64>, EffectError> {
     let all = statements(&sql.text, Dialect::Mysql);
     if !all.iter().all(|one| is_explained(&one.text)) {
         return Ok(None);
@@ -69,7 +62,7 @@ fn plan(client: &mut Conn, sql: &Sql<String>) -> Result<Option<u64>, EffectError
     for one in &all {
         let text = format!("EXPLAIN {}", one.text);
         let values = bound(sql, one)?;
-        let plan: Vec<Row> = client.exec(&text, values).map_err(|error| {
+        let plan: Vec<Row> = client.rows(&text, values).map_err(|error| {
             let words = in_words(&error);
             if is_for_good(&error) { EffectError::shut(words) } else { EffectError::during(words) }
         })?;
@@ -79,34 +72,34 @@ fn plan(client: &mut Conn, sql: &Sql<String>) -> Result<Option<u64>, EffectError
 }
 
 /// Connects.
-pub fn connect(login: &Login) -> Result<Conn, EffectError> {
+pub fn connect(login: &Login) -> Result<Client, EffectError> {
     let Login { server, port, .. } = login;
     let place = format!("mysql://{}@{}:{port}/{}", server.user, server.host, server.database);
-    Conn::new(options(login)?).map_err(|error| remedy::unconnected(&place, &in_words(&error), remedy::of_mysql(&error)))
+    Client::connect(options(login)?).map_err(|error| remedy::unconnected(&place, &in_words(&error), remedy::of_mysql(&error)))
 }
 
 /// What interrupts the statement that a connection is at.
-pub fn canceller(login: &Login, client: &Conn) -> Result<impl Fn() + Send + 'static, EffectError> {
-    let (options, thread) = (options(login)?, client.connection_id());
+pub fn canceller(login: &Login, client: &Client) -> Result<impl Fn() + Send + 'static, EffectError> {
+    let (options, thread) = (options(login)?, client.id());
     Ok(move || {
-        let options = options.clone();
+        let (options, Some(thread)) = (options.clone(), thread) else { return };
         // Another connection, which may take its time.
-        std::thread::spawn(move || Conn::new(options).and_then(|mut client| client.query_drop(format!("KILL QUERY {thread}"))));
+        std::thread::spawn(move || Client::connect(options).and_then(|mut client| client.execute(&format!("KILL QUERY {thread}"))));
     })
 }
 
-fn query(client: &mut Conn, sql: &Sql<String>) -> Result<Reading, EffectError> {
+fn query(client: &mut Client, sql: &Sql<String>) -> Result<Reading, EffectError> {
     let all = statements(&sql.text, Dialect::Mysql);
     let [one] = all.as_slice() else {
         return Err(EffectError::shut("a query is one statement; write several as a `statement`"));
     };
-    let failed = |error: mysql::Error| {
+    let failed = |error: Error| {
         let words = format!("the query failed: {}", in_words(&error));
         if is_for_good(&error) { EffectError::shut(words) } else { EffectError::before(words) }
     };
     let values = bound(sql, one)?;
     // The server sees to it that it only reads.
-    let mut transaction = client.start_transaction(TxOpts::default().set_access_mode(Some(mysql::AccessMode::ReadOnly))).map_err(failed)?;
+    client.execute("START TRANSACTION READ ONLY").map_err(failed)?;
     let (mut columns, mut rows) = (Vec::new(), Vec::new());
     let mut take = |row: Row| -> Result<(), EffectError> {
         if rows.len() == MAX_ROWS {
@@ -115,23 +108,13 @@ fn query(client: &mut Conn, sql: &Sql<String>) -> Result<Reading, EffectError> {
         rows.push(cells(row));
         Ok(())
     };
-    if one.names.is_empty() {
-        let result = transaction.query_iter(&one.text).map_err(failed)?;
-        columns.extend(result.columns().as_ref().iter().map(|column| Json::from(column.name_str().into_owned())));
-        for row in result {
-            take(row.map_err(failed)?)?;
-        }
-    } else {
-        let result = transaction.exec_iter(&one.text, values).map_err(failed)?;
-        columns.extend(result.columns().as_ref().iter().map(|column| Json::from(column.name_str().into_owned())));
-        for row in result {
-            take(row.map_err(failed)?)?;
-        }
-    }
+    let values = (!one.names.is_empty()).then_some(values);
+    let mut begin = |names: Vec<String>| columns = names.into_iter().map(Json::from).collect();
+    client.each_row(&one.text, values, &mut begin, &mut take, failed)?;
     Ok(reading(columns, rows, None))
 }
 
-fn change(client: &mut Conn, sql: &Sql<String>) -> Result<Reading, EffectError> {
+fn change(client: &mut Client, sql: &Sql<String>) -> Result<Reading, EffectError> {
     let all = match is_one(&sql.text) {
         true => vec![Statement { text: sql.text.clone(), names: Vec::new() }],
         false => statements(&sql.text, Dialect::Mysql),
@@ -150,23 +133,23 @@ fn change(client: &mut Conn, sql: &Sql<String>) -> Result<Reading, EffectError> 
     }
     let is_transaction = sql.transaction && all.len() > 1;
     if is_transaction {
-        client.query_drop("START TRANSACTION").map_err(|error| EffectError::before(in_words(&error)))?;
+        client.execute("START TRANSACTION").map_err(|error| EffectError::before(in_words(&error)))?;
     }
     let mut changes = 0;
     for (number, one) in all.iter().enumerate() {
         let values = bound(sql, one)?;
-        let done = if one.names.is_empty() { client.query_drop(&one.text) } else { client.exec_drop(&one.text, values) };
+        let done = if one.names.is_empty() { client.execute(&one.text) } else { client.execute_bound(&one.text, values) };
         done.map_err(|error| {
             // What the server refuses to understand, or to the user, has done nothing. Tables without transactions keep the rest.
-            let is_refused = matches!(&error, mysql::Error::MySqlError(said) if said.state.starts_with("42") && number == 0);
+            let is_refused = matches!(&error, Error::Server(said) if said.state.starts_with("42") && number == 0);
             let counted = if all.len() > 1 { format!("statement {}: ", number + 1) } else { String::new() };
             EffectError { when: if is_refused { When::Before } else { When::During }, message: format!("{counted}{}", in_words(&error)) }
         })?;
         changes += client.affected_rows();
     }
     if is_transaction {
-        client.query_drop("COMMIT").map_err(|error| match error {
-            mysql::Error::MySqlError(_) => EffectError::during(format!("the commit failed: {}", in_words(&error))),
+        client.execute("COMMIT").map_err(|error| match error {
+            Error::Server(_) => EffectError::during(format!("the commit failed: {}", in_words(&error))),
             _ => EffectError::lost(format!("the connection was lost during the commit: {}", in_words(&error))),
         })?;
     }
@@ -227,16 +210,16 @@ fn number(text: String) -> Json {
 }
 
 /// Whether a statement is refused whatever is in the database: it cannot be parsed, or it changes something where it may only read.
-fn is_for_good(error: &mysql::Error) -> bool {
+fn is_for_good(error: &Error) -> bool {
     const PARSE_ERROR: u16 = 1064;
     const READ_ONLY_TRANSACTION: u16 = 1792;
-    matches!(error, mysql::Error::MySqlError(said) if matches!(said.code, PARSE_ERROR | READ_ONLY_TRANSACTION))
+    matches!(error, Error::Server(said) if matches!(said.code, PARSE_ERROR | READ_ONLY_TRANSACTION))
 }
 
 /// What the server says.
-pub fn in_words(error: &mysql::Error) -> String {
+pub fn in_words(error: &Error) -> String {
     match error {
-        mysql::Error::MySqlError(said) => format!("{} ({}, {})", said.message, said.code, said.state),
+        Error::Server(said) => format!("{} ({}, {})", said.message, said.code, said.state),
         other => other.to_string(),
     }
 }

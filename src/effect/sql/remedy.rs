@@ -3,6 +3,8 @@
 use std::error::Error as _;
 use std::io::ErrorKind;
 
+use mysql_async::{DriverError, Error, IoError};
+
 use crate::effect::EffectError;
 
 /// The error of a connection that was not made. A login that is refused is so until there is another one.
@@ -24,17 +26,16 @@ pub fn of_postgres(error: &postgres::Error) -> &'static str {
     }
 }
 
-pub fn of_mysql(error: &mysql::Error) -> &'static str {
+pub fn of_mysql(error: &Error) -> &'static str {
     match error {
-        mysql::Error::MySqlError(said) => match said.code {
+        Error::Server(said) => match said.code {
             1045 => LOGIN,
             1044 | 1049 => DATABASE,
             1021 | 1114 => DISK,
             _ => "",
         },
-        mysql::Error::DriverError(mysql::DriverError::TlsNotSupported) | mysql::Error::TlsError(_) => TLS,
-        mysql::Error::DriverError(mysql::DriverError::CouldNotConnect(_) | mysql::DriverError::ConnectTimeout) => REACH,
-        mysql::Error::IoError(error) if is_unreachable(error) => REACH,
+        Error::Driver(DriverError::NoClientSslFlagFromServer) | Error::Io(IoError::Tls(_)) => TLS,
+        Error::Io(IoError::Io(error)) if is_unreachable(error) => REACH,
         // The reason is in its words only.
         other if other.to_string().contains("certificate") => TLS,
         _ => "",

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use mysql_async::{ClientIdentity, SslOpts};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
@@ -61,17 +62,13 @@ pub fn config(tls: &Tls<String>) -> Result<ClientConfig, EffectError> {
 }
 
 /// The same for MySQL.
-pub fn options(tls: &Tls<String>) -> Result<mysql::SslOpts, EffectError> {
-    let mut options = mysql::SslOpts::default();
-    if let Some(ca) = &tls.ca {
-        options = options.with_root_cert_path(Some(Path::new(ca).to_owned()));
-    }
-    match identity(tls)? {
-        Some((cert, key)) => {
-            Ok(options.with_client_identity(Some(mysql::ClientIdentity::new(Path::new(cert).to_owned(), Path::new(key).to_owned()))))
-        }
-        None => Ok(options),
-    }
+pub fn options(tls: &Tls<String>) -> Result<SslOpts, EffectError> {
+    let file = |path: &String| Path::new(path).to_owned();
+    // Who names an authority trusts no other.
+    let ca: Vec<_> = tls.ca.iter().map(|path| file(path).into()).collect();
+    let options = SslOpts::default().with_disable_built_in_roots(!ca.is_empty()).with_root_certs(ca);
+    let identity = identity(tls)?.map(|(cert, key)| ClientIdentity::new(file(cert).into(), file(key).into()));
+    Ok(options.with_client_identity(identity))
 }
 
 /// The files of the client's own certificate and its key.

@@ -1,11 +1,10 @@
 //! One end is MySQL or MariaDB: rows are read and written by the text protocol, the latter many with one INSERT.
 
-use mysql::prelude::Queryable;
-use mysql::{Conn, Value};
+use mysql_async::{Error, Value};
 
 use super::plan::Found;
 use super::{Batch, Class, Column, EffectError, End, Interrupts, Kind, Login, Refused, Row, Sequence, Shape, Side, hex};
-use crate::effect::sql::{connect_mysql, mysql_canceller, mysql_error, remedy};
+use crate::effect::sql::{MysqlClient, connect_mysql, mysql_canceller, mysql_error, remedy};
 
 /// What makes the texts of values the same at both ends, and refuses what does not fit instead of making it fit.
 const SETTINGS: &str = "SET SESSION time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION', \
@@ -19,7 +18,7 @@ const KEY: &str = "SELECT column_name FROM information_schema.statistics \
     WHERE table_schema = DATABASE() AND table_name = ? AND index_name = 'PRIMARY' ORDER BY seq_in_index";
 
 pub struct Server {
-    client: Conn,
+    client: MysqlClient,
     place: String,
 }
 
@@ -27,19 +26,19 @@ impl Server {
     pub fn open(login: &Login, end: End, interrupts: &Interrupts) -> Result<Server, EffectError> {
         let mut client = connect_mysql(login)?;
         let place = format!("mysql://{}:{}/{}", login.server.host, login.server.port, login.server.database);
-        let failed = |error: mysql::Error| EffectError::before(format!("{place}: {}", mysql_error(&error)));
-        client.query_drop(SETTINGS).map_err(failed)?;
+        let failed = |error: Error| EffectError::before(format!("{place}: {}", mysql_error(&error)));
+        client.execute(SETTINGS).map_err(failed)?;
         // MySQL keeps for a day what it once said of a table; MariaDB does not know that.
-        let _ = client.query_drop("SET SESSION information_schema_stats_expiry = 0");
+        let _ = client.execute("SET SESSION information_schema_stats_expiry = 0");
         if end == End::Source {
-            client.query_drop("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ").map_err(failed)?;
-            client.query_drop("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY").map_err(failed)?;
+            client.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ").map_err(failed)?;
+            client.execute("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY").map_err(failed)?;
         }
         interrupts.add(mysql_canceller(login, &client)?);
         Ok(Server { client, place })
     }
 
-    fn failed(&self, error: &mysql::Error) -> EffectError {
+    fn failed(&self, error: &Error) -> EffectError {
         EffectError::during(format!("{}: {}{}", self.place, mysql_error(error), remedy::of_mysql(error)))
     }
 }
@@ -52,8 +51,8 @@ impl Side for Server {
     fn describe(&mut self, table: &str) -> Result<Found, EffectError> {
         let sql =
             "SELECT engine FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ? AND table_type = 'BASE TABLE'";
-        let engine: Option<Option<String>> = self.client.exec_first(sql, (table,)).map_err(|error| self.failed(&error))?;
-        let Some(engine) = engine else {
+        let found: Vec<Option<String>> = self.client.rows(sql, (table,)).map_err(|error| self.failed(&error))?;
+        let Some(engine) = found.into_iter().next() else {
             return Err(EffectError::before(format!("there is no table {table} in {}", self.place)));
         };
         if engine.as_deref().is_none_or(|engine| !engine.eq_ignore_ascii_case("InnoDB")) {
@@ -61,7 +60,7 @@ impl Side for Server {
             return Err(EffectError::before(format!("the table {table} of {} is {}, {words}", self.place, engine.unwrap_or_default())));
         }
         type Told = (String, String, String, Option<i64>, Option<String>);
-        let rows: Vec<Told> = self.client.exec(COLUMNS, (table,)).map_err(|error| self.failed(&error))?;
+        let rows: Vec<Told> = self.client.rows(COLUMNS, (table,)).map_err(|error| self.failed(&error))?;
         let columns = rows.into_iter().map(|(name, kind, declared, places, collation)| {
             let class = class(&kind.to_ascii_lowercase());
             let collation = match kind.to_ascii_lowercase().as_str() {
@@ -73,13 +72,13 @@ impl Side for Server {
             Column { name, quoted, class, declared, places, collation, is_bytewise: false, kind: Kind::Text }
         });
         let columns = columns.collect();
-        let key = self.client.exec(KEY, (table,)).map_err(|error| self.failed(&error))?;
+        let key = self.client.rows(KEY, (table,)).map_err(|error| self.failed(&error))?;
         Ok(Found { table: quoted(table), columns, key })
     }
 
     fn estimate(&mut self, table: &str) -> Option<u64> {
         let sql = "SELECT table_rows FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?";
-        self.client.exec_first::<Option<u64>, _, _>(sql, (table,)).ok()??
+        self.client.rows::<Option<u64>>(sql, (table,)).ok()?.into_iter().next()?
     }
 
     fn text(&self, column: &Column) -> String {
@@ -118,19 +117,18 @@ impl Side for Server {
 
     fn rows(&mut self, sql: &str, each: &mut dyn FnMut(&Row) -> Result<(), EffectError>) -> Result<(), EffectError> {
         let place = &self.place;
-        let failed = |error: mysql::Error| EffectError::during(format!("{place}: {}", mysql_error(&error)));
-        let mut result = self.client.query_iter(sql).map_err(failed)?;
-        for row in result.by_ref() {
-            let values = row.map_err(failed)?.unwrap();
+        let failed = |error: Error| EffectError::during(format!("{place}: {}", mysql_error(&error)));
+        let mut take = |row: mysql_async::Row| {
+            let values = row.unwrap();
             let texts: Vec<Option<&[u8]>> =
                 values.iter().map(|value| if let Value::Bytes(bytes) = value { Some(&**bytes) } else { None }).collect();
-            each(&texts)?;
-        }
-        Ok(())
+            each(&texts)
+        };
+        self.client.each_row(sql, None, &mut |_| {}, &mut take, failed)
     }
 
     fn change(&mut self, sql: &str) -> Result<u64, EffectError> {
-        self.client.query_drop(sql).map_err(|error| self.failed(&error))?;
+        self.client.execute(sql).map_err(|error| self.failed(&error))?;
         Ok(self.client.affected_rows())
     }
 
@@ -165,7 +163,7 @@ impl Side for Server {
             }
             sql.push(')');
         }
-        match self.client.query_drop(&sql) {
+        match self.client.execute(&sql) {
             Ok(()) => Ok(self.client.affected_rows()),
             Err(error) => {
                 let why = mysql_error(&error);
@@ -178,7 +176,7 @@ impl Side for Server {
         let sql = "SELECT c.column_name, t.auto_increment FROM information_schema.columns c JOIN information_schema.tables t \
             ON t.table_schema = c.table_schema AND t.table_name = c.table_name WHERE c.table_schema = DATABASE() \
             AND CONCAT('`', REPLACE(c.table_name, '`', '``'), '`') = ? AND c.extra LIKE '%auto_increment%'";
-        let rows: Vec<(String, Option<i64>)> = self.client.exec(sql, (table,)).map_err(|error| self.failed(&error))?;
+        let rows: Vec<(String, Option<i64>)> = self.client.rows(sql, (table,)).map_err(|error| self.failed(&error))?;
         // What is kept is the next number.
         let one =
             |(column, next): (String, Option<i64>)| Sequence { column, name: table.to_owned(), last: next.unwrap_or(1) - 1, called: true };
