@@ -4,7 +4,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Error, ErrorKind, Read, Result, Seek, SeekFrom};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use rustix::fs::OFlags;
@@ -71,14 +71,6 @@ pub fn read_end(path: &Path, most: u64) -> Result<(Vec<u8>, u64)> {
     let mut bytes = Vec::new();
     file.take(most).read_to_end(&mut bytes)?;
     Ok((bytes, length))
-}
-
-/// Whether others than the owner may use a file or folder.
-///
-/// # Errors
-/// If that cannot be seen.
-pub fn is_open_to_others(path: &Path) -> Result<bool> {
-    Ok(path.symlink_metadata()?.permissions().mode() & 0o077 != 0)
 }
 
 #[cfg(test)]

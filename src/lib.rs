@@ -7,9 +7,10 @@
 //! | [`runbook`] | what the author wrote, checked. Pure | nothing of ours |
 //! | [`run`] | what happened and what is next. Pure | runbook |
 //! | [`message`] | templates over a typed view. Pure | runbook, run |
-//! | [`journal`] | SQLite, anchors, locks, files | runbook, run |
-//! | [`effect`] | the outside world, one file per kind of action | runbook |
-//! | [`engine`] | the only place that waits | runbook, run, message, journal, effect |
+//! | [`journal`] | SQLite, anchors, locks, files | runbook, run, file |
+//! | [`effect`] | the outside world, one file per kind of action | runbook, file |
+//! | `file` | opens files that somebody else may have made | nothing of ours |
+//! | [`engine`] | the only place that waits | runbook, run, message, journal, effect, file |
 //! | [`rehearsal`] | a migration before it happens, on a clock that is a number. Pure | runbook, run, message |
 //! | [`report`] | events to terminal and JSON | runbook, run, message, rehearsal |
 //! | [`cli`] | arguments to exit code, one file per verb | all |
@@ -17,6 +18,7 @@
 pub mod cli;
 pub mod effect;
 pub mod engine;
+mod file;
 pub mod journal;
 pub mod message;
 pub mod rehearsal;

@@ -106,7 +106,7 @@ fn unshown(runbook: &Runbook, journal: &Journal) -> Result<Vec<String>, CliError
     };
     let (mut all, mut unsound, mut others) = (Vec::new(), Vec::new(), HashSet::new());
     // Newest first, and no more of them than it takes.
-    for run in journal.runs()?.iter().filter(|run| run.started.runbook == runbook.name) {
+    for run in journal.runs()?.readable.iter().filter(|run| run.started.runbook == runbook.name) {
         let started = &run.started;
         if !could_show(requires, &wanted, &all, started) || others.contains(&started.definition) {
             continue;

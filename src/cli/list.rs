@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{CliError, Format, print, print_json};
-use crate::journal::{Journal, Summary};
+use crate::journal::{Journal, Runs, Summary, Unreadable};
 use crate::report::say;
 use crate::run::{Fact, Outcome, Purpose, Stop};
 
@@ -19,12 +19,15 @@ pub struct List {
 
 pub fn list(verb: List, folder: &Path) -> Result<i32, CliError> {
     let journal = Journal::open_to_read(folder)?;
-    let runs = journal.runs()?;
+    let Runs { readable: runs, unreadable } = journal.runs()?;
     if verb.format == Format::Json {
-        let list: Vec<_> = runs.iter().map(|summary| json!({
+        let mut list: Vec<_> = runs.iter().map(|summary| json!({
             "run": summary.run, "name": summary.started.name, "runbook": summary.started.runbook, "environment": summary.started.environment,
             "operator": summary.started.operator, "began": summary.began, "last": summary.last.at, "events": summary.last.number, "purpose": summary.started.purpose, "state": state(summary),
         })).collect();
+        list.extend(
+            unreadable.iter().map(|Unreadable { run, at, why }| json!({ "run": run, "began": at, "state": "unreadable", "why": why })),
+        );
         print_json(&json!(list))?;
         journal.is_complete()?;
         return Ok(0);
@@ -41,7 +44,11 @@ pub fn list(verb: List, folder: &Path) -> Result<i32, CliError> {
             summary.started.operator
         ));
     }
-    if runs.is_empty() {
+    for Unreadable { run, at, why } in &unreadable {
+        let began: String = at.chars().take(16).map(|c| if c == 'T' { ' ' } else { c }).collect();
+        out.push_str(&format!("{run:<6} {began:<16}  unreadable   {why}\n"));
+    }
+    if runs.is_empty() && unreadable.is_empty() {
         say(format_args!("there are no runs in this journal yet"));
     }
     print(&out)?;

@@ -39,7 +39,7 @@ pub fn logs(verb: Logs, folder: &Path) -> Result<i32, CliError> {
     let (mut out, mut list) = (std::io::stdout().lock(), Vec::new());
     for direction in Direction::ALL {
         for attempt in 1..=state.attempts(ix, direction) {
-            let files = journal.attempt_files(&run, &state.runbook, ix, direction, attempt);
+            let files = journal.attempt_files(&state, ix, direction, attempt);
             for (ending, name) in [("out", "output"), ("err", "errors")] {
                 let path = files.path(ending);
                 let Ok(file) = File::open(&path) else { continue };

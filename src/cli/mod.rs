@@ -128,8 +128,14 @@ pub fn main() -> i32 {
 }
 
 /// A reason goes into the record: it must say something.
+use crate::runbook::limit::MAX_WORDS;
+
 fn reason(text: &str) -> Result<String, String> {
-    if text.trim().is_empty() { Err("a reason is needed: it goes into the journal".to_owned()) } else { Ok(text.to_owned()) }
+    match text.len() {
+        _ if text.trim().is_empty() => Err("a reason is needed: it goes into the journal".to_owned()),
+        0..=MAX_WORDS => Ok(text.to_owned()),
+        length => Err(format!("it has {length} bytes, and {MAX_WORDS} are the most: name a file or a ticket that says more")),
+    }
 }
 
 /// Prints data on standard output. A reader that went away is no error.

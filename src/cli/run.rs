@@ -155,7 +155,7 @@ pub fn closing(state: &RunState, exit: &Exit, folder: &Path) -> i32 {
 /// What an attempt said last: of the one that nobody saw the end of, this may tell how far it came.
 fn last_lines(state: &RunState, folder: &Path, ix: StepIx, direction: Direction) -> Option<String> {
     let attempt = state.attempts(ix, direction);
-    let files = Journal::files_of(folder, &state.started.run, &state.runbook, ix, direction, attempt);
+    let files = Journal::files_of(folder, state, ix, direction, attempt);
     let end = |ending: &str| {
         let bytes = last_bytes(&files.path(ending), LAST).ok()?;
         let text = String::from_utf8_lossy(&bytes);

@@ -2,9 +2,9 @@
 //! a command never blocks on the executor, nor dies with it.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::fs::{OpenOptions, TryLockError};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,12 +14,14 @@ use super::keeper::{Attempt, Begin, Exit, Keeper, Over};
 use super::redactor::Redactor;
 use super::secret::{MacKey, mask};
 use super::{EffectError, Job, Reading, Stopper, Used, process, resolve};
+use crate::file;
 use crate::runbook::action::{Command, Run, SecretForm, Value};
+use crate::runbook::limit;
 
 /// How much of an output a condition sees, from its end.
 const SEEN: u64 = 64 << 10;
 /// The largest `$SWITCHOVER_OUTPUT` that is read.
-const MAX_OUTPUT: u64 = 1 << 20;
+const MAX_OUTPUT: u64 = limit::MAX_BYTES as u64;
 
 /// Has the keeper begin a command; `then` is called with what it gave.
 pub fn begin(
@@ -177,9 +179,7 @@ fn is_file(value: &Value<String>) -> bool {
 /// The text as a file.
 fn input(job: &Job, text: &str) -> Result<PathBuf, EffectError> {
     let path = path(job, "in");
-    let flags = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
-    let mut options = OpenOptions::new();
-    let file = options.write(true).create(true).truncate(true).mode(0o600).custom_flags(flags).open(&path);
+    let file = file::open_as(OpenOptions::new().write(true).create(true).truncate(true), &path);
     match file.and_then(|mut file| file.write_all(text.as_bytes())) {
         Ok(()) => Ok(path),
         Err(error) => Err(EffectError::before(format!("{} could not be made: {error}", path.display()))),
@@ -194,7 +194,7 @@ pub fn is_alive(stem: &Path, key: &str, attempt: u32) -> bool {
 
 fn holds_output(stem: &Path) -> bool {
     // Opened to append, as for writing: some file systems grant an exclusive lock only then.
-    let Ok(file) = OpenOptions::new().append(true).open(with_ending(stem, "out")) else { return false };
+    let Ok(file) = file::open_as(OpenOptions::new().append(true), &with_ending(stem, "out")) else { return false };
     matches!(file.try_lock(), Err(TryLockError::WouldBlock))
 }
 
@@ -211,15 +211,7 @@ fn with_ending(stem: &Path, ending: &str) -> PathBuf {
 
 /// The last bytes of a file, which may be a long one, at most so many.
 pub fn last_bytes(path: &Path, most: u64) -> std::io::Result<Vec<u8>> {
-    let length = path.metadata()?.len();
-    if length == 0 {
-        return Ok(Vec::new());
-    }
-    let mut file = File::open(path)?;
-    file.seek(SeekFrom::Start(length.saturating_sub(most)))?;
-    let mut bytes = Vec::new();
-    file.take(most).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    Ok(file::read_end(path, most)?.0)
 }
 
 /// The end of a file as text, without the line break at its end.
@@ -232,17 +224,17 @@ fn tail(path: &Path) -> std::io::Result<String> {
 /// `key=value` lines, or one JSON object.
 fn read_outputs(path: &Path) -> Result<BTreeMap<String, Json>, EffectError> {
     let bad = |why: String| EffectError::during(format!("what the command wrote to $SWITCHOVER_OUTPUT {why}"));
-    let file = match File::open(path) {
+    let bytes = match file::read(path, MAX_OUTPUT) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
-        opened => opened.map_err(|error| bad(format!("cannot be read: {error}")))?,
+        read => read.map_err(|error| bad(format!("cannot be read: {error}")))?,
     };
-    let mut text = String::new();
-    file.take(MAX_OUTPUT + 1).read_to_string(&mut text).map_err(|error| bad(format!("cannot be read: {error}")))?;
-    if text.len() as u64 > MAX_OUTPUT {
-        return Err(bad(format!("is larger than {MAX_OUTPUT} bytes")));
-    }
+    let text = String::from_utf8(bytes).map_err(|error| bad(format!("is no UTF-8: {error}")))?;
     if text.trim_start().starts_with('{') {
-        return serde_json::from_str(&text).map_err(|error| bad(format!("is not a JSON object: {error}")));
+        return match limit::parse(&text) {
+            Ok(Json::Object(outputs)) => Ok(outputs.into_iter().collect()),
+            Ok(_) => Err(bad("is no JSON object".to_owned())),
+            Err(error) => Err(bad(format!("is not taken: {error}"))),
+        };
     }
     text.lines()
         .filter(|line| !line.trim().is_empty())

@@ -12,6 +12,7 @@ use crate::journal::{AttemptFiles, JournalError};
 use crate::message;
 use crate::run::*;
 use crate::runbook::action::{Action, Content, Notify, Value, Wait, in_words};
+use crate::runbook::limit;
 use crate::runbook::{Act, Condition, ConditionError, Direction, LiveTest, Outputs, Probe, Secret, Span, StepIx, Text, TextError, Undo};
 
 /// An action to be begun once its event is durable.
@@ -91,6 +92,7 @@ impl Session<'_> {
             }
         }
         let key = self.state.idempotency_key(ix, direction);
+        self.is_new(ix, attempt, &key)?;
         let started = StepStarted { step: self.id(ix), direction, attempt, key, action: Box::new(action.clone()), env: shown(&env) };
         self.record(Fact::StepStarted(started))?;
         match action {
@@ -118,6 +120,18 @@ impl Session<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// Whether no keeper has begun this attempt already: if one has, the journal lost what it had of it.
+    fn is_new(&self, ix: StepIx, attempt: u32, key: &str) -> Result<(), JournalError> {
+        if !self.left.has_begun(&crate::effect::Attempt { key: key.to_owned(), number: attempt }) {
+            return Ok(());
+        }
+        let why = format!(
+            "the record of its commands has attempt {attempt} of {}, which the journal does not know: commits were lost, or an older copy was restored",
+            self.id(ix)
+        );
+        Err(JournalError::Altered { run: self.head.run.clone(), why })
     }
 
     /// A message with its words.
@@ -337,7 +351,7 @@ impl Session<'_> {
             return Err(Failure { kind: FailureKind::Failed, message });
         }
         if act.expect.is_empty() && act.capture.is_empty() {
-            return Ok(reading.outputs.clone());
+            return taken(reading.outputs.clone());
         }
         let mut outputs = reading.outputs.clone();
         let names = with_result(names::of_step(&self.state, ix, direction), reading, &outputs);
@@ -362,7 +376,7 @@ impl Session<'_> {
                 }
             }
         }
-        Ok(outputs)
+        taken(outputs)
     }
 
     fn fail_before(&mut self, ix: StepIx, direction: Direction, attempt: u32, message: String) -> Result<(), JournalError> {
@@ -423,7 +437,7 @@ impl Session<'_> {
     }
 
     pub fn files(&self, ix: StepIx, direction: Direction, attempt: u32) -> AttemptFiles {
-        self.journal.attempt_files(&self.head.run, &self.state.runbook, ix, direction, attempt)
+        self.journal.attempt_files(&self.state, ix, direction, attempt)
     }
 
     pub fn context(&self, ix: StepIx, direction: Direction, attempt: u32, key: &str) -> BTreeMap<&'static str, String> {
@@ -492,6 +506,17 @@ pub(super) fn shown(env: &Env) -> BTreeMap<String, String> {
         Value::Secret { name: secret, .. } => (name.clone(), format!("(the secret {secret})")),
     };
     env.iter().map(one).collect()
+}
+
+/// The outputs, if each of them can be kept.
+fn taken(outputs: Outputs) -> Result<Outputs, Failure> {
+    for (name, value) in &outputs {
+        limit::check(value).map_err(|exceeded| Failure {
+            kind: FailureKind::Unexpected,
+            message: format!("the output `{name}` is not taken: {exceeded}"),
+        })?;
+    }
+    Ok(outputs)
 }
 
 fn needs_names(act: &Act) -> bool {

@@ -8,6 +8,8 @@ mod session;
 mod takeover;
 mod watch;
 
+use std::fs::File;
+use std::io::Read;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -106,12 +108,14 @@ pub struct NewRun {
 /// Starts a run and carries it out.
 pub fn start(mut journal: Journal, new: NewRun, config: Config, observer: &mut dyn Observer) -> Result<(RunState, Exit), JournalError> {
     let run = fresh_id(&journal)?;
-    let mut head = journal.create(&run, &new.runbook.locks, &holder(&run, &config.operator))?;
+    let uuid = uuid()?;
+    let mut head = journal.create(&run, &uuid, &new.runbook.locks, &holder(&run, &config.operator))?;
     let started = RunStarted {
         name: new.name,
         folder: std::env::current_dir().map(|folder| folder.display().to_string()).unwrap_or_default(),
         until: new.until,
         purpose: new.purpose,
+        uuid,
         ..begun(&journal, &new.runbook, &run, &config.operator)?
     };
     let first = Event { number: 1, at: now(), fact: Fact::RunStarted(started) };
@@ -125,8 +129,9 @@ pub fn start(mut journal: Journal, new: NewRun, config: Config, observer: &mut d
 /// Journals what a rehearsal found, as a run that consists of that alone.
 pub fn keep_rehearsal(journal: &mut Journal, runbook: &Runbook, found: Rehearsed, operator: &Person) -> Result<(), JournalError> {
     let run = fresh_id(journal)?;
-    let mut head = journal.create(&run, &[], &holder(&run, operator))?;
-    let started = RunStarted { purpose: Purpose::Rehearsal, ..begun(journal, runbook, &run, operator)? };
+    let uuid = uuid()?;
+    let mut head = journal.create(&run, &uuid, &[], &holder(&run, operator))?;
+    let started = RunStarted { purpose: Purpose::Rehearsal, uuid, ..begun(journal, runbook, &run, operator)? };
     let facts = [Fact::RunStarted(started), Fact::Rehearsed(found)];
     let events: Vec<Event> = facts.into_iter().zip(1..).map(|(fact, number)| Event { number, at: now(), fact }).collect();
     journal.append(&mut head, &events)?;
@@ -138,7 +143,7 @@ pub fn keep_rehearsal(journal: &mut Journal, runbook: &Runbook, found: Rehearsed
 /// How a run of this journal begins: bound to its definition and its parameters.
 fn begun(journal: &Journal, runbook: &Runbook, run: &str, operator: &Person) -> Result<RunStarted, JournalError> {
     let (definition, parameters) = (journal.define(runbook)?, digest_of_parameters(runbook));
-    Ok(RunStarted { definition, parameters, ..RunStarted::of(runbook, run, operator.clone()) })
+    Ok(RunStarted { definition, parameters, journal: journal.uuid()?, ..RunStarted::of(runbook, run, operator.clone()) })
 }
 
 /// The SHA-256 of what a runbook's steps do, whatever the environment.
@@ -214,6 +219,14 @@ pub fn record(journal: &mut Journal, taken: (Head, Loaded), facts: Vec<Fact>, ac
 pub fn holder(run: &str, operator: &Person) -> Holder {
     let host = hostname::get().map_or_else(|_| String::new(), |name| name.to_string_lossy().into_owned());
     Holder { operator: operator.clone(), run: run.to_owned(), process: std::process::id(), host, since: now(), folder: None }
+}
+
+/// 128 random bits of the kernel, in hexadecimal.
+fn uuid() -> Result<String, JournalError> {
+    let mut bytes = [0; 16];
+    let filled = File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut bytes));
+    filled.map_err(JournalError::io("/dev/urandom", "read"))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// A short id that no run of this journal has: easy to read out, without letters that look alike.

@@ -207,7 +207,7 @@ fn attempt_of(state: &RunState, ix: StepIx, direction: Direction) -> Attempt {
 /// Whether something of the last attempt lives.
 pub fn lives(journal: &Journal, state: &RunState, ix: StepIx, direction: Direction) -> bool {
     let attempt = state.attempts(ix, direction);
-    let files = journal.attempt_files(&state.started.run, &state.runbook, ix, direction, attempt);
+    let files = journal.attempt_files(state, ix, direction, attempt);
     crate::effect::is_alive(&files.path_stem(), &state.idempotency_key(ix, direction), attempt)
 }
 

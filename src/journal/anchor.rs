@@ -47,13 +47,13 @@ impl Anchor {
     /// What the anchor holds: number, hash and slot of the newest whole record.
     pub fn read(path: &Path) -> Result<Option<(u64, String, u64)>, JournalError> {
         files::refuse_symlink(path)?;
-        let file = match File::open(path) {
+        let file = match crate::file::open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(JournalError::io(path, "read")(error)),
         };
         let mut bytes = Vec::new();
-        (&file).read_to_end(&mut bytes).map_err(JournalError::io(path, "read"))?;
+        file.take(2 * SLOT).read_to_end(&mut bytes).map_err(JournalError::io(path, "read"))?;
         let slot = |slot: u64| {
             let at = (slot * SLOT) as usize;
             let record = bytes.get(at..at + RECORD)?;

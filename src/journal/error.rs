@@ -10,6 +10,8 @@ pub enum JournalError {
     Io { path: PathBuf, what: &'static str, source: std::io::Error },
     #[error("the journal's database could not be {what}: {source}")]
     Sql { what: &'static str, source: rusqlite::Error },
+    #[error("{what} cannot be stored, as it could not be read back: {source}; it was not written")]
+    Unwritable { what: String, source: serde_json::Error },
     #[error("there is no journal at {}", .0.display())]
     Missing(PathBuf),
     #[error("{} is a symbolic link, and the journal follows none", .0.display())]
@@ -30,6 +32,8 @@ pub enum JournalError {
     Ambiguous { prefix: String, found: Vec<String> },
     #[error("the run {run} is not as it was written: {why}")]
     Altered { run: String, why: String },
+    #[error("the journal is an older copy, or a copy of it went on elsewhere: of the run {run}, {why}")]
+    Behind { run: String, why: String, seen: PathBuf },
     #[error("the run {run} is not a legal one: {source}")]
     Illegal { run: String, source: IllegalEvent },
     #[error("the named locks of this machine at {} cannot be used: {source}", path.display())]
@@ -50,7 +54,7 @@ impl JournalError {
 
     /// Whether it is a refusal (exit 6) and not a failing disk (exit 7).
     pub fn is_refusal(&self) -> bool {
-        !matches!(self, JournalError::Io { .. } | JournalError::Sql { .. }) || self.is_corrupt()
+        !matches!(self, JournalError::Io { .. } | JournalError::Sql { .. } | JournalError::Unwritable { .. }) || self.is_corrupt()
     }
 
     /// Whether the database is damaged. Our own statements are right, so what does not fit them is not what was written.
@@ -81,11 +85,16 @@ impl JournalError {
                 "nothing was changed. Keep the whole journal folder as it is, restore it from a backup that is complete, \
                  or start a new run after checking by hand what this one did; `sqlite3 -readonly` shows what can be read"
             }
+            JournalError::Behind { .. } => {
+                "nothing was changed. Go on with the copy that has all events. If that is lost for good, look at what its \
+                 steps did since, then move this machine's note of it away (docs/security.md says where it lies)"
+            }
             JournalError::Locks { .. } => "nothing was changed. Name a folder that all operators can write with SWITCHOVER_LOCKS",
             JournalError::Locked { .. } => "nothing was changed. Wait until it is done, or end it there",
             JournalError::Io { .. } | JournalError::Sql { .. } => {
                 "check that the disk has room and can be written, then `switchover resume`"
             }
+            JournalError::Unwritable { .. } => "tell the maintainers what the step gave; `switchover resume` looks at it again",
             JournalError::Missing(_) => "name the folder with --journal or SWITCHOVER_JOURNAL",
             JournalError::NoRun(_) | JournalError::Ambiguous { .. } | JournalError::Empty => "`switchover list` shows the runs",
             JournalError::Symlink(_) => "name the real folder with --journal",

@@ -39,7 +39,7 @@ impl Fallback {
         if results.is_empty() {
             return false;
         }
-        let facts = serde_json::to_string(&results).unwrap_or_default();
+        let Ok(facts) = serde_json::to_string(&results) else { return false };
         let line = format!("{} {facts}\n", files::sha256(facts.as_bytes()).0);
         line.len() as u64 <= ROOM && self.file.write_all_at(line.as_bytes(), 0).and_then(|()| self.file.sync_data()).is_ok()
     }
@@ -51,7 +51,8 @@ impl Fallback {
         let line = bytes[..read].split(|byte| *byte == b'\n').next().unwrap_or_default();
         let whole = std::str::from_utf8(line).ok().and_then(|line| line.split_once(' '));
         let facts = whole.filter(|(digest, facts)| files::sha256(facts.as_bytes()).0 == *digest).map_or("[]", |(_, facts)| facts);
-        let facts: Vec<Fact> = serde_json::from_str(facts).unwrap_or_default();
+        let unreadable = |error| JournalError::io(&self.path, "read")(std::io::Error::other(error));
+        let facts: Vec<Fact> = serde_json::from_str(facts).map_err(unreadable)?;
         Ok(facts.into_iter().filter(is_result).collect())
     }
 

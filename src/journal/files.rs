@@ -2,7 +2,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
@@ -36,7 +36,7 @@ impl AttemptFiles {
     /// Size and digest of an output file; `None` for one that is empty or not there.
     pub fn log(&self, ending: &str) -> Option<Log> {
         let path = self.path(ending);
-        let bytes = std::fs::metadata(&path).ok().map(|found| found.len()).filter(|bytes| *bytes > 0)?;
+        let bytes = std::fs::symlink_metadata(&path).ok().map(|found| found.len()).filter(|bytes| *bytes > 0)?;
         let sha256 = digest_of(&path, bytes).ok()?;
         Some(Log { file: format!("{}.{ending}", self.stem), bytes, sha256 })
     }
@@ -59,7 +59,7 @@ pub fn hex(bytes: &[u8]) -> String {
 
 /// The SHA-256 of a file's first so many bytes: what a process left behind adds later is not what an event speaks of.
 pub fn digest_of(path: &Path, bytes: u64) -> std::io::Result<Digest> {
-    let (mut file, mut hasher, mut buffer) = (File::open(path)?.take(bytes), Sha256::new(), vec![0; 64 << 10]);
+    let (mut file, mut hasher, mut buffer) = (crate::file::open(path)?.take(bytes), Sha256::new(), vec![0; 64 << 10]);
     loop {
         match file.read(&mut buffer)? {
             0 => return Ok(Digest(hex(&hasher.finalize()))),
@@ -87,21 +87,15 @@ pub fn refuse_symlink(path: &Path) -> Result<(), JournalError> {
 /// Opens a file of mode 0600 for reading and writing, made if it is not there.
 pub fn open_private(path: &Path) -> Result<File, JournalError> {
     refuse_symlink(path)?;
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags(NOFOLLOW)
-        .open(path)
-        .map_err(JournalError::io(path, "opened"))
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    crate::file::open_as(&mut options, path).map_err(JournalError::io(path, "opened"))
 }
 
 /// Writes a whole file of mode 0600 under its name at once: it is there complete or not at all.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let temporary = path.with_extension("partial");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).custom_flags(NOFOLLOW).open(&temporary)?;
+    let mut file = crate::file::open_as(OpenOptions::new().write(true).create(true).truncate(true), &temporary)?;
     file.write_all(bytes)?;
     std::fs::rename(&temporary, path)
 }
@@ -120,6 +114,6 @@ pub fn random_once(path: &Path) -> Result<[u8; 32], JournalError> {
         std::fs::remove_file(&temporary).map_err(JournalError::io(&temporary, "removed"))?;
     }
     let mut bytes = [0; 32];
-    File::open(path).and_then(|mut file| file.read_exact(&mut bytes)).map_err(JournalError::io(path, "read"))?;
+    crate::file::open(path).and_then(|mut file| file.read_exact(&mut bytes)).map_err(JournalError::io(path, "read"))?;
     Ok(bytes)
 }

@@ -28,7 +28,7 @@ impl Journal {
     /// # Errors
     /// If the journal cannot be read.
     pub fn history(&self, runbook: &Runbook, run: &str) -> Result<Durations, JournalError> {
-        let mut runs = self.runs()?;
+        let mut runs = self.runs()?.readable;
         let is_alike =
             |other: &RunStarted| other.runbook == runbook.name && other.environment == runbook.environment && other.purpose.is_real();
         runs.retain(|other| is_alike(&other.started) && other.run != run);
@@ -57,7 +57,7 @@ impl Journal {
     /// # Errors
     /// If the journal cannot be read.
     pub fn rows_per_second(&self, runbook: &Runbook, step: &str) -> Result<Option<f64>, JournalError> {
-        let mut runs = self.runs()?;
+        let mut runs = self.runs()?.readable;
         runs.retain(|other| other.started.runbook == runbook.name && other.started.is_carried_out());
         for other in runs.iter().take(RUNS) {
             let mut begun = None;

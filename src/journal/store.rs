@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 
 use super::anchor::Anchor;
@@ -14,6 +16,7 @@ use super::copy::Copy;
 use super::error::JournalError;
 use super::fallback::Fallback;
 use super::files::{self, AttemptFiles};
+use super::heads::Seen;
 use super::lock::{Held, Holder, machine_folder};
 use crate::run::{Digest, Event, Fact, Moment, RunStarted, RunState, event};
 use crate::runbook::{Direction, Runbook, StepIx};
@@ -43,6 +46,8 @@ pub struct Head {
     anchor: Anchor,
     anchored: u64,
     fallback: Fallback,
+    /// What this machine has seen of it; nothing of a run that has no UUID.
+    seen: Option<Seen>,
     locks: Vec<Held>,
 }
 
@@ -64,6 +69,19 @@ pub struct Loaded {
     pub kept: Vec<Fact>,
 }
 
+impl Loaded {
+    /// Whether the journal has what this machine has seen of the run.
+    fn is_as_seen(&self, run: &str, seen: &Seen) -> Result<(), JournalError> {
+        let Some((number, hash)) = seen.read()? else { return Ok(()) };
+        let why = match self.hashes.get((number as usize).saturating_sub(1)) {
+            Some(found) if *found == hash => return Ok(()),
+            Some(_) => format!("event {number} is not the one that was written on this machine"),
+            None => format!("this machine has seen {number} events of it, and the journal has {}", self.events.len()),
+        };
+        Err(JournalError::Behind { run: run.to_owned(), why, seen: seen.path().to_owned() })
+    }
+}
+
 /// A line about a run, without reading it whole.
 pub struct Summary {
     pub run: String,
@@ -73,6 +91,21 @@ pub struct Summary {
     /// The last event that is not a message: it says how the run stands.
     pub stands: Event,
     pub holder: Option<Holder>,
+}
+
+/// The runs of a journal, newest first.
+#[derive(Default)]
+pub struct Runs {
+    pub readable: Vec<Summary>,
+    pub unreadable: Vec<Unreadable>,
+}
+
+/// A run of which not even its first and last events can be read. It hides no other.
+pub struct Unreadable {
+    pub run: String,
+    /// When it is said to have begun.
+    pub at: String,
+    pub why: String,
 }
 
 impl Journal {
@@ -220,16 +253,17 @@ impl Journal {
     }
 
     /// Prepares a new run: its folder, lock and anchor. Nothing is in the database yet.
-    pub fn create(&self, run: &str, locks: &[String], holder: &Holder) -> Result<Head, JournalError> {
+    pub fn create(&self, run: &str, uuid: &str, locks: &[String], holder: &Holder) -> Result<Head, JournalError> {
         // The named locks first: a run that does not get them leaves nothing behind.
         let mut held = self.named_locks(locks, holder)?;
         files::folder(&self.run_folder(run))?;
         files::folder(&self.run_folder(run).join("logs"))?;
         held.push(self.own_lock(run, holder)?);
+        let seen = Seen::of(uuid)?;
         let anchor = Anchor::create(&self.run_folder(run).join("anchor"))?;
         self.checkpoint_at_close(true)?;
         let fallback = Fallback::open(&self.run_folder(run))?;
-        Ok(Head { run: run.to_owned(), number: 0, hash: String::new(), anchor, anchored: 0, fallback, locks: held })
+        Ok(Head { run: run.to_owned(), number: 0, hash: String::new(), anchor, anchored: 0, fallback, seen, locks: held })
     }
 
     /// Takes a run's locks and reads it back for continuing.
@@ -240,6 +274,10 @@ impl Journal {
         // The run's own lock first: what is read under it cannot be overtaken.
         let own = self.own_lock(run, holder)?;
         let mut loaded = self.load(run)?;
+        let seen = Seen::of(&loaded.state.started.uuid)?;
+        if let Some(seen) = &seen {
+            loaded.is_as_seen(run, seen)?;
+        }
         let fallback = Fallback::open(&self.run_folder(run))?;
         loaded.kept = fallback.kept()?;
         let mut held = self.named_locks(&loaded.state.runbook.locks, holder)?;
@@ -253,6 +291,7 @@ impl Journal {
             anchor,
             anchored: loaded.anchored,
             fallback,
+            seen,
             locks: held,
         };
         Ok((head, loaded))
@@ -275,6 +314,11 @@ impl Journal {
         names.into_iter().map(take).collect()
     }
 
+    /// The UUID of this journal, and of its copies; made when it is first asked for.
+    pub fn uuid(&self) -> Result<String, JournalError> {
+        Ok(files::hex(&files::random_once(&self.folder.join("uuid"))?[..16]))
+    }
+
     /// The key of this journal for digests of secrets; made when it is first asked for.
     pub fn mac_key(&self) -> Result<[u8; 32], JournalError> {
         files::random_once(&self.folder.join("mac.key"))
@@ -282,7 +326,7 @@ impl Journal {
 
     /// Stores an expanded runbook; returns its digest.
     pub fn define(&self, runbook: &Runbook) -> Result<Digest, JournalError> {
-        let body = serde_json::to_string(runbook).unwrap_or_default();
+        let body = written(runbook).map_err(|source| JournalError::Unwritable { what: "the definition".to_owned(), source })?;
         let digest = files::sha256(body.as_bytes());
         self.db
             .execute("INSERT INTO definitions (digest, body) VALUES (?1, ?2) ON CONFLICT DO NOTHING", params![digest.0, body])
@@ -295,7 +339,12 @@ impl Journal {
         if events.is_empty() {
             return Ok(());
         }
-        let hash = self.write(head, events).map_err(JournalError::sql("written")).inspect_err(|_| {
+        let mut bodies = Vec::with_capacity(events.len());
+        for event in events {
+            let unwritable = |source| JournalError::Unwritable { what: format!("event {}", event.number), source };
+            bodies.push(written(event).map_err(unwritable)?);
+        }
+        let hash = self.write(head, events, bodies).map_err(JournalError::sql("written")).inspect_err(|_| {
             // A transaction that failed to commit may still be open; what it held is not in the journal.
             let _ = self.db.execute_batch("ROLLBACK");
         })?;
@@ -305,13 +354,12 @@ impl Journal {
     }
 
     /// The statements that every step pays for: prepared once.
-    fn write(&self, head: &Head, events: &[Event]) -> rusqlite::Result<String> {
+    fn write(&self, head: &Head, events: &[Event], bodies: Vec<String>) -> rusqlite::Result<String> {
         self.db.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         let mut insert =
             self.db.prepare_cached("INSERT INTO events (run, number, at, event, step, body, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
         let mut hash = head.hash.clone();
-        for event in events {
-            let body = serde_json::to_string(event).unwrap_or_default();
+        for (event, body) in events.iter().zip(bodies) {
             hash = chain(&hash, &head.run, &body);
             let step = event.fact.step().map(|step| &**step);
             insert.execute(params![head.run, event.number as i64, event.at.to_string(), event::kind(&event.fact), step, body, hash])?;
@@ -335,6 +383,9 @@ impl Journal {
         if head.anchored < head.number {
             head.anchor.set(head.number, &head.hash)?;
             head.anchored = head.number;
+            if let Some(seen) = &head.seen {
+                seen.set(head.number, &head.hash)?;
+            }
         }
         Ok(())
     }
@@ -430,15 +481,18 @@ impl Journal {
         Ok(Arc::new(runbook.with_index()))
     }
 
-    /// The runs, newest first.
-    pub fn runs(&self) -> Result<Vec<Summary>, JournalError> {
+    /// The runs.
+    ///
+    /// # Errors
+    /// If the database cannot be read; a run that cannot be is [`Runs::unreadable`].
+    pub fn runs(&self) -> Result<Runs, JournalError> {
         let mut statement = self
             .db
             .prepare(
                 // From one run's first event to the next run's: what lies between is not read.
                 "WITH RECURSIVE ids (run) AS (SELECT min(run) FROM events UNION ALL \
                  SELECT (SELECT min(run) FROM events WHERE run > ids.run) FROM ids WHERE ids.run IS NOT NULL) \
-                 SELECT first.run, first.body, last.body, stands.body FROM ids \
+                 SELECT first.run, first.at, first.body, last.body, stands.body FROM ids \
                  JOIN events AS first ON first.run = ids.run AND first.number = 1 \
                  JOIN events AS last ON last.run = ids.run AND last.number = (SELECT max(number) FROM events WHERE run = ids.run) \
                  JOIN events AS stands ON stands.run = ids.run AND stands.number = \
@@ -446,19 +500,33 @@ impl Journal {
                  ORDER BY first.at DESC, first.run",
             )
             .map_err(JournalError::sql("read"))?;
-        let rows = statement.query_map([], |row| <(String, String, String, String)>::try_from(row)).map_err(JournalError::sql("read"))?;
-        let mut summaries = Vec::new();
+        let rows =
+            statement.query_map([], |row| <(String, String, String, String, String)>::try_from(row)).map_err(JournalError::sql("read"))?;
+        let mut runs = Runs::default();
         for row in rows {
-            let (run, first, last, stands) = row.map_err(JournalError::sql("read"))?;
-            let altered = |error: serde_json::Error| JournalError::Altered { run: run.clone(), why: error.to_string() };
-            let first: Event = serde_json::from_str(&first).map_err(altered)?;
-            let last: Event = serde_json::from_str(&last).map_err(altered)?;
-            let stands: Event = serde_json::from_str(&stands).map_err(altered)?;
-            let Fact::RunStarted(started) = first.fact else { continue };
-            let holder = Held::holder(&self.run_folder(&run).join("lock"));
-            summaries.push(Summary { run, started, began: first.at, last, stands, holder });
+            let (run, at, first, last, stands) = row.map_err(JournalError::sql("read"))?;
+            match self.summary(&run, [&first, &last, &stands]) {
+                Ok(summary) => runs.readable.push(summary),
+                Err(error) => runs.unreadable.push(Unreadable { run, at, why: error.to_string() }),
+            }
         }
-        Ok(summaries)
+        Ok(runs)
+    }
+
+    fn summary(&self, run: &str, bodies: [&str; 3]) -> Result<Summary, serde_json::Error> {
+        let [first, last, stands] = bodies;
+        let first: Event = serde_json::from_str(first)?;
+        let Fact::RunStarted(started) = first.fact else {
+            return Err(serde::de::Error::custom("it does not begin with run_started"));
+        };
+        Ok(Summary {
+            run: run.to_owned(),
+            started,
+            began: first.at,
+            last: serde_json::from_str(last)?,
+            stands: serde_json::from_str(stands)?,
+            holder: Held::holder(&self.run_folder(run).join("lock")),
+        })
     }
 
     /// Whether a run of this id is known.
@@ -506,8 +574,13 @@ impl Journal {
         if wanted.is_none() {
             self.is_complete()?;
         }
-        let runs = self.runs()?;
+        let Runs { readable: runs, unreadable } = self.runs()?;
+        let altered = |bad: &Unreadable| JournalError::Altered { run: bad.run.clone(), why: bad.why.clone() };
         let Some(prefix) = wanted else {
+            // Whoever names none means the latest, and not the one before it.
+            if let Some(bad) = unreadable.iter().find(|bad| runs.iter().all(|run| run.began.to_string() < bad.at)) {
+                return Err(altered(bad));
+            }
             // A dry run after the real one must not stand in its way.
             let last = runs.iter().find(|summary| summary.started.is_carried_out()).or(runs.first());
             return last.map(|summary| summary.run.clone()).ok_or(JournalError::Empty);
@@ -515,7 +588,11 @@ impl Journal {
         if let Some(exact) = runs.iter().find(|summary| summary.run == prefix || summary.started.name.as_deref() == Some(prefix)) {
             return Ok(exact.run.clone());
         }
-        let mut found: Vec<String> = runs.into_iter().map(|summary| summary.run).filter(|run| run.starts_with(prefix)).collect();
+        let begins = |run: &str| run.starts_with(prefix);
+        let mut found: Vec<String> = runs.into_iter().map(|summary| summary.run).filter(|run| begins(run)).collect();
+        if let Some(bad) = unreadable.iter().find(|bad| bad.run == prefix || found.is_empty() && begins(&bad.run)) {
+            return Err(altered(bad));
+        }
         match found.len() {
             0 => self.is_complete().and(Err(JournalError::NoRun(prefix.to_owned()))),
             1 => Ok(found.remove(0)),
@@ -524,16 +601,19 @@ impl Journal {
     }
 
     /// The files of an attempt.
-    pub fn attempt_files(&self, run: &str, runbook: &Runbook, ix: StepIx, direction: Direction, attempt: u32) -> AttemptFiles {
-        Journal::files_of(&self.folder, run, runbook, ix, direction, attempt)
+    pub fn attempt_files(&self, state: &RunState, ix: StepIx, direction: Direction, attempt: u32) -> AttemptFiles {
+        Journal::files_of(&self.folder, state, ix, direction, attempt)
     }
 
     /// The same, of a journal that need not be open.
-    pub fn files_of(folder: &Path, run: &str, runbook: &Runbook, ix: StepIx, direction: Direction, attempt: u32) -> AttemptFiles {
+    pub fn files_of(folder: &Path, state: &RunState, ix: StepIx, direction: Direction, attempt: u32) -> AttemptFiles {
+        let (RunStarted { run, uuid, .. }, runbook) = (&state.started, &state.runbook);
         let name: String =
             runbook.step(ix).name().chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).take(60).collect();
+        // Runs of versions before the UUID have shorter names, of which two can be made to be the same.
+        let digits = if uuid.is_empty() { 6 } else { 32 };
         // A number would change its meaning with an amendment.
-        let id = &files::sha256(runbook.step(ix).id.as_bytes()).0[..6];
+        let id = &files::sha256(runbook.step(ix).id.as_bytes()).0[..digits];
         let letter = &direction.word()[..1];
         AttemptFiles::new(folder, format!("runs/{run}/logs/{name}-{id}.{letter}{attempt}"))
     }
@@ -541,6 +621,13 @@ impl Journal {
     pub fn run_folder(&self, run: &str) -> PathBuf {
         self.folder.join("runs").join(run)
     }
+}
+
+/// What is to be stored, if it can be read back as it is: what cannot would make the run unreadable.
+fn written<T: Serialize + DeserializeOwned>(value: &T) -> Result<String, serde_json::Error> {
+    let text = serde_json::to_string(value)?;
+    let back: T = serde_json::from_str(&text)?;
+    if serde_json::to_string(&back)? == text { Ok(text) } else { Err(serde::de::Error::custom("it is read back as something else")) }
 }
 
 type Row = (u64, String, String, Option<String>, String, String);

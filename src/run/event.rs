@@ -135,6 +135,12 @@ pub struct RunStarted {
     pub until: Option<StepId>,
     #[serde(default, skip_serializing_if = "Purpose::is_real")]
     pub purpose: Purpose,
+    /// 128 random bits in hexadecimal, which no other run of any journal has. Empty: of a version before it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub uuid: String,
+    /// The same of the journal in which it began. A copy of the journal has the same.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub journal: String,
 }
 
 impl RunStarted {
@@ -152,6 +158,8 @@ impl RunStarted {
             environment: runbook.environment.clone(),
             until: None,
             purpose: Purpose::Real,
+            uuid: String::new(),
+            journal: String::new(),
         }
     }
 }

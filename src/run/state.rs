@@ -950,7 +950,10 @@ impl RunState {
             0 => String::new(),
             generation => format!(":{}", generation + 1),
         };
-        format!("{}:{}:{}{again}", self.started.run, self.runbook.step(ix).id, direction.word())
+        let RunStarted { run, uuid, .. } = &self.started;
+        // Ids are unique in their journal only, and targets see the keys of all journals.
+        let run = if uuid.is_empty() { run.clone() } else { format!("{run}-{uuid}") };
+        format!("{run}:{}:{}{again}", self.runbook.step(ix).id, direction.word())
     }
 
     /// Whether the step is a point of no return that has not begun and that nobody has let be passed.

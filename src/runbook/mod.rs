@@ -11,6 +11,7 @@ pub mod evidence;
 mod expand;
 pub mod given;
 pub mod graph;
+pub mod limit;
 mod load;
 pub mod meaning;
 mod model;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::Span;
+use super::limit;
 use super::raw::{ParameterKind, RawField, RawParameter};
 use super::schema::pattern;
 
@@ -64,6 +65,7 @@ impl Kind {
             }
             _ => return Err(format!("{} is wanted, not {}", self.word(), short(value))),
         };
+        limit::check(&value).map_err(|exceeded| exceeded.to_string())?;
         if self.kind == ParameterKind::Integer && value.as_i64().is_none() {
             return Err(format!("a whole number is wanted, not {value}"));
         }

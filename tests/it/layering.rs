@@ -10,10 +10,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("message", &["runbook", "run"]),
     ("rehearsal", &["runbook", "run", "message"]),
     ("report", &["runbook", "run", "message", "rehearsal"]),
-    ("journal", &["runbook", "run"]),
-    ("effect", &["runbook"]),
-    ("engine", &["runbook", "run", "message", "journal", "effect"]),
-    ("cli", &["runbook", "run", "message", "journal", "effect", "engine", "rehearsal", "report"]),
+    ("journal", &["runbook", "run", "file"]),
+    ("effect", &["runbook", "file"]),
+    ("engine", &["runbook", "run", "message", "journal", "effect", "file"]),
+    ("cli", &["runbook", "run", "message", "journal", "effect", "engine", "rehearsal", "report", "file"]),
 ];
 
 #[test]

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod certify;
+mod copies;
 mod copy;
 mod corruption;
 mod crash;
@@ -15,6 +16,7 @@ mod faults;
 mod http;
 mod language;
 mod layering;
+mod limits;
 mod log_disk;
 mod older;
 mod people;

@@ -189,6 +189,11 @@ impl Known {
         self.ends.get(attempt)
     }
 
+    /// Whether a keeper has begun an attempt, or was about to.
+    pub fn has_begun(&self, attempt: &Attempt) -> bool {
+        self.begun.contains_key(attempt) || self.ends.contains_key(attempt)
+    }
+
     /// Whether it is proved that an attempt, which a session since the number `since` of the run's log was to make, never began:
     /// every keeper of that session has said how many it began, and all of those are known.
     pub fn never_began(&self, attempt: &Attempt, since: u64) -> bool {

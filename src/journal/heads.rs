@@ -1,0 +1,100 @@
+//! What this machine has last seen of each run: its number and hash, in a file beside the named locks, for
+//! all journals of a user. A restored older copy of a journal, or one of which a copy went on, is behind it.
+//! It is not synced: it need only outlive processes. It does not know what a run is.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use super::error::JournalError;
+use super::{files, lock};
+use crate::file;
+
+/// Number, hash and check, with spaces between and a line break behind.
+const RECORD: usize = 20 + 1 + 64 + 1 + 16 + 1;
+
+/// The place of one run.
+#[derive(Debug)]
+pub struct Seen {
+    file: File,
+    path: PathBuf,
+}
+
+impl Seen {
+    /// Opens what was seen of the run with this UUID; nothing for a run of an earlier version, which has none.
+    ///
+    /// # Errors
+    /// If the place is another user's, or cannot be used.
+    pub fn of(uuid: &str) -> Result<Option<Seen>, JournalError> {
+        if uuid.is_empty() || !uuid.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Ok(None);
+        }
+        let path = folder()?.join(uuid);
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        let file = file::open_as(&mut options, &path).map_err(unusable(&path))?;
+        Ok(Some(Seen { file, path }))
+    }
+
+    /// The number and hash that were seen last, if any were.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn read(&self) -> Result<Option<(u64, String)>, JournalError> {
+        let mut bytes = [0; RECORD];
+        let length = self.file.read_at(&mut bytes, 0).map_err(unusable(&self.path))?;
+        // A file system may leave zeros, or nothing, of what a power loss kept from the disk.
+        if bytes[..length].iter().all(|byte| *byte == 0) {
+            return Ok(None);
+        }
+        let record = || {
+            let text = std::str::from_utf8(&bytes[..length]).ok()?.strip_suffix('\n')?;
+            let (stated, check) = text.rsplit_once(' ')?;
+            let (number, hash) = stated.split_once(' ')?;
+            (check == check_of(stated)).then_some((number.parse().ok()?, hash.to_owned()))
+        };
+        let damaged = || unusable(&self.path)(std::io::Error::new(ErrorKind::InvalidData, "it is damaged"));
+        record().map(Some).ok_or_else(damaged)
+    }
+
+    /// Writes down number and hash; the next one that opens it sees them.
+    ///
+    /// # Errors
+    /// If they cannot be written.
+    pub fn set(&self, number: u64, hash: &str) -> Result<(), JournalError> {
+        let stated = format!("{number:020} {hash}");
+        let record = format!("{stated} {}\n", check_of(&stated));
+        self.file.write_all_at(record.as_bytes(), 0).map_err(unusable(&self.path))
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// The folder of whoever runs the program, beside the named locks.
+fn folder() -> Result<PathBuf, JournalError> {
+    let user = rustix::process::geteuid().as_raw();
+    let folder = lock::machine_folder()?.join(format!("heads-{user}"));
+    match DirBuilder::new().mode(0o700).create(&folder) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(unusable(&folder)(error)),
+        _ => {}
+    }
+    // Who may write in the folder above may have made it first.
+    let found = std::fs::symlink_metadata(&folder).map_err(unusable(&folder))?;
+    if !found.is_dir() || found.uid() != user || found.mode() & 0o022 != 0 {
+        let why = format!("it is not this user's own folder: it belongs to the user {}", found.uid());
+        return Err(unusable(&folder)(std::io::Error::new(ErrorKind::PermissionDenied, why)));
+    }
+    Ok(folder)
+}
+
+fn check_of(stated: &str) -> String {
+    files::sha256(stated.as_bytes()).0[..16].to_owned()
+}
+
+fn unusable(path: &Path) -> impl FnOnce(std::io::Error) -> JournalError {
+    let path = path.to_owned();
+    move |source| JournalError::Locks { path, source }
+}

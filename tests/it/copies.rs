@@ -1,0 +1,124 @@
+//! Copies of a journal, restored or gone on with elsewhere, do nothing twice; names and keys belong to one
+//! run of one journal.
+
+use std::process::Command;
+
+use super::sandbox::Sandbox;
+
+const BOOK: &str = "runbook: paid
+phases:
+  p:
+    steps:
+      a: { run: 'echo PAID >> \"$W\"', undo: none }
+      b: { run: 'test -e go && echo DONE >> \"$W\"', undo: none }
+";
+
+fn copy(sandbox: &Sandbox, from: &str, to: &str) {
+    let _ = std::fs::remove_dir_all(sandbox.path(to));
+    let copied = Command::new("cp").arg("-a").args([sandbox.path(from), sandbox.path(to)]).status();
+    assert!(copied.expect("cp").success());
+}
+
+#[test]
+fn an_older_copy_of_the_whole_folder_is_refused() {
+    let sandbox = Sandbox::with(BOOK);
+    assert_eq!(sandbox.code("run book.yaml --until a"), 0);
+    copy(&sandbox, "journal", "older");
+    assert_eq!(sandbox.code("resume"), 1);
+    let paid = sandbox.witness();
+    copy(&sandbox, "older", "journal");
+    sandbox.write("go", "");
+    for verb in ["resume", "rollback --force --reason x", "skip b --reason x"] {
+        let shown = sandbox.run(&verb.replace("--reason x", "--reason~x").replace('~', " "));
+        assert!(shown.contains("this machine has seen") && shown.ends_with("exit 6"), "{verb}: {shown}");
+    }
+    assert_eq!(sandbox.witness(), paid, "nothing is done");
+    assert_eq!(sandbox.code("status"), 0, "it can be read");
+}
+
+#[test]
+fn of_a_copied_folder_only_one_goes_on() {
+    let sandbox = Sandbox::with(BOOK);
+    assert_eq!(sandbox.code("run book.yaml --until a"), 0);
+    copy(&sandbox, "journal", "copy");
+    sandbox.write("go", "");
+    assert_eq!(sandbox.code("resume"), 0);
+    let shown = sandbox.run("resume --journal copy");
+    assert!(shown.contains("a copy of it went on elsewhere") && shown.ends_with("exit 6"), "{shown}");
+    assert_eq!(sandbox.witness(), ["PAID", "DONE"]);
+}
+
+#[test]
+fn an_attempt_that_a_keeper_has_begun_is_not_begun_by_an_older_database() {
+    let sandbox = Sandbox::with(BOOK);
+    assert_eq!(sandbox.code("run book.yaml --until a"), 0);
+    let older = std::fs::read(sandbox.path("journal/switchover.db")).unwrap();
+    let run = sandbox.json("list --format json")[0]["run"].as_str().unwrap().to_owned();
+    let anchor = std::fs::read(sandbox.path(&format!("journal/runs/{run}/anchor"))).unwrap();
+    assert_eq!(sandbox.code("resume"), 1);
+    // All but the keeper's record is as it was, and the machine has forgotten.
+    std::fs::write(sandbox.path("journal/switchover.db"), older).unwrap();
+    std::fs::write(sandbox.path(&format!("journal/runs/{run}/anchor")), anchor).unwrap();
+    for rest in ["journal/switchover.db-wal", "journal/switchover.db-shm"] {
+        let _ = std::fs::remove_file(sandbox.path(rest));
+    }
+    std::fs::remove_dir_all(sandbox.path("locks")).unwrap();
+    sandbox.write("go", "");
+    let shown = sandbox.run("resume");
+    let words = "the record of its commands has attempt 1 of p/b, which the journal does not know";
+    assert!(shown.contains(words) && shown.ends_with("exit 6"), "{shown}");
+    assert_eq!(sandbox.witness(), ["PAID"]);
+}
+
+#[test]
+fn keys_of_attempts_belong_to_one_run_of_all_journals() {
+    let sandbox = Sandbox::with(
+        "runbook: keys\nphases:\n  p:\n    steps:\n      a: { run: 'echo \"$SWITCHOVER_IDEMPOTENCY_KEY\" >> \"$W\"', undo: none }\n",
+    );
+    for journal in ["one", "one", "two"] {
+        assert_eq!(sandbox.code(&format!("run book.yaml --journal {journal}")), 0);
+    }
+    let keys = sandbox.witness();
+    let uuid = |key: &String| key.split(':').next().unwrap().split_once('-').unwrap().1.to_owned();
+    let uuids: std::collections::HashSet<String> = keys.iter().map(uuid).collect();
+    assert_eq!(uuids.len(), 3, "{keys:?}");
+    assert!(uuids.iter().all(|uuid| uuid.len() == 32), "{uuids:?}");
+    let journals = |journal: &str| {
+        let log = sandbox.json(&format!("audit --format json --journal {journal}"));
+        log["log"][0]["event"]["journal"].as_str().unwrap().to_owned()
+    };
+    assert_ne!(journals("one"), journals("two"));
+}
+
+#[test]
+fn steps_whose_names_look_alike_have_files_of_their_own() {
+    // The first 60 characters are the same, and 24 bits of the digest of the whole.
+    let (one, two) = collision();
+    let sandbox = Sandbox::with(&format!(
+        "runbook: alike
+phases:
+  p:
+    steps:
+      a: {{ for_each: {{ in: ['{one}', '{two}'] }}, needs: [], run: 'test -e \"$SWITCHOVER_OUTPUT\" && echo there >> \"$W\"; echo \"x={{}}\" > \"$SWITCHOVER_OUTPUT\"', undo: none }}
+"
+    ));
+    assert_eq!(sandbox.code("run book.yaml"), 0, "{}", sandbox.run("status"));
+    assert!(sandbox.witness().is_empty(), "the second step found the first one's output");
+    let run = sandbox.json("list --format json")[0]["run"].as_str().unwrap().to_owned();
+    let logs = std::fs::read_dir(sandbox.path(&format!("journal/runs/{run}/logs"))).unwrap();
+    assert_eq!(logs.filter(|log| log.as_ref().unwrap().path().extension().is_some_and(|end| end == "output")).count(), 2);
+}
+
+/// Two keys whose steps' ids have digests that begin with the same 24 bits.
+fn collision() -> (String, String) {
+    use sha2::Digest;
+    let mut seen = std::collections::HashMap::new();
+    for number in 0..1_000_000 {
+        let key = format!("{}{number}", "k".repeat(70));
+        let digest = sha2::Sha256::digest(format!("p/a[{key}]"));
+        if let Some(other) = seen.insert(digest[..3].to_vec(), key.clone()) {
+            return (other, key);
+        }
+    }
+    panic!("no two of a million keys agree in 24 bits");
+}
