@@ -8,6 +8,9 @@ use crate::message::{self, Message};
 use crate::run::*;
 use crate::runbook::{Direction, StepIx};
 
+/// How many characters of an id are part of the name of a file.
+const MAX_NAME: usize = 60;
+
 /// A message that is a step's action, to be delivered.
 pub(super) struct Letter {
     /// The number of the fact with which the attempt began.
@@ -79,12 +82,14 @@ impl Session<'_> {
         of: Option<u64>,
         message: &Message,
     ) -> std::io::Result<Fact> {
-        let to = if message.to.is_empty() { String::new() } else { format!("To: {}\n", message.to.join(", ")) };
+        let recipients: Vec<String> = message.to.iter().map(|to| in_one_line(to)).collect();
+        let to = if recipients.is_empty() { String::new() } else { format!("To: {}\n", recipients.join(", ")) };
         let purpose = self.state.started.purpose;
         let subject = match purpose {
             Purpose::LiveTest => format!("[live test] {}", message.subject),
             Purpose::Real | Purpose::DryRun | Purpose::Rehearsal => message.subject.clone(),
         };
+        let subject = in_one_line(&subject);
         let text = format!("Subject: {subject}\n{to}\n{}", message.body);
         let is_dry = purpose == Purpose::DryRun;
         // Whatever takes messages out of the outbox must not find those of a dry run.
@@ -96,7 +101,7 @@ impl Session<'_> {
             step: step.map(|ix| self.id(ix)),
             of,
             subject,
-            to: message.to.clone(),
+            to: recipients,
             channel: if is_dry { "nobody, as this is a dry run" } else { "outbox" }.to_owned(),
             file,
             digest: sha256(text.as_bytes()),
@@ -104,6 +109,18 @@ impl Session<'_> {
     }
 }
 
+/// A name for a file, of which file systems take 255 bytes.
 fn file_name(id: &str) -> String {
-    id.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect()
+    let mut name: String = id.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
+    if name.len() > MAX_NAME {
+        name.truncate(MAX_NAME);
+        name.push('-');
+        name.push_str(&sha256(id.as_bytes()).0[..32]);
+    }
+    name
+}
+
+/// A value of a header: a line break in it would begin another header.
+fn in_one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') { ' ' } else { c }).collect()
 }

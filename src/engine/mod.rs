@@ -8,13 +8,11 @@ mod session;
 mod takeover;
 mod watch;
 
-use std::fs::File;
-use std::io::Read;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use crate::journal::{Head, Holder, Journal, JournalError, Loaded};
+use crate::journal::{Head, Holder, Journal, JournalError, Loaded, random_hex};
 use crate::run::{Decision, Digest, Event, Fact, Limits, Observer, Outcome, Person, Purpose, Rehearsed, RunStarted, RunState, Stop, next};
 use crate::runbook::parameter::Kind;
 use crate::runbook::{Outputs, Runbook, StepId};
@@ -108,11 +106,11 @@ pub struct NewRun {
 /// Starts a run and carries it out.
 pub fn start(mut journal: Journal, new: NewRun, config: Config, observer: &mut dyn Observer) -> Result<(RunState, Exit), JournalError> {
     let run = fresh_id(&journal)?;
-    let uuid = uuid()?;
+    let (uuid, folder) = (random_hex()?, working_folder()?);
     let mut head = journal.create(&run, &uuid, &new.runbook.locks, &holder(&run, &config.operator))?;
     let started = RunStarted {
         name: new.name,
-        folder: std::env::current_dir().map(|folder| folder.display().to_string()).unwrap_or_default(),
+        folder,
         until: new.until,
         purpose: new.purpose,
         uuid,
@@ -129,7 +127,7 @@ pub fn start(mut journal: Journal, new: NewRun, config: Config, observer: &mut d
 /// Journals what a rehearsal found, as a run that consists of that alone.
 pub fn keep_rehearsal(journal: &mut Journal, runbook: &Runbook, found: Rehearsed, operator: &Person) -> Result<(), JournalError> {
     let run = fresh_id(journal)?;
-    let uuid = uuid()?;
+    let uuid = random_hex()?;
     let mut head = journal.create(&run, &uuid, &[], &holder(&run, operator))?;
     let started = RunStarted { purpose: Purpose::Rehearsal, uuid, ..begun(journal, runbook, &run, operator)? };
     let facts = [Fact::RunStarted(started), Fact::Rehearsed(found)];
@@ -221,12 +219,10 @@ pub fn holder(run: &str, operator: &Person) -> Holder {
     Holder { operator: operator.clone(), run: run.to_owned(), process: std::process::id(), host, since: now(), folder: None }
 }
 
-/// 128 random bits of the kernel, in hexadecimal.
-fn uuid() -> Result<String, JournalError> {
-    let mut bytes = [0; 16];
-    let filled = File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut bytes));
-    filled.map_err(JournalError::io("/dev/urandom", "read"))?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+/// Where a run begins, and is to be taken up. Empty if that is not known.
+fn working_folder() -> Result<String, JournalError> {
+    let Ok(folder) = std::env::current_dir() else { return Ok(String::new()) };
+    folder.into_os_string().into_string().map_err(|name| JournalError::FolderName(name.into()))
 }
 
 /// A short id that no run of this journal has: easy to read out, without letters that look alike.

@@ -5,6 +5,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use super::error::JournalError;
+use super::files;
 
 /// A private folder with the database in it; removed when this is dropped.
 #[derive(Debug)]
@@ -15,7 +16,7 @@ pub struct Copy {
 impl Copy {
     /// Copies the database and its WAL. Nobody writes to them: the file system would not let them.
     pub fn of(journal: &Path) -> Result<Copy, JournalError> {
-        let folder = std::env::temp_dir().join(format!("switchover-read-{}", std::process::id()));
+        let folder = std::env::temp_dir().join(format!("switchover-read-{}", files::random_hex()?));
         DirBuilder::new().mode(0o700).create(&folder).map_err(JournalError::io(&folder, "copied"))?;
         let made = Copy { folder };
         for name in ["switchover.db", "switchover.db-wal"] {

@@ -14,6 +14,10 @@ pub enum JournalError {
     Unwritable { what: String, source: serde_json::Error },
     #[error("there is no journal at {}", .0.display())]
     Missing(PathBuf),
+    #[error("{} belongs to the user {owner}, and this is the user {own}", path.display())]
+    Stranger { path: PathBuf, owner: u32, own: u32 },
+    #[error("the name of the folder {} is no UTF-8, so that a run that begins in it could not be taken up there again", .0.display())]
+    FolderName(PathBuf),
     #[error("{} is a symbolic link, and the journal follows none", .0.display())]
     Symlink(PathBuf),
     #[error("SQLite {found} is linked, but {wanted} or newer is needed: older ones can lose commits")]
@@ -97,6 +101,8 @@ impl JournalError {
             JournalError::Unwritable { .. } => "tell the maintainers what the step gave; `switchover resume` looks at it again",
             JournalError::Missing(_) => "name the folder with --journal or SWITCHOVER_JOURNAL",
             JournalError::NoRun(_) | JournalError::Ambiguous { .. } | JournalError::Empty => "`switchover list` shows the runs",
+            JournalError::Stranger { .. } => "nothing was changed. Run it as its owner, for example with `sudo -u '#UID' switchover …`",
+            JournalError::FolderName(_) => "nothing was changed. Begin it in a folder with another name",
             JournalError::Symlink(_) => "name the real folder with --journal",
             _ => return None,
         })

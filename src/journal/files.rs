@@ -1,8 +1,8 @@
 //! Files and folders of the journal, for nobody else to read, and never through a symbolic link.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{Read, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
@@ -41,8 +41,6 @@ impl AttemptFiles {
         Some(Log { file: format!("{}.{ending}", self.stem), bytes, sha256 })
     }
 }
-
-pub const NOFOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
 
 /// The SHA-256 of some bytes.
 pub fn sha256(bytes: &[u8]) -> Digest {
@@ -89,7 +87,38 @@ pub fn open_private(path: &Path) -> Result<File, JournalError> {
     refuse_symlink(path)?;
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
-    crate::file::open_as(&mut options, path).map_err(JournalError::io(path, "opened"))
+    let file = crate::file::open_as(&mut options, path).map_err(JournalError::io(path, "opened"))?;
+    is_own(&file.metadata().map_err(JournalError::io(path, "read"))?, path)?;
+    Ok(file)
+}
+
+/// Whether a file or folder belongs to whoever runs the program; what belongs to somebody else may say what
+/// they like.
+pub fn is_own(found: &Metadata, path: &Path) -> Result<(), JournalError> {
+    let own = rustix::process::geteuid().as_raw();
+    if found.uid() == own {
+        return Ok(());
+    }
+    Err(JournalError::Stranger { path: path.to_owned(), owner: found.uid(), own })
+}
+
+/// Takes away from others what they may do with an own folder.
+pub fn keep_private(folder: &Path) -> Result<(), JournalError> {
+    let found = std::fs::metadata(folder).map_err(JournalError::io(folder, "read"))?;
+    is_own(&found, folder)?;
+    if found.mode() & 0o077 != 0 {
+        let private = Permissions::from_mode(0o700);
+        std::fs::set_permissions(folder, private).map_err(JournalError::io(folder, "made private"))?;
+    }
+    Ok(())
+}
+
+/// 128 random bits of the kernel, in hexadecimal.
+pub fn random_hex() -> Result<String, JournalError> {
+    let mut bytes = [0; 16];
+    let source = Path::new("/dev/urandom");
+    File::open(source).and_then(|mut file| file.read_exact(&mut bytes)).map_err(JournalError::io(source, "read"))?;
+    Ok(hex(&bytes))
 }
 
 /// Writes a whole file of mode 0600 under its name at once: it is there complete or not at all.

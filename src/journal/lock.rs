@@ -5,7 +5,7 @@
 use std::fmt;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{ErrorKind, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,7 +13,11 @@ use serde::{Deserialize, Serialize};
 
 use super::error::JournalError;
 use super::files;
+use crate::file;
 use crate::run::{Moment, Person};
+
+/// How much of what stands in a lock's file is read, in bytes.
+const MOST: u64 = 64 << 10;
 
 /// Who holds a lock, as written into its file for others to read.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -52,11 +56,11 @@ impl Held {
     pub fn take_shared(path: &Path, name: &str, holder: &Holder) -> Result<Held, JournalError> {
         files::refuse_symlink(path)?;
         let mut options = OpenOptions::new();
-        options.read(true).write(true).custom_flags(files::NOFOLLOW);
+        options.read(true).write(true);
         // One that is there is opened as it is: where everybody may write, nobody may `create` another user's file.
-        let file = match options.open(path) {
+        let file = match file::open_as(&mut options, path) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                let made = options.create(true).open(path);
+                let made = file::open_as(options.create(true), path);
                 made.inspect(|file| drop(file.set_permissions(Permissions::from_mode(0o666))))
             }
             opened => opened,
@@ -111,7 +115,7 @@ impl Held {
 
     /// Who holds the lock at `path`, if anybody does now.
     pub fn holder(path: &Path) -> Option<Holder> {
-        let mut file = File::open(path).ok()?;
+        let mut file = file::open(path).ok()?;
         match file.try_lock_shared() {
             Err(TryLockError::WouldBlock) => holder_of(&mut file),
             _ => None,
@@ -143,7 +147,7 @@ fn has_locked(folder: &Path, is_meant: &dyn Fn(&str) -> bool) -> std::io::Result
         if !is_meant(&entry.file_name().to_string_lossy()) || !entry.file_type()?.is_file() {
             continue;
         }
-        match OpenOptions::new().append(true).custom_flags(files::NOFOLLOW).open(entry.path()) {
+        match file::open_as(OpenOptions::new().append(true), &entry.path()) {
             Ok(file) if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) => return Ok(true),
             // A log that was removed meanwhile belongs to nobody.
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
@@ -156,7 +160,8 @@ fn has_locked(folder: &Path, is_meant: &dyn Fn(&str) -> bool) -> std::io::Result
 fn holder_of(file: &mut File) -> Option<Holder> {
     let mut text = String::new();
     file.rewind().ok()?;
-    file.read_to_string(&mut text).ok()?;
+    // Whatever somebody else made of it.
+    file.take(MOST).read_to_string(&mut text).ok()?;
     serde_json::from_str(&text).ok()
 }
 
@@ -164,7 +169,9 @@ fn holder_of(file: &mut File) -> Option<Holder> {
 /// files. Everybody may make files there, and nobody may remove another's.
 pub fn machine_folder() -> Result<PathBuf, JournalError> {
     let usual = Path::new("/run/lock");
-    let folder = match std::env::var_os("SWITCHOVER_LOCKS").filter(|given| !given.is_empty()) {
+    let given = std::env::var_os("SWITCHOVER_LOCKS").filter(|given| !given.is_empty());
+    let is_given = given.is_some();
+    let folder = match given {
         Some(given) => PathBuf::from(given),
         None if usual.is_dir() => usual.join("switchover"),
         None => std::env::temp_dir().join("switchover-locks"),
@@ -177,5 +184,18 @@ pub fn machine_folder() -> Result<PathBuf, JournalError> {
         // Another may have made it at the same moment.
         made.or_else(|source| if folder.is_dir() { Ok(()) } else { Err(JournalError::Locks { path: folder.clone(), source }) })?;
     }
+    if !is_given {
+        is_trusted(&folder).map_err(|source| JournalError::Locks { path: folder.clone(), source })?;
+    }
     Ok(folder)
+}
+
+/// Whether the usual folder is root's or one's own: somebody else's may lose what lies in it.
+fn is_trusted(folder: &Path) -> std::io::Result<()> {
+    let (found, own) = (std::fs::metadata(folder)?, rustix::process::geteuid().as_raw());
+    if [0, own].contains(&found.uid()) {
+        return Ok(());
+    }
+    let why = format!("it belongs to the user {}, who is neither root nor you", found.uid());
+    Err(std::io::Error::new(ErrorKind::PermissionDenied, why))
 }

@@ -13,7 +13,7 @@ mod store;
 
 pub use anchor::Anchor;
 pub use error::JournalError;
-pub use files::{AttemptFiles, digest_of, sha256};
+pub use files::{AttemptFiles, digest_of, random_hex, sha256};
 pub use history::Durations;
 pub use lock::{Held, Holder};
 pub use store::{Head, Journal, Loaded, Runs, Summary, Unreadable, message_file};

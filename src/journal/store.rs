@@ -113,6 +113,7 @@ impl Journal {
     pub fn open(folder: &Path) -> Result<Journal, JournalError> {
         let folder = &std::path::absolute(folder).map_err(JournalError::io(folder, "found"))?;
         files::folder(folder)?;
+        files::keep_private(folder)?;
         for part in ["runs", "outbox"] {
             files::folder(&folder.join(part))?;
         }

@@ -115,7 +115,11 @@ fn a_run_that_cannot_be_read_hides_no_other() {
     // As an earlier version could write it.
     let db = rusqlite::Connection::open(sandbox.path("journal/switchover.db")).unwrap();
     let number: i64 = db.query_row("SELECT max(number) FROM events WHERE run = ?1", [&bad], |row| row.get(0)).unwrap();
-    let body = format!("{{\"number\":{},\"at\":\"2030-01-01T00:00:00.000Z\",\"event\":\"note\",\"x\":{}}}", number + 1, nested(126));
+    let body = format!(
+        "{{\"number\":{},\"at\":\"2030-01-01T00:00:00.000Z\",\"event\":\"run_stopped\",\"because\":{{\"x\":{}}}}}",
+        number + 1,
+        nested(126)
+    );
     let insert = "INSERT INTO events (run, number, at, event, step, body, hash) VALUES (?1, ?2, '2030', 'note', NULL, ?3, '')";
     db.execute(insert, rusqlite::params![bad, number + 1, body]).unwrap();
     drop(db);

@@ -19,6 +19,7 @@ mod layering;
 mod limits;
 mod log_disk;
 mod older;
+mod others;
 mod people;
 mod platforms;
 mod processes;

@@ -382,6 +382,8 @@ impl Driver<'_> {
                 environment: None,
                 until: None,
                 purpose: Purpose::Real,
+                uuid: String::new(),
+                journal: String::new(),
             };
             self.history.journal.push(Event { number: 1, at: Moment(0), fact: Fact::RunStarted(started) });
         }

@@ -46,6 +46,8 @@ fn begun(purpose: Purpose, book: Runbook, until: Option<usize>) -> Play {
         environment: None,
         until: until.map(id),
         purpose,
+        uuid: String::new(),
+        journal: String::new(),
     };
     let first = Event { number: 1, at: Moment(0), fact: Fact::RunStarted(started) };
     let state = RunState::new(Arc::new(book), &first).unwrap();

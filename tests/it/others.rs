@@ -1,0 +1,176 @@
+//! What other users of the machine can do about a run, and what their texts can do to messages. Needs
+//! root, to be other users; where it is not, that is said.
+
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::process::{Command, Output};
+
+use super::sandbox::{Sandbox, repository};
+
+const NOBODY: u32 = 65_534;
+const STRANGER: u32 = 54_321;
+
+/// Whether tests run as root.
+fn is_root(about: &str) -> bool {
+    let is = Command::new("id").arg("-u").output().expect("id").stdout == b"0\n";
+    if !is {
+        #[expect(clippy::print_stdout, reason = "it says what was not tried")]
+        {
+            println!("others: NOT ROOT, so this was not tried: {about}");
+        }
+    }
+    is
+}
+
+/// The program, run by a user, in a folder of a sandbox.
+fn as_user(sandbox: &Sandbox, user: u32, line: &str, env: &[(&str, String)]) -> Output {
+    // Where everybody may execute it.
+    let program = sandbox.path("switchover");
+    if !program.exists() {
+        std::fs::copy(env!("CARGO_BIN_EXE_switchover"), &program).expect("the program");
+    }
+    let mut command = Command::new("setpriv");
+    command.args([&format!("--reuid={user}"), &format!("--regid={user}"), "--clear-groups"]).arg(program);
+    command.args(line.split_whitespace()).current_dir(sandbox.path("home"));
+    command.env_remove("SWITCHOVER_JOURNAL").env("HOME", sandbox.path("home")).env("NO_COLOR", "1");
+    command.env("W", sandbox.path("home/witness")).envs(env.iter().map(|(name, value)| (name, value)));
+    command.output().expect("setpriv, of util-linux")
+}
+
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// A sandbox with a folder `home` of a user, and a runbook in it.
+fn home(user: u32, book: &str) -> Sandbox {
+    let sandbox = Sandbox::new();
+    std::fs::set_permissions(sandbox.path(""), PermissionsExt::from_mode(0o755)).unwrap();
+    sandbox.write("home/book.yaml", book);
+    chown(sandbox.path("home"), Some(user), Some(user)).unwrap();
+    sandbox
+}
+
+fn locks(sandbox: &Sandbox) -> [(&'static str, String); 1] {
+    [("SWITCHOVER_LOCKS", sandbox.path("locks").display().to_string())]
+}
+
+const LOCKED: &str =
+    "runbook: locked\nlocks: [shop]\nphases: { p: { steps: { a: { run: 'echo a >> \"$W\"', undo: { run: 'echo undo >> \"$W\"' } } } } }\n";
+
+#[test]
+fn root_does_not_go_on_with_the_journal_of_somebody_else() {
+    if !is_root("a journal of another user") {
+        return;
+    }
+    let sandbox = home(NOBODY, LOCKED);
+    sandbox.write("locks/.here", "");
+    std::fs::set_permissions(sandbox.path("locks"), PermissionsExt::from_mode(0o1777)).unwrap();
+    let env = locks(&sandbox);
+    let run = as_user(&sandbox, NOBODY, "run book.yaml", &env);
+    assert_eq!(run.status.code(), Some(0), "{}", text(&run));
+    for line in ["rollback", "resume", "skip a --reason x", "run book.yaml"] {
+        let shown = as_user(&sandbox, 0, line, &env);
+        assert_eq!(shown.status.code(), Some(6), "{line}: {}", text(&shown));
+        assert!(text(&shown).contains("belongs to the user 65534, and this is the user 0"), "{line}: {}", text(&shown));
+    }
+    for line in ["status", "list", "audit --verify"] {
+        assert_eq!(as_user(&sandbox, 0, line, &env).status.code(), Some(0), "{line}");
+    }
+    let back = as_user(&sandbox, NOBODY, "rollback", &env);
+    assert_eq!(back.status.code(), Some(4), "{}", text(&back));
+    let witness = std::fs::read_to_string(sandbox.path("home/witness")).unwrap();
+    assert_eq!(witness, "a\nundo\n");
+}
+
+#[test]
+fn what_a_stranger_puts_among_the_locks_is_neither_waited_for_nor_read_whole() {
+    if !is_root("locks of another user") {
+        return;
+    }
+    let sandbox = home(NOBODY, LOCKED);
+    std::fs::create_dir(sandbox.path("locks")).unwrap();
+    std::fs::set_permissions(sandbox.path("locks"), PermissionsExt::from_mode(0o1777)).unwrap();
+    let env = locks(&sandbox);
+    let name = {
+        use sha2::Digest;
+        let digest = sha2::Sha256::digest(b"shop");
+        digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
+    };
+    let path = sandbox.path("locks").join(name);
+    let stranger = |script: &str| {
+        let mut command = Command::new("setpriv");
+        command.args([&format!("--reuid={STRANGER}"), "--clear-groups", "sh", "-c", script]).env("F", &path);
+        assert!(command.status().expect("setpriv").success(), "{script}");
+    };
+    for script in ["mkfifo \"$F\"", "ln -s /etc/passwd \"$F\"", "mkdir \"$F\""] {
+        stranger(script);
+        let shown = as_user(&sandbox, NOBODY, "run book.yaml", &env);
+        assert_eq!(shown.status.code(), Some(6), "{script}: {}", text(&shown));
+        stranger("rm -rf \"$F\"");
+    }
+    // A sparse one of 3 GiB takes no memory; the limit is on addresses.
+    stranger("truncate -s 3G \"$F\"; chmod 666 \"$F\"");
+    let line = format!("prlimit --as=1500000000 {} run book.yaml", sandbox.path("switchover").display());
+    let shown = Command::new("setpriv")
+        .args([&format!("--reuid={NOBODY}"), "--regid=65534", "--clear-groups", "sh", "-c", &line])
+        .current_dir(sandbox.path("home"))
+        .envs(env)
+        .env("W", sandbox.path("home/witness"))
+        .output()
+        .unwrap();
+    assert_eq!(shown.status.code(), Some(0), "{}", text(&shown));
+    // Nor does a folder for what was seen of runs that somebody else made.
+    stranger("mkdir \"$(dirname \"$F\")/heads-54322\"");
+    let other = home(54_322, LOCKED);
+    let shown = as_user(&other, 54_322, "run book.yaml", &locks(&sandbox));
+    assert!(text(&shown).contains("it is not this user's own folder"), "{}", text(&shown));
+    assert_eq!(shown.status.code(), Some(6));
+}
+
+#[test]
+fn a_journal_that_others_may_use_becomes_private() {
+    let sandbox = Sandbox::with(LOCKED);
+    std::fs::create_dir(sandbox.path("journal")).unwrap();
+    std::fs::set_permissions(sandbox.path("journal"), PermissionsExt::from_mode(0o777)).unwrap();
+    assert_eq!(sandbox.code("run book.yaml"), 0);
+    let mode = std::fs::metadata(sandbox.path("journal")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+}
+
+#[test]
+fn a_folder_that_could_not_be_found_again_is_refused() {
+    use std::os::unix::ffi::OsStrExt;
+    let sandbox = Sandbox::with(LOCKED);
+    let folder = sandbox.path("").join(std::ffi::OsStr::from_bytes(b"caf\xe9"));
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::copy(sandbox.path("book.yaml"), folder.join("book.yaml")).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_switchover"));
+    command.args(["run", "book.yaml"]).current_dir(&folder).env("SWITCHOVER_LOCKS", sandbox.path("locks"));
+    let shown = command.env("W", sandbox.path("witness")).output().unwrap();
+    assert!(text(&shown).contains("is no UTF-8") && shown.status.code() == Some(6), "{}", text(&shown));
+    assert!(sandbox.witness().is_empty());
+}
+
+#[test]
+fn no_value_adds_a_header_to_a_message_or_makes_its_name_too_long() {
+    let sandbox = Sandbox::with(&format!(
+        "runbook: mail
+phases:
+  p:
+    steps:
+      say: {{ run: [printf, \"x=hello\\r\\nBcc: all@example.test\"], capture: {{ x: stdout }}, undo: none }}
+      tell:
+        for_each: {{ in: ['{}'] }}
+        notify: {{ subject: 'About {{{{steps.say.x}}}}', body: Text, to: ['one@example.test{{{{steps.say.x}}}}'] }}
+",
+        "k".repeat(240)
+    ));
+    let shown = sandbox.run("run book.yaml");
+    assert!(shown.ends_with("exit 0"), "{shown}");
+    let outbox: Vec<_> = std::fs::read_dir(sandbox.path("journal/outbox")).unwrap().map(|file| file.unwrap().path()).collect();
+    let mails: Vec<String> = outbox.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect();
+    let mail = mails.iter().find(|mail| mail.contains("About")).unwrap_or_else(|| panic!("{mails:?}"));
+    let (head, _) = mail.split_once("\n\n").unwrap();
+    assert_eq!(head.lines().count(), 2, "{mail}");
+    assert!(!mail.lines().any(|line| line.starts_with("Bcc:")), "{mail}");
+    assert!(repository().is_dir() && outbox.iter().all(|path| path.file_name().unwrap().len() < 200));
+}
