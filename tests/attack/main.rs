@@ -6,7 +6,6 @@
 //! `SWITCHOVER_ATTACK_SECONDS=600` goes on for longer. Kills come by the clock, so that the same seed
 //! meets the same runbook and about the same moments.
 #![expect(
-    clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::print_stdout,

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use switchover::effect::{Attempt, Known};
 use switchover::journal::{Holder, Journal, JournalError, Loaded};
 use switchover::run::{Event, Fact, Moment, Person, StepSucceeded};
-use switchover::runbook::Direction;
+use switchover::runbook::{Direction, StepIx};
 
 use super::sandbox::{Sandbox, children, kill, signal, wait_until};
 
@@ -82,12 +82,17 @@ fn a_changed_database_or_wal_is_taken_up_as_it_was_or_refused() {
 
 #[test]
 fn a_changed_record_of_the_commands_says_the_same_or_nothing() {
-    let written = Written::of(&killed());
+    let sandbox = killed();
+    let written = Written::of(&sandbox);
+    let state = Journal::open_to_read(&sandbox.path("journal")).unwrap().load(&written.run).unwrap().state;
     let name = written.name("commands-1");
     let length = written.files[&name].len();
     let flips = [0x01, 0x80, 0xff].into_iter().flat_map(|mask| (0..length).map(move |at| Change::Flip(at, mask)));
     let changes: Vec<Change> = (0..length).map(Change::Cut).chain(flips).collect();
-    let attempt = |step: &str| Attempt { key: format!("{}:p/{step}:forward", written.run), number: 1 };
+    let attempt = |step: &str| {
+        let ix = StepIx(state.runbook.steps.iter().position(|one| one.name() == step).unwrap() as u32);
+        Attempt { key: state.idempotency_key(ix, Direction::Forward), number: 1 }
+    };
     on_all_cores(&changes, |folder, change| {
         written.lay_out(folder, &name, *change);
         let known = Known::of(&[folder.join(&name)]).unwrap();
@@ -112,6 +117,8 @@ fn with_a_changed_record_of_the_commands_a_run_goes_on_or_asks() {
     for at in (0..length).step_by(11) {
         for change in [Change::Flip(at, 0xff), Change::Cut(at)] {
             written.lay_out(&sandbox.path("journal"), &name, change);
+            // As on a machine that has not seen how the run went on.
+            let _ = std::fs::remove_dir_all(sandbox.path("locks"));
             sandbox.write("witness", "a\nbegin-b\nend-b\n");
             match sandbox.code("resume") {
                 0 => ended += 1,
