@@ -1,7 +1,7 @@
 //! `logs`: what a step's commands wrote.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::path::Path;
 
 use clap::Args;
@@ -9,6 +9,7 @@ use serde_json::{Value as Json, json};
 
 use super::resume::find;
 use super::{CliError, Format, print_json};
+use crate::file;
 use crate::journal::Journal;
 use crate::message::printable;
 use crate::report::say;
@@ -42,12 +43,22 @@ pub fn logs(verb: Logs, folder: &Path) -> Result<i32, CliError> {
             let files = journal.attempt_files(&state, ix, direction, attempt);
             for (ending, name) in [("out", "output"), ("err", "errors")] {
                 let path = files.path(ending);
-                let Ok(file) = File::open(&path) else { continue };
+                let mut file = match file::open(&path) {
+                    Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                    Err(error) => {
+                        say(format_args!("the {name} in {} cannot be shown: {error}", path.display()));
+                        list.push(json!({"step": step, "direction": direction, "attempt": attempt, "stream": name, "file": path, "error": error.to_string()}));
+                        continue;
+                    }
+                    Ok(file) => file,
+                };
                 if file.metadata().is_ok_and(|found| found.len() == 0) {
                     continue;
                 }
                 if verb.format == Format::Json {
-                    let bytes = std::fs::read(&path).unwrap_or_default();
+                    let mut bytes = Vec::new();
+                    let unreadable = |error| CliError::refused(format!("{} cannot be read: {error}", path.display()), None);
+                    file.read_to_end(&mut bytes).map_err(unreadable)?;
                     let text = String::from_utf8_lossy(&bytes);
                     list.push(
                         json!({"step": step, "direction": direction, "attempt": attempt, "stream": name, "file": path, "text": text}),
