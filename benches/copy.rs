@@ -4,6 +4,7 @@
 
 #![expect(clippy::expect_used, clippy::print_stdout, reason = "a benchmark prints, and one that cannot go on should say so and stop")]
 
+#[expect(dead_code, reason = "no benchmark needs all of it")]
 mod figures;
 
 use std::io::{BufRead as _, BufReader};

@@ -27,7 +27,6 @@ struct Row {
 #[derive(Clone, Copy)]
 pub enum Wanted {
     AtMost(f64),
-    #[allow(dead_code, reason = "not every benchmark has a rate")]
     AtLeast(f64),
 }
 
@@ -70,7 +69,6 @@ impl Figures {
 
 /// Seconds that this machine, at this moment, takes for a fixed amount of arithmetic: the unit of
 /// figures that wait for no disk and no process.
-#[allow(dead_code, reason = "not every benchmark has such a figure")]
 pub fn unit_of_work() -> f64 {
     let once = || {
         let begun = Instant::now();
