@@ -11,9 +11,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value as Json};
 
 use super::keeper::{Attempt, Begin, Exit, Keeper, Over};
-use super::redactor::Redactor;
-use super::secret::{MacKey, mask};
-use super::{EffectError, Job, Reading, Stopper, Used, process, resolve};
+use super::{EffectError, Job, Reading, Stopper, Used, Vault, process, resolve};
 use crate::runbook::action::{Command, Run, SecretForm, Value};
 
 /// How much of an output a condition sees, from its end.
@@ -34,13 +32,10 @@ pub fn begin(
         Ok(order) => order,
         Err(error) => return then(Err(error)),
     };
-    if !used.is_empty() {
-        stopper.mask_with(Redactor::new(&used));
-    }
-    let (stem, ended, key) = (job.stem.clone(), Arc::clone(stopper), job.mac_key);
+    let (stem, ended, vault) = (job.stem.clone(), Arc::clone(stopper), job.vault.clone());
     let id = keeper.begin(order, move |over| {
         ended.clear();
-        then(reading(&stem, over, &used, key));
+        then(reading(&stem, over, &used, &vault));
     });
     let keeper = keeper.clone();
     stopper.on_stop(move |force| keeper.end(id, force));
@@ -68,7 +63,7 @@ pub fn look(job: &Job, run: &Run<String>) -> Result<Reading, EffectError> {
     };
     let path = env.iter().rev().find(|(name, _)| name == "PATH").map(|(_, value)| value.clone());
     can_begin(&run.command, folder, path)?;
-    mask(Ok(Reading { summary: words, is_good: true, ..Reading::default() }), &used, job.mac_key)
+    job.vault.mask_result(Ok(Reading { summary: words, is_good: true, ..Reading::default() }), &used)
 }
 
 /// Whether the program is in the folders of `path` (by default this process's own), and the script can be read.
@@ -107,7 +102,7 @@ fn find(program: &str, folder: &Path, path: &str) -> Option<PathBuf> {
 }
 
 /// What a command left that ended so; `used` are the secrets that it was given.
-pub fn reading(stem: &Path, over: Over, used: &Used, key: MacKey) -> Result<Reading, EffectError> {
+pub fn reading(stem: &Path, over: Over, used: &Used, vault: &Vault) -> Result<Reading, EffectError> {
     let (summary, code) = match over.exit {
         Exit::Code(code) => (format!("exit {code}"), Some(code)),
         Exit::Signal(signal) => (format!("killed by signal {signal}"), None),
@@ -127,7 +122,8 @@ pub fn reading(stem: &Path, over: Over, used: &Used, key: MacKey) -> Result<Read
     names.insert("stdout".into(), said("out")?.into());
     names.insert("stderr".into(), said("err")?.into());
     let outputs = read_outputs(&with_ending(stem, "output"));
-    mask(outputs.map(|outputs| Reading { names, outputs, summary, is_good: code == Some(0), ..Reading::default() }), used, key)
+    let reading = outputs.map(|outputs| Reading { names, outputs, summary, is_good: code == Some(0), ..Reading::default() });
+    vault.mask_result(reading, used)
 }
 
 fn order(job: &Job, run: &Run<String>, used: &mut Used) -> Result<Begin, EffectError> {
@@ -143,7 +139,7 @@ fn order(job: &Job, run: &Run<String>, used: &mut Used) -> Result<Begin, EffectE
         input: run.stdin.as_ref().map(|text| input(job, text)).transpose()?,
         env,
         files,
-        secrets: used.clone(),
+        secrets: job.vault.expects().then(|| job.vault.secrets()),
         out: path(job, "out"),
         err: path(job, "err"),
         said: ["output", "checkpoint", "progress"].map(|ending| path(job, ending)).to_vec(),

@@ -16,6 +16,7 @@ mod shift;
 mod sql;
 mod stopper;
 mod teller;
+mod vault;
 mod wait;
 
 use std::collections::BTreeMap;
@@ -31,14 +32,13 @@ use crate::runbook::action::{Action, Value};
 
 pub use command::{can_begin, is_alive, last_bytes};
 pub use keeper::{Attempt, Exit, Keeper, Known, Over, VERB as KEEP, serve};
-pub use process::{age, children, die_with, group_lives, groups, ignores, own_program, signal, stop_here};
+pub use process::{age, children, close_to_others, die_with, group_lives, groups, ignores, own_program, signal, stop_here};
 pub use reading::{PATIENCE as READING, Said, read};
-pub use redactor::Redactor;
 pub use rustix::process::Pid;
 pub use rustix::process::Signal;
-pub use secret::MacKey;
 pub use stopper::Stopper;
 pub use teller::{Teller, Told};
+pub use vault::{MacKey, Vault};
 
 /// One attempt to be carried out.
 #[derive(Debug, Clone)]
@@ -58,8 +58,8 @@ pub struct Job {
     pub stem: PathBuf,
     /// The names that `until` of a wait sees.
     pub names: Json,
-    /// With which values of secrets are told apart in the journal.
-    pub mac_key: MacKey,
+    /// The secrets that the run has used so far.
+    pub vault: Vault,
     /// What the first attempt found before it changed anything: this action's own, or the one's that it takes back.
     pub seen: Option<Json>,
     /// The last cursor of the same.
@@ -165,11 +165,11 @@ pub fn begin(job: &Job, keeper: &Keeper, stopper: &Arc<Stopper>, then: impl FnOn
 }
 
 /// What a command left whose end an earlier session did not see, as its keeper recorded and masked it.
-pub fn recovered(stem: &Path, over: Over) -> Result<Reading, EffectError> {
-    command::reading(stem, over, &Used::new(), [0; 32])
+pub fn recovered(stem: &Path, over: Over, vault: &Vault) -> Result<Reading, EffectError> {
+    command::reading(stem, over, &Used::new(), vault)
 }
 
-/// Secrets that an attempt has used, by name, to be masked in what it writes and in what comes back.
+/// Secrets that an attempt has used, by name.
 type Used = Vec<(String, String)>;
 
 /// The value of a text or a secret, at the moment of use.
@@ -178,7 +178,7 @@ fn resolve(job: &Job, value: &Value<String>, used: &mut Used) -> Result<String, 
         Value::Text(text) => Ok(text.clone()),
         Value::Secret { name, prefix, .. } => {
             let source = job.secrets.get(name).ok_or_else(|| EffectError::before(format!("the secret `{name}` is not declared")))?;
-            let secret = secret::read(name, source)?;
+            let secret = job.vault.read(name, source)?;
             let whole = format!("{prefix}{secret}");
             used.push((name.clone(), secret));
             Ok(whole)

@@ -1,9 +1,10 @@
-//! Output of a command that was given secrets: it goes through a pipe, is masked here, and only then written.
+//! Output of a command of a run that has secrets: it goes through a pipe, is masked here, and only then written.
 
 use std::fs::File;
 use std::io::{PipeReader, PipeWriter, Read, Write};
-use std::sync::Arc;
+use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
@@ -11,6 +12,48 @@ use crate::effect::redactor::Redactor;
 
 /// How much is read at once, in bytes.
 const CHUNK: usize = 64 << 10;
+
+/// All secrets that the executor told of. What runs already is masked by what is told later too: it may read what another wrote.
+#[derive(Clone, Default)]
+pub struct Mask(Arc<Mutex<Told>>);
+
+#[derive(Default)]
+struct Told {
+    secrets: Vec<(String, String)>,
+    redactor: Redactor,
+}
+
+impl Mask {
+    /// Masks these from now on, besides those that it masks already.
+    pub fn learn(&self, secrets: &[(String, String)]) {
+        let mut told = self.told();
+        let new: Vec<_> = secrets.iter().filter(|secret| !told.secrets.contains(secret)).cloned().collect();
+        if !new.is_empty() {
+            told.secrets.extend(new);
+            told.redactor = Redactor::new(&told.secrets);
+        }
+    }
+
+    /// Writes a file anew without the secrets; what cannot be is removed.
+    pub fn file(&self, path: &Path) {
+        let Ok(bytes) = std::fs::read(path) else { return };
+        let mut masked = Vec::with_capacity(bytes.len());
+        let mut redactor = self.redactor();
+        redactor.push(&bytes, &mut masked);
+        redactor.finish(&mut masked);
+        if masked != bytes && std::fs::write(path, &masked).is_err() {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+
+    fn redactor(&self) -> Redactor {
+        self.told().redactor.clone()
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// A thread that masks one stream.
 pub struct Masked {
@@ -21,11 +64,11 @@ pub struct Masked {
 
 impl Masked {
     /// Where the command is to write, and the thread that reads it; `wake` is notified when the stream is at its end.
-    pub fn into(to: File, mut redactor: Redactor, wake: Arc<Notify>) -> std::io::Result<(PipeWriter, Masked)> {
+    pub fn into(to: File, mask: Mask, wake: Arc<Notify>) -> std::io::Result<(PipeWriter, Masked)> {
         let (reader, writer) = std::io::pipe()?;
         let (send, end) = channel();
         std::thread::Builder::new().spawn(move || {
-            let _ = send.send(copy(reader, &to, &mut redactor).err().map(|error| error.to_string()));
+            let _ = send.send(copy(reader, &to, &mask).err().map(|error| error.to_string()));
             wake.notify_one();
         })?;
         Ok((writer, Masked { end, ended: None }))
@@ -44,8 +87,9 @@ impl Masked {
 }
 
 /// Reads to the end in any case, so that the command does not come to harm.
-fn copy(mut reader: PipeReader, mut to: &File, redactor: &mut Redactor) -> std::io::Result<()> {
+fn copy(mut reader: PipeReader, mut to: &File, mask: &Mask) -> std::io::Result<()> {
     let (mut chunk, mut masked, mut result) = (vec![0; CHUNK], Vec::new(), Ok(()));
+    let mut redactor = mask.redactor();
     loop {
         masked.clear();
         let read = match reader.read(&mut chunk) {
@@ -53,6 +97,7 @@ fn copy(mut reader: PipeReader, mut to: &File, redactor: &mut Redactor) -> std::
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),
         };
+        redactor.take_over(&mask.told().redactor);
         match read {
             0 => redactor.finish(&mut masked),
             read => redactor.push(&chunk[..read], &mut masked),

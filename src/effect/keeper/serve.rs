@@ -17,11 +17,10 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 
-use super::masked::Masked;
+use super::masked::{Mask, Masked};
 use super::order::{Answer, Attempt, Begin, Exit, Order, Over};
 use super::record::{Entry, Record};
 use crate::effect::process;
-use crate::effect::redactor::Redactor;
 
 /// How long after the order to end, and so well after KILL, processes that cannot be killed are no longer waited for.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -43,7 +42,7 @@ pub fn serve(keeper: u64) -> std::io::Result<()> {
     let record = Record::of(File::from(std::io::stdout().as_fd().try_clone_to_owned()?));
     socket.set_nonblocking(true)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(Serving { keeper, record, begun: 0, kept: HashMap::new(), paused: None, wake: Arc::default() }.until_over(socket))
+    runtime.block_on(Serving { keeper, record, begun: 0, kept: HashMap::new(), mask: Mask::default(), paused: None, wake: Arc::default() }.until_over(socket))
 }
 
 struct Serving {
@@ -51,6 +50,8 @@ struct Serving {
     record: Record,
     begun: u64,
     kept: HashMap<u64, Kept>,
+    /// All secrets that the executor told of.
+    mask: Mask,
     /// Since when all commands stand still.
     paused: Option<Instant>,
     /// Notified when masked output is at its end.
@@ -64,10 +65,10 @@ struct Kept {
     attempt: Option<Attempt>,
     /// When it was first told to end.
     told: Option<Instant>,
-    /// Its output, if it was given secrets.
+    /// Its output, if the run has secrets.
     masked: Vec<Masked>,
-    /// What masks the files that it wrote about itself.
-    redactor: Option<(Redactor, Vec<PathBuf>)>,
+    /// The files that it wrote about itself, to be masked.
+    said: Vec<PathBuf>,
     /// When it was first seen to have ended.
     ended: Option<Instant>,
 }
@@ -177,12 +178,13 @@ impl Serving {
         let lock = out.try_clone().map_err(|error| error.to_string())?;
         let mut masked = Vec::new();
         let mut expression = duct::cmd(program, arguments).unchecked();
-        let redactor = (!begin.secrets.is_empty()).then(|| Redactor::new(&begin.secrets));
-        expression = match &redactor {
+        expression = match &begin.secrets {
             None => expression.stdout_file(out).stderr_file(err),
-            Some(redactor) => {
+            Some(secrets) => {
+                // From now on also in the output of what was begun before.
+                self.mask.learn(secrets);
                 let mut through = |file: File| -> Result<PipeWriter, String> {
-                    let made = Masked::into(file, redactor.clone(), Arc::clone(&self.wake));
+                    let made = Masked::into(file, self.mask.clone(), Arc::clone(&self.wake));
                     let (writer, thread) = made.map_err(|error| format!("its output could not be masked: {error}"))?;
                     masked.push(thread);
                     Ok(writer)
@@ -213,7 +215,7 @@ impl Serving {
             env.push((variable.clone(), format!("/dev/fd/{}", file.as_raw_fd())));
             inherited.push(file);
         }
-        if !begin.secrets.is_empty() {
+        if begin.secrets.is_some() {
             inherited.push(lock);
         }
         for file in &inherited {
@@ -236,7 +238,7 @@ impl Serving {
             attempt: begin.attempt.clone(),
             told: None,
             masked,
-            redactor: redactor.map(|redactor| (redactor, begin.said.clone())),
+            said: if begin.secrets.is_some() { begin.said.clone() } else { Vec::new() },
             ended: None,
         })
     }
@@ -257,9 +259,7 @@ impl Serving {
                 Ok(None) => Exit::Unknown("it cannot be killed".to_owned()),
                 Err(error) => Exit::Unknown(format!("it could not be waited for: {error}")),
             };
-            if let Some((redactor, files)) = &kept.redactor {
-                files.iter().for_each(|file| mask_file(file, redactor));
-            }
+            kept.said.iter().for_each(|file| self.mask.file(file));
             let over = Over { exit, unwritten: kept.masked.into_iter().find_map(Masked::unwritten) };
             self.note_end(kept.attempt, &over);
             answers.push(line_of(id, over));
@@ -295,18 +295,6 @@ fn line_of(id: u64, over: Over) -> Vec<u8> {
     let mut line = serde_json::to_vec(&Answer { id, over }).unwrap_or_default();
     line.push(b'\n');
     line
-}
-
-/// Writes a file anew without the secrets; what cannot be is removed.
-fn mask_file(path: &Path, redactor: &Redactor) {
-    let Ok(bytes) = std::fs::read(path) else { return };
-    let mut masked = Vec::with_capacity(bytes.len());
-    let mut redactor = redactor.clone();
-    redactor.push(&bytes, &mut masked);
-    redactor.finish(&mut masked);
-    if masked != bytes && std::fs::write(path, &masked).is_err() {
-        let _ = std::fs::remove_file(path);
-    }
 }
 
 /// A file that no disk sees.
