@@ -34,6 +34,7 @@ pub use command::{can_begin, is_alive, last_bytes};
 pub use keeper::{Attempt, Exit, Keeper, Known, Over, VERB as KEEP, serve};
 pub use process::{age, children, close_to_others, die_with, group_lives, groups, ignores, own_program, signal, stop_here};
 pub use reading::{PATIENCE as READING, Said, read};
+pub use redactor::Redactor;
 pub use rustix::process::Pid;
 pub use rustix::process::Signal;
 pub use stopper::Stopper;

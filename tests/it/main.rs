@@ -11,6 +11,7 @@ mod decisions;
 mod doubt;
 mod dry_run;
 mod evidence;
+mod encoders;
 mod faults;
 mod http;
 mod language;
