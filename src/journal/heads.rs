@@ -1,8 +1,9 @@
 //! What this machine has last seen of each run: its number and hash, in a file beside the named locks, for
 //! all journals of a user. A restored older copy of a journal, or one of which a copy went on, is behind it.
+//! Whoever goes on with a run holds a lock on that file: of two copies only one is gone on with at a time.
 //! It is not synced: it need only outlive processes. It does not know what a run is.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use crate::file;
 /// Number, hash and check, with spaces between and a line break behind.
 const RECORD: usize = 20 + 1 + 64 + 1 + 16 + 1;
 
-/// The place of one run.
+/// The place of one run, locked until this is dropped.
 #[derive(Debug)]
 pub struct Seen {
     file: File,
@@ -23,10 +24,11 @@ pub struct Seen {
 
 impl Seen {
     /// Opens what was seen of the run with this UUID; nothing for a run of an earlier version, which has none.
+    /// What is read of it stays true, as nobody else has it.
     ///
     /// # Errors
-    /// If the place is another user's, or cannot be used.
-    pub fn of(uuid: &str) -> Result<Option<Seen>, JournalError> {
+    /// If the place is another user's, or cannot be used, or if somebody else has it.
+    pub fn of(run: &str, uuid: &str) -> Result<Option<Seen>, JournalError> {
         if uuid.is_empty() || !uuid.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Ok(None);
         }
@@ -34,7 +36,15 @@ impl Seen {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
         let file = file::open_as(&mut options, &path).map_err(unusable(&path))?;
-        Ok(Some(Seen { file, path }))
+        match lock::hold(&file) {
+            Ok(()) => Ok(Some(Seen { file, path })),
+            // The lock in the journal's folder is free: who has this one goes on with another folder.
+            Err(TryLockError::WouldBlock) => Err(JournalError::Locked {
+                what: format!("the run {run}"),
+                holder: "another process, which goes on with a copy of this journal".to_owned(),
+            }),
+            Err(TryLockError::Error(error)) => Err(unusable(&path)(error)),
+        }
     }
 
     /// The number and hash that were seen last, if any were.

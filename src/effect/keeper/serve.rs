@@ -172,6 +172,15 @@ impl Serving {
         for log in [&out, &err] {
             empty(log).map_err(|error| format!("the log could not be emptied: {error}"))?;
         }
+        // What somebody else left there is not what this attempt says.
+        for path in &begin.said {
+            match std::fs::remove_file(path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(format!("{} is in the way and could not be removed: {error}", path.display()));
+                }
+                _ => {}
+            }
+        }
         let (program, arguments) = begin.command.split_first().ok_or("the command is empty")?;
         // Inherited where the output is not: it holds the same lock.
         let lock = out.try_clone().map_err(|error| error.to_string())?;
