@@ -2,6 +2,7 @@
 //! all journals of a user. A restored older copy of a journal, or one of which a copy went on, is behind it.
 //! It is not synced: it need only outlive processes. It does not know what a run is.
 
+use std::cell::Cell;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
@@ -14,11 +15,16 @@ use crate::file;
 /// Number, hash and check, with spaces between and a line break behind.
 const RECORD: usize = 20 + 1 + 64 + 1 + 16 + 1;
 
+/// Two slots, written in turn, so that one that was written in part leaves the other.
+const SLOT: usize = 256;
+
 /// The place of one run.
 #[derive(Debug)]
 pub struct Seen {
     file: File,
     path: PathBuf,
+    /// The slot that is written next.
+    turn: Cell<usize>,
 }
 
 impl Seen {
@@ -34,7 +40,7 @@ impl Seen {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
         let file = file::open_as(&mut options, &path).map_err(unusable(&path))?;
-        Ok(Some(Seen { file, path }))
+        Ok(Some(Seen { file, path, turn: Cell::new(0) }))
     }
 
     /// The number and hash that were seen last, if any were.
@@ -42,20 +48,19 @@ impl Seen {
     /// # Errors
     /// If it cannot be read.
     pub fn read(&self) -> Result<Option<(u64, String)>, JournalError> {
-        let mut bytes = [0; RECORD];
-        let length = self.file.read_at(&mut bytes, 0).map_err(unusable(&self.path))?;
-        // A file system may leave zeros, or nothing, of what a power loss kept from the disk.
-        if bytes[..length].iter().all(|byte| *byte == 0) {
+        let mut bytes = [0; 2 * SLOT];
+        self.file.read_at(&mut bytes, 0).map_err(unusable(&self.path))?;
+        let slots = [0, 1].map(|slot| &bytes[slot * SLOT..slot * SLOT + RECORD]);
+        let newest = (0..2).filter_map(|slot| Some((record(slots[slot])?, slot))).max();
+        if let Some((seen, slot)) = newest {
+            self.turn.set(1 - slot);
+            return Ok(Some(seen));
+        }
+        // Nothing was written whole yet. A file system may also leave zeros of what a power loss kept from the disk.
+        if slots.iter().any(|slot| slot.iter().all(|byte| *byte == 0)) {
             return Ok(None);
         }
-        let record = || {
-            let text = std::str::from_utf8(&bytes[..length]).ok()?.strip_suffix('\n')?;
-            let (stated, check) = text.rsplit_once(' ')?;
-            let (number, hash) = stated.split_once(' ')?;
-            (check == check_of(stated)).then_some((number.parse().ok()?, hash.to_owned()))
-        };
-        let damaged = || unusable(&self.path)(std::io::Error::new(ErrorKind::InvalidData, "it is damaged"));
-        record().map(Some).ok_or_else(damaged)
+        Err(unusable(&self.path)(std::io::Error::new(ErrorKind::InvalidData, "it is damaged")))
     }
 
     /// Writes down number and hash; the next one that opens it sees them.
@@ -65,12 +70,23 @@ impl Seen {
     pub fn set(&self, number: u64, hash: &str) -> Result<(), JournalError> {
         let stated = format!("{number:020} {hash}");
         let record = format!("{stated} {}\n", check_of(&stated));
-        self.file.write_all_at(record.as_bytes(), 0).map_err(unusable(&self.path))
+        let slot = self.turn.get();
+        self.file.write_all_at(record.as_bytes(), (slot * SLOT) as u64).map_err(unusable(&self.path))?;
+        self.turn.set(1 - slot);
+        Ok(())
     }
 
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// What stands in a slot, if that is whole.
+fn record(slot: &[u8]) -> Option<(u64, String)> {
+    let text = std::str::from_utf8(slot).ok()?.strip_suffix('\n')?;
+    let (stated, check) = text.rsplit_once(' ')?;
+    let (number, hash) = stated.split_once(' ')?;
+    (check == check_of(stated)).then_some((number.parse().ok()?, hash.to_owned()))
 }
 
 /// The folder of whoever runs the program, beside the named locks.
