@@ -2,7 +2,7 @@
 //! a command never blocks on the executor, nor dies with it.
 
 use std::collections::BTreeMap;
-use std::fs::{OpenOptions, TryLockError};
+use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -10,10 +10,12 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
 
-use super::keeper::{Attempt, Begin, Exit, Keeper, Over};
+use super::keeper::{Attempt, Begin, Exit, Keeper, Known, Over};
+use super::living::{self, Life};
+use super::process::Process;
 use super::redactor::Redactor;
 use super::secret::{MacKey, mask};
-use super::{EffectError, Job, Reading, Stopper, Used, process, resolve};
+use super::{EffectError, Job, Reading, Stopper, Used, resolve};
 use crate::file;
 use crate::runbook::action::{Command, Run, SecretForm, Value};
 use crate::runbook::limit;
@@ -186,16 +188,9 @@ fn input(job: &Job, text: &str) -> Result<PathBuf, EffectError> {
     }
 }
 
-/// Whether the command of an attempt with these files still runs, whoever started it: something holds its output open, or its
-/// first process, which may write elsewhere, is there. A daemon that it left behind properly is neither.
-pub fn is_alive(stem: &Path, key: &str, attempt: u32) -> bool {
-    holds_output(stem) || process::has_leader(key, attempt)
-}
-
-fn holds_output(stem: &Path) -> bool {
-    // Opened to append, as for writing: some file systems grant an exclusive lock only then.
-    let Ok(file) = file::open_as(OpenOptions::new().append(true), &with_ending(stem, "out")) else { return false };
-    matches!(file.try_lock(), Err(TryLockError::WouldBlock))
+/// Whether the command of an attempt with these files still lives, whoever began it.
+pub fn life(stem: &Path, attempt: &Attempt, known: &Known, all: &std::io::Result<Vec<Process>>) -> Life {
+    living::life(&with_ending(stem, "out"), attempt, known.beginning(attempt).as_ref(), all)
 }
 
 fn path(job: &Job, ending: &str) -> PathBuf {

@@ -1,69 +1,160 @@
-//! Processes that are nobody's children here, as `/proc` tells of them. It does not know what they are for.
+//! Processes, as the machine tells of them, whoever began them. It does not know what they are for.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::io::{Error, ErrorKind, Result};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::param::clock_ticks_per_second;
-use rustix::process::{Pid, Signal, getpid, kill_process, kill_process_group, test_kill_process_group};
+use rustix::process::{Pid, Signal, getpgid, getpid, getsid, kill_process, kill_process_group, test_kill_process_group};
 
-/// A group of processes with this attempt in their environment, led by the first of them or, if that is gone, what is left of it.
-/// What has begun a session of its own is a daemon, and none of it. Where there is no `/proc`, there are none.
-pub fn groups(key: &str, attempt: u32) -> HashSet<Pid> {
-    members(key, attempt).filter_map(|(_, stat)| Pid::from_raw(stat.group)).collect()
-}
-
-/// Whether the process that leads such a group is there.
-pub fn has_leader(key: &str, attempt: u32) -> bool {
-    members(key, attempt).any(|(pid, stat)| stat.group == pid.as_raw_nonzero().get())
-}
-
-/// How long the oldest such process has lived.
-pub fn age(key: &str, attempt: u32) -> Option<Duration> {
-    let uptime: f64 = std::fs::read_to_string("/proc/uptime").ok()?.split_whitespace().next()?.parse().ok()?;
-    let begun = members(key, attempt).map(|(_, stat)| stat.begun).min()? as f64 / clock_ticks_per_second() as f64;
-    Duration::try_from_secs_f64((uptime - begun).max(0.0)).ok()
-}
-
-fn members(key: &str, attempt: u32) -> impl Iterator<Item = (Pid, Stat)> {
-    let wanted = [format!("SWITCHOVER_IDEMPOTENCY_KEY={key}"), format!("SWITCHOVER_ATTEMPT={attempt}")];
-    pids().filter_map(move |pid| {
-        let environment = std::fs::read(file(pid, "environ")).unwrap_or_default();
-        let has = |wanted: &String| environment.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes());
-        wanted.iter().all(has).then(|| stat(pid))?.filter(|stat| stat.group != stat.session).map(|stat| (pid, stat))
-    })
-}
-
-/// Whether a process of the group still runs. One that has ended may stay in the table for ever where nobody collects it, as in
-/// a container whose first process is no init.
-pub fn group_lives(group: Pid) -> bool {
-    let number = group.as_raw_nonzero().get();
-    let has_members = || pids().filter_map(stat).any(|stat| stat.group == number && stat.runs);
-    test_kill_process_group(group).is_ok() && (!PathBuf::from("/proc/self/stat").exists() || has_members())
-}
-
-struct Stat {
-    runs: bool,
-    group: i32,
+/// A process that is in the table, also if it has ended and nobody has collected it yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Process {
+    pub pid: i32,
+    /// 0 if it cannot be seen.
+    pub parent: i32,
+    pub group: i32,
     /// 0 if its leader is outside of the container.
-    session: i32,
-    /// In ticks since the machine began.
-    begun: u64,
+    pub session: i32,
+    /// In ticks since the machine began; nothing if it cannot be seen.
+    pub begun: Option<u64>,
+    /// It has not ended, as far as can be seen.
+    pub runs: bool,
+}
+
+/// All processes. Where `/proc` hides those of others (`hidepid`), the kernel is asked for the group and session of each number.
+///
+/// # Errors
+/// If they cannot be seen: then nothing is known of any.
+pub fn all() -> Result<Vec<Process>> {
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        if let Some(pid) = name.to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw) {
+            all.extend(look(pid)?);
+        }
+    }
+    if are_hidden()? {
+        let listed: HashSet<i32> = all.iter().map(|process| process.pid).collect();
+        let last: i32 = read("/proc/sys/kernel/pid_max")?.trim().parse().map_err(Error::other)?;
+        for pid in (1..=last).filter(|pid| !listed.contains(pid)).filter_map(Pid::from_raw) {
+            all.extend(behind(pid)?);
+        }
+    }
+    Ok(all)
+}
+
+/// One process, if it is there.
+///
+/// # Errors
+/// If that cannot be seen.
+pub fn look(pid: Pid) -> Result<Option<Process>> {
+    match std::fs::read(file(pid, "stat")) {
+        Ok(bytes) => match parse(pid, &String::from_utf8_lossy(&bytes)) {
+            Some(process) => Ok(Some(process)),
+            None => behind(pid),
+        },
+        Err(error) if error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => Ok(None),
+        Err(_) => behind(pid),
+    }
+}
+
+/// This process.
+///
+/// # Errors
+/// If it cannot be seen.
+pub fn own() -> Result<Process> {
+    look(getpid())?.ok_or_else(|| ErrorKind::NotFound.into())
+}
+
+/// What the kernel tells of a process that `/proc` does not show.
+fn behind(pid: Pid) -> Result<Option<Process>> {
+    let number = |found: rustix::io::Result<Pid>| match found {
+        Ok(pid) => Ok(Some(pid.as_raw_nonzero().get())),
+        Err(Errno::SRCH) => Ok(None),
+        Err(error) => Err(Error::from(error)),
+    };
+    let (Some(group), Some(session)) = (number(getpgid(Some(pid)))?, number(getsid(Some(pid)))?) else { return Ok(None) };
+    Ok(Some(Process { pid: pid.as_raw_nonzero().get(), parent: 0, group, session, begun: None, runs: true }))
 }
 
 /// See proc_pid_stat(5): after the name in brackets come the state, the parent, the group, the session, and as field 22 the start.
-fn stat(pid: Pid) -> Option<Stat> {
-    let text = std::fs::read_to_string(file(pid, "stat")).ok()?;
-    let mut fields = text.rsplit(')').next()?.split_whitespace();
+fn parse(pid: Pid, stat: &str) -> Option<Process> {
+    let mut fields = stat.rsplit(')').next()?.split_whitespace();
     let runs = !matches!(fields.next()?, "Z" | "X");
-    let mut numbers = fields.skip(1);
-    let (group, session) = (numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?);
-    Some(Stat { runs, group, session, begun: numbers.nth(15)?.parse().ok()? })
+    let mut number = || fields.next()?.parse().ok();
+    let (parent, group, session) = (number()?, number()?, number()?);
+    let begun = Some(fields.nth(15)?.parse().ok()?);
+    Some(Process { pid: pid.as_raw_nonzero().get(), parent, group, session, begun, runs })
 }
 
-fn pids() -> impl Iterator<Item = Pid> {
-    let entries = std::fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
-    entries.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?))
+/// Whether `/proc` shows only this user's own processes.
+fn are_hidden() -> Result<bool> {
+    let mounts = read("/proc/self/mounts")?;
+    let is_hiding = |line: &str| {
+        let mut words = line.split(' ').skip(1);
+        words.next() == Some("/proc") && line.split([' ', ',']).any(|word| word.starts_with("hidepid=") && !matches!(word, "hidepid=0" | "hidepid=off"))
+    };
+    Ok(mounts.lines().any(is_hiding) && !rustix::process::geteuid().is_root())
+}
+
+/// Whether there is a group of this number: also one that cannot be seen, and one of which nothing runs any more.
+pub fn has_group(group: i32) -> bool {
+    Pid::from_raw(group).is_some_and(|group| !matches!(test_kill_process_group(group), Err(Errno::SRCH)))
+}
+
+/// The user whose process it is, if that can be seen.
+pub fn owner(pid: i32) -> Option<u32> {
+    use std::os::unix::fs::MetadataExt;
+    Some(std::fs::metadata(format!("/proc/{pid}")).ok()?.uid())
+}
+
+/// The variables with which a program was begun; nothing if they cannot be seen.
+pub fn environment(pid: i32) -> Option<Vec<u8>> {
+    std::fs::read(format!("/proc/{pid}/environ")).ok()
+}
+
+/// What people know it by.
+pub fn name(pid: i32) -> String {
+    let name = std::fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
+    String::from_utf8_lossy(&name).trim().to_owned()
+}
+
+/// For how long a process has lived that began at this moment of the machine's time.
+pub fn age(begun: u64) -> Option<Duration> {
+    let uptime: f64 = read("/proc/uptime").ok()?.split_whitespace().next()?.parse().ok()?;
+    Duration::try_from_secs_f64((uptime - begun as f64 / clock_ticks_per_second() as f64).max(0.0)).ok()
+}
+
+/// The processes that hold a lock on a file, of those whose descriptors can be seen. This program itself only looks who does.
+pub fn holders(path: &Path, all: &[Process]) -> Vec<Process> {
+    let (Ok(path), Ok(own)) = (std::fs::canonicalize(path), std::fs::read_link("/proc/self/exe")) else { return Vec::new() };
+    let is_other = |process: &&Process| std::fs::read_link(format!("/proc/{}/exe", process.pid)).is_ok_and(|program| program != own);
+    let holds = |process: &&Process| {
+        let descriptors = std::fs::read_dir(format!("/proc/{}/fd", process.pid)).into_iter().flatten().filter_map(Result::ok);
+        descriptors.filter(|entry| std::fs::read_link(entry.path()).is_ok_and(|to| to == path)).any(|entry| {
+            let info = format!("/proc/{}/fdinfo/{}", process.pid, entry.file_name().display());
+            read(&info).is_ok_and(|info| info.contains("FLOCK"))
+        })
+    };
+    all.iter().filter(|process| process.runs).filter(is_other).filter(holds).copied().collect()
+}
+
+/// Signals processes. Of a group that is theirs alone, also what it has begun since it was seen; what has gone meanwhile needs none.
+pub fn signal_all(processes: &[Process], signal: Signal) {
+    let groups: HashSet<i32> = processes.iter().filter(|process| process.group != process.session).map(|process| process.group).collect();
+    for group in groups.into_iter().filter_map(Pid::from_raw) {
+        let _ = kill_process_group(group, signal);
+    }
+    for pid in processes.iter().filter(|process| process.group == process.session).filter_map(|process| Pid::from_raw(process.pid)) {
+        let _ = kill_process(pid, signal);
+    }
+}
+
+fn read(path: &str) -> Result<String> {
+    std::fs::read_to_string(path)
 }
 
 fn file(pid: Pid, name: &str) -> PathBuf {
@@ -72,25 +163,20 @@ fn file(pid: Pid, name: &str) -> PathBuf {
 
 /// Whether this process was begun to ignore a signal, as by `nohup`.
 pub fn ignores(signal: i32) -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let status = read("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
     mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
-}
-
-/// Signals a group, if it is there.
-pub fn signal(group: Pid, signal: Signal) {
-    let _ = kill_process_group(group, signal);
 }
 
 /// The processes that this one's first thread began and that are still there.
 pub fn children() -> Vec<Pid> {
     let number = getpid().as_raw_nonzero();
-    let list = std::fs::read_to_string(format!("/proc/{number}/task/{number}/children")).unwrap_or_default();
+    let list = read(&format!("/proc/{number}/task/{number}/children")).unwrap_or_default();
     list.split_whitespace().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)).collect()
 }
 
 /// This program as it was begun, also if it was replaced since.
-pub fn own_program() -> std::io::Result<PathBuf> {
+pub fn own_program() -> Result<PathBuf> {
     let own = PathBuf::from("/proc/self/exe");
     if own.exists() { Ok(own) } else { std::env::current_exe() }
 }

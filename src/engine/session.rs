@@ -12,10 +12,10 @@ use tokio::sync::mpsc;
 
 use super::attempt::{Launch, Work};
 use super::messages::Letter;
-use super::takeover::{left, lives};
+use super::takeover::left;
 use super::watch::Watcher;
 use super::{Answer, Config, Exit, Question};
-use crate::effect::{EffectError, Keeper, Known, MacKey, Pid, Reading, Said, Signal, Stopper, Teller, Told, When};
+use crate::effect::{EffectError, Keeper, Known, Life, MacKey, New, Reading, Said, Signal, Stopper, Teller, Told, When};
 use crate::journal::{Durations, Head, Journal, JournalError};
 use crate::run::*;
 use crate::runbook::{Action, Direction, Downtime, Secret, StepIx};
@@ -67,8 +67,8 @@ pub(super) struct Session<'a> {
     released: HashSet<StepIx>,
     /// When cursors and progress were looked at last.
     looked: Instant,
-    /// Whose last attempt's processes are waited for.
-    awaited: Option<(StepIx, Direction)>,
+    /// What was last said of processes that are waited for.
+    pub awaited: Option<String>,
     /// When the session began, by the clock on the wall and by one that does not jump.
     begun: (Moment, Instant),
 }
@@ -82,8 +82,6 @@ pub(super) struct Running {
     /// When it was to be killed at last.
     pub killed: Option<Instant>,
     pub watch: Watch,
-    /// Of what is watched from afar, the processes that were found.
-    pub groups: HashSet<Pid>,
     /// When it was first seen not to live any more, although its end was not recorded.
     pub gone: Option<Instant>,
     /// The last cursor that was told and is not journaled yet.
@@ -307,15 +305,7 @@ impl Session<'_> {
                     self.to_ask = self.asking.is_none().then_some(ix);
                     return Ok(Next::Wait(None));
                 }
-                Decision::Begin(ix, direction) | Decision::Probe(ix, direction)
-                    if self.state.attempts(ix, direction) > 0
-                        && !self.is_running(ix, direction)
-                        && lives(&self.journal, &self.state, ix, direction) =>
-                {
-                    if self.awaited.replace((ix, direction)) != Some((ix, direction)) {
-                        let step = self.id(ix);
-                        self.observer.note(&format!("waiting: a process that the last attempt of {step} left still runs"));
-                    }
+                Decision::Begin(ix, direction) | Decision::Probe(ix, direction) if self.is_in_the_way((ix, direction)) => {
                     return Ok(Next::Wait(Some(Instant::now() + Duration::from_millis(200))));
                 }
                 Decision::Begin(ix, direction) => self.begin(ix, direction)?,
@@ -375,10 +365,9 @@ impl Session<'_> {
     pub fn commit(&mut self) -> Result<(), JournalError> {
         // Before anything says that a command begins: only then can it be proved later that one did not.
         if self.launches.iter().any(Launch::is_command) || self.guards_begin_commands() {
-            let keeper = self.keeper.ensure(self.state.head).and_then(|new| new.map(tokio::net::UnixStream::from_std).transpose());
-            match keeper {
-                Ok(Some(new)) => self.hear(new),
-                Ok(None) => {}
+            let new = self.keeper.ensure(self.state.head);
+            match new.and_then(|new| new.map_or(Ok(()), |new| self.meet(new))) {
+                Ok(()) => {}
                 Err(error) => self.observer.note(&format!("the process that begins commands could not be started: {error}")),
             }
         }
@@ -410,6 +399,13 @@ impl Session<'_> {
         self.deliver_due()
     }
 
+    /// Listens to a new keeper, and reads what it records.
+    fn meet(&mut self, New { socket, record }: New) -> std::io::Result<()> {
+        self.hear(tokio::net::UnixStream::from_std(socket)?);
+        // Without its record nobody could tell what it left: then rather none.
+        self.left.add(&record).inspect_err(|_| self.keeper.kill())
+    }
+
     /// Passes on what a keeper says, to its end.
     fn hear(&self, socket: tokio::net::UnixStream) {
         let keeper = self.keeper.clone();
@@ -437,7 +433,6 @@ impl Session<'_> {
             attempt,
             killed: None,
             watch: Watch::Here,
-            groups: HashSet::new(),
             gone: None,
             cursor: None,
         };
@@ -460,9 +455,10 @@ impl Session<'_> {
                     && let Some(running) = self.running.get_mut(&(ix, direction))
                 {
                     running.watch = Watch::Nobody(error.clone());
-                    running.groups = crate::effect::groups(&self.state.idempotency_key(ix, direction), attempt);
-                    if running.killed.is_some() {
-                        running.groups.iter().for_each(|group| crate::effect::signal(*group, Signal::KILL));
+                    // Its keeper may not have heard of it.
+                    if running.killed.is_none() && running.kill_at.is_some() {
+                        let life = self.life((ix, direction), &crate::effect::processes());
+                        crate::effect::signal_all(life.processes(), Signal::TERM);
                     }
                     return self.see_from_afar();
                 }
@@ -570,7 +566,11 @@ impl Session<'_> {
     fn pause(&self, pause: bool) {
         self.keeper.pause(pause);
         let signal = if pause { Signal::STOP } else { Signal::CONT };
-        self.running.values().flat_map(|running| &running.groups).for_each(|group| crate::effect::signal(*group, signal));
+        let afar: Vec<_> = self.running.iter().filter(|(_, running)| !matches!(running.watch, Watch::Here)).map(|(pair, _)| *pair).collect();
+        if !afar.is_empty() {
+            let all = crate::effect::processes();
+            afar.into_iter().for_each(|pair| crate::effect::signal_all(self.life(pair, &all).processes(), signal));
+        }
     }
 
     /// Looks at what no input tells: deadlines, and once in a while cursors and progress.
@@ -636,12 +636,12 @@ impl Session<'_> {
     }
 
     pub fn end(&mut self, pair: (StepIx, Direction), force: bool) {
+        let is_afar = self.running.get(&pair).is_some_and(|running| !matches!(running.watch, Watch::Here));
+        let life = if is_afar { self.life(pair, &crate::effect::processes()) } else { Life::Gone };
         if let Some(running) = self.running.get_mut(&pair) {
-            if !matches!(running.watch, Watch::Here) {
-                // What it has begun since is told too.
-                running.groups.extend(crate::effect::groups(&self.state.idempotency_key(pair.0, pair.1), running.attempt));
+            if is_afar {
                 let signal = if force { Signal::KILL } else { Signal::TERM };
-                running.groups.iter().for_each(|group| crate::effect::signal(*group, signal));
+                crate::effect::signal_all(life.processes(), signal);
             } else if force {
                 running.stopper.kill()
             } else {

@@ -7,10 +7,13 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use super::session::{GRACE, Input, Running, Session, UNANSWERED, Watch};
-use crate::effect::{Attempt, EffectError, Known, Over, Signal};
+use crate::effect::{Attempt, EffectError, Known, Life, Over, Process, Signal};
 use crate::journal::{Journal, JournalError};
 use crate::run::*;
 use crate::runbook::{Action, Direction, StepId, StepIx};
+
+/// What a person can do about it.
+const UNSEEN: &str = "; if you know that nothing of it runs any more, end this with Ctrl-C and say so with `switchover resolve`";
 
 impl Session<'_> {
     /// Commands outlive a killed executor: what has ended has its recorded end, and what still runs is watched as if it had been
@@ -34,7 +37,7 @@ impl Session<'_> {
         self.left.read_on();
         self.adopt_recorded()?;
         for pair in self.state.sets.running.clone() {
-            match left.contains(&pair) {
+            match left.iter().any(|(left, _)| *left == pair) {
                 true => self.watch(pair),
                 false => self.forget_unmasked(pair),
             }
@@ -64,12 +67,18 @@ impl Session<'_> {
     /// Watches a command that an earlier session began. It has no more time than it would have had with its executor.
     fn watch(&mut self, (ix, direction): (StepIx, Direction)) {
         let Track::Running { attempt, stopping, .. } = *self.state.track(ix, direction) else { return };
-        let key = self.state.idempotency_key(ix, direction);
-        let groups = crate::effect::groups(&key, attempt);
+        let life = self.life((ix, direction), &crate::effect::processes());
         // It may have been stopped where it was when its executor died.
-        groups.iter().for_each(|group| crate::effect::signal(*group, Signal::CONT));
+        crate::effect::signal_all(life.processes(), Signal::CONT);
         let timeout = self.state.runbook.step(ix).act(direction).and_then(|act| act.timeout).filter(|_| stopping.is_none());
-        let left = timeout.and_then(|timeout| Some(timeout.as_duration().saturating_sub(crate::effect::age(&key, attempt)?)));
+        let recorded = self.left.beginning(&attempt_of(&self.state, ix, direction)).and_then(|beginning| Some(beginning.leader?.begun));
+        let begun = match &life {
+            // On another machine, moments are counted from another one.
+            Life::Unseen(_) => None,
+            Life::Gone | Life::Lives(_) => recorded.or_else(|| life.processes().iter().filter_map(|process| process.begun).min()),
+        };
+        let age = begun.and_then(crate::effect::age);
+        let left = timeout.and_then(|timeout| Some(timeout.as_duration().saturating_sub(age?)));
         let running = Running {
             stopper: Arc::default(),
             deadline: left.map(|left| Instant::now() + left),
@@ -78,15 +87,21 @@ impl Session<'_> {
             attempt,
             killed: None,
             watch: Watch::Earlier,
-            groups,
             gone: None,
             cursor: None,
         };
-        let pids: Vec<String> = running.groups.iter().map(|group| group.as_raw_nonzero().to_string()).collect();
-        let what = if stopping.is_some() { "is being stopped" } else { "still runs" };
-        let place = if pids.is_empty() { "its processes cannot be found".to_owned() } else { format!("process {}", pids.join(", ")) };
+        let what = match (&life, stopping) {
+            (Life::Unseen(_), _) => "may still run",
+            (_, Some(_)) => "is being stopped",
+            (_, None) => "still runs",
+        };
         let unlimited = if timeout.is_some() && left.is_none() { ", so its timeout cannot be kept" } else { "" };
-        self.observer.note(&format!("the command of {} {what}, left by an executor that died ({place}{unlimited})", self.id(ix)));
+        let way_out = if matches!(life, Life::Unseen(_)) { UNSEEN } else { "" };
+        self.observer.note(&format!(
+            "the command of {} {what}, left by an executor that died ({}{unlimited}){way_out}",
+            self.id(ix),
+            life.words()
+        ));
         self.running.insert((ix, direction), running);
     }
 
@@ -100,6 +115,32 @@ impl Session<'_> {
         }
     }
 
+    /// Whether something of the last attempt lives.
+    pub fn life(&self, pair: (StepIx, Direction), all: &std::io::Result<Vec<Process>>) -> Life {
+        life(&self.journal, &self.state, &self.left, pair, all)
+    }
+
+    /// Whether something of the last attempt lives, or may and nobody has said since how it ended.
+    pub fn is_in_the_way(&mut self, (ix, direction): (StepIx, Direction)) -> bool {
+        if self.state.attempts(ix, direction) == 0 || self.is_running(ix, direction) {
+            return false;
+        }
+        self.left.read_on();
+        let life = self.life((ix, direction), &crate::effect::processes());
+        let way_out = match &life {
+            Life::Gone => return false,
+            Life::Unseen(_) if self.state.is_vouched(ix, direction) => return false,
+            Life::Lives(_) => "",
+            Life::Unseen(_) => UNSEEN,
+        };
+        let note = format!("waiting: what the last attempt of {} left still runs ({}){way_out}", self.id(ix), life.words());
+        if self.awaited.as_ref() != Some(&note) {
+            self.observer.note(&note);
+            self.awaited = Some(note);
+        }
+        true
+    }
+
     /// Whether what a running attempt says of itself may be told: not before its keeper, which alone knows its secrets, masked it.
     pub fn is_told(&self, (ix, direction): (StepIx, Direction)) -> bool {
         let is_here = self.running.get(&(ix, direction)).is_none_or(|running| !matches!(running.watch, Watch::Earlier));
@@ -109,17 +150,20 @@ impl Session<'_> {
     /// Looks whether what nobody here watches is over: its end is on record, or it does not live any more. What was told to end is
     /// over only with the last process of its group.
     pub fn see_from_afar(&mut self) -> Result<(), JournalError> {
-        let afar = self.running.iter().filter(|(_, running)| !matches!(running.watch, Watch::Here));
-        let seen = |(ix, direction): (StepIx, Direction)| {
-            let is_watched = self.left.is_watched(&attempt_of(&self.state, ix, direction));
-            (lives(&self.journal, &self.state, ix, direction), is_watched)
-        };
-        let afar: Vec<_> = afar.map(|(pair, _)| (*pair, seen(*pair))).collect();
-        if !afar.is_empty() {
-            // After the look at what lives, as a keeper records an end before it goes.
-            self.left.read_on();
+        let afar: Vec<_> = self.running.iter().filter(|(_, running)| !matches!(running.watch, Watch::Here)).map(|(pair, _)| *pair).collect();
+        if afar.is_empty() {
+            return Ok(());
         }
-        for ((ix, direction), (lives, is_watched)) in afar {
+        let all = crate::effect::processes();
+        let seen = |pair: (StepIx, Direction)| {
+            let is_watched = self.left.is_watched(&attempt_of(&self.state, pair.0, pair.1));
+            (self.life(pair, &all), is_watched)
+        };
+        let afar: Vec<_> = afar.into_iter().map(|pair| (pair, seen(pair))).collect();
+        // After the look at what lives, as a keeper records an end before it goes.
+        self.left.read_on();
+        for ((ix, direction), (life, is_watched)) in afar {
+            let lives = life != Life::Gone;
             let over = match recorded(&self.state, &self.left, ix, direction) {
                 Recorded::Ended(over) => Some(over),
                 _ => None,
@@ -128,10 +172,14 @@ impl Session<'_> {
             if !lives && running.gone.is_none() {
                 running.gone = Some(Instant::now());
             }
-            let patience = if running.groups.is_empty() { GRACE } else { UNANSWERED };
+            let patience = if life.processes().is_empty() { GRACE } else { UNANSWERED };
             let is_hopeless = running.killed.is_some_and(|at| at.elapsed() > patience);
             let is_told = running.kill_at.is_some() || running.killed.is_some();
-            let is_ending = is_told && running.groups.iter().any(|group| crate::effect::group_lives(*group));
+            let is_ending = is_told && lives;
+            if running.killed.is_some() {
+                // Also what it began since it was killed.
+                crate::effect::signal_all(life.processes(), Signal::KILL);
+            }
             // A keeper that does not record the end of what is gone is itself stopped, and nobody knows when it goes on.
             let may_follow = lives || is_watched && running.gone.is_some_and(|at| at.elapsed() < UNANSWERED);
             if !is_hopeless && (is_ending || over.is_none() && may_follow) {
@@ -178,26 +226,38 @@ pub fn legacy(journal: &Journal, state: &RunState) -> Result<Legacy, JournalErro
         std::thread::sleep(Duration::from_millis(5));
         left.read_on();
     }
-    let still = still_running(journal, state, &left);
+    let mut still = still_running(journal, state, &left);
+    // Of what cannot be seen a person may say how it is.
+    still.retain(|(_, life)| !matches!(life, Life::Unseen(_)));
     left.read_on();
     let ended = state.sets.running.iter().find(|(ix, direction)| matches!(recorded(state, &left, *ix, *direction), Recorded::Ended(_)));
     let id = |ix: StepIx| Arc::clone(&state.runbook.step(ix).id);
     Ok(Legacy {
-        still_running: still.into_iter().map(|(ix, direction)| StillRunning { step: id(ix), direction }).collect(),
+        still_running: still.into_iter().map(|((ix, direction), _)| StillRunning { step: id(ix), direction }).collect(),
         ended: ended.map(|(ix, _)| id(*ix)),
         may_begin: left.may_begin(),
     })
 }
 
-/// The commands that still run although no executor watches them.
-fn still_running(journal: &Journal, state: &RunState, left: &Known) -> Vec<(StepIx, Direction)> {
+/// The commands that still run, or may, although no executor watches them.
+fn still_running(journal: &Journal, state: &RunState, left: &Known) -> Vec<((StepIx, Direction), Life)> {
     let is_command = |(ix, direction): &(StepIx, Direction)| {
         state.runbook.step(*ix).act(*direction).is_some_and(|act| matches!(act.action, Action::Run(_)))
     };
-    let may_live = |(ix, direction): &(StepIx, Direction)| {
-        left.is_watched(&attempt_of(state, *ix, *direction)) || lives(journal, state, *ix, *direction)
+    let running: Vec<_> = state.sets.running.iter().copied().filter(is_command).collect();
+    if running.is_empty() {
+        return Vec::new();
+    }
+    let all = crate::effect::processes();
+    let life = |pair: (StepIx, Direction)| {
+        let is_watched = left.is_watched(&attempt_of(state, pair.0, pair.1));
+        match life(journal, state, left, pair, &all) {
+            // Its keeper records its end, or is about to.
+            Life::Gone if is_watched => Life::Lives(Vec::new()),
+            life => life,
+        }
     };
-    state.sets.running.iter().copied().filter(is_command).filter(may_live).collect()
+    running.into_iter().map(|pair| (pair, life(pair))).filter(|(_, life)| *life != Life::Gone).collect()
 }
 
 fn attempt_of(state: &RunState, ix: StepIx, direction: Direction) -> Attempt {
@@ -205,10 +265,16 @@ fn attempt_of(state: &RunState, ix: StepIx, direction: Direction) -> Attempt {
 }
 
 /// Whether something of the last attempt lives.
-pub fn lives(journal: &Journal, state: &RunState, ix: StepIx, direction: Direction) -> bool {
-    let attempt = state.attempts(ix, direction);
-    let files = journal.attempt_files(state, ix, direction, attempt);
-    crate::effect::is_alive(&files.path_stem(), &state.idempotency_key(ix, direction), attempt)
+pub fn life(
+    journal: &Journal,
+    state: &RunState,
+    known: &Known,
+    (ix, direction): (StepIx, Direction),
+    all: &std::io::Result<Vec<Process>>,
+) -> Life {
+    let attempt = attempt_of(state, ix, direction);
+    let files = journal.attempt_files(state, ix, direction, attempt.number);
+    crate::effect::life(&files.path_stem(), &attempt, known, all)
 }
 
 /// What keepers have recorded of an attempt that a killed executor left.

@@ -89,6 +89,8 @@ pub struct StepState {
     pub foreseen: Option<Foreseen>,
     /// Of a point of no return: somebody lets it be passed.
     confirmed: bool,
+    /// In each direction: a person has said how the last attempt ended.
+    vouched: [bool; 3],
     /// How often it was taken back to be begun anew: what is done then is not what was done before.
     generation: u32,
     /// The attempts before that, in each direction.
@@ -420,6 +422,7 @@ impl RunState {
         }
         let state = &mut self.steps[ix.0 as usize];
         state.attempts[direction as usize] += 1;
+        state.vouched[direction as usize] = false;
         state.since[direction as usize] = Some(at);
         if direction == Direction::Forward {
             // A hold that is taken again begins anew; a retry goes on with what its first attempt began.
@@ -532,6 +535,7 @@ impl RunState {
         let is_gate = self.runbook.step(ix).act(direction).is_some_and(|act| matches!(act.action, Action::Approve(_)));
         let fits = is_gate == matches!(resolved.verdict, Verdict::Go | Verdict::NoGo);
         need(fits, if is_gate { "an approval is a go or a no-go" } else { "only an approval is a go or a no-go; say whether it is done" })?;
+        self.steps[ix.0 as usize].vouched[direction as usize] = true;
         match (self.track(ix, direction).clone(), good) {
             (Track::Waiting { .. }, true) => {
                 self.leave_group(ix, direction);
@@ -888,6 +892,11 @@ impl RunState {
 
     pub fn track(&self, ix: StepIx, direction: Direction) -> &Track {
         &self.steps[ix.0 as usize].tracks[direction as usize]
+    }
+
+    /// Whether a person has said how the last attempt ended.
+    pub fn is_vouched(&self, ix: StepIx, direction: Direction) -> bool {
+        self.steps[ix.0 as usize].vouched[direction as usize]
     }
 
     pub fn attempts(&self, ix: StepIx, direction: Direction) -> u32 {

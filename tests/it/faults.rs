@@ -48,7 +48,7 @@ struct Fault {
     at: usize,
 }
 
-const ALL: &str = "write,sync,open,rename,unlink,truncate,mkdir,spawn";
+const ALL: &str = "write,sync,open,rename,unlink,truncate,mkdir,spawn,socket";
 /// What is left out changes nothing that the next process could see.
 const CHANGES: &str = "write,rename,unlink,truncate,spawn";
 

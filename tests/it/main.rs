@@ -20,6 +20,7 @@ mod limits;
 mod log_disk;
 mod older;
 mod others;
+mod overlap;
 mod people;
 mod platforms;
 mod processes;

@@ -74,6 +74,68 @@ fn a_flood_of_output_is_nobodys_memory() {
 }
 
 #[test]
+fn what_a_command_with_secrets_says_of_itself_is_nobodys_memory() {
+    let sandbox = Sandbox::with(
+        r#"runbook: flood
+secrets: { token: { env: DEPLOY_TOKEN } }
+phases:
+  p:
+    steps:
+      a:
+        run: |
+          for file in "$SWITCHOVER_PROGRESS" "$SWITCHOVER_CHECKPOINT"; do { head -c 300M /dev/zero | tr '\0' '\n'; echo "at $T"; } > "$file"; done
+        env: { T: { secret: token } }
+        undo: none
+      b: { run: 'echo b >> "$W"; while [ -e hold ]; do sleep 0.01; done', undo: none }
+"#,
+    );
+    sandbox.write("hold", "");
+    let mut child = sandbox.start("run book.yaml");
+    sandbox.wait_for("b");
+    let (executor, keeper) = (peak(child.id()), peak(children(child.id())[0]));
+    std::fs::remove_file(sandbox.path("hold")).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(executor < 80 << 10 && keeper < 60 << 10, "the executor took {executor} KiB, its keeper {keeper} KiB");
+    assert!(sandbox.run("audit --format json").contains("at (the secret token)"), "its last cursor is kept");
+    let found = std::process::Command::new("grep").args(["-rlaF", "correct-horse"]).arg(sandbox.path("journal")).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&found.stdout), "");
+}
+
+#[test]
+fn a_command_with_secrets_has_no_way_round_its_keeper_into_its_log() {
+    let sandbox = Sandbox::with(
+        r#"runbook: round
+secrets: { token: { env: DEPLOY_TOKEN } }
+phases:
+  p:
+    steps:
+      a:
+        run:
+          shell: [/bin/bash, -c]
+          script: |
+            for path in /proc/$BASHPID/fd/*; do fd=${path##*/}; [ "$fd" -gt 2 ] && { echo "$T" >&"$fd"; } 2> /dev/null; done
+            ls -l /proc/$BASHPID/fd
+        env: { T: { secret: token } }
+        undo: none
+"#,
+    );
+    assert_eq!(sandbox.code("run book.yaml"), 0);
+    let logs = sandbox.run("logs a");
+    assert!(logs.contains(".out") && !logs.contains("correct-horse"), "it holds the lock, and writes nothing there: {logs}");
+}
+
+#[test]
+fn a_fifo_in_the_place_of_a_log_is_refused_and_not_waited_for() {
+    let sandbox = step(
+        r#"echo try >> "$W"; for stem in "${SWITCHOVER_OUTPUT%.f1.output}"; do mkfifo "$stem.f2.out"; done; exit 1"#,
+        ", idempotent: true, retry: { attempts: 2, backoff: 10ms }",
+    );
+    let shown = sandbox.run("run book.yaml");
+    assert!(shown.contains("could not be made") && shown.ends_with("exit 1"), "{shown}");
+    assert_eq!(sandbox.witness(), ["try"]);
+}
+
+#[test]
 fn what_a_command_prints_does_not_steer_the_terminal() {
     let evil = r"\033[2J\033]0;title\007\r\b\302\2335m\177 evil";
     let sandbox = step(

@@ -17,6 +17,7 @@ impl Drop for Sandbox {
         if std::thread::panicking() {
             return;
         }
+        self.assert_attempts_never_overlapped();
         let begun = Instant::now();
         let mut left = self.processes();
         while !left.is_empty() && begun.elapsed() < Duration::from_secs(20) {
@@ -36,7 +37,7 @@ impl Sandbox {
     /// A sandbox with one runbook, `book.yaml`.
     pub fn with(runbook: &str) -> Sandbox {
         let sandbox = Sandbox::new();
-        sandbox.write("book.yaml", runbook);
+        sandbox.write("book.yaml", with_attempts(runbook));
         sandbox
     }
 
@@ -90,6 +91,20 @@ impl Sandbox {
         let output = command.envs(env.iter().map(|(name, value)| (name, value))).output().expect("the program");
         let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         format!("{}exit {}", self.without_accidents(&text), output.status.code().unwrap_or(-1))
+    }
+
+    /// Invariant 12, by the witness: nothing of an attempt was seen once a later one of the same step had begun.
+    fn assert_attempts_never_overlapped(&self) {
+        let mut last = std::collections::HashMap::new();
+        let witness = self.read("witness.attempts");
+        for line in witness.lines() {
+            let (what, number) = line.rsplit_once(' ').unwrap_or_else(|| panic!("{line:?} in the witness: {witness}"));
+            let (word, step) = what.split_once(' ').unwrap_or_else(|| panic!("{line:?} in the witness: {witness}"));
+            let number: u32 = number.parse().unwrap_or_else(|_| panic!("{line:?} in the witness: {witness}"));
+            let latest = last.entry(step.to_owned()).or_insert(0);
+            assert!(number >= *latest, "attempt {number} still ran beside attempt {latest} ({word} {step}): {witness}");
+            *latest = number;
+        }
     }
 
     /// Only the exit code.
@@ -224,6 +239,17 @@ pub fn wait_until(what: &str, holds: impl Fn() -> bool) {
         assert!(begun.elapsed() < Duration::from_secs(60), "it never came to pass: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// A runbook whose steps, where they write into the witness that they begin or end, write beside it in which attempt.
+fn with_attempts(runbook: &str) -> String {
+    let says = regex::Regex::new(r#"echo "?(begin|end|works|try)[^\n;&]*?>> (\\?")\$W\\?""#).expect("a pattern");
+    let attempt = "$SWITCHOVER_RUN/$SWITCHOVER_STEP/$SWITCHOVER_DIRECTION $SWITCHOVER_ATTEMPT";
+    let both = |found: &regex::Captures<'_>| {
+        let (whole, word, quote) = (&found[0], &found[1], &found[2]);
+        format!("{whole}; echo {quote}{word} {attempt}{quote} >> {quote}$W.attempts{quote}")
+    };
+    says.replace_all(runbook, both).into_owned()
 }
 
 /// Kills an executor as the kernel would: nothing of it runs on.

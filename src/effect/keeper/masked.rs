@@ -1,16 +1,21 @@
-//! Output of a command that was given secrets: it goes through a pipe, is masked here, and only then written.
+//! What a command that was given secrets writes: its output goes through a pipe, is masked here, and only then written; the files
+//! that it wrote about itself are masked at its end.
 
 use std::fs::File;
-use std::io::{PipeReader, PipeWriter, Read, Write};
+use std::io::{ErrorKind, PipeReader, PipeWriter, Read, Result, Seek, SeekFrom, Write};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
 use tokio::sync::Notify;
 
+use super::launch::regular;
 use crate::effect::redactor::Redactor;
 
 /// How much is read at once, in bytes.
 const CHUNK: usize = 64 << 10;
+/// How much of a file is kept that a command wrote about itself: more than anybody reads of it.
+const KEPT: u64 = 4 << 20;
 
 /// A thread that masks one stream.
 pub struct Masked {
@@ -21,7 +26,7 @@ pub struct Masked {
 
 impl Masked {
     /// Where the command is to write, and the thread that reads it; `wake` is notified when the stream is at its end.
-    pub fn into(to: File, mut redactor: Redactor, wake: Arc<Notify>) -> std::io::Result<(PipeWriter, Masked)> {
+    pub fn into(to: File, mut redactor: Redactor, wake: Arc<Notify>) -> Result<(PipeWriter, Masked)> {
         let (reader, writer) = std::io::pipe()?;
         let (send, end) = channel();
         std::thread::Builder::new().spawn(move || {
@@ -44,13 +49,13 @@ impl Masked {
 }
 
 /// Reads to the end in any case, so that the command does not come to harm.
-fn copy(mut reader: PipeReader, mut to: &File, redactor: &mut Redactor) -> std::io::Result<()> {
+fn copy(mut reader: PipeReader, mut to: &File, redactor: &mut Redactor) -> Result<()> {
     let (mut chunk, mut masked, mut result) = (vec![0; CHUNK], Vec::new(), Ok(()));
     loop {
         masked.clear();
         let read = match reader.read(&mut chunk) {
             Ok(read) => read,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),
         };
         match read {
@@ -64,4 +69,38 @@ fn copy(mut reader: PipeReader, mut to: &File, redactor: &mut Redactor) -> std::
             return result;
         }
     }
+}
+
+/// Takes the secrets out of a file. Of a long one only the end is kept, from a line on, behind as many zeros as make it as long as
+/// it was. What is no regular file, or cannot be masked, is removed.
+pub fn mask_file(path: &Path, redactor: &Redactor) {
+    match mask_end(path, redactor) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Ok(()) => {}
+        Err(_) => {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+fn mask_end(path: &Path, redactor: &Redactor) -> Result<()> {
+    let mut file = regular(path, rustix::fs::OFlags::RDWR)?;
+    let length = file.metadata()?.len();
+    let skipped = length.saturating_sub(KEPT);
+    file.seek(SeekFrom::Start(skipped))?;
+    let mut bytes = Vec::new();
+    (&file).take(KEPT).read_to_end(&mut bytes)?;
+    // A secret that was cut could not be recognised.
+    let from = if skipped == 0 { 0 } else { bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |end| end + 1) };
+    let (mut masked, mut redactor) = (Vec::new(), redactor.clone());
+    redactor.push(&bytes[from..], &mut masked);
+    redactor.finish(&mut masked);
+    if skipped == 0 && masked == bytes {
+        return Ok(());
+    }
+    let zeros = if skipped == 0 { 0 } else { length.saturating_sub(masked.len() as u64) };
+    file.set_len(0)?;
+    file.set_len(zeros)?;
+    file.seek(SeekFrom::End(0))?;
+    file.write_all(&masked)
 }

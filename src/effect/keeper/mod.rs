@@ -1,13 +1,17 @@
 //! The keeper of a run: a process of its own that begins the commands, waits for them and records how they end. It outlives a
 //! killed executor until the last of its commands is over. This is the executor's side of it.
 
+mod kept;
+mod launch;
 mod masked;
 mod order;
+mod place;
 mod record;
 mod serve;
 
 use std::collections::HashMap;
 use std::io::{ErrorKind, Write};
+use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -16,15 +20,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::process::own_program;
 use order::{Answer, Order};
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
 
 pub use order::{Attempt, Begin, Exit, Over};
-pub use record::Known;
+pub use place::{Leader, Place, Site};
+pub use record::{Beginning, Known};
 use record::{Entry, Record};
 pub use serve::serve;
 
 /// The verb under which the program serves as a keeper.
 pub const VERB: &str = "keep";
+
+/// How long a keeper may take to read an order, in seconds. It reads whatever else happens, unless it stands still.
+const PATIENCE: i64 = 20;
 
 /// Called when a command is over.
 type Then = Box<dyn FnOnce(Over) + Send>;
@@ -46,11 +55,24 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// The session's, made when it is first needed.
-    record: Option<(PathBuf, Record)>,
-    keeper: Option<(UnixStream, Child)>,
+    keeper: Option<Process>,
     last: u64,
     waiting: HashMap<u64, Waiting>,
+}
+
+/// The keeper that is there.
+struct Process {
+    socket: UnixStream,
+    child: Child,
+    record: PathBuf,
+}
+
+/// A keeper that has just come to be.
+pub struct New {
+    /// What it says is to be read from here, each line given to [`Keeper::hear`], and its end to [`Keeper::lose`].
+    pub socket: UnixStream,
+    /// Where it records what it does.
+    pub record: PathBuf,
 }
 
 struct Waiting {
@@ -64,22 +86,18 @@ impl Keeper {
         Keeper { shared: Arc::new(Shared { folder, before, hidden, state: Mutex::default() }) }
     }
 
-    /// Sees to it that the process is there, before anything says that it is to begin something. `head` is the number with
-    /// which the run's log ends. What a new one says is to be read from the socket, each line given to [`Keeper::hear`], and its
-    /// end to [`Keeper::lose`].
+    /// Sees to it that the process is there, before anything says that it is to begin something; says so if it is a new one. `head`
+    /// is the number with which the run's log ends.
     ///
     /// # Errors
     /// If it could not be begun; then no order is taken either.
-    pub fn ensure(&self, head: u64) -> std::io::Result<Option<UnixStream>> {
+    pub fn ensure(&self, head: u64) -> std::io::Result<Option<New>> {
         let mut state = self.shared.state();
         if state.keeper.is_some() {
             return Ok(None);
         }
-        let record = match state.record.take() {
-            Some(record) => record,
-            None => Record::create(&self.shared.folder, self.shared.before)?,
-        };
-        let (_, record) = state.record.insert(record);
+        // One that was lost may still live, and record what it sees: each has a file of its own.
+        let (path, record) = Record::create(&self.shared.folder, self.shared.before)?;
         let (here, there) = UnixStream::pair()?;
         let keeper = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), head);
         record.add(&Entry::Opened { keeper, head })?;
@@ -88,10 +106,10 @@ impl Keeper {
             command.env_remove(variable);
         }
         command.arg(VERB).arg(keeper.to_string());
-        let child = command.stdin(OwnedFd::from(there)).stdout(record.share()?).stderr(Stdio::null()).spawn()?;
+        let child = command.stdin(OwnedFd::from(there)).stdout(record.into_file()).stderr(Stdio::null()).spawn()?;
         here.set_nonblocking(true)?;
-        state.keeper = Some((here.try_clone()?, child));
-        Ok(Some(here))
+        state.keeper = Some(Process { socket: here.try_clone()?, child, record: path.clone() });
+        Ok(Some(New { socket: here, record: path }))
     }
 
     /// Takes a line that the keeper said.
@@ -103,22 +121,22 @@ impl Keeper {
         }
     }
 
-    /// The keeper is no more. What it recorded last counts; how the rest ends nobody will know.
+    /// The keeper says nothing more. What it has recorded counts; of the rest, whoever reads its record learns the end as long as
+    /// it lives.
     pub fn lose(&self) {
         let mut state = self.shared.state();
         let (keeper, lost) = (state.keeper.take(), std::mem::take(&mut state.waiting));
-        let record = state.record.as_ref().map(|(path, _)| path.clone());
         drop(state);
-        if let Some((_, mut child)) = keeper {
-            let _ = child.wait();
+        let mut known = Known::default();
+        if let Some(Process { mut child, record, .. }) = keeper {
+            // If it cannot be read, how they ended is unknown.
+            let _ = known.add(&record);
+            // It may only have ended its connection, and lives until its last command is over.
+            std::thread::spawn(move || drop(child.wait()));
         }
-        if lost.is_empty() {
-            return;
-        }
-        let known = record.and_then(|path| Known::of(&[path]).ok()).unwrap_or_default();
         for Waiting { attempt, then } in lost.into_values() {
             let over = attempt.and_then(|attempt| known.end(&attempt).cloned());
-            then(over.unwrap_or_else(|| Exit::Unknown("the process that watched it was killed".to_owned()).into()));
+            then(over.unwrap_or_else(|| Exit::Unknown("the process that watched it was killed, or does not answer".to_owned()).into()));
         }
     }
 
@@ -147,8 +165,8 @@ impl Keeper {
 
     /// Kills the keeper itself, which does not do what it is told; what it watched is then lost.
     pub fn kill(&self) {
-        if let Some((_, child)) = &mut self.shared.state().keeper {
-            let _ = child.kill();
+        if let Some(keeper) = &mut self.shared.state().keeper {
+            let _ = keeper.child.kill();
         }
     }
 
@@ -159,26 +177,38 @@ impl Keeper {
 }
 
 impl State {
-    /// An order that cannot be sent whole is none: the keeper takes only whole lines.
+    /// An order that cannot be sent whole is none: the keeper takes only whole lines, and nothing more is sent behind the rest of one.
     fn send(&mut self, order: &Order) -> std::io::Result<()> {
         let mut line = serde_json::to_vec(order)?;
         line.push(b'\n');
-        let (socket, _) = self.keeper.as_mut().ok_or(ErrorKind::NotConnected)?;
-        let mut rest = &line[..];
-        while !rest.is_empty() {
-            match socket.write(rest) {
-                Ok(written) => rest = &rest[written..],
-                // A long order fills the socket; the keeper reads whatever else happens.
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    let mut room = [PollFd::new(socket, PollFlags::OUT)];
-                    rustix::event::poll(&mut room, None)?;
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
+        let Process { socket, .. } = self.keeper.as_mut().ok_or(ErrorKind::NotConnected)?;
+        let sent = send_all(socket, &line);
+        if sent.is_err() {
+            // Whoever hears it finds the end of the connection, and so it is lost.
+            let _ = socket.shutdown(Shutdown::Both);
         }
-        Ok(())
+        sent
     }
+}
+
+fn send_all(socket: &mut UnixStream, mut rest: &[u8]) -> std::io::Result<()> {
+    while !rest.is_empty() {
+        match socket.write(rest) {
+            Ok(written) => rest = &rest[written..],
+            // A long order fills the socket.
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                let mut room = [PollFd::new(socket, PollFlags::OUT)];
+                match rustix::event::poll(&mut room, Some(&Timespec { tv_sec: PATIENCE, tv_nsec: 0 })) {
+                    Ok(0) => return Err(ErrorKind::TimedOut.into()),
+                    Ok(_) | Err(Errno::INTR) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 impl Shared {

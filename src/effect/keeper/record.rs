@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::order::{Attempt, Over};
+use super::order::{Attempt, Exit, Over};
+use super::place::{Leader, Place};
 
 /// One line of the file.
 #[derive(Debug, Serialize, Deserialize)]
@@ -22,10 +23,20 @@ pub enum Entry {
         keeper: u64,
         head: u64,
     },
+    /// Where the keeper lives, before it begins anything.
+    Serves {
+        keeper: u64,
+        place: Place,
+    },
     /// The attempt begins now.
     Begins {
         keeper: u64,
         attempt: Attempt,
+    },
+    /// It has begun, with this process.
+    Runs {
+        attempt: Attempt,
+        leader: Leader,
     },
     Ended {
         attempt: Attempt,
@@ -38,7 +49,7 @@ pub enum Entry {
     },
 }
 
-/// The file of one session, to be added to. Its executor and keepers hold a shared lock on it as long as they live.
+/// The file of one keeper, to be added to. A keeper holds a shared lock on it as long as it lives.
 #[derive(Debug)]
 pub struct Record {
     file: File,
@@ -47,8 +58,8 @@ pub struct Record {
 }
 
 impl Record {
-    /// Makes the file of a session in the run's folder, under a name that none had; `before` is the number with which the run's
-    /// log ended before it.
+    /// Makes the file of a keeper in the run's folder, under a name that none had; `before` is the number with which the run's
+    /// log ended before the session.
     pub fn create(folder: &Path, before: u64) -> std::io::Result<(PathBuf, Record)> {
         for again in 0.. {
             let path = folder.join(if again == 0 { format!("commands-{before}") } else { format!("commands-{before}-{again}") });
@@ -69,9 +80,9 @@ impl Record {
         Record { file, is_torn: Cell::new(false) }
     }
 
-    /// The same open file, lock and all, for a keeper.
-    pub fn share(&self) -> std::io::Result<File> {
-        self.file.try_clone()
+    /// The open file, lock and all, for a keeper.
+    pub fn into_file(self) -> File {
+        self.file
     }
 
     /// Adds a line, with one write: it is there whole or does not count.
@@ -90,8 +101,7 @@ pub struct Known {
     files: Vec<Reading>,
     ends: HashMap<Attempt, Over>,
     keepers: HashMap<u64, Keeper>,
-    /// By which keeper each attempt is said to begin.
-    begun: HashMap<Attempt, u64>,
+    begun: HashMap<Attempt, Begun>,
     /// There is something that cannot be read: what is missing proves nothing.
     is_damaged: bool,
 }
@@ -106,9 +116,28 @@ struct Reading {
     last: Option<u64>,
 }
 
+/// An attempt that is said to begin.
+#[derive(Debug)]
+struct Begun {
+    keeper: u64,
+    /// Nothing as long as it is not known how far its beginning came.
+    leader: Option<Leader>,
+}
+
+/// What is known of the beginning of an attempt's command.
+#[derive(Debug)]
+pub struct Beginning<'a> {
+    /// Nothing if an earlier version of this program began it.
+    pub place: Option<&'a Place>,
+    pub leader: Option<Leader>,
+    /// The first processes of what else its keeper began.
+    pub others: Vec<Leader>,
+}
+
 #[derive(Debug, Default)]
 struct Keeper {
     head: u64,
+    place: Option<Place>,
     begun: u64,
     /// How many it says it has begun.
     closed: Option<u64>,
@@ -134,17 +163,26 @@ impl Known {
     /// If one cannot be opened.
     pub fn of(paths: &[PathBuf]) -> std::io::Result<Known> {
         let mut known = Known::default();
-        for (at, path) in paths.iter().enumerate() {
-            let file = options().open(path)?;
-            known.files.push(Reading { file: Some(file), rest: Vec::new(), last: None });
-            let is_held = known.is_held(at);
-            known.read_on();
-            // A long run has many, and what nobody holds says nothing more.
-            if !is_held {
-                known.files[at].file = None;
-            }
+        for path in paths {
+            known.add(path)?;
         }
         Ok(known)
+    }
+
+    /// Reads this file too.
+    ///
+    /// # Errors
+    /// If it cannot be opened.
+    pub fn add(&mut self, path: &Path) -> std::io::Result<()> {
+        let (file, at) = (options().open(path)?, self.files.len());
+        self.files.push(Reading { file: Some(file), rest: Vec::new(), last: None });
+        let is_held = self.is_held(at);
+        self.read_on();
+        // A long run has many, and what nobody holds says nothing more.
+        if !is_held {
+            self.files[at].file = None;
+        }
+        Ok(())
     }
 
     /// Reads what was added since; of a line that is not whole, only that it is there.
@@ -175,9 +213,15 @@ impl Known {
                 self.keepers.entry(keeper).or_default().head = head;
                 self.files[file].last = Some(keeper);
             }
+            Entry::Serves { keeper, place } => self.keepers.entry(keeper).or_default().place = Some(place),
             Entry::Begins { keeper, attempt } => {
                 self.keepers.entry(keeper).or_default().begun += 1;
-                self.begun.insert(attempt, keeper);
+                self.begun.insert(attempt, Begun { keeper, leader: None });
+            }
+            Entry::Runs { attempt, leader } => {
+                if let Some(begun) = self.begun.get_mut(&attempt) {
+                    begun.leader = Some(leader);
+                }
             }
             Entry::Ended { attempt, over } => drop(self.ends.insert(attempt, over)),
             Entry::Closed { keeper, begun } => self.keepers.entry(keeper).or_default().closed = Some(begun),
@@ -192,6 +236,17 @@ impl Known {
     /// Whether a keeper has begun an attempt, or was about to.
     pub fn has_begun(&self, attempt: &Attempt) -> bool {
         self.begun.contains_key(attempt) || self.ends.contains_key(attempt)
+    }
+
+    /// What is known of the beginning of an attempt's command; nothing if none is said to have begun.
+    pub fn beginning(&self, attempt: &Attempt) -> Option<Beginning<'_>> {
+        if self.ends.get(attempt).is_some_and(|over| matches!(over.exit, Exit::NotBegun(_))) {
+            return None;
+        }
+        let Begun { keeper, leader } = self.begun.get(attempt)?;
+        let is_other = |(other, begun): &(&Attempt, &Begun)| begun.keeper == *keeper && *other != attempt;
+        let others = self.begun.iter().filter(is_other).filter_map(|(_, begun)| begun.leader).collect();
+        Some(Beginning { place: self.keepers.get(keeper).and_then(|keeper| keeper.place.as_ref()), leader: *leader, others })
     }
 
     /// Whether it is proved that an attempt, which a session since the number `since` of the run's log was to make, never began:
@@ -213,7 +268,7 @@ impl Known {
 
     /// Whether the keeper that began an attempt may still live, and record its end.
     pub fn is_watched(&self, attempt: &Attempt) -> bool {
-        let Some(keeper) = self.begun.get(attempt) else { return false };
+        let Some(Begun { keeper, .. }) = self.begun.get(attempt) else { return false };
         (0..self.files.len()).any(|file| self.files[file].last == Some(*keeper) && self.is_held(file))
     }
 

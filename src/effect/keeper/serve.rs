@@ -2,147 +2,142 @@
 //! standard output. It knows commands and files, not runs.
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions, Permissions};
-use std::io::{ErrorKind, PipeWriter, Write};
-use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::os::unix::net::UnixStream;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io::{Error, ErrorKind, Result};
+use std::net::Shutdown;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
+use rustix::process::Signal;
+use tokio::net::UnixStream;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 
-use super::masked::Masked;
+use super::kept::Kept;
+use super::launch::launch;
 use super::order::{Answer, Attempt, Begin, Exit, Order, Over};
+use super::place::{Leader, Place};
 use super::record::{Entry, Record};
 use crate::effect::process;
-use crate::effect::redactor::Redactor;
 
-/// How long after the order to end, and so well after KILL, processes that cannot be killed are no longer waited for.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// How long after the end of a command its output may still come, if it goes through here: what a daemon holds open has no end.
-const LAST_WORDS: Duration = Duration::from_secs(1);
-/// How long a lock on an output file may be held by somebody who has no business with it.
-const MOMENT: Duration = Duration::from_millis(300);
-/// How often the group of what is to end is looked at.
+/// How often the processes of what is to end are looked at.
 const LOOK: Duration = Duration::from_millis(20);
+/// How much of the socket is read at once, in bytes.
+const CHUNK: usize = 16 << 10;
 
 /// Serves until the executor is gone and the last command is over.
 ///
 /// # Errors
 /// If standard input and output are not what an executor gives.
-pub fn serve(keeper: u64) -> std::io::Result<()> {
+pub fn serve(keeper: u64) -> Result<()> {
     // Not one of the terminal's processes: what is typed there is for the executor.
     let _ = rustix::process::setsid();
-    let socket = UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned()?);
+    let socket = std::os::unix::net::UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned()?);
     let record = Record::of(File::from(std::io::stdout().as_fd().try_clone_to_owned()?));
     socket.set_nonblocking(true)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(Serving { keeper, record, begun: 0, kept: HashMap::new(), paused: None, wake: Arc::default() }.until_over(socket))
+    let serving = Serving {
+        keeper,
+        record,
+        place: Place::own()?,
+        is_placed: false,
+        begun: 0,
+        kept: HashMap::new(),
+        paused: None,
+        wake: Arc::default(),
+        answers: Vec::new(),
+    };
+    runtime.block_on(serving.until_over(socket))
 }
 
 struct Serving {
     keeper: u64,
     record: Record,
+    place: Place,
+    /// Whether the place is on record.
+    is_placed: bool,
     begun: u64,
     kept: HashMap<u64, Kept>,
     /// Since when all commands stand still.
     paused: Option<Instant>,
     /// Notified when masked output is at its end.
     wake: Arc<Notify>,
-}
-
-/// A command that was begun.
-struct Kept {
-    handle: duct::Handle,
-    group: Option<Pid>,
-    attempt: Option<Attempt>,
-    /// When it was first told to end.
-    told: Option<Instant>,
-    /// Its output, if it was given secrets.
-    masked: Vec<Masked>,
-    /// What masks the files that it wrote about itself.
-    redactor: Option<(Redactor, Vec<PathBuf>)>,
-    /// When it was first seen to have ended.
-    ended: Option<Instant>,
+    /// What the executor has not taken yet. An executor that stands still holds nothing up.
+    answers: Vec<u8>,
 }
 
 impl Serving {
-    async fn until_over(mut self, socket: UnixStream) -> std::io::Result<()> {
+    async fn until_over(mut self, socket: std::os::unix::net::UnixStream) -> Result<()> {
         let mut child = signal(SignalKind::child())?;
         // What ends the machine's processes one by one is not to keep the ends of the others from being recorded.
         let _deaf = [SignalKind::terminate(), SignalKind::hangup(), SignalKind::interrupt()].map(signal);
-        let (reader, mut writer) = tokio::net::UnixStream::from_std(socket)?.into_split();
-        let mut orders = tokio::io::BufReader::new(reader).lines();
-        let mut is_open = true;
-        while is_open || !self.kept.is_empty() {
-            let is_ending = self.kept.values().any(|kept| kept.told.is_some() || kept.ended.is_some());
+        // Standard input is the same socket: closing one would not end the connection.
+        let connection = socket.try_clone()?;
+        let mut socket = Some(UnixStream::from_std(socket)?);
+        let mut orders = Vec::new();
+        while socket.is_some() || !self.kept.is_empty() {
+            let is_ending = self.kept.values().any(Kept::is_ending);
+            let has_answers = !self.answers.is_empty();
             let wake = Arc::clone(&self.wake);
-            tokio::select! {
+            let ready = tokio::select! {
                 biased;
-                _ = child.recv() => {}
-                () = wake.notified() => {}
-                line = orders.next_line(), if is_open => match line {
-                    Ok(Some(line)) => {
-                        if let Some(answer) = self.take(&line) {
-                            let _ = writer.write_all(&answer).await;
-                        }
-                        continue;
-                    }
-                    _ => {
-                        is_open = false;
-                        self.time_stands_still(false);
-                        // The lock on the record stays until the last command is over: whoever comes next waits for that.
-                        let _ = self.record.add(&Entry::Closed { keeper: self.keeper, begun: self.begun });
-                    }
-                },
-                () = tokio::time::sleep(LOOK), if is_ending => {}
-            }
-            for answer in self.over() {
-                // An executor that is gone does not listen; the record does.
-                let _ = writer.write_all(&answer).await;
+                _ = child.recv() => Ok(()),
+                () = wake.notified() => Ok(()),
+                ready = readable(socket.as_ref()) => ready,
+                ready = writable(socket.as_ref()), if has_answers => ready,
+                () = tokio::time::sleep(LOOK), if is_ending => Ok(()),
+            };
+            if let Some(open) = &socket {
+                let heard = ready.and_then(|()| read_on(open, &mut orders));
+                self.take_all(&mut orders);
+                self.see_what_is_over();
+                // An executor that cannot be told anything finds the ends in the record, as soon as it hears that it must.
+                let told = heard.and_then(|()| self.tell(open));
+                if told.is_err() {
+                    socket = None;
+                    let _ = connection.shutdown(Shutdown::Both);
+                    self.time_stands_still(false);
+                    // The lock on the record stays until the last command is over: whoever comes next waits for that.
+                    let _ = self.record.add(&Entry::Closed { keeper: self.keeper, begun: self.begun });
+                }
+            } else {
+                self.see_what_is_over();
             }
         }
         Ok(())
     }
 
-    /// Carries an order out; what is over at once has an answer at once.
-    fn take(&mut self, line: &str) -> Option<Vec<u8>> {
-        match serde_json::from_str(line) {
-            Ok(Order::Begin(begin)) => match self.begin(&begin) {
-                Ok(kept) => {
-                    self.kept.insert(begin.id, kept);
-                    None
-                }
-                Err(why) => {
-                    let over = Exit::NotBegun(why).into();
-                    self.note_end(begin.attempt, &over);
-                    Some(line_of(begin.id, over))
-                }
-            },
-            Ok(Order::End { id, force }) => {
-                if let Some(kept) = self.kept.get_mut(&id) {
-                    kept.told.get_or_insert_with(Instant::now);
-                    if let Some(group) = kept.group {
-                        let _ = kill_process_group(group, if force { Signal::KILL } else { Signal::TERM });
-                    }
-                }
-                None
+    /// Takes the orders that are there whole. The rest of a line of an executor that died while it wrote is none.
+    fn take_all(&mut self, orders: &mut Vec<u8>) {
+        let whole = orders.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let rest = orders.split_off(whole);
+        for line in std::mem::replace(orders, rest).split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            if let Ok(order) = serde_json::from_slice(line) {
+                self.take(order);
             }
-            Ok(Order::Pause(pause)) => {
-                for group in self.kept.values().filter_map(|kept| kept.group) {
-                    let _ = kill_process_group(group, if pause { Signal::STOP } else { Signal::CONT });
+        }
+    }
+
+    fn take(&mut self, order: Order) {
+        match order {
+            Order::Begin(begin) => match self.begin(&begin) {
+                Ok(kept) => drop(self.kept.insert(begin.id, kept)),
+                Err(why) => self.note_end(begin.id, begin.attempt, Exit::NotBegun(why).into()),
+            },
+            Order::End { id, force } => {
+                let others = self.leaders_but(id);
+                if let Some(kept) = self.kept.get_mut(&id) {
+                    kept.end(force, &self.place, &others);
+                }
+            }
+            Order::Pause(pause) => {
+                let signal = if pause { Signal::STOP } else { Signal::CONT };
+                for (id, kept) in &self.kept {
+                    process::signal_all(&kept.processes(&self.place, &self.leaders_but(*id)).unwrap_or_default(), signal);
                 }
                 self.time_stands_still(pause);
-                None
             }
-            // The rest of a line of an executor that died while it wrote: no order.
-            Err(_) => None,
         }
     }
 
@@ -151,184 +146,102 @@ impl Serving {
         if pause {
             self.paused.get_or_insert_with(Instant::now);
         } else if let Some(since) = self.paused.take() {
-            for told in self.kept.values_mut().filter_map(|kept| kept.told.as_mut()) {
-                *told += since.elapsed();
-            }
+            self.kept.values_mut().for_each(|kept| kept.was_away(since.elapsed()));
         }
     }
 
-    fn begin(&mut self, begin: &Begin) -> Result<Kept, String> {
-        let (out, err) = (create(&begin.out)?, create(&begin.err)?);
-        // The command inherits this lock with its standard output and holds it exactly as long as it, or a child of it, lives.
-        // Between its fork and its exec, another command holds for a moment whatever this process has open.
-        let begun = Instant::now();
-        while out.try_lock().is_err() {
-            if begun.elapsed() > MOMENT {
-                return Err("an earlier attempt still runs".to_owned());
-            }
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        // A wait reads again and again into the same files: only the last reading counts.
-        for log in [&out, &err] {
-            empty(log).map_err(|error| format!("the log could not be emptied: {error}"))?;
-        }
-        let (program, arguments) = begin.command.split_first().ok_or("the command is empty")?;
-        // Inherited where the output is not: it holds the same lock.
-        let lock = out.try_clone().map_err(|error| error.to_string())?;
-        let mut masked = Vec::new();
-        let mut expression = duct::cmd(program, arguments).unchecked();
-        let redactor = (!begin.secrets.is_empty()).then(|| Redactor::new(&begin.secrets));
-        expression = match &redactor {
-            None => expression.stdout_file(out).stderr_file(err),
-            Some(redactor) => {
-                let mut through = |file: File| -> Result<PipeWriter, String> {
-                    let made = Masked::into(file, redactor.clone(), Arc::clone(&self.wake));
-                    let (writer, thread) = made.map_err(|error| format!("its output could not be masked: {error}"))?;
-                    masked.push(thread);
-                    Ok(writer)
-                };
-                expression.stdout_file(through(out)?).stderr_file(through(err)?)
-            }
-        };
-        if let Some(folder) = &begin.folder {
-            if !Path::new(folder).is_dir() {
-                return Err(format!("the folder {folder} does not exist"));
-            }
-            expression = expression.dir(folder);
-        }
-        expression = match &begin.input {
-            // A file, not a pipe that somebody would have to feed.
-            Some(path) => expression.stdin_file(File::open(path).map_err(|error| format!("its input could not be opened: {error}"))?),
-            None => expression.stdin_null(),
-        };
+    fn begin(&mut self, begin: &Begin) -> std::result::Result<Kept, String> {
+        let launch = launch(begin, &self.wake)?;
         if let Some(attempt) = &begin.attempt {
-            let entry = Entry::Begins { keeper: self.keeper, attempt: attempt.clone() };
-            self.record.add(&entry).map_err(|error| format!("that it begins could not be recorded: {error}"))?;
+            let unrecorded = |error: Error| format!("that it begins could not be recorded: {error}");
+            if !self.is_placed {
+                let entry = Entry::Serves { keeper: self.keeper, place: self.place.clone() };
+                self.record.add(&entry).map_err(unrecorded)?;
+                self.is_placed = true;
+            }
+            self.record.add(&Entry::Begins { keeper: self.keeper, attempt: attempt.clone() }).map_err(unrecorded)?;
             self.begun += 1;
         }
-        let mut inherited = Vec::new();
-        let mut env = begin.env.clone();
-        for (variable, content) in &begin.files {
-            let file = in_memory(content).map_err(|error| format!("the file for ${variable} could not be made: {error}"))?;
-            env.push((variable.clone(), format!("/dev/fd/{}", file.as_raw_fd())));
-            inherited.push(file);
+        let kept = launch.start()?;
+        if let (Some(attempt), Some(leader)) = (&begin.attempt, kept.leader) {
+            // Without it everything in this session may be its.
+            let _ = self.record.add(&Entry::Runs { attempt: attempt.clone(), leader });
         }
-        if !begin.secrets.is_empty() {
-            inherited.push(lock);
-        }
-        for file in &inherited {
-            rustix::io::fcntl_setfd(file, rustix::io::FdFlags::empty()).map_err(|error| error.to_string())?;
-        }
-        // posix_spawn takes the process group; a pre_exec hook would force a fork.
-        let expression = expression.before_spawn(move |command| {
-            command.process_group(0).envs(env.iter().map(|(name, value)| (name, value)));
-            Ok(())
-        });
-        let handle = expression.start().map_err(|error| match error.kind() {
-            ErrorKind::NotFound => format!("the program `{program}` was not found"),
-            ErrorKind::PermissionDenied => format!("the program `{program}` may not be executed"),
-            _ => format!("`{program}` could not be started: {error}"),
-        })?;
-        let group = handle.pids().first().and_then(|pid| Pid::from_raw(*pid as i32));
-        Ok(Kept {
-            handle,
-            group,
-            attempt: begin.attempt.clone(),
-            told: None,
-            masked,
-            redactor: redactor.map(|redactor| (redactor, begin.said.clone())),
-            ended: None,
-        })
+        Ok(kept)
+    }
+
+    /// The first processes of all commands but one.
+    fn leaders_but(&self, id: u64) -> Vec<Leader> {
+        self.kept.iter().filter(|(other, _)| **other != id).filter_map(|(_, kept)| kept.leader).collect()
     }
 
     /// Records and answers for what is over by now.
-    fn over(&mut self) -> Vec<Vec<u8>> {
+    fn see_what_is_over(&mut self) {
         let is_paused = self.paused.is_some();
+        let ending: Vec<u64> = self.kept.iter().filter(|(_, kept)| kept.is_ending()).map(|(id, _)| *id).collect();
+        for id in ending {
+            let others = self.leaders_but(id);
+            if let Some(kept) = self.kept.get_mut(&id) {
+                kept.look_at_the_rest(is_paused, &self.place, &others);
+            }
+        }
         let over: Vec<u64> = self.kept.iter_mut().filter_map(|(id, kept)| kept.is_over(is_paused).then_some(*id)).collect();
-        let mut answers = Vec::new();
         for id in over {
             let Some(kept) = self.kept.remove(&id) else { continue };
-            let exit = match kept.handle.try_wait() {
-                Ok(Some(output)) => match (output.status.code(), output.status.signal()) {
-                    (Some(code), _) => Exit::Code(code),
-                    (None, Some(signal)) => Exit::Signal(signal),
-                    (None, None) => Exit::Unknown("it ended neither with a code nor by a signal".to_owned()),
-                },
-                Ok(None) => Exit::Unknown("it cannot be killed".to_owned()),
-                Err(error) => Exit::Unknown(format!("it could not be waited for: {error}")),
-            };
-            if let Some((redactor, files)) = &kept.redactor {
-                files.iter().for_each(|file| mask_file(file, redactor));
-            }
-            let over = Over { exit, unwritten: kept.masked.into_iter().find_map(Masked::unwritten) };
-            self.note_end(kept.attempt, &over);
-            answers.push(line_of(id, over));
+            let (attempt, over) = kept.over();
+            self.note_end(id, attempt, over);
         }
-        answers
     }
 
-    fn note_end(&self, attempt: Option<Attempt>, over: &Over) {
+    fn note_end(&mut self, id: u64, attempt: Option<Attempt>, over: Over) {
         if let Some(attempt) = attempt {
             // If this cannot be written the executor still hears it; if that is gone, the next one finds the attempt in doubt.
             let _ = self.record.add(&Entry::Ended { attempt, over: over.clone() });
         }
-    }
-}
-
-impl Kept {
-    /// Whether it has ended; of what was told to end, whether all its processes have.
-    fn is_over(&mut self, is_paused: bool) -> bool {
-        let has_ended = !matches!(self.handle.try_wait(), Ok(None));
-        let has_ended = match self.told {
-            None => has_ended,
-            Some(told) => (has_ended && !self.group.is_some_and(process::group_lives)) || (!is_paused && told.elapsed() > PATIENCE),
-        };
-        if !has_ended {
-            return false;
+        if let Ok(line) = serde_json::to_vec(&Answer { id, over }) {
+            self.answers.extend(line);
+            self.answers.push(b'\n');
         }
-        let ended = *self.ended.get_or_insert_with(Instant::now);
-        self.masked.iter_mut().all(Masked::is_over) || ended.elapsed() > LAST_WORDS
+    }
+
+    /// Says as much as the executor takes now.
+    fn tell(&mut self, socket: &UnixStream) -> Result<()> {
+        while !self.answers.is_empty() {
+            match socket.try_write(&self.answers) {
+                Ok(written) => drop(self.answers.drain(..written)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 }
 
-fn line_of(id: u64, over: Over) -> Vec<u8> {
-    let mut line = serde_json::to_vec(&Answer { id, over }).unwrap_or_default();
-    line.push(b'\n');
-    line
-}
-
-/// Writes a file anew without the secrets; what cannot be is removed.
-fn mask_file(path: &Path, redactor: &Redactor) {
-    let Ok(bytes) = std::fs::read(path) else { return };
-    let mut masked = Vec::with_capacity(bytes.len());
-    let mut redactor = redactor.clone();
-    redactor.push(&bytes, &mut masked);
-    redactor.finish(&mut masked);
-    if masked != bytes && std::fs::write(path, &masked).is_err() {
-        let _ = std::fs::remove_file(path);
+/// Reads what is there.
+fn read_on(socket: &UnixStream, orders: &mut Vec<u8>) -> Result<()> {
+    let mut chunk = [0; CHUNK];
+    loop {
+        match socket.try_read(&mut chunk) {
+            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+            Ok(read) => orders.extend_from_slice(&chunk[..read]),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
 }
 
-/// A file that no disk sees.
-fn in_memory(content: &str) -> std::io::Result<File> {
-    let mut file = File::from(rustix::fs::memfd_create("switchover", rustix::fs::MemfdFlags::CLOEXEC)?);
-    file.set_permissions(Permissions::from_mode(0o400))?;
-    file.write_all(content.as_bytes())?;
-    Ok(file)
+async fn readable(socket: Option<&UnixStream>) -> Result<()> {
+    match socket {
+        Some(socket) => socket.readable().await,
+        None => std::future::pending().await,
+    }
 }
 
-fn create(path: &Path) -> Result<File, String> {
-    let flags = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
-    // Appending, so that several writers, and an attempt looked at twice, do not overwrite each other.
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .custom_flags(flags)
-        .open(path)
-        .map_err(|error| format!("the log {} could not be made: {error}", path.display()))
-}
-
-fn empty(file: &File) -> std::io::Result<()> {
-    if file.metadata()?.len() == 0 { Ok(()) } else { file.set_len(0) }
+async fn writable(socket: Option<&UnixStream>) -> Result<()> {
+    match socket {
+        Some(socket) => socket.writable().await,
+        None => std::future::pending().await,
+    }
 }
