@@ -91,7 +91,12 @@ impl From<Vec<Process>> for Life {
 fn recorded(attempt: &Attempt, beginning: &Beginning, place: &Place, all: &[Process]) -> Life {
     let family = Family { place, own: beginning.leader, others: &beginning.others };
     let Members { own, unclear } = family.members(all, &|pid| shows(pid, attempt));
-    let hidden = beginning.leader.filter(|leader| all.iter().all(|process| process.group != leader.pid) && process::has_group(leader.pid));
+    // A group of which nothing is seen to run may be hidden; if nothing is hidden here, it has ended and was not collected.
+    let is_hidden = |leader: &Leader| {
+        process::has_group(leader.pid)
+            && (all.iter().all(|process| process.group != leader.pid) || process::are_hidden().unwrap_or(true))
+    };
+    let hidden = beginning.leader.filter(is_hidden);
     match (own.is_empty(), hidden) {
         (false, _) => Life::Lives(own),
         (true, Some(leader)) => Life::Unseen(format!("the processes of the group {} cannot be seen", leader.pid)),
@@ -165,16 +170,14 @@ impl Family<'_> {
     pub fn members(&self, all: &[Process], shows: &dyn Fn(i32) -> Shown) -> Members {
         let table: HashMap<i32, &Process> = all.iter().map(|process| (process.pid, process)).collect();
         let mut members = Members::default();
-        let is_new = |process: &&Process| process.begun.is_some_and(|begun| begun != self.place.since);
-        if table.get(&self.place.session).is_some_and(is_new) {
+        if table.get(&self.place.session).is_some_and(|keeper| keeper.begun != self.place.since) {
             // The number of the session was given away again, as nothing of it was left.
             return members;
         }
         // What began before the command did is not its.
-        let since = self.own.map_or(self.place.since, |own| own.begun);
+        let since = self.own.and_then(|own| own.begun).unwrap_or(self.place.since);
         let lives = |process: &&Process| {
-            let is_later = process.begun.is_none_or(|begun| begun >= since);
-            process.runs && is_later && process.session == self.place.session && process.pid != self.place.session
+            process.runs && process.begun >= since && process.session == self.place.session && process.pid != self.place.session
         };
         for process in all.iter().filter(lives) {
             let owner = match self.owner(process, &table) {
@@ -215,10 +218,10 @@ impl Family<'_> {
         if process.session != self.place.session {
             return None;
         }
-        let leads = |leader: &&Leader| leader.pid == process.group && process.begun.is_none_or(|begun| begun >= leader.begun);
+        let leads = |leader: &&Leader| leader.pid == process.group && leader.begun.is_none_or(|begun| process.begun >= begun);
         // A number is given away again only when nothing of its group is left: the last one counts.
         let last = self.own.iter().chain(self.others).filter(leads).max_by_key(|leader| leader.begun)?;
-        let is_another = |first: &&Process| first.begun.is_some_and(|begun| begun != last.begun);
+        let is_another = |first: &&Process| last.begun.is_some_and(|begun| begun != first.begun);
         if table.get(&last.pid).is_some_and(is_another) {
             return None;
         }
@@ -252,11 +255,11 @@ mod tests {
     }
 
     fn process(pid: i32, parent: i32, group: i32, session: i32, begun: u64) -> Process {
-        Process { pid, parent, group, session, begun: Some(begun), runs: true }
+        Process { pid, parent, group, session, begun, runs: true }
     }
 
     fn members(all: &[Process], own: Option<(i32, u64)>, others: &[(i32, u64)], shown: Shown) -> (Vec<i32>, Vec<i32>) {
-        let leader = |(pid, begun): (i32, u64)| Leader { pid, begun };
+        let leader = |(pid, begun): (i32, u64)| Leader { pid, begun: Some(begun) };
         let others: Vec<Leader> = others.iter().copied().map(leader).collect();
         let place = place();
         let family = Family { place: &place, own: own.map(leader), others: &others };

@@ -1,64 +1,44 @@
 //! Processes, as the machine tells of them, whoever began them. It does not know what they are for.
 
 use std::collections::HashSet;
-use std::io::{Error, ErrorKind, Result};
+use std::io::{ErrorKind, Result};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::param::clock_ticks_per_second;
-use rustix::process::{Pid, Signal, getpgid, getpid, getsid, kill_process, kill_process_group, test_kill_process_group};
+use rustix::process::{Pid, Signal, getpid, kill_process, kill_process_group, test_kill_process_group};
 
 /// A process that is in the table, also if it has ended and nobody has collected it yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Process {
     pub pid: i32,
-    /// 0 if it cannot be seen.
     pub parent: i32,
     pub group: i32,
     /// 0 if its leader is outside of the container.
     pub session: i32,
-    /// In ticks since the machine began; nothing if it cannot be seen.
-    pub begun: Option<u64>,
-    /// It has not ended, as far as can be seen.
+    /// In ticks since the machine began.
+    pub begun: u64,
+    /// It has not ended.
     pub runs: bool,
 }
 
-/// All processes. Where `/proc` hides those of others (`hidepid`), the kernel is asked for the group and session of each number.
+/// All processes that can be seen. Where `/proc` hides those of other users, see [`are_hidden`], they are missing.
 ///
 /// # Errors
-/// If they cannot be seen: then nothing is known of any.
+/// If none can be seen: then nothing is known of any.
 pub fn all() -> Result<Vec<Process>> {
     let mut all = Vec::new();
     for entry in std::fs::read_dir("/proc")? {
         let name = entry?.file_name();
-        if let Some(pid) = name.to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw) {
-            all.extend(look(pid)?);
-        }
-    }
-    if are_hidden()? {
-        let listed: HashSet<i32> = all.iter().map(|process| process.pid).collect();
-        let last: i32 = read("/proc/sys/kernel/pid_max")?.trim().parse().map_err(Error::other)?;
-        for pid in (1..=last).filter(|pid| !listed.contains(pid)).filter_map(Pid::from_raw) {
-            all.extend(behind(pid)?);
-        }
+        all.extend(name.to_str().and_then(|name| name.parse().ok()).and_then(look));
     }
     Ok(all)
 }
 
-/// One process, if it is there.
-///
-/// # Errors
-/// If that cannot be seen.
-pub fn look(pid: Pid) -> Result<Option<Process>> {
-    match std::fs::read(file(pid, "stat")) {
-        Ok(bytes) => match parse(pid, &String::from_utf8_lossy(&bytes)) {
-            Some(process) => Ok(Some(process)),
-            None => behind(pid),
-        },
-        Err(error) if error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => Ok(None),
-        Err(_) => behind(pid),
-    }
+/// One process, if it is there and can be seen.
+pub fn look(pid: i32) -> Option<Process> {
+    parse(pid, &String::from_utf8_lossy(&std::fs::read(format!("/proc/{pid}/stat")).ok()?))
 }
 
 /// This process.
@@ -66,38 +46,29 @@ pub fn look(pid: Pid) -> Result<Option<Process>> {
 /// # Errors
 /// If it cannot be seen.
 pub fn own() -> Result<Process> {
-    look(getpid())?.ok_or_else(|| ErrorKind::NotFound.into())
-}
-
-/// What the kernel tells of a process that `/proc` does not show.
-fn behind(pid: Pid) -> Result<Option<Process>> {
-    let number = |found: rustix::io::Result<Pid>| match found {
-        Ok(pid) => Ok(Some(pid.as_raw_nonzero().get())),
-        Err(Errno::SRCH) => Ok(None),
-        Err(error) => Err(Error::from(error)),
-    };
-    let (Some(group), Some(session)) = (number(getpgid(Some(pid)))?, number(getsid(Some(pid)))?) else { return Ok(None) };
-    Ok(Some(Process { pid: pid.as_raw_nonzero().get(), parent: 0, group, session, begun: None, runs: true }))
+    look(getpid().as_raw_nonzero().get()).ok_or_else(|| ErrorKind::NotFound.into())
 }
 
 /// See proc_pid_stat(5): after the name in brackets come the state, the parent, the group, the session, and as field 22 the start.
-fn parse(pid: Pid, stat: &str) -> Option<Process> {
+fn parse(pid: i32, stat: &str) -> Option<Process> {
     let mut fields = stat.rsplit(')').next()?.split_whitespace();
     let runs = !matches!(fields.next()?, "Z" | "X");
     let mut number = || fields.next()?.parse().ok();
     let (parent, group, session) = (number()?, number()?, number()?);
-    let begun = Some(fields.nth(15)?.parse().ok()?);
-    Some(Process { pid: pid.as_raw_nonzero().get(), parent, group, session, begun, runs })
+    let begun = fields.nth(15)?.parse().ok()?;
+    Some(Process { pid, parent, group, session, begun, runs })
 }
 
-/// Whether `/proc` shows only this user's own processes.
-fn are_hidden() -> Result<bool> {
-    let mounts = read("/proc/self/mounts")?;
+/// Whether `/proc` shows only this user's own processes (`hidepid`).
+///
+/// # Errors
+/// If that cannot be seen.
+pub fn are_hidden() -> Result<bool> {
     let is_hiding = |line: &str| {
-        let mut words = line.split(' ').skip(1);
-        words.next() == Some("/proc") && line.split([' ', ',']).any(|word| word.starts_with("hidepid=") && !matches!(word, "hidepid=0" | "hidepid=off"))
+        let hides = |word: &str| word.starts_with("hidepid=") && !matches!(word, "hidepid=0" | "hidepid=off");
+        line.split(' ').nth(1) == Some("/proc") && line.split([' ', ',']).any(hides)
     };
-    Ok(mounts.lines().any(is_hiding) && !rustix::process::geteuid().is_root())
+    Ok(read("/proc/self/mounts")?.lines().any(is_hiding) && !rustix::process::geteuid().is_root())
 }
 
 /// Whether there is a group of this number: also one that cannot be seen, and one of which nothing runs any more.
@@ -155,10 +126,6 @@ pub fn signal_all(processes: &[Process], signal: Signal) {
 
 fn read(path: &str) -> Result<String> {
     std::fs::read_to_string(path)
-}
-
-fn file(pid: Pid, name: &str) -> PathBuf {
-    format!("/proc/{}/{name}", pid.as_raw_nonzero()).into()
 }
 
 /// Whether this process was begun to ignore a signal, as by `nohup`.

@@ -71,11 +71,11 @@ impl Session<'_> {
         // It may have been stopped where it was when its executor died.
         crate::effect::signal_all(life.processes(), Signal::CONT);
         let timeout = self.state.runbook.step(ix).act(direction).and_then(|act| act.timeout).filter(|_| stopping.is_none());
-        let recorded = self.left.beginning(&attempt_of(&self.state, ix, direction)).and_then(|beginning| Some(beginning.leader?.begun));
+        let recorded = self.left.beginning(&attempt_of(&self.state, ix, direction)).and_then(|beginning| beginning.leader?.begun);
         let begun = match &life {
             // On another machine, moments are counted from another one.
             Life::Unseen(_) => None,
-            Life::Gone | Life::Lives(_) => recorded.or_else(|| life.processes().iter().filter_map(|process| process.begun).min()),
+            Life::Gone | Life::Lives(_) => recorded.or_else(|| life.processes().iter().map(|process| process.begun).min()),
         };
         let age = begun.and_then(crate::effect::age);
         let left = timeout.and_then(|timeout| Some(timeout.as_duration().saturating_sub(age?)));

@@ -9,7 +9,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::process::Pid;
 use tokio::sync::Notify;
 
 use super::kept::{End, Kept};
@@ -105,11 +104,11 @@ impl Launch<'_> {
             ErrorKind::PermissionDenied => format!("the program `{program}` may not be executed"),
             _ => format!("`{program}` could not be started: {error}"),
         })?;
-        // It is this process's child, so it is there until it is waited for.
-        let first = handle.pids().first().and_then(|pid| Pid::from_raw(*pid as i32)).and_then(|pid| process::look(pid).ok()?);
+        let first = handle.pids().first().map(|pid| *pid as i32);
         Ok(Kept {
             handle,
-            leader: first.and_then(|first| Some(Leader { pid: first.pid, begun: first.begun? })),
+            // It is this process's child, so its number is its own until it is waited for.
+            leader: first.map(|pid| Leader { pid, begun: process::look(pid).map(|first| first.begun) }),
             attempt: begin.attempt.clone(),
             marks,
             out: begin.out.clone(),

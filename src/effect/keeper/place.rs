@@ -31,8 +31,9 @@ pub struct Site {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Leader {
     pub pid: i32,
-    /// In ticks since the machine began.
-    pub begun: u64,
+    /// In ticks since the machine began; nothing if it could not be seen, as it became another user at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begun: Option<u64>,
 }
 
 impl Place {
@@ -42,7 +43,7 @@ impl Place {
     /// If it cannot be seen.
     pub fn own() -> Result<Place> {
         let Process { session, begun, .. } = process::own()?;
-        Ok(Place { site: Site::here()?, session, since: begun.unwrap_or_default() })
+        Ok(Place { site: Site::here()?, session, since: begun })
     }
 }
 
