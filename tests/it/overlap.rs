@@ -178,7 +178,7 @@ phases:
   p:
     steps:
       a:
-        run: [./become, -p, -c, 'echo begin >> "$W"; while [ -e hold ]; do sleep 0.01; done; echo end >> "$W"']
+        run: [./become, -p, -c, 'exec > /dev/null 2>&1; echo begin >> "$W"; while [ -e hold ]; do sleep 0.01; done; echo end >> "$W"']
         idempotent: true
         undo: none
 "#;

@@ -23,6 +23,8 @@ use crate::effect::process;
 
 /// How often the processes of what is to end are looked at.
 const LOOK: Duration = Duration::from_millis(20);
+/// How often what runs is looked at without a signal that something has ended: one that is lost delays its end, no more.
+const LOST: Duration = Duration::from_secs(1);
 /// How much of the socket is read at once, in bytes.
 const CHUNK: usize = 16 << 10;
 
@@ -77,7 +79,8 @@ impl Serving {
         let mut socket = Some(UnixStream::from_std(socket)?);
         let mut orders = Vec::new();
         while socket.is_some() || !self.kept.is_empty() {
-            let is_ending = self.kept.values().any(Kept::is_ending);
+            let pause = if self.kept.values().any(Kept::is_ending) { LOOK } else { LOST };
+            let has_commands = !self.kept.is_empty();
             let has_answers = !self.answers.is_empty();
             let wake = Arc::clone(&self.wake);
             let ready = tokio::select! {
@@ -86,7 +89,7 @@ impl Serving {
                 () = wake.notified() => Ok(()),
                 ready = readable(socket.as_ref()) => ready,
                 ready = writable(socket.as_ref()), if has_answers => ready,
-                () = tokio::time::sleep(LOOK), if is_ending => Ok(()),
+                () = tokio::time::sleep(pause), if has_commands => Ok(()),
             };
             if let Some(open) = &socket {
                 let heard = ready.and_then(|()| read_on(open, &mut orders));
