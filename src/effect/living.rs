@@ -93,8 +93,7 @@ fn recorded(attempt: &Attempt, beginning: &Beginning, place: &Place, all: &[Proc
     let Members { own, unclear } = family.members(all, &|pid| shows(pid, attempt));
     // A group of which nothing is seen to run may be hidden; if nothing is hidden here, it has ended and was not collected.
     let is_hidden = |leader: &Leader| {
-        process::has_group(leader.pid)
-            && (all.iter().all(|process| process.group != leader.pid) || process::are_hidden().unwrap_or(true))
+        process::has_group(leader.pid) && (all.iter().all(|process| process.group != leader.pid) || process::are_hidden().unwrap_or(true))
     };
     let hidden = beginning.leader.filter(is_hidden);
     match (own.is_empty(), hidden) {

@@ -566,7 +566,8 @@ impl Session<'_> {
     fn pause(&self, pause: bool) {
         self.keeper.pause(pause);
         let signal = if pause { Signal::STOP } else { Signal::CONT };
-        let afar: Vec<_> = self.running.iter().filter(|(_, running)| !matches!(running.watch, Watch::Here)).map(|(pair, _)| *pair).collect();
+        let afar: Vec<_> =
+            self.running.iter().filter(|(_, running)| !matches!(running.watch, Watch::Here)).map(|(pair, _)| *pair).collect();
         if !afar.is_empty() {
             let all = crate::effect::processes();
             afar.into_iter().for_each(|pair| crate::effect::signal_all(self.life(pair, &all).processes(), signal));

@@ -150,7 +150,8 @@ impl Session<'_> {
     /// Looks whether what nobody here watches is over: its end is on record, or it does not live any more. What was told to end is
     /// over only with the last process of its group.
     pub fn see_from_afar(&mut self) -> Result<(), JournalError> {
-        let afar: Vec<_> = self.running.iter().filter(|(_, running)| !matches!(running.watch, Watch::Here)).map(|(pair, _)| *pair).collect();
+        let afar: Vec<_> =
+            self.running.iter().filter(|(_, running)| !matches!(running.watch, Watch::Here)).map(|(pair, _)| *pair).collect();
         if afar.is_empty() {
             return Ok(());
         }
