@@ -4,11 +4,12 @@
 //! A process that has begun a session of its own and holds its command's output no longer is a daemon, and not the command's.
 
 use std::collections::HashMap;
-use std::fs::TryLockError;
+use std::fs::{OpenOptions, TryLockError};
 use std::path::Path;
 
 use super::keeper::{Attempt, Beginning, Leader, Place, Site};
 use super::process::{self, Process};
+use crate::file;
 
 /// What is known of the life of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -231,9 +232,7 @@ impl Family<'_> {
 /// Whether something holds the lock on a command's output, which each of its processes inherits.
 fn is_held(out: &Path) -> std::io::Result<bool> {
     // To append, as for writing: some file systems grant an exclusive lock only then.
-    let flags = (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits() as i32;
-    let mut options = std::fs::OpenOptions::new();
-    match std::os::unix::fs::OpenOptionsExt::custom_flags(options.append(true), flags).open(out) {
+    match file::open_as(OpenOptions::new().append(true), out) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
         Ok(file) => match file.try_lock() {

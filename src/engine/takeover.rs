@@ -127,13 +127,13 @@ impl Session<'_> {
         }
         self.left.read_on();
         let life = self.life((ix, direction), &crate::effect::processes());
-        let way_out = match &life {
+        let (runs, way_out) = match &life {
             Life::Gone => return false,
             Life::Unseen(_) if self.state.is_vouched(ix, direction) => return false,
-            Life::Lives(_) => "",
-            Life::Unseen(_) => UNSEEN,
+            Life::Lives(_) => ("still runs", ""),
+            Life::Unseen(_) => ("may still run", UNSEEN),
         };
-        let note = format!("waiting: what the last attempt of {} left still runs ({}){way_out}", self.id(ix), life.words());
+        let note = format!("waiting: what the last attempt of {} left {runs} ({}){way_out}", self.id(ix), life.words());
         if self.awaited.as_ref() != Some(&note) {
             self.observer.note(&note);
             self.awaited = Some(note);

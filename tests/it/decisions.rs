@@ -314,7 +314,7 @@ fn a_retry_waits_for_what_the_failed_attempt_left_running() {
         "runbook: left\nphases:\n  p:\n    steps:\n      a: { run: '(echo begin >> \"$W\"; sleep 2; echo end >> \"$W\") & wait_for() { while [ ! -s \"$W\" ]; do sleep 0.01; done; }; wait_for; exit 1', idempotent: true, retry: { attempts: 2, backoff: 10ms }, undo: none }\n",
     );
     let shown = sandbox.run("run book.yaml");
-    assert!(shown.contains("waiting: a process that the last attempt of p/a left still runs"), "{shown}");
+    assert!(shown.contains("waiting: what the last attempt of p/a left still runs (process "), "{shown}");
     assert_eq!(sandbox.witness()[..3], ["begin", "end", "begin"], "attempts never overlap");
 }
 

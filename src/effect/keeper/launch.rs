@@ -1,6 +1,6 @@
 //! Prepares a command: its files, its lock, its input, its secrets. It does not know how commands end.
 
-use std::fs::{File, Permissions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{ErrorKind, PipeWriter, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
@@ -17,6 +17,7 @@ use super::order::{Attempt, Begin};
 use super::place::Leader;
 use crate::effect::process;
 use crate::effect::redactor::Redactor;
+use crate::file;
 
 /// How long a lock on an output file may be held by somebody who has no business with it.
 const MOMENT: Duration = Duration::from_millis(300);
@@ -72,7 +73,7 @@ pub fn launch<'a>(begin: &'a Begin, wake: &Arc<Notify>) -> Result<Launch<'a>, St
     }
     expression = match &begin.input {
         // A file, not a pipe that somebody would have to feed.
-        Some(path) => expression.stdin_file(open(path).map_err(|error| format!("its input could not be opened: {error}"))?),
+        Some(path) => expression.stdin_file(file::open(path).map_err(|error| format!("its input could not be opened: {error}"))?),
         None => expression.stdin_null(),
     };
     Ok(Launch { begin, expression, redactor, masked, inherited })
@@ -138,21 +139,10 @@ fn in_memory(content: &str) -> std::io::Result<File> {
 
 fn create(path: &Path) -> Result<File, String> {
     // Appending, so that several writers, and an attempt looked at twice, do not overwrite each other.
-    let flags = rustix::fs::OFlags::APPEND | rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::CREATE;
-    regular(path, flags).map_err(|error| format!("the log {} could not be made: {error}", path.display()))
-}
-
-fn open(path: &Path) -> std::io::Result<File> {
-    regular(path, rustix::fs::OFlags::RDONLY)
+    file::open_as(OpenOptions::new().append(true).create(true), path)
+        .map_err(|error| format!("the log {} could not be made: {error}", path.display()))
 }
 
 fn empty(file: &File) -> std::io::Result<()> {
     if file.metadata()?.len() == 0 { Ok(()) } else { file.set_len(0) }
-}
-
-/// Opens a regular file, and nothing else that somebody may have put in its place: no link is followed, no FIFO waited for.
-pub fn regular(path: &Path, flags: rustix::fs::OFlags) -> std::io::Result<File> {
-    use rustix::fs::{Mode, OFlags};
-    let file = File::from(rustix::fs::open(path, flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::from(0o600))?);
-    if file.metadata()?.is_file() { Ok(file) } else { Err(std::io::Error::other("it is not a regular file")) }
 }

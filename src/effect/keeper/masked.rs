@@ -1,7 +1,7 @@
 //! What a command that was given secrets writes: its output goes through a pipe, is masked here, and only then written; the files
 //! that it wrote about itself are masked at its end.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, PipeReader, PipeWriter, Read, Result, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -9,8 +9,8 @@ use std::sync::mpsc::{Receiver, channel};
 
 use tokio::sync::Notify;
 
-use super::launch::regular;
 use crate::effect::redactor::Redactor;
+use crate::file;
 
 /// How much is read at once, in bytes.
 const CHUNK: usize = 64 << 10;
@@ -84,7 +84,7 @@ pub fn mask_file(path: &Path, redactor: &Redactor) {
 }
 
 fn mask_end(path: &Path, redactor: &Redactor) -> Result<()> {
-    let mut file = regular(path, rustix::fs::OFlags::RDWR)?;
+    let mut file = file::open_as(OpenOptions::new().read(true).write(true), path)?;
     let length = file.metadata()?.len();
     let skipped = length.saturating_sub(KEPT);
     file.seek(SeekFrom::Start(skipped))?;
