@@ -17,7 +17,7 @@ pub fn run(job: &Job, words: &[String], what: &str, weight: Option<&str>, keeper
     if let Some(weight) = weight {
         job.context.insert("SWITCHOVER_WEIGHT", weight.to_owned());
     }
-    let command = Run { command: Command::Arguments(words.to_vec()), cwd: None, stdin: None };
+    let command = Run { command: Command::Arguments(words.to_vec()), cwd: None, stdin: None, keep_output: None };
     let reading = within(&job, &command, keeper, &Stopper::default(), PATIENCE)?;
     if reading.is_good {
         return Ok(reading);

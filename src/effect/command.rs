@@ -15,13 +15,15 @@ use super::living::{self, Life};
 use super::process::Process;
 use super::redactor::Redactor;
 use super::secret::{MacKey, mask};
-use super::{EffectError, Job, Reading, Stopper, Used, resolve};
+use super::view::text_of;
+use super::{Cut, EffectError, Job, Reading, Stopper, Used, resolve};
 use crate::file;
 use crate::runbook::action::{Command, Run, SecretForm, Value};
 use crate::runbook::limit;
+use crate::runbook::size::Size;
 
-/// How much of an output a condition sees, from its end.
-const SEEN: u64 = 64 << 10;
+/// How much of each of its outputs is kept for expressions, from its end, unless the author says otherwise.
+const KEPT: Size = Size::from_mib(1);
 /// The largest `$SWITCHOVER_OUTPUT` that is read.
 const MAX_OUTPUT: u64 = limit::MAX_BYTES as u64;
 
@@ -41,10 +43,10 @@ pub fn begin(
     if !used.is_empty() {
         stopper.mask_with(Redactor::new(&used));
     }
-    let (stem, ended, key) = (job.stem.clone(), Arc::clone(stopper), job.mac_key);
+    let (stem, ended, key, keep) = (job.stem.clone(), Arc::clone(stopper), job.mac_key, run.keep_output);
     let id = keeper.begin(order, move |over| {
         ended.clear();
-        then(reading(&stem, over, &used, key));
+        then(reading(&stem, over, keep, &used, key));
     });
     let keeper = keeper.clone();
     stopper.on_stop(move |force| keeper.end(id, force));
@@ -111,7 +113,7 @@ fn find(program: &str, folder: &Path, path: &str) -> Option<PathBuf> {
 }
 
 /// What a command left that ended so; `used` are the secrets that it was given.
-pub fn reading(stem: &Path, over: Over, used: &Used, key: MacKey) -> Result<Reading, EffectError> {
+pub fn reading(stem: &Path, over: Over, keep: Option<Size>, used: &Used, key: MacKey) -> Result<Reading, EffectError> {
     let (summary, code) = match over.exit {
         Exit::Code(code) => (format!("exit {code}"), Some(code)),
         Exit::Signal(signal) => (format!("killed by signal {signal}"), None),
@@ -123,15 +125,17 @@ pub fn reading(stem: &Path, over: Over, used: &Used, key: MacKey) -> Result<Read
     if let Some(error) = over.unwritten {
         return Err(unknown(format!("{summary}, but not all of its output could be written: {error}")));
     }
-    let said = |ending: &str| {
-        tail(&with_ending(stem, ending)).map_err(|error| unknown(format!("{summary}, but its output cannot be read: {error}")))
-    };
-    let mut names = Map::new();
+    let (mut names, mut cut) = (Map::new(), BTreeMap::new());
     names.insert("exit_code".into(), code.map_or(Json::Null, Json::from));
-    names.insert("stdout".into(), said("out")?.into());
-    names.insert("stderr".into(), said("err")?.into());
+    for (name, ending) in [("stdout", "out"), ("stderr", "err")] {
+        let said = tail(&with_ending(stem, ending), keep.unwrap_or(KEPT));
+        let (text, why) = said.map_err(|error| unknown(format!("{summary}, but its output cannot be read: {error}")))?;
+        names.insert(name.into(), text.into());
+        cut.extend(why.map(|why| (name.to_owned(), why)));
+    }
     let outputs = read_outputs(&with_ending(stem, "output"));
-    mask(outputs.map(|outputs| Reading { names, outputs, summary, is_good: code == Some(0), ..Reading::default() }), used, key)
+    let is_good = code == Some(0);
+    mask(outputs.map(|outputs| Reading { names, cut, outputs, summary, is_good, ..Reading::default() }), used, key)
 }
 
 fn order(job: &Job, run: &Run<String>, used: &mut Used) -> Result<Begin, EffectError> {
@@ -209,11 +213,18 @@ pub fn last_bytes(path: &Path, most: u64) -> std::io::Result<Vec<u8>> {
     Ok(file::read_end(path, most)?.0)
 }
 
-/// The end of a file as text, without the line break at its end.
-fn tail(path: &Path) -> std::io::Result<String> {
-    let bytes = last_bytes(path, SEEN)?;
-    let text = String::from_utf8_lossy(&bytes);
-    Ok(text.strip_suffix('\n').unwrap_or(&text).to_owned())
+/// The end of a file as text, without the line break at its end, and what is missing of it.
+fn tail(path: &Path, keep: Size) -> std::io::Result<(String, Option<Cut>)> {
+    let (bytes, had) = file::read_end(path, keep.as_bytes())?;
+    let (mut text, is_whole) = text_of(bytes);
+    let cut = match had > keep.as_bytes() {
+        true => Some(Cut::Start { had, kept: keep }),
+        false => (!is_whole).then_some(Cut::NotText),
+    };
+    if text.ends_with('\n') {
+        text.pop();
+    }
+    Ok((text, cut))
 }
 
 /// `key=value` lines, or one JSON object.

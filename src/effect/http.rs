@@ -1,7 +1,8 @@
 //! HTTP requests over HTTP/1.1, with TLS. A status is a result, not an error; what kept the request from being sent is told apart
 //! from what came after.
 
-use std::io::ErrorKind;
+use std::collections::BTreeMap;
+use std::io::{ErrorKind, Read};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
@@ -9,12 +10,18 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value as Json};
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
 
+use super::redirect::{self, Redirect, redirect};
 use super::secret::mask;
-use super::{EffectError, Job, Reading, Stopper, Used, When, resolve};
+use super::view::text_of;
+use super::{Cut, EffectError, Job, Reading, Stopper, Used, When, resolve};
 use crate::runbook::action::{Body, Http, Tls};
+use crate::runbook::raw::Method;
+use crate::runbook::size::Size;
 
-/// The largest body that is read.
-const MAX_BODY: u64 = 8 << 20;
+type Response = ureq::http::Response<ureq::Body>;
+
+/// How much of a body is kept, from its beginning, unless the author says otherwise.
+const KEPT: Size = Size::from_mib(8);
 
 /// How long a server may take to be reached by a look.
 const REACH: Duration = Duration::from_secs(5);
@@ -79,58 +86,127 @@ fn exchange(job: &Job, http: &Http<String>) -> Result<Reading, EffectError> {
     mask(result, &used, job.mac_key)
 }
 
+/// A request as it is sent.
+struct Sent {
+    method: Method,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+    tls: Option<Tls<String>>,
+}
+
+/// Follows what is to be followed. Another origin is sent nothing of the request, nor is who comes after it.
 fn answer(job: &Job, http: &Http<String>, used: &mut Used) -> Result<Reading, EffectError> {
-    // Following a redirect after a change would hide that the change was made.
-    let reads = matches!(http.method.word(), "GET" | "HEAD" | "OPTIONS");
-    // Nor is a secret to follow to another server.
-    let follows = reads && http.headers.values().all(|value| value.secret().is_none());
-    let mut config = ureq::Agent::config_builder()
-        .timeout_global(job.timeout)
-        .max_redirects(if follows { 5 } else { 0 })
-        .max_redirects_will_error(false)
-        .http_status_as_error(false)
-        .user_agent(concat!("switchover/", env!("CARGO_PKG_VERSION")));
-    if let Some(tls) = &http.tls {
-        config = config.tls_config(tls_config(tls)?);
+    let begun = Instant::now();
+    let reads = matches!(http.method, Method::Get | Method::Head);
+    let (mut at, mut sent) = (http.url.clone(), request(job, http, used)?);
+    for number in 0.. {
+        let left = job.timeout.map(|limit| limit.saturating_sub(begun.elapsed()));
+        let response = send(&at, &sent, left)?;
+        let location = response.headers().get("location").map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        let next = location.map(|location| redirect(&at, response.status().as_u16(), &location, reads, http.follow));
+        match next {
+            Some(next) if next.refused.is_none() && number < redirect::MOST => {
+                if !next.is_same_origin {
+                    let tls = sent.tls.map(|tls| Tls { cert: None, key: None, ..tls });
+                    sent = Sent { headers: Vec::new(), body: Vec::new(), tls, ..sent };
+                }
+                at = next.to;
+            }
+            next => return read(&at, http, response, next),
+        }
     }
-    let agent: ureq::Agent = config.build().into();
-    let mut request = ureq::http::Request::builder().method(http.method.word()).uri(&http.url);
-    let mut has_key = false;
+    Err(EffectError::during(format!("{} sends on and on", http.url)))
+}
+
+fn request(job: &Job, http: &Http<String>, used: &mut Used) -> Result<Sent, EffectError> {
+    let has = |wanted: &str| http.headers.keys().any(|name| name.eq_ignore_ascii_case(wanted));
+    let mut headers = Vec::new();
     for (name, value) in &http.headers {
-        has_key |= name.eq_ignore_ascii_case("idempotency-key");
-        request = request.header(name, resolve(job, value, used)?);
+        headers.push((name.clone(), resolve(job, value, used)?));
     }
-    if !has_key {
-        request = request.header("Idempotency-Key", &job.key);
+    if !has("idempotency-key") {
+        headers.push(("Idempotency-Key".to_owned(), job.key.clone()));
     }
     let body = match &http.body {
         None => Vec::new(),
         Some(Body::Text(text)) => text.clone().into_bytes(),
         Some(Body::Json(argument)) => {
-            if !http.headers.keys().any(|name| name.eq_ignore_ascii_case("content-type")) {
-                request = request.header("Content-Type", "application/json");
+            if !has("content-type") {
+                headers.push(("Content-Type".to_owned(), "application/json".to_owned()));
             }
             argument.clone().into_json().to_string().into_bytes()
         }
     };
-    let request = request.body(body).map_err(|error| EffectError::before(format!("the request to {} is malformed: {error}", http.url)))?;
-    let mut response = agent.run(request).map_err(|error| failed(&http.url, &error))?;
+    Ok(Sent { method: http.method, headers, body, tls: http.tls.clone() })
+}
+
+fn send(url: &str, sent: &Sent, timeout: Option<Duration>) -> Result<Response, EffectError> {
+    let mut config = ureq::Agent::config_builder()
+        .timeout_global(timeout)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .http_status_as_error(false)
+        .user_agent(concat!("switchover/", env!("CARGO_PKG_VERSION")));
+    if let Some(tls) = &sent.tls {
+        config = config.tls_config(tls_config(tls)?);
+    }
+    let agent: ureq::Agent = config.build().into();
+    let mut request = ureq::http::Request::builder().method(sent.method.word()).uri(url);
+    for (name, value) in &sent.headers {
+        request = request.header(name, value);
+    }
+    let request = request.body(sent.body.clone());
+    let request = request.map_err(|error| EffectError::before(format!("the request to {url} is malformed: {error}")))?;
+    agent.run(request).map_err(|error| failed(url, &error))
+}
+
+/// What an answer says.
+fn read(url: &str, http: &Http<String>, mut response: Response, next: Option<Redirect>) -> Result<Reading, EffectError> {
     let status = response.status();
-    let headers: Map<String, Json> =
-        response.headers().iter().map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into())).collect();
-    let body = response
-        .body_mut()
-        .with_config()
-        .limit(MAX_BODY)
-        .read_to_vec()
-        .map_err(|error| EffectError::during(format!("{} answered {status}, but its body could not be read: {error}", http.url)))?;
-    let body = String::from_utf8_lossy(&body).into_owned();
-    let mut names = Map::new();
+    let (headers, are_texts) = headers_of(response.headers());
+    let keep = http.keep_output.unwrap_or(KEPT);
+    let had = response.body().content_length();
+    let mut body = Vec::new();
+    let read = response.body_mut().as_reader().take(keep.as_bytes() + 1).read_to_end(&mut body);
+    read.map_err(|error| EffectError::during(format!("{url} answered {status}, but its body could not be read: {error}")))?;
+    let is_long = body.len() as u64 > keep.as_bytes();
+    body.truncate(keep.as_bytes() as usize);
+    let (body, is_text) = text_of(body);
+    let (mut names, mut cut) = (Map::new(), BTreeMap::new());
+    let why = match (is_long, is_text) {
+        (true, _) => Some(Cut::End { had: had.filter(|had| *had > keep.as_bytes()), kept: keep }),
+        (false, false) => Some(Cut::NotText),
+        (false, true) => None,
+    };
+    let json = if why.is_none() { serde_json::from_str(&body).unwrap_or(Json::Null) } else { Json::Null };
+    cut.extend(why.into_iter().flat_map(|why| [("body".to_owned(), why.clone()), ("json".to_owned(), why)]));
+    cut.extend((!are_texts).then_some(("headers".to_owned(), Cut::NotText)));
     names.insert("status".into(), status.as_u16().into());
     names.insert("headers".into(), Json::Object(headers));
-    names.insert("json".into(), serde_json::from_str(&body).unwrap_or(Json::Null));
+    names.insert("json".into(), json);
     names.insert("body".into(), body.into());
-    Ok(Reading { names, summary: status.to_string(), is_good: status.is_success(), ..Reading::default() })
+    names.insert("location".into(), next.as_ref().map_or(Json::Null, |next| next.to.clone().into()));
+    let summary = match next.filter(|_| status.is_redirection()) {
+        None => status.to_string(),
+        Some(Redirect { to, refused, .. }) => {
+            format!("{status} to {to}, which was not followed: {}", refused.unwrap_or("there were too many in a row"))
+        }
+    };
+    Ok(Reading { names, cut, summary, is_good: status.is_success(), ..Reading::default() })
+}
+
+/// The headers by name, and whether all of them are text. One that comes several times has its values in a row, as RFC 9110 says.
+fn headers_of(all: &ureq::http::HeaderMap) -> (Map<String, Json>, bool) {
+    let (mut headers, mut are_texts) = (Map::new(), true);
+    for name in all.keys() {
+        let values = all.get_all(name).iter().map(|value| {
+            let (text, is_text) = text_of(value.as_bytes().to_vec());
+            are_texts &= is_text;
+            text
+        });
+        headers.insert(name.to_string(), values.collect::<Vec<_>>().join(", ").into());
+    }
+    (headers, are_texts)
 }
 
 fn failed(url: &str, error: &ureq::Error) -> EffectError {

@@ -10,6 +10,7 @@ mod keeper;
 mod living;
 mod process;
 mod reading;
+mod redirect;
 mod redactor;
 mod replace;
 mod secret;
@@ -17,6 +18,7 @@ mod shift;
 mod sql;
 mod stopper;
 mod teller;
+mod view;
 mod wait;
 
 use std::collections::BTreeMap;
@@ -29,6 +31,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::runbook::Secret;
 use crate::runbook::action::{Action, Value};
+use crate::runbook::size::Size;
 
 pub use command::{can_begin, last_bytes, life};
 pub use keeper::{Attempt, Exit, Keeper, Known, New, Over, VERB as KEEP, serve};
@@ -41,6 +44,7 @@ pub use rustix::process::Signal;
 pub use secret::MacKey;
 pub use stopper::Stopper;
 pub use teller::{Teller, Told};
+pub use view::{Cut, View};
 
 /// One attempt to be carried out.
 #[derive(Debug, Clone)]
@@ -77,6 +81,8 @@ pub struct Job {
 pub struct Reading {
     /// The names that `expect` and `capture` see.
     pub names: Map<String, Json>,
+    /// Those of them that are not the whole of what there was: see [`View`].
+    pub cut: BTreeMap<String, Cut>,
     /// Outputs that the action itself names.
     pub outputs: BTreeMap<String, Json>,
     /// For people: `exit 0`, `200 OK`, `3 rows`.
@@ -167,8 +173,8 @@ pub fn begin(job: &Job, keeper: &Keeper, stopper: &Arc<Stopper>, then: impl FnOn
 }
 
 /// What a command left whose end an earlier session did not see, as its keeper recorded and masked it.
-pub fn recovered(stem: &Path, over: Over) -> Result<Reading, EffectError> {
-    command::reading(stem, over, &Used::new(), [0; 32])
+pub fn recovered(stem: &Path, over: Over, keep: Option<Size>) -> Result<Reading, EffectError> {
+    command::reading(stem, over, keep, &Used::new(), [0; 32])
 }
 
 /// Secrets that an attempt has used, by name, to be masked in what it writes and in what comes back.

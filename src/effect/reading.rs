@@ -11,7 +11,8 @@ use serde_json::{Map, Value as Json, json};
 use super::aside::within;
 use super::{EffectError, Job, Keeper, Reading, Stopper, When, http};
 use crate::runbook::action::{Action, Http, look_up};
-use crate::runbook::raw::Method;
+use crate::runbook::percent_encoded;
+use crate::runbook::raw::{Follow, Method};
 use crate::runbook::traffic::{Analysis, Prometheus, Says, Source};
 
 /// How long one reading may take.
@@ -97,22 +98,21 @@ fn judge(analysis: &Analysis<String>, around: &Json, reading: &Reading) -> (Says
     if !reading.is_good && !looks_at("status") && !looks_at("exit_code") {
         return (Says::Inconclusive, reading.summary.clone());
     }
-    let mut names = around.as_object().cloned().unwrap_or_default();
-    names.extend(reading.names.clone());
-    let names = Json::Object(names);
+    let view = reading.view(around);
+    let names = view.names();
     if looks_at("value") && names.get("value").is_none_or(Json::is_null) {
         return (Says::Inconclusive, "the query has several series: aggregate them, as with sum(), or look at `series`".to_owned());
     }
     let mut shown: Vec<String> = references
         .iter()
         .filter_map(|reference| {
-            let value: String = look_up(&names, reference)?.to_string().chars().take(80).collect();
+            let value: String = look_up(names, reference)?.to_string().chars().take(80).collect();
             Some(format!("{} is {value}", reference.join(".")))
         })
         .collect();
     shown.dedup();
     let shown = if shown.is_empty() { reading.summary.clone() } else { shown.join(", ") };
-    let holds = |condition: &Option<crate::runbook::Condition>| condition.as_ref().map(|condition| condition.holds(&names)).transpose();
+    let holds = |condition: &Option<crate::runbook::Condition>| condition.as_ref().map(|condition| view.holds(condition)).transpose();
     let says = match (holds(&analysis.success), holds(&analysis.failure)) {
         (Err(error), _) | (_, Err(error)) => return (Says::Inconclusive, error.0),
         (Ok(success), Ok(failure)) => match (success, failure) {
@@ -146,15 +146,18 @@ impl Problem {
 
 /// Asks Prometheus. `value` is null if there are several series.
 fn ask(job: &Job, prometheus: &Prometheus<String>, query: &str, halt: &Stopper) -> Result<Reading, Problem> {
-    let url = format!("{}/api/v1/query?query={}", prometheus.url.trim_end_matches('/'), encoded(query));
+    let url = format!("{}/api/v1/query?query={}", prometheus.url.trim_end_matches('/'), percent_encoded(query));
     let (headers, tls) = (prometheus.headers.clone(), prometheus.tls.clone());
-    let request = Http { method: Method::Get, url, headers: IndexMap::from_iter(headers), body: None, tls };
+    let request = Http { method: Method::Get, url, headers: IndexMap::from_iter(headers), body: None, tls, follow: Follow::default(), keep_output: None };
     let job = Job { timeout: Some(job.timeout.unwrap_or(PATIENCE).min(PATIENCE)), ..job.clone() };
     let unanswered = |error: EffectError| {
         // The address says it, and is better read without the query in it.
         Problem::Unanswered(error.message.replace(&request.url, &prometheus.url))
     };
     let answer = http::perform(&job, &request, halt).map_err(unanswered)?;
+    if let Some(cut) = answer.cut.get("json") {
+        return Err(Problem::Unanswered(format!("its answer {cut}")));
+    }
     let said = answer.names.get("json").unwrap_or(&Json::Null);
     match said.get("status").and_then(Json::as_str) {
         Some("success") => {}
@@ -188,16 +191,7 @@ fn ask(job: &Job, prometheus: &Prometheus<String>, query: &str, halt: &Stopper) 
     names.insert("value".into(), only);
     let all = series.into_iter().map(|(labels, value)| json!({ "labels": labels, "value": value }));
     names.insert("series".into(), all.collect());
-    Ok(Reading { names, ..answer })
-}
-
-/// A text in the query of an address.
-fn encoded(text: &str) -> String {
-    let one = |byte: u8| match byte {
-        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
-        other => format!("%{other:02X}"),
-    };
-    text.bytes().map(one).collect()
+    Ok(Reading { names, cut: BTreeMap::new(), ..answer })
 }
 
 #[cfg(test)]
@@ -233,10 +227,5 @@ mod tests {
         assert_eq!(says(Some("value < 5.0"), None, json!("x"), true), Says::Inconclusive, "what has no value says nothing");
         assert_eq!(says(Some("value < 5.0"), None, Json::Null, true), Says::Inconclusive, "several series");
         assert_eq!(says(Some("value < 5.0"), None, json!(1.0), false), Says::Inconclusive, "an error page");
-    }
-
-    #[test]
-    fn a_query_is_encoded() {
-        assert_eq!(encoded("sum(rate(x{a=\"é\"}[5s]))"), "sum%28rate%28x%7Ba%3D%22%C3%A9%22%7D%5B5s%5D%29%29");
     }
 }

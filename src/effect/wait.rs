@@ -23,9 +23,7 @@ pub fn perform(job: &Job, wait: &Wait<String>, keeper: &Keeper, stopper: &Arc<St
         Wait::Until { until, probe, .. } if job.only_looks => {
             let reading =
                 read(&Job { action: (**probe).clone(), attempt: None, only_looks: false, ..job.clone() }, keeper, stopper, teller)?;
-            let mut names = job.names.as_object().cloned().unwrap_or_default();
-            names.extend(reading.names.clone());
-            let holds = match until.holds(&Json::Object(names)) {
+            let holds = match reading.view(&job.names).holds(until) {
                 Ok(true) => "it holds now",
                 Ok(false) => "it does not hold yet",
                 Err(error) => return Err(EffectError::during(error.0)),
@@ -41,11 +39,7 @@ pub fn perform(job: &Job, wait: &Wait<String>, keeper: &Keeper, stopper: &Arc<St
                 let (words, problem) = match read(&probing, keeper, stopper, teller) {
                     Ok(reading) => {
                         let words = in_words(&reading);
-                        let mut names = job.names.clone();
-                        if let Some(names) = names.as_object_mut() {
-                            names.extend(reading.names.clone());
-                        }
-                        match until.holds(&names) {
+                        match reading.view(&job.names).holds(until) {
                             Ok(true) if held + 1 >= *stable => {
                                 let summary = format!("held after {} readings", readings + 1);
                                 return Ok(Reading { is_good: true, summary, ..reading });

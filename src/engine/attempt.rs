@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 use super::messages::Letter;
 use super::session::{Session, random};
 use super::{Question, QuestionKind};
-use crate::effect::{EffectError, Job, Over, Reading, When};
+use crate::effect::{Cut, EffectError, Job, Over, Reading, View, When};
 use crate::journal::{AttemptFiles, JournalError};
 use crate::message;
 use crate::run::*;
@@ -207,8 +207,8 @@ impl Session<'_> {
 
     /// What a probe that was read says, and in which words.
     pub fn tell_of_probe(&self, ix: StepIx, direction: Direction, probe: &Probe, reading: Reading) -> (Probed, String) {
-        let names = with_result(names::of_step(&self.state, ix, direction), &reading, &Outputs::new());
-        match (probe.done.holds(&names), probe.not_done.holds(&names)) {
+        let view = view(names::of_step(&self.state, ix, direction), &reading);
+        match (view.holds(&probe.done), view.holds(&probe.not_done)) {
             (Ok(true), Ok(false)) => (Probed::Done, reading.summary),
             (Ok(false), Ok(true)) => (Probed::NotDone, reading.summary),
             (Ok(_), Ok(_)) => (Probed::Unknown, format!("{}: it says both, or neither", reading.summary)),
@@ -306,7 +306,9 @@ impl Session<'_> {
 
     /// What an attempt gave whose end was recorded while no executor was there.
     pub fn recovered(&self, ix: StepIx, direction: Direction, attempt: u32, over: Over) -> Result<Reading, EffectError> {
-        let reading = crate::effect::recovered(&self.files(ix, direction, attempt).path_stem(), over)?;
+        let act = self.state.runbook.step(ix).act(direction);
+        let keep = act.and_then(|act| if let Action::Run(run) = &act.action { run.keep_output } else { None });
+        let reading = crate::effect::recovered(&self.files(ix, direction, attempt).path_stem(), over, keep)?;
         Ok(Reading { summary: format!("{}, as was recorded", reading.summary), ..reading })
     }
 
@@ -342,6 +344,8 @@ impl Session<'_> {
         if !reading.is_good && !act.expect.iter().any(decides) {
             let words = ["stderr", "stdout", "body"]
                 .iter()
+                // The end of a beginning is not the end, and may be half a secret.
+                .filter(|name| !matches!(reading.cut.get(**name), Some(Cut::End { .. })))
                 .find_map(|name| reading.names.get(*name).and_then(Json::as_str).filter(|text| !text.trim().is_empty()));
             let last: Vec<&str> = words.unwrap_or_default().lines().filter(|line| !line.trim().is_empty()).collect();
             let shown: Vec<String> = last[last.len().saturating_sub(3)..].iter().map(|line| shortened(line)).collect();
@@ -354,19 +358,19 @@ impl Session<'_> {
             return taken(reading.outputs.clone());
         }
         let mut outputs = reading.outputs.clone();
-        let names = with_result(names::of_step(&self.state, ix, direction), reading, &outputs);
+        let view = view(names::of_step(&self.state, ix, direction), reading);
         for condition in &act.expect {
-            match condition.holds(&names) {
+            match view.holds(condition) {
                 Ok(true) => {}
                 Ok(false) => {
-                    let message = format!("`{}` does not hold ({})", condition.source(), facts(condition, &names, reading));
+                    let message = format!("`{}` does not hold ({})", condition.source(), facts(condition, view.names(), reading));
                     return Err(Failure { kind: FailureKind::Unexpected, message });
                 }
                 Err(error) => return Err(Failure { kind: FailureKind::Unexpected, message: error.0 }),
             }
         }
         for (name, condition) in &act.capture {
-            match condition.evaluate(&names) {
+            match view.evaluate(condition) {
                 Ok(value) => drop(outputs.insert(name.clone(), value)),
                 Err(error) => {
                     return Err(Failure {
@@ -550,14 +554,14 @@ pub(super) fn render_env(state: &RunState, ix: StepIx, act: &Act, names: &Json) 
     scope.env.iter().chain(&act.env).map(|(name, value)| Ok((name.clone(), value.render(names)?))).collect()
 }
 
-fn with_result(mut names: Json, reading: &Reading, outputs: &Outputs) -> Json {
+/// What the expressions on a reading see of it, among the step's own names; its outputs are among those that are there.
+fn view(mut names: Json, reading: &Reading) -> View {
     if let Some(names) = names.as_object_mut() {
-        names.extend(reading.names.clone());
         let mut all = names.get("outputs").and_then(Json::as_object).cloned().unwrap_or_default();
-        all.extend(outputs.clone());
+        all.extend(reading.outputs.clone());
         names.insert("outputs".into(), Json::Object(all));
     }
-    names
+    reading.view(&names)
 }
 
 /// The end of a line that is too long to be read in a message; the log has the whole.

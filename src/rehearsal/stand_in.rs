@@ -136,7 +136,7 @@ fn act(ix: StepIx, real: &Act, id: &str, effect: &Effect) -> Result<Act, Conditi
 
 fn script(script: &str) -> Action<Text> {
     let command = Command::Script { shell: vec!["sh".to_owned(), "-euc".to_owned()], script: script.to_owned() };
-    Action::Run(Run { command, cwd: None, stdin: None })
+    Action::Run(Run { command, cwd: None, stdin: None, keep_output: None })
 }
 
 /// The text without values, which nobody has.

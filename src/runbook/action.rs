@@ -11,8 +11,9 @@ use super::copy::Copy;
 use super::database::Database;
 use super::given::Given;
 use super::parameter::Kind;
-use super::raw::Method;
+use super::raw::{Follow, Method};
 pub use super::raw::SecretForm;
+use super::size::Size;
 use super::text::{Text, TextError};
 use super::traffic::Shift;
 use super::zone::{Dns, Propagation};
@@ -45,6 +46,9 @@ pub struct Run<T> {
     pub cwd: Option<T>,
     #[serde(default = "none", skip_serializing_if = "Option::is_none")]
     pub stdin: Option<T>,
+    /// How much of what it says is kept for expressions, if the author says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_output: Option<Size>,
 }
 
 /// A script for a shell, or a program with its arguments.
@@ -74,6 +78,9 @@ pub struct Sql<T> {
     #[serde(default = "IndexMap::new", skip_serializing_if = "IndexMap::is_empty")]
     pub given: IndexMap<String, Given<T>>,
     pub transaction: bool,
+    /// How much of what it says is kept for expressions, if the author says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_output: Option<Size>,
 }
 
 /// An HTTP request.
@@ -87,6 +94,11 @@ pub struct Http<T> {
     pub body: Option<Body<T>>,
     #[serde(default = "none", skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls<T>>,
+    #[serde(default, skip_serializing_if = "Follow::is_default")]
+    pub follow: Follow,
+    /// How much of what it says is kept for expressions, if the author says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_output: Option<Size>,
 }
 
 /// A request body.
@@ -224,6 +236,16 @@ impl<T> Action<T> {
         }
     }
 
+    /// How much of what it says is to be kept; `None` if it says nothing that could be cut.
+    pub fn keep_output(&mut self) -> Option<&mut Option<Size>> {
+        match self {
+            Action::Run(run) => Some(&mut run.keep_output),
+            Action::Sql(sql) => Some(&mut sql.keep_output),
+            Action::Http(http) => Some(&mut http.keep_output),
+            _ => None,
+        }
+    }
+
     /// Whether a person carries it out.
     pub fn is_for_a_person(&self) -> bool {
         matches!(self, Action::Task(_) | Action::Approve(_))
@@ -277,11 +299,12 @@ impl Action<Text> {
                 },
                 cwd: optional(&run.cwd, values)?,
                 stdin: optional(&run.stdin, values)?,
+                keep_output: run.keep_output,
             }),
             Action::Sql(sql) => Action::Sql(sql.render(values)?),
             Action::Http(http) => Action::Http(Http {
                 method: http.method,
-                url: one(&http.url)?,
+                url: http.url.render_url(values)?,
                 headers: map(&http.headers, |value| value.render(values))?,
                 body: match &http.body {
                     Some(Body::Text(text)) => Some(Body::Text(one(text)?)),
@@ -289,6 +312,8 @@ impl Action<Text> {
                     None => None,
                 },
                 tls: http.tls.as_ref().map(|tls| tls.render(values)).transpose()?,
+                follow: http.follow,
+                keep_output: http.keep_output,
             }),
             Action::Copy(copy) => Action::Copy(copy.render(values)?),
             Action::Dns(dns) => Action::Dns(dns.render(values)?),

@@ -37,7 +37,8 @@ pub struct Converter<'a> {
 impl Converter<'_> {
     /// The act of a step, an undo or a release. `below` is the way from the step to it; `env` is what it inherits.
     pub fn act(&mut self, raw: &RawAct, below: &[&str], env: &IndexMap<String, Value<Text>>) -> Option<Act> {
-        let action = self.action(raw, below)?;
+        let mut action = self.action(raw, below)?;
+        self.keep(&mut action, raw.keep_output.as_deref(), below);
         let mut env = env.clone();
         env.extend(self.values(&raw.env, below, "env"));
         if let Some(RawRun::Map(map)) = &raw.run {
@@ -222,9 +223,9 @@ impl Converter<'_> {
         let default_shell = || vec!["/bin/sh".to_owned(), "-euc".to_owned()];
         Some(match raw {
             RawRun::Script(script) => {
-                Run { command: Command::Script { shell: default_shell(), script: script.clone() }, cwd: None, stdin: None }
+                Run { command: Command::Script { shell: default_shell(), script: script.clone() }, cwd: None, stdin: None, keep_output: None }
             }
-            RawRun::Arguments(list) => Run { command: self.arguments(list, below)?, cwd: None, stdin: None },
+            RawRun::Arguments(list) => Run { command: self.arguments(list, below)?, cwd: None, stdin: None, keep_output: None },
             RawRun::Map(map) => {
                 let command = match (&map.script, &map.command) {
                     (Some(script), None) => {
@@ -236,7 +237,7 @@ impl Converter<'_> {
                         return None;
                     }
                 };
-                Run { command, cwd: map.cwd.as_deref().map(text), stdin: map.stdin.as_deref().map(text) }
+                Run { command, cwd: map.cwd.as_deref().map(text), stdin: map.stdin.as_deref().map(text), keep_output: None }
             }
         })
     }
@@ -283,6 +284,7 @@ impl Converter<'_> {
             parameters,
             given,
             transaction: raw.transaction.unwrap_or(!reads),
+            keep_output: None,
         })
     }
 
@@ -302,6 +304,7 @@ impl Converter<'_> {
                 parameters: IndexMap::new(),
                 given: IndexMap::new(),
                 transaction: false,
+                keep_output: None,
             }))),
             _ => {
                 let help = "write `{ secret: name }`, perhaps with `prefix`, or `{ database: name, query: … }`";
@@ -389,12 +392,19 @@ impl Converter<'_> {
                 return None;
             }
         };
+        if !matches!(raw.method, Method::Get | Method::Head) && matches!(raw.follow, Some(Follow::SameOrigin | Follow::Any)) {
+            let help = "leave `follow` out, and look at `status` and `location` in `expect`".to_owned();
+            let message = format!("a redirect that answers a {} is not followed: it would hide that the change was made", raw.method.word());
+            self.report(below, "http", message, Some(help));
+        }
         Some(Http {
             method: raw.method,
             url: text(&raw.url),
             headers: self.values(&raw.headers, below, "http"),
             body,
             tls: raw.tls.as_ref().map(tls),
+            follow: raw.follow.unwrap_or_default(),
+            keep_output: None,
         })
     }
 
@@ -488,7 +498,7 @@ impl Converter<'_> {
             self.report(below, key[0], format!("{what} needs exactly one reading"), help);
             return None;
         }
-        let source = match (&raw.prometheus, &raw.query, &raw.http, &raw.sql, &raw.run) {
+        let mut source = match (&raw.prometheus, &raw.query, &raw.http, &raw.sql, &raw.run) {
             (Some(server), Some(query), ..) => {
                 let none = IndexMap::new();
                 let (url, headers, certificates) = match server {
@@ -508,6 +518,14 @@ impl Converter<'_> {
             (.., Some(run)) => Source::Read(Box::new(Action::Run(self.reading_run(run, way)?))),
             _ => return None,
         };
+        match &mut source {
+            Source::Read(action) => self.keep(action, raw.keep_output.as_deref(), way),
+            Source::Prometheus(_) if raw.keep_output.is_some() => {
+                let message = "the answer of a Prometheus is read whole or not at all".to_owned();
+                self.report(way, "keep_output", message, Some("leave `keep_output` out".into()));
+            }
+            Source::Prometheus(_) => {}
+        }
         if let Source::Read(action) = &source
             && !matches!(**action, Action::Run(_))
             && !action.only_reads()
@@ -554,17 +572,31 @@ impl Converter<'_> {
             .filter_map(|(name, there)| there.then_some(name))
             .collect();
         self.exactly_one(&named, way)?;
-        let action = match (&raw.run, &raw.sql, &raw.http) {
+        let mut action = match (&raw.run, &raw.sql, &raw.http) {
             (Some(run), ..) => Action::Run(self.reading_run(run, way)?),
             (_, Some(sql), _) => Action::Sql(self.sql(sql, way)?),
             (.., Some(http)) => Action::Http(self.http(http, way)?),
             _ => return None,
         };
+        self.keep(&mut action, raw.keep_output.as_deref(), way);
         if !action.only_reads() && !matches!(action, Action::Run(_)) {
             let help = "use a `query`, or a GET or HEAD request".to_owned();
             self.report(way, named[0], "a probe must only read".into(), Some(help));
         }
         Some(action)
+    }
+
+    /// Tells an action how much of what it says is to be kept.
+    fn keep(&mut self, action: &mut Action<Text>, raw: Option<&str>, way: &[&str]) {
+        let Some(size) = raw.and_then(|raw| raw.parse().ok()) else { return };
+        let kind = action.kind();
+        match action.keep_output() {
+            Some(kept) => *kept = Some(size),
+            None => {
+                let help = "put it beside the `run`, `sql` or `http` that is read, as in a `probe`".to_owned();
+                self.report(way, "keep_output", format!("a {kind} says nothing of which a part could be kept"), Some(help));
+            }
+        }
     }
 
     /// Environment variables or headers.

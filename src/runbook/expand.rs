@@ -1015,7 +1015,7 @@ fn result_shape(kind: &str) -> Vec<(String, Shape)> {
     let mut sql = leaves(&["changes"]);
     sql.push(("given".to_owned(), Shape::Any));
     sql.extend(["rows", "columns"].map(|name| (name.to_owned(), Shape::List(Box::new(Shape::Any)))));
-    let mut http = leaves(&["status", "body"]);
+    let mut http = leaves(&["status", "body", "location"]);
     http.extend(["headers", "json"].map(|name| (name.to_owned(), Shape::Any)));
     let shift: Vec<_> = leaves(&["percent"]).into_iter().chain([("weights".to_owned(), Shape::Any)]).collect();
     match kind {

@@ -71,6 +71,7 @@ impl Sql<Text> {
             parameters: parameters.collect::<Result<_, TextError>>()?,
             given: given.collect::<Result<_, TextError>>()?,
             transaction: self.transaction,
+            keep_output: self.keep_output,
         })
     }
 

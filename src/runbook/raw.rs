@@ -395,6 +395,10 @@ pub struct RawAct {
     pub task: Option<RawTask>,
     /// A decision: go or no-go.
     pub approve: Option<RawApprove>,
+    /// How much of what it says is kept for expressions: the end of `stdout` and of `stderr` (default 1MiB of each), the beginning of an
+    /// answer or of rows (default 8MiB). An expression that reads what was cut cannot be decided.
+    #[schemars(extend("format" = "size"))]
+    pub keep_output: Option<String>,
     /// Environment variables of its command.
     #[serde(default)]
     pub env: IndexMap<String, RawValue>,
@@ -497,6 +501,10 @@ pub struct RawRead {
     pub sql: Option<RawSql>,
     /// A GET or HEAD request.
     pub http: Option<RawHttp>,
+    /// How much of what it says is kept for expressions: the end of `stdout` and of `stderr` (default 1MiB of each), the beginning of an
+    /// answer or of rows (default 8MiB). An expression that reads what was cut cannot be decided.
+    #[schemars(extend("format" = "size"))]
+    pub keep_output: Option<String>,
 }
 
 /// Up to where a held change lasts, and how it is released.
@@ -753,6 +761,26 @@ pub struct RawHttp {
     pub json: Option<Json>,
     /// Certificates, for https.
     pub tls: Option<RawTls>,
+    /// Which redirects of a request that only reads are followed. Default same-origin.
+    pub follow: Option<Follow>,
+}
+
+/// Which redirects are followed. None leads from https to http, and none that answers a change is followed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, serde::Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Follow {
+    /// Those to the same scheme, host and port.
+    #[default]
+    SameOrigin,
+    /// Those to others too, who are sent nothing of the request: no header, no key, no body, no certificate.
+    Any,
+    None,
+}
+
+impl Follow {
+    pub fn is_default(&self) -> bool {
+        *self == Follow::default()
+    }
 }
 
 /// The request methods.
@@ -925,6 +953,10 @@ pub struct RawMeasure {
     pub sql: Option<RawSql>,
     /// A command that only reads.
     pub run: Option<RawRun>,
+    /// How much of what it says is kept for expressions: the end of `stdout` and of `stderr` (default 1MiB of each), the beginning of an
+    /// answer or of rows (default 8MiB). An expression that reads what was cut cannot be decided.
+    #[schemars(extend("format" = "size"))]
+    pub keep_output: Option<String>,
     /// True of a good reading.
     #[schemars(extend("format" = "cel"))]
     pub success: Option<String>,

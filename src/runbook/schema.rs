@@ -7,6 +7,7 @@ use serde_json::{Map, Value as Json};
 use serde_yaml::Value as Yaml;
 
 use super::problem::{Place, Problem, suggest};
+use super::size::Size;
 use super::source::Mark;
 use super::{Condition, Span, Text, raw};
 
@@ -113,9 +114,13 @@ impl<'a> Walk<'a> {
         }
         if !fits(schema, value) {
             self.wrong_type(&kinds(schema), value, place);
-            let is_span = schema.get("format").and_then(Json::as_str).is_some_and(|format| format.starts_with("duration"));
-            if let (true, Yaml::Number(number), Some(problem)) = (is_span, value, self.found.last_mut()) {
-                problem.help = Some(format!("give it a unit: {number}s, or {number}m"));
+            let format = schema.get("format").and_then(Json::as_str).unwrap_or_default();
+            if let (Yaml::Number(number), Some(problem)) = (value, self.found.last_mut()) {
+                match format {
+                    "duration" | "duration-template" => problem.help = Some(format!("give it a unit: {number}s, or {number}m")),
+                    "size" => problem.help = Some(format!("give it a unit: {number}KiB, or {number}MiB")),
+                    _ => {}
+                }
             }
             return;
         }
@@ -199,6 +204,7 @@ impl<'a> Walk<'a> {
                 Err(error) => Some((error.0, None)),
             },
             "duration" | "duration-template" => text.parse::<Span>().err().map(|error| (error.to_string(), None)),
+            "size" => text.parse::<Size>().err().map(|error| (error.to_string(), None)),
             "regex" => pattern(text).err().map(|error| (error, None)),
             "id" => id_error(text).map(|error| (error, None)),
             "script" => text.contains("{{").then(|| {

@@ -1,6 +1,8 @@
 //! Handlebars text: titles, arguments, messages. Strict: every name is known before the run, and a name that is
 //! missing at the moment of rendering is an error, never an empty string. Knows nothing of where values come from.
 
+mod url;
+
 use std::cell::OnceCell;
 use std::rc::Rc;
 
@@ -12,6 +14,8 @@ use serde_json::Value as Json;
 use super::compiled::Compiled;
 use super::names::{Reference, Shape, Unknown};
 use super::span::Span;
+
+pub use self::url::percent_encoded;
 
 /// The longest template, in bytes.
 pub const MAX_TEMPLATE: usize = 64 << 10;
@@ -67,14 +71,17 @@ impl Text {
             return Ok(self.0.clone());
         }
         let template = self.template()?;
-        let rendered = with_registry(|registry| {
-            let context = Context::wraps(values)?;
-            template.renders(registry, &context, &mut RenderContext::new(None))
-        });
-        rendered.map_err(|error| match error.reason() {
-            handlebars::RenderErrorReason::MissingVariable(Some(name)) => TextError(format!("`{name}` has no value at this point")),
-            _ => TextError(error.to_string()),
-        })
+        with_registry(|registry| render(&template, registry, values))
+    }
+
+    /// Renders a URL: a value is one segment of its path or one value of its query, whatever is in it. A value that the whole begins
+    /// with is the address, and stays as it is, as do those in `{{{ }}}`.
+    pub fn render_url(&self, values: &Json) -> Result<String, TextError> {
+        if !self.is_dynamic() {
+            return Ok(self.0.clone());
+        }
+        let template = url::template(&self.0, || self.parse())?;
+        url::checked(url::with_registry(|registry| render(&template, registry, values))?)
     }
 
     /// Holds every name in the text against `scope`, also inside `{{#if}}`, where the renderer itself is lenient.
@@ -120,6 +127,14 @@ impl Text {
     }
 }
 
+fn render(template: &Template, registry: &Handlebars<'static>, values: &Json) -> Result<String, TextError> {
+    let rendered = Context::wraps(values).and_then(|context| template.renders(registry, &context, &mut RenderContext::new(None)));
+    rendered.map_err(|error| match error.reason() {
+        handlebars::RenderErrorReason::MissingVariable(Some(name)) => TextError(format!("`{name}` has no value at this point")),
+        _ => TextError(error.to_string()),
+    })
+}
+
 impl From<&str> for Text {
     /// For text that is known to be well formed; rendering reports it if it is not.
     fn from(source: &str) -> Text {
@@ -129,17 +144,18 @@ impl From<&str> for Text {
 
 const HELPERS: &[&str] = &[
     "if", "unless", "each", "with", "lookup", "eq", "ne", "gt", "gte", "lt", "lte", "and", "or", "not", "len", "duration", "percent",
-    "join",
+    "join", "urlencode",
 ];
 
 fn with_registry<T>(work: impl FnOnce(&Handlebars<'static>) -> T) -> T {
     thread_local! {
         static REGISTRY: OnceCell<Handlebars<'static>> = const { OnceCell::new() };
     }
-    REGISTRY.with(|cell| work(cell.get_or_init(registry)))
+    REGISTRY.with(|cell| work(cell.get_or_init(|| registry(no_escape))))
 }
 
-fn registry() -> Handlebars<'static> {
+/// The helpers, with what is done to every value outside of `{{{ }}}`.
+fn registry(escape: fn(&str) -> String) -> Handlebars<'static> {
     handlebars_helper!(duration: |milliseconds: u64| Span::from_millis(milliseconds).to_string());
     handlebars_helper!(percent: |part: f64, whole: f64| if whole > 0.0 { format!("{:.0} %", 100.0 * part / whole) } else { "0 %".to_owned() });
     handlebars_helper!(join: |list: Json, separator: str| list.as_array().map(|items| {
@@ -147,10 +163,11 @@ fn registry() -> Handlebars<'static> {
     }).unwrap_or_default());
     let mut registry = Handlebars::new();
     registry.set_strict_mode(true);
-    registry.register_escape_fn(no_escape);
+    registry.register_escape_fn(escape);
     registry.register_helper("duration", Box::new(duration));
     registry.register_helper("percent", Box::new(percent));
     registry.register_helper("join", Box::new(join));
+    registry.register_helper("urlencode", Box::new(url::urlencode));
     registry
 }
 

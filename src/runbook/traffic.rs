@@ -250,7 +250,7 @@ impl Prometheus<Text> {
     fn render(&self, values: &Json) -> Result<Prometheus<String>, TextError> {
         let headers = self.headers.iter().map(|(name, value)| Ok((name.clone(), value.render(values)?)));
         Ok(Prometheus {
-            url: self.url.render(values)?,
+            url: self.url.render_url(values)?,
             headers: headers.collect::<Result<_, TextError>>()?,
             tls: self.tls.as_ref().map(|tls| tls.render(values)).transpose()?,
             query: self.query.render(values)?,

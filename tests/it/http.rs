@@ -52,6 +52,8 @@ pub fn nginx(sandbox: &Sandbox) -> (Nginx, u16, u16) {
              location = /x {{ default_type application/json; return 201 '{{\"id\": 7}}'; }}\n\
              location = /x/7 {{ return 204; }}\n\
              location = /deploys {{ if ($http_authorization = '') {{ return 401; }} return 204; }}\n\
+             location = /old {{ return 308 /new; }}\n\
+             location = /status {{ default_type application/json; return 200 '{{\"ok\": true}}'; }}\n\
              location /down {{ return 503 'maintenance'; }} }} }}\n"
         ),
     );
@@ -113,4 +115,112 @@ fn failures_say_what_and_where() {
         let shown = sandbox.run("run book.yaml");
         assert!(shown.contains(words) && shown.ends_with("exit 1"), "{url}: {shown}");
     }
+}
+
+/// A server that answers each request with what `answer` says, and what it was sent.
+fn server(answer: impl Fn(&str) -> String + Send + 'static) -> (String, std::sync::mpsc::Receiver<String>) {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (send, asked) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, mut text, mut chunk) = (stream.unwrap(), String::new(), [0; 4096]);
+            while !text.contains("\r\n\r\n") {
+                match stream.read(&mut chunk) {
+                    Ok(0) | Err(_) => break,
+                    Ok(read) => text.push_str(&String::from_utf8_lossy(&chunk[..read])),
+                }
+            }
+            let said = answer(text.lines().next().unwrap_or_default());
+            let _ = stream.write_all(said.as_bytes());
+            if send.send(text).is_err() {
+                return;
+            }
+        }
+    });
+    (address, asked)
+}
+
+fn redirect_to(location: &str) -> String {
+    format!("HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+}
+
+const OK: &str = "HTTP/1.1 200 OK\r\nSet-Cookie: a\r\nSet-Cookie: b\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
+
+#[test]
+fn another_origin_is_asked_only_where_the_step_says_so_and_gets_nothing_of_the_request() {
+    let (other, asked) = server(|_| OK.to_owned());
+    let target = format!("http://{other}/landed");
+    let (first, begun) = server(move |line| match line {
+        line if line.starts_with("GET /away") => redirect_to(&target),
+        line if line.starts_with("GET /here") => redirect_to("/there"),
+        _ => OK.to_owned(),
+    });
+    let book = |path: &str, keys: &str, expect: &str| {
+        format!(
+            r#"runbook: f
+phases:
+  p:
+    steps:
+      token: {{ run: 'echo "token=s3cr3t-of-a-step" >> "$SWITCHOVER_OUTPUT"', undo: none }}
+      ask:
+        needs: token
+        http: {{ url: "http://{first}{path}", headers: {{ X-Token: "{{{{ steps.token.token }}}}" }}{keys} }}
+        expect: {expect}
+"#
+        )
+    };
+    let sandbox = Sandbox::new();
+    let mut run = |path: &str, keys: &str, expect: &str| {
+        sandbox.write("book.yaml", book(path, keys, expect));
+        sandbox.run("run book.yaml")
+    };
+    let shown = run("/away", "", "status == 200");
+    assert!(shown.ends_with("exit 1"), "{shown}");
+    let shown = run("/away", "", "body == 'ok'");
+    assert!(shown.contains("302 Found") && shown.contains("which was not followed: it leads to another origin"), "{shown}");
+    let shown = run("/away", "", "status == 302 && location.endsWith('/landed')");
+    assert!(shown.ends_with("exit 0"), "{shown}");
+    assert!(run("/away", ", follow: none", "status == 302").ends_with("exit 0"));
+    assert!(run("/here", ", follow: none", "status == 302").ends_with("exit 0"));
+    assert!(asked.try_recv().is_err(), "nobody else was asked");
+    let shown = run("/away", ", follow: any", "status == 200 && headers['set-cookie'] == 'a, b' && location == null");
+    assert!(shown.ends_with("exit 0"), "{shown}");
+    let sent = asked.recv().unwrap();
+    for ours in ["s3cr3t-of-a-step", "token", "dempotency"] {
+        assert!(!sent.contains(ours), "{sent}");
+    }
+    begun.try_iter().for_each(drop);
+    assert!(run("/here", "", "status == 200").ends_with("exit 0"));
+    let sent: Vec<String> = begun.try_iter().collect();
+    assert!(sent.len() == 2 && sent.iter().all(|sent| sent.contains("s3cr3t-of-a-step")), "{sent:?}");
+    sandbox.write("book.yaml", "runbook: f\nphases: { p: { steps: { a: { http: { method: POST, url: 'http://x/', follow: any }, undo: none } } } }\n");
+    assert!(sandbox.run("check book.yaml").contains("a redirect that answers a POST is not followed"));
+}
+
+#[test]
+fn a_value_does_not_become_another_path() {
+    let (address, asked) = server(|_| OK.to_owned());
+    let sandbox = Sandbox::new();
+    let mut run = |path: &str, id: &str| {
+        sandbox.write(
+            "book.yaml",
+            format!(
+                "runbook: d\nparameters: {{ api: {{ default: 'http://{address}' }}, id: {{ default: '{id}' }} }}\nphases:\n  p:\n    steps:\n      a: {{ http: {{ method: DELETE, url: \"{{{{ api }}}}{path}\" }}, undo: none }}\n"
+            ),
+        );
+        sandbox.run("run book.yaml")
+    };
+    for (path, line) in [
+        ("/users/{{ id }}", "DELETE /users/1%2F..%2F..%2Fadmin%3Fforce%3Dtrue%23 HTTP/1.1"),
+        ("/users?id={{ id }}", "DELETE /users?id=1%2F..%2F..%2Fadmin%3Fforce%3Dtrue%23 HTTP/1.1"),
+    ] {
+        let shown = run(path, "1/../../admin?force=true#");
+        assert!(shown.ends_with("exit 0"), "{shown}");
+        assert!(asked.recv().unwrap().starts_with(line));
+    }
+    let shown = run("/users/{{ id }}/x", "..");
+    assert!(shown.contains("nothing was sent") && shown.ends_with("exit 1"), "{shown}");
+    assert!(asked.try_recv().is_err());
 }

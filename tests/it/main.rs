@@ -21,6 +21,7 @@ mod log_disk;
 mod older;
 mod others;
 mod overlap;
+mod partial;
 mod people;
 mod platforms;
 mod processes;

@@ -75,7 +75,7 @@ pub fn random(steps: usize, seed: u64, idempotent: bool, on_failure: OnFailure) 
 
 fn build(needs: Vec<Vec<usize>>, idempotent: bool, on_failure: OnFailure) -> Runbook {
     let act = || Act {
-        action: Action::Run(Run { command: Command::Arguments(vec!["x".into()]), cwd: None, stdin: None }),
+        action: Action::Run(Run { command: Command::Arguments(vec!["x".into()]), cwd: None, stdin: None, keep_output: None }),
         env: Default::default(),
         timeout: None,
         retry: None,

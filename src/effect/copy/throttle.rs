@@ -74,9 +74,7 @@ impl<'a> Throttle<'a> {
             Err(error) => return Some(error.message),
         };
         secrets.extend(reading.secrets.clone());
-        let mut names = self.job.names.as_object().cloned().unwrap_or_default();
-        names.extend(reading.names);
-        match limit.until.holds(&names.into()) {
+        match reading.view(&self.job.names).holds(&limit.until) {
             Ok(true) => None,
             Ok(false) => Some(reading.summary),
             Err(error) => Some(error.0),

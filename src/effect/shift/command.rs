@@ -17,7 +17,7 @@ impl Divider for Weight<'_> {
     fn read(&self) -> Result<Weights, EffectError> {
         let get = &self.commands.get;
         let told = run(self.job, get, "get", None, self.keeper)?;
-        let printed = told.names.get("stdout").and_then(|text| text.as_str()).unwrap_or_default().trim();
+        let printed = told.text("stdout").map_err(|error| EffectError::before(format!("`{}`: {error}", get.join(" "))))?.trim();
         let number = printed.trim_end_matches('%').trim().parse::<f64>().ok().filter(|number| (0.0..=100.0).contains(number));
         match number {
             Some(number) => Ok(Weights::from([(NAME.to_owned(), number.to_string())])),

@@ -18,13 +18,18 @@ use indexmap::IndexMap;
 use serde_json::{Map, Value as Json};
 
 use super::secret::mask;
-use super::{EffectError, Job, Reading, Stopper, Used, resolve};
+use super::{Cut, EffectError, Job, Reading, Stopper, Used, resolve};
 use crate::runbook::action::{Argument, Sql};
 use crate::runbook::database::{Database, Server};
 use crate::runbook::given::Given;
+use crate::runbook::size::Size;
 
-/// The most rows a query may have: they are for conditions, not for moving data.
+/// The most rows that are kept: they are for conditions, not for moving data.
 const MAX_ROWS: usize = 10_000;
+/// How much of them is kept unless the author says otherwise.
+const KEPT: Size = Size::from_mib(8);
+/// What a cell takes in memory besides its bytes.
+const CELL: u64 = 32;
 
 pub fn perform(job: &Job, sql: &Sql<String>, stopper: &Arc<Stopper>) -> Result<Reading, EffectError> {
     let mut used = Used::new();
@@ -85,6 +90,9 @@ fn complete(
 }
 
 fn one_value(name: &str, mut reading: Reading) -> Result<Json, EffectError> {
+    if let Some(cut) = reading.cut.get("rows") {
+        return Err(EffectError::before(format!("the query for `:{name}` must have one row, and what it has {cut}")));
+    }
     let mut rows = reading.names.get_mut("rows").and_then(Json::as_array_mut).map(std::mem::take).unwrap_or_default();
     match (rows.pop(), rows.is_empty()) {
         (Some(Json::Array(cells)), true) if !cells.is_empty() => Ok(cells.into_iter().next().unwrap_or_default()),
@@ -111,23 +119,56 @@ pub fn login<'a>(job: &Job, server: &'a Server<String>, used: &mut Used) -> Resu
     Ok(Login { server, port, password, timeout: job.timeout, name })
 }
 
-/// What a query, or statements, gave.
-fn reading(columns: Vec<Json>, rows: Vec<Json>, changes: Option<u64>) -> Reading {
-    let summary = match (changes, rows.len()) {
-        (Some(changes), _) => format!("{changes} rows changed"),
-        (None, 1) => "1 row".to_owned(),
-        (None, count) => format!("{count} rows"),
-    };
+/// The rows of a query as they come, until there are too many or there is too much in them.
+struct Rows {
+    kept: Vec<Json>,
+    bytes: u64,
+    most: Size,
+    cut: Option<Cut>,
+}
+
+impl Rows {
+    fn of(sql: &Sql<String>) -> Rows {
+        Rows { kept: Vec::new(), bytes: 0, most: sql.keep_output.unwrap_or(KEPT), cut: None }
+    }
+
+    /// Keeps a row with so many bytes in so many cells, if there is room for it. `false`: no more rows are wanted.
+    fn take<E>(&mut self, bytes: u64, cells: usize, row: impl FnOnce() -> Result<Json, E>) -> Result<bool, E> {
+        self.bytes = self.bytes.saturating_add(bytes).saturating_add(CELL * cells as u64);
+        if self.kept.len() == MAX_ROWS || self.bytes > self.most.as_bytes() {
+            let most = if self.kept.len() == MAX_ROWS { format!("{MAX_ROWS} rows") } else { self.most.to_string() };
+            self.cut = Some(Cut::Rows { kept: self.kept.len(), most });
+            return Ok(false);
+        }
+        self.kept.push(row()?);
+        Ok(true)
+    }
+
+    /// What a query gave.
+    fn reading(self, columns: Vec<Json>) -> Reading {
+        let summary = match (&self.cut, self.kept.len()) {
+            (Some(Cut::Rows { most, .. }), count) => format!("more rows than are kept ({most}): the first {count}"),
+            (_, 1) => "1 row".to_owned(),
+            (_, count) => format!("{count} rows"),
+        };
+        let names = names(columns, self.kept, 0);
+        let cut = self.cut.map(|cut| ("rows".to_owned(), cut)).into_iter().collect();
+        Reading { names, cut, summary, is_good: true, ..Reading::default() }
+    }
+}
+
+/// What statements gave.
+fn changed(changes: u64) -> Reading {
+    let names = names(Vec::new(), Vec::new(), changes);
+    Reading { names, summary: format!("{changes} rows changed"), is_good: true, ..Reading::default() }
+}
+
+fn names(columns: Vec<Json>, rows: Vec<Json>, changes: u64) -> Map<String, Json> {
     let mut names = Map::new();
     names.insert("rows".into(), Json::Array(rows));
     names.insert("columns".into(), Json::Array(columns));
-    names.insert("changes".into(), changes.unwrap_or_default().into());
-    Reading { names, summary, is_good: true, ..Reading::default() }
-}
-
-/// The error of too many rows.
-fn too_many() -> EffectError {
-    EffectError::before(format!("the query has more than {MAX_ROWS} rows; count them in SQL instead"))
+    names.insert("changes".into(), changes.into());
+    names
 }
 
 /// The value of a name in a statement; one that nobody gave is an error, not NULL.

@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 
 use super::mysql_client::Client;
 use super::statement::{Dialect, Statement, first_word, is_explained, statements};
-use super::{Login, MAX_ROWS, reading, remedy, tls, too_many, value_of};
+use super::{Login, Rows, changed, remedy, tls, value_of};
 use crate::effect::{EffectError, Reading, Stopper, When};
 use crate::runbook::action::Sql;
 
@@ -21,7 +21,7 @@ pub fn perform(login: &Login, sql: &Sql<String>, stopper: &Arc<Stopper>) -> Resu
         let _ = client.execute(&format!("SET max_statement_time = {}", timeout.as_secs_f64()));
         let _ = client.execute(&format!("SET max_execution_time = {}", timeout.as_millis()));
     }
-    let result = if sql.reads { query(&mut client, sql) } else { change(&mut client, sql) };
+    let result = if sql.reads { query(login, &mut client, sql) } else { change(&mut client, sql) };
     stopper.clear();
     result
 }
@@ -88,7 +88,7 @@ pub fn canceller(login: &Login, client: &Client) -> Result<impl Fn() + Send + 's
     })
 }
 
-fn query(client: &mut Client, sql: &Sql<String>) -> Result<Reading, EffectError> {
+fn query(login: &Login, client: &mut Client, sql: &Sql<String>) -> Result<Reading, EffectError> {
     let all = statements(&sql.text, Dialect::Mysql);
     let [one] = all.as_slice() else {
         return Err(EffectError::shut("a query is one statement; write several as a `statement`"));
@@ -97,21 +97,23 @@ fn query(client: &mut Client, sql: &Sql<String>) -> Result<Reading, EffectError>
         let words = format!("the query failed: {}", in_words(&error));
         if is_for_good(&error) { EffectError::shut(words) } else { EffectError::before(words) }
     };
-    let values = bound(sql, one)?;
+    let (values, stop) = (bound(sql, one)?, canceller(login, client)?);
     // The server sees to it that it only reads.
     client.execute("START TRANSACTION READ ONLY").map_err(failed)?;
-    let (mut columns, mut rows) = (Vec::new(), Vec::new());
-    let mut take = |row: Row| -> Result<(), EffectError> {
-        if rows.len() == MAX_ROWS {
-            return Err(too_many());
+    let (mut columns, mut rows) = (Vec::new(), Rows::of(sql));
+    let mut take = |row: Row| {
+        let bytes = (0..row.len()).filter_map(|at| row.as_ref(at)).map(length).sum();
+        let goes_on = rows.take(bytes, row.len(), || Ok::<_, EffectError>(cells(row)))?;
+        if !goes_on {
+            // What is left would be read to its end.
+            stop();
         }
-        rows.push(cells(row));
-        Ok(())
+        Ok(goes_on)
     };
     let values = (!one.names.is_empty()).then_some(values);
     let mut begin = |names: Vec<String>| columns = names.into_iter().map(Json::from).collect();
     client.each_row(&one.text, values, &mut begin, &mut take, failed)?;
-    Ok(reading(columns, rows, None))
+    Ok(rows.reading(columns))
 }
 
 fn change(client: &mut Client, sql: &Sql<String>) -> Result<Reading, EffectError> {
@@ -153,7 +155,7 @@ fn change(client: &mut Client, sql: &Sql<String>) -> Result<Reading, EffectError
             _ => EffectError::lost(format!("the connection was lost during the commit: {}", in_words(&error))),
         })?;
     }
-    Ok(reading(Vec::new(), Vec::new(), Some(changes)))
+    Ok(changed(changes))
 }
 
 /// Whether it is the definition of a routine, whose body has semicolons of its own.
@@ -181,6 +183,15 @@ fn bound(sql: &Sql<String>, one: &Statement) -> Result<Params, EffectError> {
 fn cells(row: Row) -> Json {
     let kinds: Vec<ColumnType> = row.columns_ref().iter().map(|column| column.column_type()).collect();
     row.unwrap().into_iter().zip(kinds).map(|(cell, kind)| json(cell, kind)).collect()
+}
+
+/// How many bytes it has as JSON, about.
+fn length(cell: &Cell) -> u64 {
+    match cell {
+        Cell::Bytes(bytes) if std::str::from_utf8(bytes).is_err() => 2 * bytes.len() as u64,
+        Cell::Bytes(bytes) => bytes.len() as u64,
+        _ => 0,
+    }
 }
 
 fn json(cell: Cell, kind: ColumnType) -> Json {

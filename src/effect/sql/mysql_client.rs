@@ -71,7 +71,7 @@ impl Client {
         runtime.block_on(open(conn)?.exec(sql, values.into()))
     }
 
-    /// Gives one row after the other to `take`, without holding them all; `begin` is given the names of the
+    /// Gives one row after the other to `take`, without holding them all, as long as that wants more; `begin` is given the names of the
     /// columns first. Values make it a statement with bound values.
     ///
     /// # Errors
@@ -81,7 +81,7 @@ impl Client {
         sql: &str,
         values: Option<Params>,
         begin: &mut dyn FnMut(Vec<String>),
-        take: &mut dyn FnMut(Row) -> Result<(), E>,
+        take: &mut dyn FnMut(Row) -> Result<bool, E>,
         failed: impl Fn(Error) -> E,
     ) -> Result<(), E> {
         let Client { runtime, conn } = self;
@@ -93,7 +93,9 @@ impl Client {
                 let columns = result.columns_ref().iter();
                 begin(columns.map(|column| column.name_str().into_owned()).collect());
                 while let Some(row) = result.next().await.map_err(&failed)? {
-                    take(row)?;
+                    if !take(row)? {
+                        break;
+                    }
                 }
                 Ok(())
             }};

@@ -14,7 +14,7 @@ use serde_json::Value as Json;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::statement::{Dialect, Statement, first_word, is_explained, statements};
-use super::{Login, MAX_ROWS, reading, remedy, tls, too_many, value_of};
+use super::{Login, Rows, changed, remedy, tls, value_of};
 use crate::effect::{EffectError, Reading, Stopper, When};
 use crate::runbook::action::Sql;
 
@@ -31,7 +31,7 @@ pub fn perform(login: &Login, sql: &Sql<String>, stopper: &Arc<Stopper>) -> Resu
         let set = client.batch_execute(&format!("SET statement_timeout = {}", timeout.as_millis().min(i32::MAX as u128)));
         set.map_err(|error| EffectError::before(in_words(&error, "")))?;
     }
-    let result = if sql.reads { query(&mut client, sql) } else { change(&mut client, sql) };
+    let result = if sql.reads { query(login, &mut client, sql) } else { change(&mut client, sql) };
     stopper.clear();
     result
 }
@@ -115,7 +115,8 @@ fn wanted(login: &Login) -> Result<Option<MakeRustlsConnect>, EffectError> {
     tls::wanted(login)?.map(|tls| tls::config(tls).map(MakeRustlsConnect::new)).transpose()
 }
 
-fn query(client: &mut Client, sql: &Sql<String>) -> Result<Reading, EffectError> {
+fn query(login: &Login, client: &mut Client, sql: &Sql<String>) -> Result<Reading, EffectError> {
+    let stop = canceller(client, login)?;
     let all = statements(&sql.text, Dialect::Postgres);
     let [one] = all.as_slice() else {
         return Err(EffectError::shut("a query is one statement; write several as a `statement`"));
@@ -128,15 +129,20 @@ fn query(client: &mut Client, sql: &Sql<String>) -> Result<Reading, EffectError>
     let mut transaction = client.build_transaction().read_only(true).start().map_err(failed)?;
     let prepared = transaction.prepare(&one.text).map_err(failed)?;
     let columns: Vec<Json> = prepared.columns().iter().map(|column| column.name().into()).collect();
-    let (values, mut rows) = (bound(sql, one)?, Vec::new());
+    let (values, mut rows) = (bound(sql, one)?, Rows::of(sql));
     let mut cursor = transaction.query_raw(&prepared, values.iter().map(|value| value as &dyn ToSql)).map_err(failed)?;
     while let Some(row) = cursor.next().map_err(failed)? {
-        if rows.len() == MAX_ROWS {
-            return Err(too_many());
+        // Bytes become two digits each.
+        let blobs = row.columns().iter().any(|column| *column.type_() == Type::BYTEA);
+        let bytes = row.raw_size_bytes() as u64 * if blobs { 2 } else { 1 };
+        if !rows.take(bytes, row.len(), || cells(&row)).map_err(EffectError::before)? {
+            // What is left would be read to its end.
+            stop();
+            break;
         }
-        rows.push(cells(&row).map_err(EffectError::before)?);
     }
-    Ok(reading(columns, rows, None))
+    drop(cursor);
+    Ok(rows.reading(columns))
 }
 
 fn change(client: &mut Client, sql: &Sql<String>) -> Result<Reading, EffectError> {
@@ -181,7 +187,7 @@ fn change(client: &mut Client, sql: &Sql<String>) -> Result<Reading, EffectError
             None => EffectError::lost(format!("the connection was lost during the commit: {}", in_words(&error, ""))),
         })?;
     }
-    Ok(reading(Vec::new(), Vec::new(), Some(changes)))
+    Ok(changed(changes))
 }
 
 enum Failed {

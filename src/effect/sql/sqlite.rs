@@ -11,8 +11,8 @@ use rusqlite::{Batch, Connection, OpenFlags};
 use serde_json::Value as Json;
 
 use super::statement::{Dialect, is_explained, statements};
-use super::{MAX_ROWS, reading};
-use crate::effect::{EffectError, Reading, Stopper, When};
+use super::{Rows, changed};
+use crate::effect::{Cut, EffectError, Reading, Stopper, When};
 use crate::runbook::action::Sql;
 
 pub fn perform(file: &str, sql: &Sql<String>, stopper: &Arc<Stopper>) -> Result<Reading, EffectError> {
@@ -81,14 +81,19 @@ fn query(db: &Connection, sql: &Sql<String>, parameters: &IndexMap<String, Cell>
     }
     bind(&mut statement, parameters).map_err(EffectError::before)?;
     let columns: Vec<Json> = statement.column_names().map(Json::from).collect();
-    let (mut rows, mut cursor) = (Vec::new(), statement.raw_query());
+    let (mut rows, mut cursor, mut are_texts) = (Rows::of(sql), statement.raw_query(), true);
     while let Some(row) = cursor.next().map_err(failed)? {
-        if rows.len() == MAX_ROWS {
-            return Err(EffectError::before(format!("the query has more than {MAX_ROWS} rows; count them in SQL instead")));
+        let cells = (0..columns.len()).map(|at| row.get_ref(at)).collect::<Result<Vec<_>, _>>().map_err(failed)?;
+        let bytes = cells.iter().map(|cell| length(*cell)).sum();
+        are_texts &= cells.iter().all(|cell| !matches!(cell, ValueRef::Text(bytes) if std::str::from_utf8(bytes).is_err()));
+        if !rows.take(bytes, cells.len(), || Ok::<_, EffectError>(cells.into_iter().map(json).collect()))? {
+            break;
         }
-        rows.push(Json::Array((0..columns.len()).map(|at| row.get_ref(at).map(json)).collect::<Result<_, _>>().map_err(failed)?));
     }
-    Ok(reading(columns, rows, None))
+    if !are_texts {
+        rows.cut.get_or_insert(Cut::NotText);
+    }
+    Ok(rows.reading(columns))
 }
 
 /// Whether a statement is refused whatever is in the database: it cannot be parsed.
@@ -128,7 +133,7 @@ fn change(db: &Connection, sql: &Sql<String>, parameters: &IndexMap<String, Cell
     if sql.transaction && !db.is_autocommit() {
         db.execute_batch("COMMIT").map_err(|error| EffectError::during(format!("the commit failed: {error}")))?;
     }
-    Ok(reading(Vec::new(), Vec::new(), Some(db.total_changes() - before)))
+    Ok(changed(db.total_changes() - before))
 }
 
 /// Binds the parameters that a statement names. One that it names and nobody gave is an error, not NULL.
@@ -152,6 +157,15 @@ fn cell(value: Json, name: &str) -> Result<Cell, EffectError> {
         Json::String(text) => Cell::Text(text),
         list @ (Json::Array(_) | Json::Object(_)) => Cell::Text(list.to_string()),
     })
+}
+
+/// How many bytes it has as JSON, about.
+fn length(cell: ValueRef) -> u64 {
+    match cell {
+        ValueRef::Text(bytes) => bytes.len() as u64,
+        ValueRef::Blob(bytes) => 2 * bytes.len() as u64,
+        ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) => 0,
+    }
 }
 
 fn json(cell: ValueRef) -> Json {

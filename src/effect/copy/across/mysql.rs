@@ -122,7 +122,7 @@ impl Side for Server {
             let values = row.unwrap();
             let texts: Vec<Option<&[u8]>> =
                 values.iter().map(|value| if let Value::Bytes(bytes) = value { Some(&**bytes) } else { None }).collect();
-            each(&texts)
+            each(&texts).map(|()| true)
         };
         self.client.each_row(sql, None, &mut |_| {}, &mut take, failed)
     }
