@@ -148,7 +148,15 @@ impl Problem {
 fn ask(job: &Job, prometheus: &Prometheus<String>, query: &str, halt: &Stopper) -> Result<Reading, Problem> {
     let url = format!("{}/api/v1/query?query={}", prometheus.url.trim_end_matches('/'), percent_encoded(query));
     let (headers, tls) = (prometheus.headers.clone(), prometheus.tls.clone());
-    let request = Http { method: Method::Get, url, headers: IndexMap::from_iter(headers), body: None, tls, follow: Follow::default(), keep_output: None };
+    let request = Http {
+        method: Method::Get,
+        url,
+        headers: IndexMap::from_iter(headers),
+        body: None,
+        tls,
+        follow: Follow::default(),
+        keep_output: None,
+    };
     let job = Job { timeout: Some(job.timeout.unwrap_or(PATIENCE).min(PATIENCE)), ..job.clone() };
     let unanswered = |error: EffectError| {
         // The address says it, and is better read without the query in it.

@@ -222,9 +222,12 @@ impl Converter<'_> {
     fn run(&mut self, raw: &RawRun, below: &[&str]) -> Option<Run<Text>> {
         let default_shell = || vec!["/bin/sh".to_owned(), "-euc".to_owned()];
         Some(match raw {
-            RawRun::Script(script) => {
-                Run { command: Command::Script { shell: default_shell(), script: script.clone() }, cwd: None, stdin: None, keep_output: None }
-            }
+            RawRun::Script(script) => Run {
+                command: Command::Script { shell: default_shell(), script: script.clone() },
+                cwd: None,
+                stdin: None,
+                keep_output: None,
+            },
             RawRun::Arguments(list) => Run { command: self.arguments(list, below)?, cwd: None, stdin: None, keep_output: None },
             RawRun::Map(map) => {
                 let command = match (&map.script, &map.command) {
@@ -394,7 +397,8 @@ impl Converter<'_> {
         };
         if !matches!(raw.method, Method::Get | Method::Head) && matches!(raw.follow, Some(Follow::SameOrigin | Follow::Any)) {
             let help = "leave `follow` out, and look at `status` and `location` in `expect`".to_owned();
-            let message = format!("a redirect that answers a {} is not followed: it would hide that the change was made", raw.method.word());
+            let message =
+                format!("a redirect that answers a {} is not followed: it would hide that the change was made", raw.method.word());
             self.report(below, "http", message, Some(help));
         }
         Some(Http {

@@ -143,8 +143,25 @@ impl From<&str> for Text {
 }
 
 const HELPERS: &[&str] = &[
-    "if", "unless", "each", "with", "lookup", "eq", "ne", "gt", "gte", "lt", "lte", "and", "or", "not", "len", "duration", "percent",
-    "join", "urlencode",
+    "if",
+    "unless",
+    "each",
+    "with",
+    "lookup",
+    "eq",
+    "ne",
+    "gt",
+    "gte",
+    "lt",
+    "lte",
+    "and",
+    "or",
+    "not",
+    "len",
+    "duration",
+    "percent",
+    "join",
+    "urlencode",
 ];
 
 fn with_registry<T>(work: impl FnOnce(&Handlebars<'static>) -> T) -> T {

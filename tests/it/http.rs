@@ -172,7 +172,7 @@ phases:
         )
     };
     let sandbox = Sandbox::new();
-    let mut run = |path: &str, keys: &str, expect: &str| {
+    let run = |path: &str, keys: &str, expect: &str| {
         sandbox.write("book.yaml", book(path, keys, expect));
         sandbox.run("run book.yaml")
     };
@@ -195,7 +195,10 @@ phases:
     assert!(run("/here", "", "status == 200").ends_with("exit 0"));
     let sent: Vec<String> = begun.try_iter().collect();
     assert!(sent.len() == 2 && sent.iter().all(|sent| sent.contains("s3cr3t-of-a-step")), "{sent:?}");
-    sandbox.write("book.yaml", "runbook: f\nphases: { p: { steps: { a: { http: { method: POST, url: 'http://x/', follow: any }, undo: none } } } }\n");
+    sandbox.write(
+        "book.yaml",
+        "runbook: f\nphases: { p: { steps: { a: { http: { method: POST, url: 'http://x/', follow: any }, undo: none } } } }\n",
+    );
     assert!(sandbox.run("check book.yaml").contains("a redirect that answers a POST is not followed"));
 }
 
@@ -203,7 +206,7 @@ phases:
 fn a_value_does_not_become_another_path() {
     let (address, asked) = server(|_| OK.to_owned());
     let sandbox = Sandbox::new();
-    let mut run = |path: &str, id: &str| {
+    let run = |path: &str, id: &str| {
         sandbox.write(
             "book.yaml",
             format!(

@@ -102,9 +102,8 @@ fn the_rest_of_a_long_body_is_missed() {
         ("keep_output: 16KiB, expect: status == 200", "", 0),
         ("expect: 'body.contains(\"ERROR\")'", "", 0),
     ] {
-        let sandbox = Sandbox::with(&format!(
-            "runbook: r\nphases:\n  p:\n    steps:\n      a: {{ http: {{ url: 'http://{address}/' }}, {keys} }}\n"
-        ));
+        let sandbox =
+            Sandbox::with(&format!("runbook: r\nphases:\n  p:\n    steps:\n      a: {{ http: {{ url: 'http://{address}/' }}, {keys} }}\n"));
         let shown = sandbox.run("run book.yaml");
         assert!(shown.contains(words) && shown.ends_with(&format!("exit {code}")), "{keys}: {shown}");
     }
