@@ -1,7 +1,7 @@
 //! What comes from outside is taken within limits, so that everything that is taken can be read back;
 //! and a run that cannot be read hides no other.
 
-use super::sandbox::{Sandbox, wait_until};
+use super::sandbox::Sandbox;
 
 /// A list in a list, so deep, as JSON.
 fn nested(depth: usize) -> String {
@@ -139,29 +139,41 @@ fn a_run_that_cannot_be_read_hides_no_other() {
 
 #[test]
 fn what_is_no_regular_file_is_never_waited_for() {
+    let make = |made: &str| format!("rm -f \"$F\"; {made} \"$F\"");
+    let socket = "python3 -c 'import socket,sys,os; os.chdir(os.path.dirname(sys.argv[1])); \
+                  socket.socket(socket.AF_UNIX).bind(os.path.basename(sys.argv[1]))'";
     for place in ["OUTPUT", "CHECKPOINT", "PROGRESS"] {
-        for (what, make) in [
-            ("a FIFO", "rm -f \"$F\"; mkfifo \"$F\""),
-            ("a folder", "rm -f \"$F\"; mkdir \"$F\""),
-            ("a link", "ln -sf /dev/zero \"$F\""),
-            (
-                "a socket",
-                "rm -f \"$F\"; python3 -c 'import socket,sys,os; os.chdir(os.path.dirname(sys.argv[1])); socket.socket(socket.AF_UNIX).bind(os.path.basename(sys.argv[1]))' \"$F\"",
-            ),
-        ] {
-            let script = format!("F=\"$SWITCHOVER_{place}\"; {make}; sleep 1.2");
-            let sandbox = one(&format!("run: {}", serde_json::to_string(&script).unwrap()));
-            let mut child = sandbox.start_heard("run book.yaml", &[]);
-            let is_over = std::cell::Cell::new(None);
-            let child = std::cell::RefCell::new(&mut child);
-            wait_until("the run is over", || {
-                is_over.set(child.borrow_mut().try_wait().unwrap());
-                is_over.get().is_some()
-            });
-            // What should be an output, and is none, is said; what only tells how far it is, is not there.
-            let code = if place == "OUTPUT" { 1 } else { 0 };
-            assert_eq!(is_over.get().unwrap().code(), Some(code), "{what} at {place}: {}", sandbox.read("said"));
-            readable(&sandbox, what);
+        for made in ["mkfifo", "mkdir", "ln -s /dev/zero", "ln -s \"$W.victim\"", socket] {
+            // With a secret, the keeper masks what the command wrote about itself.
+            for secret in ["", "env: { TOKEN: { secret: token } }, "] {
+                // Longer than it takes to look how far it is.
+                let script = format!("F=\"$SWITCHOVER_{place}\"; {}; sleep 1.2", make(made));
+                let script = serde_json::to_string(&script).unwrap();
+                let sandbox = Sandbox::with(&format!(
+                    "runbook: odd
+secrets: {{ token: {{ env: DEPLOY_TOKEN }} }}
+phases:
+  p:
+    steps:
+      a: {{ run: {script}, {secret}undo: {{ run: 'true' }} }}
+"
+                ));
+                sandbox.write("witness.victim", "correct-horse");
+                let mut child = sandbox.start_heard("run book.yaml", &[]);
+                let begun = std::time::Instant::now();
+                let code = loop {
+                    if let Some(status) = child.try_wait().unwrap() {
+                        break status.code();
+                    }
+                    assert!(begun.elapsed().as_secs() < 60, "{made} at {place}: {}", sandbox.read("said"));
+                    std::thread::sleep(std::time::Duration::from_millis(10));
+                };
+                // What should be an output, and is none, is said; what only tells how far it is, is not there.
+                let wanted = if place == "OUTPUT" { 1 } else { 0 };
+                assert_eq!(code, Some(wanted), "{made} at {place} {secret}: {}", sandbox.read("said"));
+                assert_eq!(sandbox.read("witness.victim"), "correct-horse", "{made} at {place} {secret}");
+                readable(&sandbox, made);
+            }
         }
     }
 }

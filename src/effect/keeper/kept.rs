@@ -123,9 +123,13 @@ impl Kept {
             Ok(None) => Exit::Unknown("it cannot be killed".to_owned()),
             Err(error) => Exit::Unknown(format!("it could not be waited for: {error}")),
         };
+        let mut unwritten = self.masked.into_iter().find_map(Masked::unwritten);
         if let Some((redactor, files)) = &self.redactor {
-            files.iter().for_each(|file| mask_file(file, redactor));
+            for file in files {
+                let unmasked = mask_file(file, redactor);
+                unwritten = unwritten.or(unmasked);
+            }
         }
-        (self.attempt, Over { exit, unwritten: self.masked.into_iter().find_map(Masked::unwritten) })
+        (self.attempt, Over { exit, unwritten })
     }
 }

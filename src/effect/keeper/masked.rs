@@ -72,13 +72,17 @@ fn copy(mut reader: PipeReader, mut to: &File, redactor: &mut Redactor) -> Resul
 }
 
 /// Takes the secrets out of a file. Of a long one only the end is kept, from a line on, behind as many zeros as make it as long as
-/// it was. What is no regular file, or cannot be masked, is removed.
-pub fn mask_file(path: &Path, redactor: &Redactor) {
+/// it was. What is no regular file stays as it is: nobody reads it. What cannot be masked is removed; says why.
+pub fn mask_file(path: &Path, redactor: &Redactor) -> Option<String> {
     match mask_end(path, redactor) {
-        Err(error) if error.kind() == ErrorKind::NotFound => {}
-        Ok(()) => {}
-        Err(_) => {
-            let _ = std::fs::remove_file(path);
+        Ok(()) => None,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidInput) => None,
+        Err(error) => {
+            let removed = match std::fs::remove_file(path) {
+                Ok(()) => "was removed".to_owned(),
+                Err(error) => format!("could not be removed ({error})"),
+            };
+            Some(format!("{} could not be masked ({error}) and {removed}", path.display()))
         }
     }
 }
