@@ -165,7 +165,7 @@ phases:
     steps:
       token: {{ run: 'echo "token=s3cr3t-of-a-step" >> "$SWITCHOVER_OUTPUT"', undo: none }}
       ask:
-        needs: token
+        needs: [token]
         http: {{ url: "http://{first}{path}", headers: {{ X-Token: "{{{{ steps.token.token }}}}" }}{keys} }}
         expect: {expect}
 "#

@@ -121,7 +121,7 @@ phases:
   p:
     steps:
       read: {{ sql: {{ database: app, query: "{query}" }} }}
-      peak: {{ needs: read, run: 'keeper=$PPID; executor=$(awk "/^PPid/ {{ print \$2 }}" /proc/$keeper/status); awk "/^VmHWM/ {{ print \$2 }}" /proc/$executor/status > peak', undo: none }}
+      peak: {{ needs: [read], run: 'keeper=$PPID; executor=$(awk "/^PPid/ {{ print \$2 }}" /proc/$keeper/status); awk "/^VmHWM/ {{ print \$2 }}" /proc/$executor/status > peak', undo: none }}
 "#
         ),
     );
