@@ -93,6 +93,10 @@ pub fn main() -> i32 {
     };
     // A file that may not grow any more is an error like a full disk, and no reason to die.
     let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
+    if let Err(error) = crate::effect::close_to_others() {
+        let message = format!("this process cannot be kept from being looked into: {error}; nothing was begun");
+        return CliError::refused(message, Some("its memory may hold secrets; allow it `prctl(PR_SET_DUMPABLE)`")).show();
+    }
     let journal = arguments.journal;
     let done = match arguments.verb {
         Verb::Check(verb) => check::check(verb),

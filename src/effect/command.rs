@@ -13,10 +13,8 @@ use serde_json::{Map, Value as Json};
 use super::keeper::{Attempt, Begin, Exit, Keeper, Known, Over};
 use super::living::{self, Life};
 use super::process::Process;
-use super::redactor::Redactor;
-use super::secret::{MacKey, mask};
 use super::view::text_of;
-use super::{Cut, EffectError, Job, Reading, Stopper, Used, resolve};
+use super::{Cut, EffectError, Job, Reading, Stopper, Used, Vault, resolve};
 use crate::file;
 use crate::runbook::action::{Command, Run, SecretForm, Value};
 use crate::runbook::limit;
@@ -40,13 +38,10 @@ pub fn begin(
         Ok(order) => order,
         Err(error) => return then(Err(error)),
     };
-    if !used.is_empty() {
-        stopper.mask_with(Redactor::new(&used));
-    }
-    let (stem, ended, key, keep) = (job.stem.clone(), Arc::clone(stopper), job.mac_key, run.keep_output);
+    let (stem, ended, vault, keep) = (job.stem.clone(), Arc::clone(stopper), job.vault.clone(), run.keep_output);
     let id = keeper.begin(order, move |over| {
         ended.clear();
-        then(reading(&stem, over, keep, &used, key));
+        then(reading(&stem, over, keep, &used, &vault));
     });
     let keeper = keeper.clone();
     stopper.on_stop(move |force| keeper.end(id, force));
@@ -74,7 +69,7 @@ pub fn look(job: &Job, run: &Run<String>) -> Result<Reading, EffectError> {
     };
     let path = env.iter().rev().find(|(name, _)| name == "PATH").map(|(_, value)| value.clone());
     can_begin(&run.command, folder, path)?;
-    mask(Ok(Reading { summary: words, is_good: true, ..Reading::default() }), &used, job.mac_key)
+    job.vault.mask_result(Ok(Reading { summary: words, is_good: true, ..Reading::default() }), &used)
 }
 
 /// Whether the program is in the folders of `path` (by default this process's own), and the script can be read.
@@ -113,7 +108,7 @@ fn find(program: &str, folder: &Path, path: &str) -> Option<PathBuf> {
 }
 
 /// What a command left that ended so; `used` are the secrets that it was given.
-pub fn reading(stem: &Path, over: Over, keep: Option<Size>, used: &Used, key: MacKey) -> Result<Reading, EffectError> {
+pub fn reading(stem: &Path, over: Over, keep: Option<Size>, used: &Used, vault: &Vault) -> Result<Reading, EffectError> {
     let (summary, code) = match over.exit {
         Exit::Code(code) => (format!("exit {code}"), Some(code)),
         Exit::Signal(signal) => (format!("killed by signal {signal}"), None),
@@ -135,7 +130,7 @@ pub fn reading(stem: &Path, over: Over, keep: Option<Size>, used: &Used, key: Ma
     }
     let outputs = read_outputs(&with_ending(stem, "output"));
     let is_good = code == Some(0);
-    mask(outputs.map(|outputs| Reading { names, cut, outputs, summary, is_good, ..Reading::default() }), used, key)
+    vault.mask_result(outputs.map(|outputs| Reading { names, cut, outputs, summary, is_good, ..Reading::default() }), used)
 }
 
 fn order(job: &Job, run: &Run<String>, used: &mut Used) -> Result<Begin, EffectError> {
@@ -151,7 +146,7 @@ fn order(job: &Job, run: &Run<String>, used: &mut Used) -> Result<Begin, EffectE
         input: run.stdin.as_ref().map(|text| input(job, text)).transpose()?,
         env,
         files,
-        secrets: used.clone(),
+        secrets: job.vault.expects().then(|| job.vault.secrets()),
         out: path(job, "out"),
         err: path(job, "err"),
         said: ["output", "checkpoint", "progress"].map(|ending| path(job, ending)).to_vec(),

@@ -11,7 +11,6 @@ use serde_json::{Map, Value as Json};
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
 
 use super::redirect::{self, Redirect, redirect};
-use super::secret::mask;
 use super::view::text_of;
 use super::{Cut, EffectError, Job, Reading, Stopper, Used, When, resolve};
 use crate::runbook::action::{Body, Http, Tls};
@@ -72,7 +71,7 @@ pub fn look(job: &Job, http: &Http<String>) -> Result<Reading, EffectError> {
                     Some(Body::Json(argument)) => format!("\n{}", argument.clone().into_json()),
                 };
                 let summary = format!("{} {}{body}", http.method.word(), http.url);
-                return mask(Ok(Reading { summary, is_good: true, ..Reading::default() }), &used, job.mac_key);
+                return job.vault.mask_result(Ok(Reading { summary, is_good: true, ..Reading::default() }), &used);
             }
             Err(error) => problem = error.to_string(),
         }
@@ -83,7 +82,7 @@ pub fn look(job: &Job, http: &Http<String>) -> Result<Reading, EffectError> {
 fn exchange(job: &Job, http: &Http<String>) -> Result<Reading, EffectError> {
     let mut used = Used::new();
     let result = answer(job, http, &mut used);
-    mask(result, &used, job.mac_key)
+    job.vault.mask_result(result, &used)
 }
 
 /// A request as it is sent.

@@ -18,6 +18,7 @@ mod shift;
 mod sql;
 mod stopper;
 mod teller;
+mod vault;
 mod view;
 mod wait;
 
@@ -36,14 +37,15 @@ use crate::runbook::size::Size;
 pub use command::{can_begin, last_bytes, life};
 pub use keeper::{Attempt, Exit, Keeper, Known, New, Over, VERB as KEEP, serve};
 pub use living::Life;
-pub use process::{Process, age, all as processes, children, die_with, ignores, own_program, signal_all, stop_here};
+pub use process::{
+    Process, age, all as processes, children, close_to_others, die_with, ignores, own_program, signal_all, stop_here,
+};
 pub use reading::{PATIENCE as READING, Said, read};
-pub use redactor::Redactor;
 pub use rustix::process::Pid;
 pub use rustix::process::Signal;
-pub use secret::MacKey;
 pub use stopper::Stopper;
 pub use teller::{Teller, Told};
+pub use vault::{MacKey, Vault};
 pub use view::{Cut, View};
 
 /// One attempt to be carried out.
@@ -64,8 +66,8 @@ pub struct Job {
     pub stem: PathBuf,
     /// The names that `until` of a wait sees.
     pub names: Json,
-    /// With which values of secrets are told apart in the journal.
-    pub mac_key: MacKey,
+    /// The secrets that the run has used so far.
+    pub vault: Vault,
     /// What the first attempt found before it changed anything: this action's own, or the one's that it takes back.
     pub seen: Option<Json>,
     /// The last cursor of the same.
@@ -173,11 +175,11 @@ pub fn begin(job: &Job, keeper: &Keeper, stopper: &Arc<Stopper>, then: impl FnOn
 }
 
 /// What a command left whose end an earlier session did not see, as its keeper recorded and masked it.
-pub fn recovered(stem: &Path, over: Over, keep: Option<Size>) -> Result<Reading, EffectError> {
-    command::reading(stem, over, keep, &Used::new(), [0; 32])
+pub fn recovered(stem: &Path, over: Over, keep: Option<Size>, vault: &Vault) -> Result<Reading, EffectError> {
+    command::reading(stem, over, keep, &Used::new(), vault)
 }
 
-/// Secrets that an attempt has used, by name, to be masked in what it writes and in what comes back.
+/// Secrets that an attempt has used, by name.
 type Used = Vec<(String, String)>;
 
 /// The value of a text or a secret, at the moment of use.
@@ -186,7 +188,7 @@ fn resolve(job: &Job, value: &Value<String>, used: &mut Used) -> Result<String, 
         Value::Text(text) => Ok(text.clone()),
         Value::Secret { name, prefix, .. } => {
             let source = job.secrets.get(name).ok_or_else(|| EffectError::before(format!("the secret `{name}` is not declared")))?;
-            let secret = secret::read(name, source)?;
+            let secret = job.vault.read(name, source)?;
             let whole = format!("{prefix}{secret}");
             used.push((name.clone(), secret));
             Ok(whole)

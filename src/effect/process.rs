@@ -148,6 +148,14 @@ pub fn own_program() -> Result<PathBuf> {
     if own.exists() { Ok(own) } else { std::env::current_exe() }
 }
 
+/// Lets nobody but the superuser look into this process: no core dump holds its secrets, and no command of the same user reads them
+/// from its memory or its environment. What it executes is as usual.
+pub fn close_to_others() -> std::io::Result<()> {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
+    Ok(())
+}
+
 /// Kills this process and some others at once, as a machine does that runs out of memory.
 pub fn die_with(others: &[Pid]) -> ! {
     for pid in others.iter().copied().chain([getpid()]) {

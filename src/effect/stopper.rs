@@ -3,8 +3,6 @@
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::redactor::Redactor;
-
 /// Shared by an action's thread and the engine.
 #[derive(Default)]
 pub struct Stopper {
@@ -17,8 +15,6 @@ struct State {
     stopped: Option<Instant>,
     /// How long everything stood still, which does not count.
     away: Duration,
-    /// Masks the secrets that the action was given.
-    redactor: Option<Redactor>,
     /// Called with `false` to ask, with `true` to force.
     interrupt: Option<Box<dyn Fn(bool) + Send>>,
 }
@@ -61,19 +57,6 @@ impl Stopper {
     /// There is nothing to interrupt any more.
     pub fn clear(&self) {
         self.lock().interrupt = None;
-    }
-
-    /// The action was given secrets, which are to be masked in what it says of itself.
-    pub fn mask_with(&self, redactor: Redactor) {
-        self.lock().redactor = Some(redactor);
-    }
-
-    /// What the action said of itself, without the secrets that it was given.
-    pub fn masked(&self, text: String) -> String {
-        match &self.lock().redactor {
-            Some(redactor) => redactor.mask(&text),
-            None => text,
-        }
     }
 
     /// Everything stood still for so long.

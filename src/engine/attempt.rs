@@ -229,7 +229,7 @@ impl Session<'_> {
             timeout: None,
             stem: self.files(ix, direction, attempt).path_stem(),
             names: Json::Null,
-            mac_key: self.mac_key,
+            vault: self.vault.clone(),
             seen: None,
             reached: None,
             only_looks: false,
@@ -308,20 +308,18 @@ impl Session<'_> {
     pub fn recovered(&self, ix: StepIx, direction: Direction, attempt: u32, over: Over) -> Result<Reading, EffectError> {
         let act = self.state.runbook.step(ix).act(direction);
         let keep = act.and_then(|act| if let Action::Run(run) = &act.action { run.keep_output } else { None });
-        let reading = crate::effect::recovered(&self.files(ix, direction, attempt).path_stem(), over, keep)?;
+        let reading = crate::effect::recovered(&self.files(ix, direction, attempt).path_stem(), over, keep, &self.vault)?;
         Ok(Reading { summary: format!("{}, as was recorded", reading.summary), ..reading })
     }
 
-    /// The secrets that a step's commands are given, by name.
+    /// The secrets that a step is given, by name.
     pub fn secrets_of(&self, ix: StepIx, direction: Direction) -> Vec<(&str, &Secret)> {
         let runbook = &self.state.runbook;
         let scope = &runbook.scopes[runbook.step(ix).scope as usize];
-        let own = runbook.step(ix).act(direction).map(|act| act.env.values()).into_iter().flatten();
-        let secrets = scope.env.values().chain(own).filter_map(|value| match value {
-            Value::Secret { name, .. } => Some((name.as_str(), scope.secrets.get(name)?)),
-            Value::Text(_) => None,
-        });
-        secrets.collect()
+        let own = runbook.step(ix).act(direction);
+        let env = scope.env.values().chain(own.iter().flat_map(|act| act.env.values())).filter_map(Value::secret);
+        let names = env.chain(own.iter().flat_map(|act| act.action.secrets()));
+        names.filter_map(|name| Some((name, scope.secrets.get(name)?))).collect()
     }
 
     /// What the attempt wrote. Most commands write nothing to one of the two; what is empty is removed when there is time.
@@ -397,8 +395,8 @@ impl Session<'_> {
         }))
     }
 
-    /// Journals the last cursor that the last attempt wrote, if it is a new one; `mask` takes secrets out of it.
-    pub fn save_cursor(&mut self, ix: StepIx, direction: Direction, mask: &dyn Fn(String) -> String) -> Result<(), JournalError> {
+    /// Journals the last cursor that the last attempt wrote, if it is a new one.
+    pub fn save_cursor(&mut self, ix: StepIx, direction: Direction) -> Result<(), JournalError> {
         // A look goes on from nowhere.
         if direction == Direction::Forward && self.state.is_only_looked_at(ix) {
             return Ok(());
@@ -407,7 +405,8 @@ impl Session<'_> {
         if self.state.is_past(ix, direction, attempt) {
             return Ok(());
         }
-        let Some(cursor) = self.read_last_line(ix, direction, "checkpoint").map(mask) else { return Ok(()) };
+        let Some(cursor) = self.read_last_line(ix, direction, "checkpoint") else { return Ok(()) };
+        let cursor = self.vault.mask(&cursor);
         if self.state.cursor(ix, direction) == Some(&cursor) {
             return Ok(());
         }
@@ -425,7 +424,7 @@ impl Session<'_> {
     fn save_left_cursor(&mut self, ix: StepIx, direction: Direction) -> Result<(), JournalError> {
         let attempt = crate::effect::Attempt { key: self.state.idempotency_key(ix, direction), number: self.state.attempts(ix, direction) };
         if self.secrets_of(ix, direction).is_empty() || self.left.end(&attempt).is_some() {
-            self.save_cursor(ix, direction, &|cursor| cursor)?;
+            self.save_cursor(ix, direction)?;
         }
         Ok(())
     }

@@ -4,6 +4,7 @@
 mod attempt;
 mod dry;
 mod messages;
+mod recall;
 mod session;
 mod takeover;
 mod watch;

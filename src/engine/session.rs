@@ -15,7 +15,7 @@ use super::messages::Letter;
 use super::takeover::left;
 use super::watch::Watcher;
 use super::{Answer, Config, Exit, Question};
-use crate::effect::{EffectError, Keeper, Known, Life, MacKey, New, Reading, Said, Signal, Stopper, Teller, Told, When};
+use crate::effect::{EffectError, Keeper, Known, Life, New, Reading, Said, Signal, Stopper, Teller, Told, Vault, When};
 use crate::journal::{Durations, Head, Journal, JournalError};
 use crate::run::*;
 use crate::runbook::{Action, Direction, Downtime, Secret, StepIx};
@@ -46,7 +46,8 @@ pub(super) struct Session<'a> {
     pub keeper: Keeper,
     /// What earlier sessions recorded of their commands, and still record.
     pub left: Known,
-    pub mac_key: MacKey,
+    /// The secrets that the run has used so far.
+    pub vault: Vault,
     pub running: HashMap<(StepIx, Direction), Running>,
     pub send: mpsc::UnboundedSender<Input>,
     /// The guards that are watched, by number.
@@ -165,7 +166,7 @@ pub(super) fn carry_out(
     let history = if state.runbook.budgets.is_empty() { Durations::default() } else { journal.history(&state.runbook, &head.run)? };
     let expected = Expected::of(&state.runbook, &history);
     let has_secrets = state.runbook.scopes.iter().any(|scope| !scope.secrets.is_empty());
-    let mac_key = if has_secrets { journal.mac_key()? } else { MacKey::default() };
+    let vault = if has_secrets { Vault::new(journal.mac_key()?) } else { Vault::default() };
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(JournalError::io(journal.folder(), "served"))?;
     let (send, receive) = mpsc::unbounded_channel();
@@ -182,7 +183,7 @@ pub(super) fn carry_out(
         empty_logs: Vec::new(),
         keeper,
         left,
-        mac_key,
+        vault,
         running: HashMap::new(),
         send,
         watchers: HashMap::new(),
@@ -198,6 +199,7 @@ pub(super) fn carry_out(
         awaited: None,
         begun: (now(), Instant::now()),
     };
+    session.recall();
     let exit = runtime.block_on(session.run(facts, receive));
     session.end_watch();
     // A thread may still wait, for a person or a server; it must not keep the process.
@@ -463,8 +465,8 @@ impl Session<'_> {
                     return self.see_from_afar();
                 }
                 self.save_told(ix, direction)?;
-                if let Some(running) = self.running.remove(&(ix, direction)) {
-                    self.save_cursor(ix, direction, &|cursor| running.stopper.masked(cursor))?;
+                if self.running.remove(&(ix, direction)).is_some() {
+                    self.save_cursor(ix, direction)?;
                 }
                 self.finish(ix, direction, attempt, result)
             }
@@ -491,6 +493,14 @@ impl Session<'_> {
     fn told(&mut self, ix: StepIx, direction: Direction, attempt: u32, told: Told) -> Result<(), JournalError> {
         match told {
             Told::Saw { what: seen, durable } => {
+                let mut masked = seen.clone();
+                self.vault.mask_json(&mut masked);
+                if masked != seen {
+                    // Masked it could not be restored, and as it is it may not be journaled: nothing is changed.
+                    let note = "has a secret in it, and so cannot be journaled; nothing was changed";
+                    self.observer.note(&format!("what {} found {note}", self.id(ix)));
+                    return Ok(());
+                }
                 self.record(Fact::StepSaw { step: self.id(ix), direction, attempt, seen })?;
                 self.commit()?;
                 self.journal.anchor(&mut self.head)?;
@@ -500,17 +510,17 @@ impl Session<'_> {
             Told::Cursor(_) if direction == Direction::Forward && self.state.is_only_looked_at(ix) => {}
             Told::Cursor(cursor) => {
                 if let Some(running) = self.running.get_mut(&(ix, direction)) {
-                    running.cursor = Some(cursor);
+                    running.cursor = Some(self.vault.mask(&cursor));
                 }
             }
             // A last one may come behind the end of a step that was given up.
             Told::Reading { analysis, percent, says, words }
                 if self.running.get(&(ix, direction)).is_some_and(|running| running.attempt == attempt) =>
             {
-                self.record(Fact::AnalysisRead { step: self.id(ix), attempt, analysis, percent, says, reading: words })?;
+                self.record(Fact::AnalysisRead { step: self.id(ix), attempt, analysis, percent, says, reading: self.vault.mask(&words) })?;
             }
             Told::Reading { .. } => {}
-            Told::Progress(words) => self.observer.progress(&self.state, ix, &words),
+            Told::Progress(words) => self.observer.progress(&self.state, ix, &self.vault.mask(&words)),
         }
         Ok(())
     }
@@ -615,14 +625,14 @@ impl Session<'_> {
             return Ok(());
         }
         self.looked = now_instant;
-        let looked: Vec<_> = self.running.iter().map(|(pair, running)| (*pair, Arc::clone(&running.stopper))).collect();
-        for ((ix, direction), stopper) in looked {
+        let looked: Vec<_> = self.running.keys().copied().collect();
+        for (ix, direction) in looked {
             self.save_told(ix, direction)?;
             let is_command = matches!(self.state.runbook.step(ix).act(direction).map(|act| &act.action), Some(Action::Run(_)));
             if is_command && self.is_told((ix, direction)) {
-                self.save_cursor(ix, direction, &|cursor| stopper.masked(cursor))?;
+                self.save_cursor(ix, direction)?;
                 if let Some(text) = self.read_last_line(ix, direction, "progress") {
-                    self.observer.progress(&self.state, ix, &stopper.masked(text));
+                    self.observer.progress(&self.state, ix, &self.vault.mask(&text));
                 }
             }
         }

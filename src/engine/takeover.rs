@@ -52,7 +52,7 @@ impl Session<'_> {
             match recorded(&self.state, &self.left, ix, direction) {
                 Recorded::Ended(over) => {
                     let result = self.recovered(ix, direction, attempt, over);
-                    self.save_cursor(ix, direction, &|cursor| cursor)?;
+                    self.save_cursor(ix, direction)?;
                     self.finish(ix, direction, attempt, result)?;
                 }
                 Recorded::NeverBegan => {
@@ -194,7 +194,7 @@ impl Session<'_> {
                 (None, _) => Err(EffectError::lost("it has ended, and nobody who watched it saw how")),
             };
             if is_masked || self.secrets_of(ix, direction).is_empty() {
-                self.save_cursor(ix, direction, &|cursor| running.stopper.masked(cursor))?;
+                self.save_cursor(ix, direction)?;
             } else {
                 self.forget_unmasked((ix, direction));
             }

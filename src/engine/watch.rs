@@ -86,7 +86,7 @@ impl Session<'_> {
             timeout: Some(crate::effect::READING),
             stem: self.guard_stem(number),
             names,
-            mac_key: self.mac_key,
+            vault: self.vault.clone(),
             seen: None,
             reached: None,
             only_looks: false,
@@ -119,7 +119,7 @@ impl Session<'_> {
             Says::Inconclusive => {}
         }
         if self.state.watch.says.get(&guard).is_none_or(|(says, _)| *says != said.says) {
-            let reading = crate::message::one_line(&said.words).chars().take(300).collect();
+            let reading = crate::message::one_line(&self.vault.mask(&said.words)).chars().take(300).collect();
             let foreseen = self.state.runbook.guards.get(number).filter(|_| self.state.started.is_dry());
             if let Some(verdict) = foreseen.and_then(|guard| self.state.foreseen_of(guard, said.says, !said.is_shut)) {
                 self.record(Fact::GuardForeseen { guard: guard.clone(), verdict })?;

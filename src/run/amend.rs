@@ -61,6 +61,7 @@ impl RunState {
         self.down_since = old.down_since;
         self.downtime = old.downtime;
         self.watch = old.watch;
+        self.secrets = old.secrets;
         Ok(())
     }
 

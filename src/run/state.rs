@@ -129,6 +129,8 @@ pub struct RunState {
     pub watch: Watch,
     /// What a rehearsal found.
     pub rehearsed: Option<Rehearsed>,
+    /// The secrets that steps were given, by name, each with the digest of its last value.
+    pub secrets: BTreeMap<String, String>,
     unsettled: usize,
     phase_left: Vec<usize>,
     /// The points of no return.
@@ -224,6 +226,7 @@ impl RunState {
             notices: Notices::default(),
             watch: Watch::default(),
             rehearsed: None,
+            secrets: BTreeMap::new(),
             phase_left,
             points: runbook.ixs().filter(|ix| runbook.step(*ix).point_of_no_return).collect(),
             runbook,
@@ -299,8 +302,14 @@ impl RunState {
                 self.mode = Mode::Cancelling;
             }
             Fact::StepStarted(started) => self.start(started, at)?,
-            Fact::StepSucceeded(done) => self.succeed(done, at)?,
-            Fact::StepFailed(failed) => self.fail(failed, at)?,
+            Fact::StepSucceeded(done) => {
+                self.succeed(done, at)?;
+                self.secrets.extend(done.secrets.clone());
+            }
+            Fact::StepFailed(failed) => {
+                self.fail(failed, at)?;
+                self.secrets.extend(failed.secrets.clone());
+            }
             Fact::StepForeseen(foreseen) => self.foresee(foreseen, at)?,
             Fact::StopRequested { step, direction, attempt, because } => {
                 let ix = self.ix(step)?;

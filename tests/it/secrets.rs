@@ -142,3 +142,63 @@ phases:
     assert!(shown.contains("at (the secret token)") && shown.contains("\"out\": \"(the secret token)\""), "{shown}");
     assert_nowhere(&sandbox, SECRET);
 }
+
+#[test]
+fn what_one_step_writes_down_is_masked_in_what_every_other_says() {
+    // Beside the sandbox, which is searched for it.
+    let beside = tempfile::tempdir().unwrap();
+    let given = beside.path().join("given").display().to_string();
+    let book = r#"runbook: through
+secrets: { token: { command: [cat, kept] } }
+phases:
+  p:
+    steps:
+      early: { run: 'until test -e ../given; do sleep 0.05; done; cat ../given', undo: none }
+      write: { run: 'printf %s "$T" > ../given', env: { T: { secret: token } }, undo: none }
+      print:
+        needs: [write]
+        run: |
+          cat ../given; cat ../given >&2
+          echo "got=$(cat ../given)" > "$SWITCHOVER_OUTPUT"
+          cat ../given > "$SWITCHOVER_CHECKPOINT"; echo >> "$SWITCHOVER_CHECKPOINT"
+        undo: none
+      fail: { needs: [print], run: 'cat ../given >&2; exit 3', on_failure: continue, undo: none }
+      after: { needs: [fail], run: 'test -e go-on && cat ../given', undo: none }
+"#;
+    let sandbox = Sandbox::with(&book.replace("../given", &given));
+    sandbox.write("kept", "a-token-that-a-command-gives");
+    assert_eq!(sandbox.code("run book.yaml"), 1);
+    // The next session gives it to no step, and knows it all the same.
+    sandbox.write("go-on", "");
+    let shown = sandbox.run("resume");
+    std::fs::remove_file(sandbox.path("kept")).unwrap();
+    assert!(shown.ends_with("exit 0"), "{shown}");
+    assert!(sandbox.run("logs after").contains("(the secret token)"), "{}", sandbox.run("logs after"));
+    assert!(sandbox.run("logs early").contains("(the secret token)"), "{}", sandbox.run("logs early"));
+    assert!(sandbox.run("audit --format json").contains("\"got\": \"(the secret token)\""));
+    assert_nowhere(&sandbox, "a-token-that-a-command-gives");
+}
+
+#[test]
+fn a_session_says_which_used_secret_it_cannot_have_again() {
+    let sandbox = Sandbox::with(
+        r#"runbook: gone
+secrets: { token: { command: [cat, kept] } }
+phases:
+  p:
+    steps:
+      a: { run: 'test -n "$T"', env: { T: { secret: token } }, undo: none }
+      b: { run: 'test -e go-on', undo: none }
+"#,
+    );
+    sandbox.write("kept", "a-token-that-a-command-gives");
+    assert_eq!(sandbox.code("run book.yaml"), 1);
+    sandbox.write("kept", "another-token-of-a-command");
+    let shown = sandbox.run("resume");
+    assert!(shown.contains("the secret `token` has another value than when this run used it last"), "{shown}");
+    std::fs::remove_file(sandbox.path("kept")).unwrap();
+    sandbox.write("go-on", "");
+    let shown = sandbox.run("resume");
+    assert!(shown.contains("`token`") && shown.contains("where its value comes again it is not masked"), "{shown}");
+    assert!(shown.ends_with("exit 0"), "{shown}");
+}

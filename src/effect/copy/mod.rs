@@ -17,7 +17,6 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
-use super::secret::mask;
 use super::sql::login;
 use super::{EffectError, Job, Keeper, Reading, Stopper, Teller, Used};
 use crate::runbook::copy::Copy;
@@ -156,7 +155,7 @@ pub fn perform(job: &Job, copy: &Copy<String>, keeper: &Keeper, stopper: &Arc<St
             .and_then(|(from, to)| way.carry_out(&across::Ends::open(from, to, interrupts)?)),
     };
     stopper.clear();
-    let mut result = mask(result, &used, job.mac_key);
+    let mut result = job.vault.mask_result(result, &used);
     if let Ok(reading) = &mut result {
         reading.secrets.extend(throttle.secrets());
     }

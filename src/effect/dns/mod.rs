@@ -10,7 +10,6 @@ mod route53;
 mod wire;
 mod zone_file;
 
-use super::secret::mask;
 use super::{EffectError, Job, Keeper, Reading, Stopper, Teller, Used, When, resolve};
 use crate::runbook::zone::{Dns, Propagation, Zone};
 
@@ -65,7 +64,7 @@ impl From<EffectError> for Unwritten {
 pub fn perform(job: &Job, dns: &Dns<String>, keeper: &Keeper, stopper: &Stopper, teller: &Teller) -> Result<Reading, EffectError> {
     let mut used = Used::new();
     let result = change::perform(job, dns, keeper, stopper, teller, &mut used);
-    mask(result, &used, job.mac_key)
+    job.vault.mask_result(result, &used)
 }
 
 /// Waits until all name servers agree.
@@ -78,7 +77,7 @@ pub fn watch(
 ) -> Result<Reading, EffectError> {
     let mut used = Used::new();
     let result = propagation::perform(job, propagation, keeper, stopper, teller, &mut used);
-    mask(result, &used, job.mac_key)
+    job.vault.mask_result(result, &used)
 }
 
 pub fn open<'a>(job: &'a Job, zone: &'a Zone<String>, keeper: &'a Keeper, used: &mut Used) -> Result<Box<dyn Provider + 'a>, EffectError> {

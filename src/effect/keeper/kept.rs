@@ -7,12 +7,11 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::masked::{Masked, mask_file};
+use super::masked::{Mask, Masked};
 use super::order::{Attempt, Exit, Over};
 use super::place::{Leader, Place};
 use crate::effect::living::{Family, shows};
 use crate::effect::process::{self, Process};
-use crate::effect::redactor::Redactor;
 
 /// How long after the order to end, and so well after KILL, processes that cannot be killed are no longer waited for.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -26,10 +25,10 @@ pub struct Kept {
     /// What its processes show of themselves.
     pub marks: Attempt,
     pub out: PathBuf,
-    /// Its output, if it was given secrets.
+    /// Its output, if the run has secrets.
     pub masked: Vec<Masked>,
-    /// What masks the files that it wrote about itself.
-    pub redactor: Option<(Redactor, Vec<PathBuf>)>,
+    /// The files that it wrote about itself, to be masked.
+    pub said: Option<(Mask, Vec<PathBuf>)>,
     pub end: End,
 }
 
@@ -124,9 +123,9 @@ impl Kept {
             Err(error) => Exit::Unknown(format!("it could not be waited for: {error}")),
         };
         let mut unwritten = self.masked.into_iter().find_map(Masked::unwritten);
-        if let Some((redactor, files)) = &self.redactor {
+        if let Some((mask, files)) = &self.said {
             for file in files {
-                let unmasked = mask_file(file, redactor);
+                let unmasked = mask.file(file);
                 unwritten = unwritten.or(unmasked);
             }
         }

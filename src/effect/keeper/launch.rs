@@ -12,11 +12,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::kept::{End, Kept};
-use super::masked::Masked;
+use super::masked::{Mask, Masked};
 use super::order::{Attempt, Begin};
 use super::place::Leader;
 use crate::effect::process;
-use crate::effect::redactor::Redactor;
 use crate::file;
 
 /// How long a lock on an output file may be held by somebody who has no business with it.
@@ -26,14 +25,16 @@ const MOMENT: Duration = Duration::from_millis(300);
 pub struct Launch<'a> {
     begin: &'a Begin,
     expression: duct::Expression,
-    redactor: Option<Redactor>,
+    /// What masks it, if the run has secrets.
+    mask: Option<Mask>,
     masked: Vec<Masked>,
     /// Files that it is to find open.
     inherited: Vec<File>,
 }
 
-/// Prepares it; `wake` is notified when masked output is at its end.
-pub fn launch<'a>(begin: &'a Begin, wake: &Arc<Notify>) -> Result<Launch<'a>, String> {
+/// Prepares it; `wake` is notified when masked output is at its end. What `mask` learns here is from now on masked in the output of
+/// what was begun before, too.
+pub fn launch<'a>(begin: &'a Begin, mask: &Mask, wake: &Arc<Notify>) -> Result<Launch<'a>, String> {
     let (out, err) = (create(&begin.out)?, create(&begin.err)?);
     // The command inherits this lock with its standard output and holds it exactly as long as it, or a child of it, lives.
     // Between its fork and its exec, another command holds for a moment whatever this process has open.
@@ -51,13 +52,16 @@ pub fn launch<'a>(begin: &'a Begin, wake: &Arc<Notify>) -> Result<Launch<'a>, St
     let (program, arguments) = begin.command.split_first().ok_or("the command is empty")?;
     let mut expression = duct::cmd(program, arguments).unchecked();
     let (mut masked, mut inherited) = (Vec::new(), Vec::new());
-    let redactor = (!begin.secrets.is_empty()).then(|| Redactor::new(&begin.secrets));
-    expression = match &redactor {
+    let mask = begin.secrets.as_ref().map(|secrets| {
+        mask.learn(secrets);
+        mask.clone()
+    });
+    expression = match &mask {
         None => expression.stdout_file(out).stderr_file(err),
-        Some(redactor) => {
+        Some(mask) => {
             inherited.push(only_locked(&out).map_err(|error| format!("the log could not be locked: {error}"))?);
             let mut through = |file: File| -> Result<PipeWriter, String> {
-                let made = Masked::into(file, redactor.clone(), Arc::clone(wake));
+                let made = Masked::into(file, mask.clone(), Arc::clone(wake));
                 let (writer, thread) = made.map_err(|error| format!("its output could not be masked: {error}"))?;
                 masked.push(thread);
                 Ok(writer)
@@ -76,7 +80,7 @@ pub fn launch<'a>(begin: &'a Begin, wake: &Arc<Notify>) -> Result<Launch<'a>, St
         Some(path) => expression.stdin_file(file::open(path).map_err(|error| format!("its input could not be opened: {error}"))?),
         None => expression.stdin_null(),
     };
-    Ok(Launch { begin, expression, redactor, masked, inherited })
+    Ok(Launch { begin, expression, mask, masked, inherited })
 }
 
 impl Launch<'_> {
@@ -114,7 +118,7 @@ impl Launch<'_> {
             marks,
             out: begin.out.clone(),
             masked: self.masked,
-            redactor: self.redactor.map(|redactor| (redactor, begin.said.clone())),
+            said: self.mask.map(|mask| (mask, begin.said.clone())),
             end: End::default(),
         })
     }

@@ -1,11 +1,11 @@
-//! What a command that was given secrets writes: its output goes through a pipe, is masked here, and only then written; the files
-//! that it wrote about itself are masked at its end.
+//! What a command of a run that has secrets writes: its output goes through a pipe, is masked here, and only then written; the
+//! files that it wrote about itself are masked at its end.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, PipeReader, PipeWriter, Read, Result, Seek, SeekFrom, Write};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
@@ -17,6 +17,52 @@ const CHUNK: usize = 64 << 10;
 /// How much of a file is kept that a command wrote about itself: more than anybody reads of it.
 const KEPT: u64 = 4 << 20;
 
+/// All secrets that the executor told of. What runs already is masked by what is told later too: it may read what another wrote.
+#[derive(Clone, Default)]
+pub struct Mask(Arc<Mutex<Told>>);
+
+#[derive(Default)]
+struct Told {
+    secrets: Vec<(String, String)>,
+    redactor: Redactor,
+}
+
+impl Mask {
+    /// Masks these from now on, besides those that it masks already.
+    pub fn learn(&self, secrets: &[(String, String)]) {
+        let mut told = self.told();
+        let new: Vec<_> = secrets.iter().filter(|secret| !told.secrets.contains(secret)).cloned().collect();
+        if !new.is_empty() {
+            told.secrets.extend(new);
+            told.redactor = Redactor::new(&told.secrets);
+        }
+    }
+
+    /// Takes the secrets out of a file. Of a long one only the end is kept, from a line on, behind as many zeros as make it as
+    /// long as it was. What is no regular file stays as it is: nobody reads it. What cannot be masked is removed; says why.
+    pub fn file(&self, path: &Path) -> Option<String> {
+        match mask_end(path, self.redactor()) {
+            Ok(()) => None,
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidInput) => None,
+            Err(error) => {
+                let removed = match std::fs::remove_file(path) {
+                    Ok(()) => "was removed".to_owned(),
+                    Err(error) => format!("could not be removed ({error})"),
+                };
+                Some(format!("{} could not be masked ({error}) and {removed}", path.display()))
+            }
+        }
+    }
+
+    fn redactor(&self) -> Redactor {
+        self.told().redactor.clone()
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// A thread that masks one stream.
 pub struct Masked {
     end: Receiver<Option<String>>,
@@ -26,11 +72,11 @@ pub struct Masked {
 
 impl Masked {
     /// Where the command is to write, and the thread that reads it; `wake` is notified when the stream is at its end.
-    pub fn into(to: File, mut redactor: Redactor, wake: Arc<Notify>) -> Result<(PipeWriter, Masked)> {
+    pub fn into(to: File, mask: Mask, wake: Arc<Notify>) -> Result<(PipeWriter, Masked)> {
         let (reader, writer) = std::io::pipe()?;
         let (send, end) = channel();
         std::thread::Builder::new().spawn(move || {
-            let _ = send.send(copy(reader, &to, &mut redactor).err().map(|error| error.to_string()));
+            let _ = send.send(copy(reader, &to, &mask).err().map(|error| error.to_string()));
             wake.notify_one();
         })?;
         Ok((writer, Masked { end, ended: None }))
@@ -49,8 +95,9 @@ impl Masked {
 }
 
 /// Reads to the end in any case, so that the command does not come to harm.
-fn copy(mut reader: PipeReader, mut to: &File, redactor: &mut Redactor) -> Result<()> {
+fn copy(mut reader: PipeReader, mut to: &File, mask: &Mask) -> Result<()> {
     let (mut chunk, mut masked, mut result) = (vec![0; CHUNK], Vec::new(), Ok(()));
+    let mut redactor = mask.redactor();
     loop {
         masked.clear();
         let read = match reader.read(&mut chunk) {
@@ -58,6 +105,7 @@ fn copy(mut reader: PipeReader, mut to: &File, redactor: &mut Redactor) -> Resul
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),
         };
+        redactor.take_over(&mask.told().redactor);
         match read {
             0 => redactor.finish(&mut masked),
             read => redactor.push(&chunk[..read], &mut masked),
@@ -71,23 +119,7 @@ fn copy(mut reader: PipeReader, mut to: &File, redactor: &mut Redactor) -> Resul
     }
 }
 
-/// Takes the secrets out of a file. Of a long one only the end is kept, from a line on, behind as many zeros as make it as long as
-/// it was. What is no regular file stays as it is: nobody reads it. What cannot be masked is removed; says why.
-pub fn mask_file(path: &Path, redactor: &Redactor) -> Option<String> {
-    match mask_end(path, redactor) {
-        Ok(()) => None,
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidInput) => None,
-        Err(error) => {
-            let removed = match std::fs::remove_file(path) {
-                Ok(()) => "was removed".to_owned(),
-                Err(error) => format!("could not be removed ({error})"),
-            };
-            Some(format!("{} could not be masked ({error}) and {removed}", path.display()))
-        }
-    }
-}
-
-fn mask_end(path: &Path, redactor: &Redactor) -> Result<()> {
+fn mask_end(path: &Path, mut redactor: Redactor) -> Result<()> {
     let mut file = file::open_as(OpenOptions::new().read(true).write(true), path)?;
     let length = file.metadata()?.len();
     let skipped = length.saturating_sub(KEPT);
@@ -96,7 +128,7 @@ fn mask_end(path: &Path, redactor: &Redactor) -> Result<()> {
     (&file).take(KEPT).read_to_end(&mut bytes)?;
     // A secret that was cut could not be recognised.
     let from = if skipped == 0 { 0 } else { bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |end| end + 1) };
-    let (mut masked, mut redactor) = (Vec::new(), redactor.clone());
+    let mut masked = Vec::new();
     redactor.push(&bytes[from..], &mut masked);
     redactor.finish(&mut masked);
     if skipped == 0 && masked == bytes {

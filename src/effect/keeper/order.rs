@@ -31,8 +31,8 @@ pub struct Begin {
     pub env: Vec<(String, String)>,
     /// Variables that are to name files in memory, with what is in these.
     pub files: Vec<(String, String)>,
-    /// What is to be masked in its output, by name.
-    pub secrets: Vec<(String, String)>,
+    /// All that is to be masked so far, by name; nothing if the run declares no secret.
+    pub secrets: Option<Vec<(String, String)>>,
     pub out: PathBuf,
     pub err: PathBuf,
     /// Files that it may write about itself, to be masked when it is over.

@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 
 use super::kept::Kept;
 use super::launch::launch;
+use super::masked::Mask;
 use super::order::{Answer, Attempt, Begin, Exit, Order, Over};
 use super::place::{Leader, Place};
 use super::record::{Entry, Record};
@@ -46,6 +47,7 @@ pub fn serve(keeper: u64) -> Result<()> {
         is_placed: false,
         begun: 0,
         kept: HashMap::new(),
+        mask: Mask::default(),
         paused: None,
         wake: Arc::default(),
         answers: Vec::new(),
@@ -61,6 +63,8 @@ struct Serving {
     is_placed: bool,
     begun: u64,
     kept: HashMap<u64, Kept>,
+    /// All secrets that the executor told of.
+    mask: Mask,
     /// Since when all commands stand still.
     paused: Option<Instant>,
     /// Notified when masked output is at its end.
@@ -154,7 +158,7 @@ impl Serving {
     }
 
     fn begin(&mut self, begin: &Begin) -> std::result::Result<Kept, String> {
-        let launch = launch(begin, &self.wake)?;
+        let launch = launch(begin, &self.mask, &self.wake)?;
         if let Some(attempt) = &begin.attempt {
             let unrecorded = |error: Error| format!("that it begins could not be recorded: {error}");
             if !self.is_placed {

@@ -34,6 +34,11 @@ impl Redactor {
         Self { search: Arc::new(Search::new(secrets)), held: Vec::new(), masked: 0 }
     }
 
+    /// Goes on in the same stream with what another one masks.
+    pub fn take_over(&mut self, other: &Redactor) {
+        self.search = Arc::clone(&other.search);
+    }
+
     /// Takes the next bytes of the stream, cut anywhere, and appends to `out` all that can be decided about by now.
     pub fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
         self.held.extend_from_slice(bytes);
@@ -58,6 +63,13 @@ impl Redactor {
         let (decided, masked) = self.search.scan(&self.held, self.masked, ended, out);
         self.held.drain(..decided);
         self.masked = masked - decided;
+    }
+}
+
+/// One that masks nothing.
+impl Default for Redactor {
+    fn default() -> Redactor {
+        Redactor::new(&[])
     }
 }
 

@@ -44,6 +44,19 @@ const SHELL_LETTERS: (&str, &str) = ("\n\r\t\u{8}\u{c}\u{7}\u{b}\u{1b}'\\", "nrt
 const BACKSLASHED: [&str; 3] = ["\\", "\\\"$`", " !\"$&'()*,;<>?[\\]^`{|}"];
 /// What the more timid put no backslash before, besides letters and digits.
 const NOT_BACKSLASHED: [&str; 2] = ["_", "_-.,:+/@"];
+/// What tools put between the bytes that they print in hexadecimal digits.
+const HEX_SEPARATORS: [&str; 6] = ["", ":", " ", "-", "\\x", ", 0x"];
+/// What becomes of `'` and `"` in HTML and XML.
+const HTML_QUOTES: [(&str, &str); 8] = [
+    ("'", "\""),
+    ("'", "&quot;"),
+    ("&#x27;", "&quot;"),
+    ("&#39;", "&quot;"),
+    ("&#39;", "&#34;"),
+    ("&#039;", "&quot;"),
+    ("&#039;", "&#034;"),
+    ("&apos;", "&quot;"),
+];
 /// What a `'` becomes between two others.
 const SHELL_QUOTES: [&str; 2] = [r"'\''", r#"'"'"'"#];
 
@@ -59,8 +72,13 @@ pub fn spellings(value: &str) -> Vec<String> {
     for digits in [BASE64, BASE64_URL] {
         spell_in_base64(value.as_bytes(), digits, &mut found);
     }
+    spell_in_base32(value.as_bytes(), &mut found);
     for hex in [LOWER_HEX, UPPER_HEX] {
-        found.push(in_hex(value, hex));
+        found.extend(HEX_SEPARATORS.map(|separator| in_hex(value, separator, hex)));
+    }
+    if value.is_ascii() {
+        // UTF-16, from the first byte that is not 0 to the last.
+        found.push(value.chars().map(String::from).collect::<Vec<_>>().join("\0"));
     }
     // A key is often kept on one line, with `\n` in writing, and printed on several.
     let lines = value.lines().flat_map(|line| line.split("\\n")).map(str::trim);
@@ -78,11 +96,36 @@ fn is_telling(line: &str) -> bool {
     is_long && chars.len() >= LINE_VARIETY && !is_boundary
 }
 
+/// Spells a value as tools do, and each of these spellings again as the most common of them do: a log tells in JSON of a request
+/// that was JSON itself.
 fn spell_as_text(value: &str, found: &mut Vec<String>) {
     found.push(value.to_owned());
     if value.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
         return;
     }
+    let mut once = vec![value.to_owned()];
+    spell_once(value, &mut once);
+    once.sort_unstable();
+    once.dedup();
+    for text in &once {
+        spell_again(text, found);
+    }
+    found.append(&mut once);
+}
+
+/// The spellings in which others are found most often.
+fn spell_again(text: &str, found: &mut Vec<String>) {
+    for feared in distinct(&JSON_FEARED[..2], text) {
+        for ascii in either(text.chars().any(is_beyond_ascii)) {
+            found.push(in_json(text, &feared, ascii, false, LOWER_HEX));
+        }
+    }
+    found.push(in_html(text, "&#39;", "&quot;"));
+    found.push(in_url(text, "-._~", false, UPPER_HEX));
+    found.extend(['\'', '"'].map(|quote| doubled(text, quote)));
+}
+
+fn spell_once(value: &str, found: &mut Vec<String>) {
     for hex in [LOWER_HEX, UPPER_HEX] {
         for kept in distinct(&URL_KEPT, value) {
             found.extend(either(value.contains(' ')).map(|plus| in_url(value, &kept, plus, hex)));
@@ -93,8 +136,11 @@ fn spell_as_text(value: &str, found: &mut Vec<String>) {
             }
         }
     }
-    // JSON within JSON is how many a log tells of a request.
-    found.push(in_json(&in_json(value, "", false, false, LOWER_HEX), "", false, false, LOWER_HEX));
+    found.extend(HTML_QUOTES.map(|(single, double)| in_html(value, single, double)));
+    found.extend([false, true].map(|hex| in_numbers(value, hex)));
+    found.extend(['\'', '"'].map(|quote| doubled(value, quote)));
+    found.extend(["", "\""].map(|kept| in_python_bytes(value, kept)));
+    found.push(in_quoted_printable(value));
     found.extend(SHELL_QUOTES.map(|quote| value.replace('\'', quote)));
     found.extend(BACKSLASHED.map(|special| backslashed(value, |c| special.contains(c))));
     found.extend(NOT_BACKSLASHED.map(|plain| backslashed(value, |c| c.is_ascii() && !plain.contains(c))));
@@ -137,10 +183,57 @@ fn put_bytes(out: &mut String, c: char, prefix: &str, bits: u32, count: u32, dig
     }
 }
 
-fn in_hex(value: &str, hex: &[u8]) -> String {
-    let mut out = String::with_capacity(2 * value.len());
-    value.chars().for_each(|c| put_bytes(&mut out, c, "", 4, 2, hex));
-    out
+/// Each byte as two digits, with something between them.
+fn in_hex(value: &str, separator: &str, hex: &[u8]) -> String {
+    let mut out = String::with_capacity((2 + separator.len()) * value.len());
+    value.chars().for_each(|c| put_bytes(&mut out, c, separator, 4, 2, hex));
+    out.split_off(separator.len())
+}
+
+/// What HTML and XML have names for; quotes differ.
+fn in_html(value: &str, single: &str, double: &str) -> String {
+    escaped(value, |c, out| match c {
+        '&' => out.push_str("&amp;"),
+        '<' => out.push_str("&lt;"),
+        '>' => out.push_str("&gt;"),
+        '\'' => out.push_str(single),
+        '"' => out.push_str(double),
+        _ => out.push(c),
+    })
+}
+
+/// All but letters and digits as numbers, as HTML encoders do that trust nothing.
+fn in_numbers(value: &str, hex: bool) -> String {
+    escaped(value, |c, out| {
+        let number = u32::from(c);
+        out.push_str(&if hex { format!("&#x{number:X};") } else { format!("&#{number};") });
+    })
+}
+
+/// As SQL, YAML and CSV write a quote between quotes.
+fn doubled(value: &str, quote: char) -> String {
+    value.replace(quote, &format!("{quote}{quote}"))
+}
+
+/// As Python shows bytes, within `'` unless only `'` is in them.
+fn in_python_bytes(value: &str, kept: &str) -> String {
+    escaped(value, |c, out| match c {
+        '\n' => out.push_str("\\n"),
+        '\r' => out.push_str("\\r"),
+        '\t' => out.push_str("\\t"),
+        '\\' => out.push_str("\\\\"),
+        '\'' if kept.is_empty() => out.push_str("\\'"),
+        ' '..='~' => out.push(c),
+        _ => put_bytes(out, c, "\\x", 4, 2, LOWER_HEX),
+    })
+}
+
+/// As mails write what is not ASCII, on one line.
+fn in_quoted_printable(value: &str) -> String {
+    escaped(value, |c, out| match c {
+        ' '..='~' if c != '=' => out.push(c),
+        _ => put_bytes(out, c, "=", 4, 2, UPPER_HEX),
+    })
 }
 
 fn in_url(value: &str, kept: &str, plus: bool, hex: &[u8]) -> String {
@@ -209,6 +302,17 @@ fn spell_in_base64(value: &[u8], digits: &[u8], found: &mut Vec<String>) {
                 found.extend(lines.filter(|line| line.len() >= LINE_CHARS).map(str::to_owned));
             }
         }
+    }
+}
+
+/// The same in base32, of which five bytes make eight digits.
+fn spell_in_base32(value: &[u8], found: &mut Vec<String>) {
+    for before in 0..5 {
+        let bytes = [&[0; 4][..before], value].concat();
+        let text = data_encoding::BASE32.encode(&bytes);
+        let own = (before * 8).div_ceil(5)..bytes.len() * 8 / 5;
+        let last = (bytes.len() * 8).div_ceil(5);
+        found.extend([&text[own.clone()], &text[own.start..last], &text[own.start..]].map(str::to_owned));
     }
 }
 

@@ -15,7 +15,6 @@ use std::time::Duration;
 use serde_json::{Map, json};
 
 use self::analysis::Verdict;
-use super::secret::mask;
 use super::{EffectError, Job, Keeper, Reading, Stopper, Teller, Used, dns};
 use crate::runbook::traffic::{Back, Shift, Traffic};
 
@@ -60,7 +59,7 @@ pub fn perform(job: &Job, shift: &Shift<String>, keeper: &Keeper, stopper: &Arc<
         super::When::Unknown => EffectError::during(error.message),
         _ => error,
     });
-    mask(result, &used, job.mac_key)
+    job.vault.mask_result(result, &used)
 }
 
 fn open<'a>(

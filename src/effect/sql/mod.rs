@@ -17,7 +17,6 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use serde_json::{Map, Value as Json};
 
-use super::secret::mask;
 use super::{Cut, EffectError, Job, Reading, Stopper, Used, resolve};
 use crate::runbook::action::{Argument, Sql};
 use crate::runbook::database::{Database, Server};
@@ -38,7 +37,7 @@ pub fn perform(job: &Job, sql: &Sql<String>, stopper: &Arc<Stopper>) -> Result<R
         reading.names.insert("given".into(), Json::Object(read));
         Ok(reading)
     });
-    mask(result, &used, job.mac_key)
+    job.vault.mask_result(result, &used)
 }
 
 fn ask(job: &Job, sql: &Sql<String>, stopper: &Arc<Stopper>, used: &mut Used) -> Result<Reading, EffectError> {

@@ -1,0 +1,55 @@
+//! What a session must know before anything runs: the secrets that the run has used by now, as a step may say what an earlier one
+//! wrote. It does not mask anything.
+
+use std::collections::BTreeSet;
+
+use super::session::Session;
+use crate::runbook::{Direction, Secret};
+
+impl Session<'_> {
+    /// Reads again what earlier sessions used, and what this process was given in its environment, which costs nothing.
+    pub fn recall(&mut self) {
+        if !self.vault.expects() {
+            return;
+        }
+        let runbook = std::sync::Arc::clone(&self.state.runbook);
+        let used = self.used();
+        for (name, source) in runbook.scopes.iter().flat_map(|scope| &scope.secrets) {
+            let is_used = used.contains(name.as_str());
+            if !is_used && !matches!(source, Secret::Env(_)) {
+                continue;
+            }
+            match self.vault.read(name, source) {
+                Ok(value) if is_used => {
+                    let is_other = self.state.secrets.get(name).is_some_and(|digest| *digest != self.vault.digest(&value));
+                    if is_other {
+                        self.observer.note(&format!(
+                            "the secret `{name}` has another value than when this run used it last; \
+                             where the old one comes again it is not masked"
+                        ));
+                    }
+                }
+                Err(error) if is_used => {
+                    let what_follows = "this run has used it, and where its value comes again it is not masked";
+                    self.observer.note(&format!("{}; {what_follows}", error.message));
+                }
+                // Whoever uses it hears what is wrong with it.
+                Ok(_) | Err(_) => {}
+            }
+        }
+    }
+
+    /// The names of secrets that may have been used by now.
+    fn used(&self) -> BTreeSet<String> {
+        let mut used: BTreeSet<String> = self.state.secrets.keys().cloned().collect();
+        // An attempt whose end nobody journaled names its secrets nowhere else.
+        for ix in self.state.runbook.ixs() {
+            for direction in Direction::ALL {
+                if self.state.attempts(ix, direction) > 0 {
+                    used.extend(self.secrets_of(ix, direction).into_iter().map(|(name, _)| name.to_owned()));
+                }
+            }
+        }
+        used
+    }
+}
