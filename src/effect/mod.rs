@@ -41,6 +41,7 @@ pub use process::{
     Process, age, all as processes, children, close_to_others, die_with, ignores, own_program, signal_all, stop_here,
 };
 pub use reading::{PATIENCE as READING, Said, read};
+pub use redactor::Redactor;
 pub use rustix::process::Pid;
 pub use rustix::process::Signal;
 pub use stopper::Stopper;

@@ -12,6 +12,7 @@ mod decisions;
 mod doubt;
 mod dry_run;
 mod evidence;
+mod encoders;
 mod faults;
 mod http;
 mod language;

@@ -65,7 +65,8 @@ impl Sandbox {
         self.prepare(Command::new(env!("CARGO_BIN_EXE_switchover")), line)
     }
 
-    fn prepare(&self, mut command: Command, line: &str) -> Command {
+    /// Any command, to be run as the program is.
+    pub fn prepare(&self, mut command: Command, line: &str) -> Command {
         command.args(line.split_whitespace()).current_dir(self.path("").join(&self.working)).stdin(Stdio::null());
         command
             .env_remove("SWITCHOVER_JOURNAL")

@@ -195,10 +195,72 @@ phases:
     assert_eq!(sandbox.code("run book.yaml"), 1);
     sandbox.write("kept", "another-token-of-a-command");
     let shown = sandbox.run("resume");
-    assert!(shown.contains("the secret `token` has another value than when this run used it last"), "{shown}");
+    assert!(shown.contains("the secret `token` has another value than when this run"), "{shown}");
     std::fs::remove_file(sandbox.path("kept")).unwrap();
     sandbox.write("go-on", "");
     let shown = sandbox.run("resume");
     assert!(shown.contains("`token`") && shown.contains("where its value comes again it is not masked"), "{shown}");
     assert!(shown.ends_with("exit 0"), "{shown}");
+}
+
+#[test]
+fn a_command_of_the_same_user_cannot_look_into_executor_or_keeper_and_neither_leaves_a_core() {
+    use std::os::unix::process::ExitStatusExt;
+    let sandbox = Sandbox::with(
+        r#"runbook: closed
+secrets: { token: { env: DEPLOY_TOKEN } }
+phases:
+  p:
+    steps:
+      look:
+        run: |
+          executor=$(awk '/^PPid:/ {print $2}' "/proc/$PPID/status")
+          for pid in "$PPID" "$executor"; do
+            test -r "/proc/$pid/status" || exit 4
+            if cat "/proc/$pid/environ" > /dev/null 2>&1 || cat "/proc/$pid/maps" > /dev/null 2>&1; then exit 5; fi
+          done
+          # What such a look finds where nothing is closed.
+          sleep 9 & cat "/proc/$!/environ" > /dev/null && cat "/proc/$!/maps" > /dev/null || exit 6
+          kill $!
+        undo: none
+      use: { run: 'test "$T" = correct-"horse"; echo used >> "$W"; until test -e go-on; do sleep 0.05; done', env: { T: { secret: token } }, needs: [look], undo: none }
+"#,
+    );
+    // A user who is not the superuser, with a folder and a program of its own.
+    let program = sandbox.path("program");
+    std::fs::copy(env!("CARGO_BIN_EXE_switchover"), &program).unwrap();
+    for path in [sandbox.path(""), sandbox.path("book.yaml"), program.clone()] {
+        std::os::unix::fs::chown(path, Some(65534), Some(65534)).unwrap();
+    }
+    let as_other = |verb: &str| {
+        let mut command = std::process::Command::new("setpriv");
+        let shell = format!("ulimit -c unlimited; exec ./program {verb}");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-c", &shell]);
+        sandbox.prepare(command, "")
+    };
+    let mut executor = as_other("run book.yaml").spawn().expect("setpriv, of the package util-linux");
+    let begun = std::time::Instant::now();
+    while sandbox.witness().is_empty() {
+        if let Some(status) = executor.try_wait().unwrap() {
+            panic!("{status}: {}", sandbox.run("logs look"));
+        }
+        assert!(begun.elapsed().as_secs() < 30, "{}", sandbox.run("logs look"));
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let crash = |pid: u32| assert!(std::process::Command::new("kill").args(["-ABRT", &pid.to_string()]).status().unwrap().success());
+    let keepers = super::sandbox::children(executor.id());
+    assert!(!keepers.is_empty());
+    crash(executor.id());
+    let status = executor.wait().unwrap();
+    assert_eq!(status.signal(), Some(6), "{status}");
+    assert!(!status.core_dumped(), "{status}");
+    keepers.into_iter().for_each(crash);
+    sandbox.write("go-on", "");
+    super::processes::nothing_left(&sandbox);
+    let names = std::fs::read_dir(sandbox.path("")).unwrap().map(|entry| entry.unwrap().file_name());
+    let cores: Vec<_> = names.filter(|name| name.to_string_lossy().starts_with("core")).collect();
+    assert!(cores.is_empty(), "{cores:?}");
+    // Such a user's `resume` sees that the command is over, and that nobody saw how.
+    assert_eq!(as_other("resume").status().unwrap().code(), Some(3));
+    assert_nowhere(&sandbox, SECRET);
 }
