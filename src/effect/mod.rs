@@ -37,9 +37,7 @@ use crate::runbook::size::Size;
 pub use command::{can_begin, last_bytes, life};
 pub use keeper::{Attempt, Exit, Keeper, Known, New, Over, VERB as KEEP, serve};
 pub use living::Life;
-pub use process::{
-    Process, age, all as processes, children, close_to_others, die_with, ignores, own_program, signal_all, stop_here,
-};
+pub use process::{Process, age, all as processes, children, close_to_others, die_with, ignores, own_program, signal_all, stop_here};
 pub use reading::{PATIENCE as READING, Said, read};
 pub use redactor::Redactor;
 pub use rustix::process::Pid;

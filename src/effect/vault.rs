@@ -1,6 +1,7 @@
 //! All secrets that a run has used so far, for everything that masks: whoever reads one puts it here, and from then on it is masked
 //! in whatever any step says. It does not know where secrets come from, nor who may have them.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hmac::{KeyInit, Mac};
@@ -75,6 +76,13 @@ impl Vault {
     /// The text with the secrets' names in their place.
     pub fn mask(&self, text: &str) -> String {
         self.redactor().map_or_else(|| text.to_owned(), |redactor| redactor.mask(text))
+    }
+
+    /// The same, of a file that a command wrote about itself. What cannot be masked is removed.
+    pub fn mask_file(&self, path: &Path) {
+        if let Some(redactor) = self.redactor() {
+            let _ = redactor.mask_file(path);
+        }
     }
 
     /// The same, of every text in a value.

@@ -105,12 +105,16 @@ impl Session<'_> {
         self.running.insert((ix, direction), running);
     }
 
-    /// What a command with secrets says of itself is masked by its keeper at its end. Of one that nobody saw end, it goes.
+    /// What a command says of itself is masked by its keeper at its end. Of one that nobody saw end it is masked now, or goes if it
+    /// was given secrets: they may have other values now.
     fn forget_unmasked(&self, (ix, direction): (StepIx, Direction)) {
-        if !self.secrets_of(ix, direction).is_empty() {
-            let files = self.files(ix, direction, self.state.attempts(ix, direction));
-            for ending in ["output", "checkpoint", "progress"] {
-                let _ = std::fs::remove_file(files.path(ending));
+        let files = self.files(ix, direction, self.state.attempts(ix, direction));
+        let is_given_some = !self.secrets_of(ix, direction).is_empty();
+        for ending in ["output", "checkpoint", "progress"] {
+            match is_given_some {
+                true => drop(std::fs::remove_file(files.path(ending))),
+                // What it may have of others is known again.
+                false => self.vault.mask_file(&files.path(ending)),
             }
         }
     }
@@ -193,11 +197,10 @@ impl Session<'_> {
                 (None, Watch::Nobody(error)) => Err(error),
                 (None, _) => Err(EffectError::lost("it has ended, and nobody who watched it saw how")),
             };
-            if is_masked || self.secrets_of(ix, direction).is_empty() {
-                self.save_cursor(ix, direction)?;
-            } else {
+            if !is_masked {
                 self.forget_unmasked((ix, direction));
             }
+            self.save_cursor(ix, direction)?;
             self.finish(ix, direction, running.attempt, result)?;
         }
         Ok(())

@@ -1,8 +1,8 @@
 //! What a command of a run that has secrets writes: its output goes through a pipe, is masked here, and only then written; the
 //! files that it wrote about itself are masked at its end.
 
-use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, PipeReader, PipeWriter, Read, Result, Seek, SeekFrom, Write};
+use std::fs::File;
+use std::io::{ErrorKind, PipeReader, PipeWriter, Read, Result, Write};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,13 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use crate::effect::redactor::Redactor;
-use crate::file;
 
 /// How much is read at once, in bytes.
 const CHUNK: usize = 64 << 10;
-/// How much of a file is kept that a command wrote about itself: more than anybody reads of it.
-const KEPT: u64 = 4 << 20;
-
 /// All secrets that the executor told of. What runs already is masked by what is told later too: it may read what another wrote.
 #[derive(Clone, Default)]
 pub struct Mask(Arc<Mutex<Told>>);
@@ -38,20 +34,9 @@ impl Mask {
         }
     }
 
-    /// Takes the secrets out of a file. Of a long one only the end is kept, from a line on, behind as many zeros as make it as
-    /// long as it was. What is no regular file stays as it is: nobody reads it. What cannot be masked is removed; says why.
+    /// Takes the secrets out of a file; says why if it could not.
     pub fn file(&self, path: &Path) -> Option<String> {
-        match mask_end(path, self.redactor()) {
-            Ok(()) => None,
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidInput) => None,
-            Err(error) => {
-                let removed = match std::fs::remove_file(path) {
-                    Ok(()) => "was removed".to_owned(),
-                    Err(error) => format!("could not be removed ({error})"),
-                };
-                Some(format!("{} could not be masked ({error}) and {removed}", path.display()))
-            }
-        }
+        self.redactor().mask_file(path)
     }
 
     fn redactor(&self) -> Redactor {
@@ -117,26 +102,4 @@ fn copy(mut reader: PipeReader, mut to: &File, mask: &Mask) -> Result<()> {
             return result;
         }
     }
-}
-
-fn mask_end(path: &Path, mut redactor: Redactor) -> Result<()> {
-    let mut file = file::open_as(OpenOptions::new().read(true).write(true), path)?;
-    let length = file.metadata()?.len();
-    let skipped = length.saturating_sub(KEPT);
-    file.seek(SeekFrom::Start(skipped))?;
-    let mut bytes = Vec::new();
-    (&file).take(KEPT).read_to_end(&mut bytes)?;
-    // A secret that was cut could not be recognised.
-    let from = if skipped == 0 { 0 } else { bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |end| end + 1) };
-    let mut masked = Vec::new();
-    redactor.push(&bytes[from..], &mut masked);
-    redactor.finish(&mut masked);
-    if skipped == 0 && masked == bytes {
-        return Ok(());
-    }
-    let zeros = if skipped == 0 { 0 } else { length.saturating_sub(masked.len() as u64) };
-    file.set_len(0)?;
-    file.set_len(zeros)?;
-    file.seek(SeekFrom::End(0))?;
-    file.write_all(&masked)
 }

@@ -1,6 +1,7 @@
 //! Masks secret values in a byte stream, in every spelling common tools print them in, before the bytes reach the disk.
 //! It knows the secrets' names and values, and nothing of where the bytes come from, where they go or who may read them.
 
+mod file;
 mod spelling;
 #[cfg(test)]
 mod tests;
