@@ -1,9 +1,10 @@
 //! What this machine has last seen of each run: its number and hash, in a file beside the named locks, for
 //! all journals of a user. A restored older copy of a journal, or one of which a copy went on, is behind it.
+//! Whoever goes on with a run holds a lock on that file: of two copies only one is gone on with at a time.
 //! It is not synced: it need only outlive processes. It does not know what a run is.
 
 use std::cell::Cell;
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -18,7 +19,7 @@ const RECORD: usize = 20 + 1 + 64 + 1 + 16 + 1;
 /// Two slots, written in turn, so that one that was written in part leaves the other.
 const SLOT: usize = 256;
 
-/// The place of one run.
+/// The place of one run, locked until this is dropped.
 #[derive(Debug)]
 pub struct Seen {
     file: File,
@@ -29,10 +30,11 @@ pub struct Seen {
 
 impl Seen {
     /// Opens what was seen of the run with this UUID; nothing for a run of an earlier version, which has none.
+    /// What is read of it stays true, as nobody else has it.
     ///
     /// # Errors
-    /// If the place is another user's, or cannot be used.
-    pub fn of(uuid: &str) -> Result<Option<Seen>, JournalError> {
+    /// If the place is another user's, or cannot be used, or if somebody else has it.
+    pub fn of(run: &str, uuid: &str) -> Result<Option<Seen>, JournalError> {
         if uuid.is_empty() || !uuid.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Ok(None);
         }
@@ -40,7 +42,15 @@ impl Seen {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
         let file = file::open_as(&mut options, &path).map_err(unusable(&path))?;
-        Ok(Some(Seen { file, path, turn: Cell::new(0) }))
+        match lock::hold(&file) {
+            Ok(()) => Ok(Some(Seen { file, path, turn: Cell::new(0) })),
+            // The lock in the journal's folder is free: who has this one goes on with another folder.
+            Err(TryLockError::WouldBlock) => Err(JournalError::Locked {
+                what: format!("the run {run}"),
+                holder: "another process, which goes on with a copy of this journal".to_owned(),
+            }),
+            Err(TryLockError::Error(error)) => Err(unusable(&path)(error)),
+        }
     }
 
     /// The number and hash that were seen last, if any were.

@@ -69,16 +69,7 @@ impl Held {
     }
 
     fn lock(mut file: File, path: &Path, what: &str, holder: &Holder) -> Result<Held, JournalError> {
-        // Who only looks who holds it has it for a moment too.
-        let mut taken = file.try_lock();
-        for _ in 0..20 {
-            if !matches!(taken, Err(TryLockError::WouldBlock)) {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(5));
-            taken = file.try_lock();
-        }
-        match taken {
+        match hold(&file) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let holder = holder_of(&mut file).map_or_else(|| "another process".to_owned(), |holder| holder.to_string());
@@ -121,6 +112,20 @@ impl Held {
             _ => None,
         }
     }
+}
+
+/// Takes the lock on a file, which lives as long as the file is open.
+pub(super) fn hold(file: &File) -> Result<(), TryLockError> {
+    let mut taken = file.try_lock();
+    // Who only looks who holds it has it for a moment too.
+    for _ in 0..20 {
+        if !matches!(taken, Err(TryLockError::WouldBlock)) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+        taken = file.try_lock();
+    }
+    taken
 }
 
 impl fmt::Display for Holder {

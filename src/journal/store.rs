@@ -260,7 +260,7 @@ impl Journal {
         files::folder(&self.run_folder(run))?;
         files::folder(&self.run_folder(run).join("logs"))?;
         held.push(self.own_lock(run, holder)?);
-        let seen = Seen::of(uuid)?;
+        let seen = Seen::of(run, uuid)?;
         let anchor = Anchor::create(&self.run_folder(run).join("anchor"))?;
         self.checkpoint_at_close(true)?;
         let fallback = Fallback::open(&self.run_folder(run))?;
@@ -275,7 +275,7 @@ impl Journal {
         // The run's own lock first: what is read under it cannot be overtaken.
         let own = self.own_lock(run, holder)?;
         let mut loaded = self.load(run)?;
-        let seen = Seen::of(&loaded.state.started.uuid)?;
+        let seen = Seen::of(run, &loaded.state.started.uuid)?;
         if let Some(seen) = &seen {
             loaded.is_as_seen(run, seen)?;
         }

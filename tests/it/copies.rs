@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use super::sandbox::Sandbox;
+use super::sandbox::{Sandbox, kill_both, wait_until};
 
 const BOOK: &str = "runbook: paid
 phases:
@@ -46,6 +46,60 @@ fn of_a_copied_folder_only_one_goes_on() {
     let shown = sandbox.run("resume --journal copy");
     assert!(shown.contains("a copy of it went on elsewhere") && shown.ends_with("exit 6"), "{shown}");
     assert_eq!(sandbox.witness(), ["PAID", "DONE"]);
+}
+
+#[test]
+fn of_a_copied_folder_only_one_goes_on_at_a_time() {
+    let sandbox = Sandbox::with(
+        "runbook: waits
+phases:
+  p:
+    steps:
+      a: { run: 'echo A >> \"$W\"', undo: none }
+      w: { wait: 1h }
+      b: { run: 'echo PAID >> \"$W\"', undo: none }
+",
+    );
+    assert_eq!(sandbox.code("run book.yaml --until a"), 0);
+    copy(&sandbox, "journal", "copy");
+    let first = sandbox.start("resume");
+    // A wait acts on nothing, and so this machine has seen nothing of it yet.
+    wait_until("the first copy waits", || sandbox.run("audit").contains("p/w"));
+    let shown = sandbox.run("resume --journal copy");
+    kill_both(first);
+    assert!(shown.contains("goes on with a copy of this journal") && shown.ends_with("exit 6"), "{shown}");
+    let again = sandbox.start("resume --journal copy");
+    wait_until("once the first one is gone, the copy may go on", || sandbox.run("audit --journal copy").contains("p/w"));
+    kill_both(again);
+    assert_eq!(sandbox.witness(), ["A"]);
+}
+
+#[test]
+fn what_lies_where_an_attempt_will_write_is_not_taken_for_its_output() {
+    use sha2::Digest;
+    let digest = sha2::Sha256::digest(b"p/b").iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let next = format!("b-{}.f1", &digest[..32]);
+    for planted in ["echo stolen=1 > \"$F.output\"", "mkfifo \"$F.output\"", "ln -s /etc/hostname \"$F.output\"", "echo stolen > \"$F.checkpoint\""] {
+        let sandbox = Sandbox::with(&format!(
+            "runbook: planted
+phases:
+  p:
+    steps:
+      a:
+        run: |
+          for logs in journal/runs/*/logs; do F=\"$logs/{next}\"; {planted}; done
+        undo: none
+      b: {{ run: 'echo began >> \"$W\"', undo: none }}
+"
+        ));
+        let shown = sandbox.run("run book.yaml");
+        assert!(shown.ends_with("exit 0"), "{planted}: {shown}");
+        assert_eq!(sandbox.witness(), ["began"], "{planted}");
+        let log = sandbox.json("audit --format json");
+        let of_b = |event: &&serde_json::Value| event["event"]["step"] == "p/b" && event["event"]["event"] != "step_started";
+        let said: Vec<String> = log["log"].as_array().unwrap().iter().filter(of_b).map(ToString::to_string).collect();
+        assert!(!said.is_empty() && said.iter().all(|event| !event.contains("stolen")), "{planted}: {said:?}");
+    }
 }
 
 #[test]
