@@ -2,6 +2,7 @@
 //! ends it from outside. Knows actions whose texts are rendered, not runs, journals or plans.
 
 mod aside;
+pub mod brief;
 mod command;
 mod copy;
 mod dns;

@@ -8,6 +8,7 @@ mod recall;
 mod session;
 mod takeover;
 mod watch;
+mod witness;
 
 use std::sync::Arc;
 

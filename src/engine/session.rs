@@ -199,12 +199,14 @@ pub(super) fn carry_out(
         awaited: None,
         begun: (now(), Instant::now()),
     };
+    session.ask_witness()?;
     session.recall();
     let exit = runtime.block_on(session.run(facts, receive));
     session.end_watch();
     // A thread may still wait, for a person or a server; it must not keep the process.
     runtime.shutdown_background();
     let exit = exit?;
+    session.part_from_witness();
     if session.state.sets.running.is_empty() {
         session.head.release();
     }

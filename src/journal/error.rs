@@ -36,8 +36,10 @@ pub enum JournalError {
     Ambiguous { prefix: String, found: Vec<String> },
     #[error("the run {run} is not as it was written: {why}")]
     Altered { run: String, why: String },
-    #[error("the journal is an older copy, or a copy of it went on elsewhere: of the run {run}, {why}")]
+    #[error("the journal is an older copy, or a copy of it went on elsewhere: of the run {run}, {why} (noted in {})", seen.display())]
     Behind { run: String, why: String, seen: PathBuf },
+    #[error("the witness of the run {run} does not let it go on: {why}")]
+    Unwitnessed { run: String, why: String },
     #[error("the run {run} is not a legal one: {source}")]
     Illegal { run: String, source: IllegalEvent },
     #[error("the named locks of this machine at {} cannot be used: {source}", path.display())]
@@ -91,7 +93,11 @@ impl JournalError {
             }
             JournalError::Behind { .. } => {
                 "nothing was changed. Go on with the copy that has all events. If that is lost for good, look at what its \
-                 steps did since, then move this machine's note of it away (docs/security.md says where it lies)"
+                 steps did since, then move that note away"
+            }
+            JournalError::Unwitnessed { .. } => {
+                "nothing was begun. If another copy of this journal went on, go on with that one; if the witness cannot be \
+                 reached, see to that first"
             }
             JournalError::Locks { .. } => "nothing was changed. Name a folder that all operators can write with SWITCHOVER_LOCKS",
             JournalError::Locked { .. } => "nothing was changed. Wait until it is done, or end it there",

@@ -320,6 +320,14 @@ impl Journal {
         Ok(files::hex(&files::random_once(&self.folder.join("uuid"))?[..16]))
     }
 
+    /// Number and hash of each event of a run whose end is `head`, one a line.
+    pub fn hashes(&self, head: &Head) -> Result<String, JournalError> {
+        let sql = JournalError::sql;
+        let mut statement = self.db.prepare("SELECT number, hash FROM events WHERE run = ?1 ORDER BY number").map_err(sql("read"))?;
+        let line = |row: &rusqlite::Row| Ok(format!("{} {}\n", row.get::<_, i64>(0)?, row.get::<_, String>(1)?));
+        statement.query_map([&head.run], line).map_err(sql("read"))?.collect::<Result<_, _>>().map_err(sql("read"))
+    }
+
     /// The key of this journal for digests of secrets; made when it is first asked for.
     pub fn mac_key(&self) -> Result<[u8; 32], JournalError> {
         files::random_once(&self.folder.join("mac.key"))

@@ -834,6 +834,7 @@ impl Builder<'_, '_, '_> {
             file: file.name.to_string(),
             environment: self.loading.input.environment.map(str::to_owned),
             locks: raw.locks.clone(),
+            witness: raw.witness.clone(),
             stand_ins,
             scopes: self.scopes,
             occasions,

@@ -23,7 +23,11 @@ pub fn differences(old: &Runbook, new: &Runbook) -> Vec<String> {
         let templates: BTreeMap<_, _> = runbook.templates.iter().filter(|(name, _)| other.templates.contains_key(*name)).collect();
         json!([templates, runbook.occasions, phases])
     };
-    let whole = [("the locks", json!(old.locks) != json!(new.locks)), ("the messages", messages(old, new) != messages(new, old))];
+    let whole = [
+        ("the locks", json!(old.locks) != json!(new.locks)),
+        ("the witness", json!(old.witness) != json!(new.witness)),
+        ("the messages", messages(old, new) != messages(new, old)),
+    ];
     let whole = whole.into_iter().filter(|(_, differ)| *differ).map(|(what, _)| format!("{what} differ"));
     gone.chain(come).chain(changed).chain(whole).collect()
 }

@@ -37,6 +37,9 @@ pub struct Runbook {
     /// The environment chosen, if any.
     pub environment: Option<String>,
     pub locks: Vec<String>,
+    /// The command that keeps the run's last hash; empty if there is none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub witness: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stand_ins: Option<StandIns>,
     /// The top runbook first, then each nested one at each place where it stands.

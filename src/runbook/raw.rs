@@ -52,6 +52,10 @@ pub struct RawRunbook {
     /// What no two runs of one journal may hold at once.
     #[serde(default)]
     pub locks: Vec<String>,
+    /// A command, word by word, that reads the number and hash of each event of the run when a session begins and when it ends, and
+    /// refuses a session whose log does not have the last one it knows. Of nested runbooks only the top one's counts.
+    #[serde(default)]
+    pub witness: Vec<String>,
     /// A folder, beside this file, with programs that stand in for real ones, as in a lab: every command of the run finds them first.
     /// Empty: none. Of nested runbooks only the top one's counts.
     #[schemars(extend("format" = "template"))]

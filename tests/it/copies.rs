@@ -79,7 +79,9 @@ fn what_lies_where_an_attempt_will_write_is_not_taken_for_its_output() {
     use sha2::Digest;
     let digest = sha2::Sha256::digest(b"p/b").iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let next = format!("b-{}.f1", &digest[..32]);
-    for planted in ["echo stolen=1 > \"$F.output\"", "mkfifo \"$F.output\"", "ln -s /etc/hostname \"$F.output\"", "echo stolen > \"$F.checkpoint\""] {
+    for planted in
+        ["echo stolen=1 > \"$F.output\"", "mkfifo \"$F.output\"", "ln -s /etc/hostname \"$F.output\"", "echo stolen > \"$F.checkpoint\""]
+    {
         let sandbox = Sandbox::with(&format!(
             "runbook: planted
 phases:
@@ -121,6 +123,39 @@ fn an_attempt_that_a_keeper_has_begun_is_not_begun_by_an_older_database() {
     let shown = sandbox.run("resume");
     let words = "the record of its commands has attempt 1 of p/b, which the journal does not know";
     assert!(shown.contains(words) && shown.ends_with("exit 6"), "{shown}");
+    assert_eq!(sandbox.witness(), ["PAID"]);
+}
+
+/// What an operations team may write: where each run's log ended stands in a file that no copy of the journal reaches.
+const WITNESS: &str = r#"#!/bin/sh
+known="$(dirname "$0")/$SWITCHOVER_RUN_UUID"
+log=$(cat)
+if [ -e "$known" ] && ! echo "$log" | grep -qxF "$(cat "$known")"; then
+  echo "this log lacks event $(cut -d' ' -f1 "$known") as another session wrote it" >&2
+  exit 1
+fi
+echo "$log" | tail -1 > "$known"
+"#;
+
+#[test]
+fn a_witness_knows_of_a_copy_what_this_machine_does_not() {
+    let sandbox = Sandbox::with(&BOOK.replace("phases:", "witness: [sh, ./elsewhere/keep]\nphases:"));
+    sandbox.write("elsewhere/keep", WITNESS);
+    assert_eq!(sandbox.code("run book.yaml --until a"), 0);
+    copy(&sandbox, "journal", "older");
+    assert_eq!(sandbox.code("resume"), 1, "its own witness lets it go on");
+    copy(&sandbox, "older", "journal");
+    // As on another machine, or after a reboot.
+    std::fs::remove_dir_all(sandbox.path("locks")).unwrap();
+    sandbox.write("go", "");
+    let shown = sandbox.run("resume");
+    assert!(shown.contains("this log lacks event") && shown.ends_with("exit 6"), "{shown}");
+    assert_eq!(sandbox.witness(), ["PAID"], "nothing is done");
+    std::fs::remove_file(sandbox.path("elsewhere/keep")).unwrap();
+    let shown = sandbox.run("resume");
+    assert!(shown.contains("does not let it go on") && shown.ends_with("exit 6"), "one that cannot be asked refuses too: {shown}");
+    let shown = sandbox.run("run book.yaml");
+    assert!(shown.ends_with("exit 6"), "{shown}");
     assert_eq!(sandbox.witness(), ["PAID"]);
 }
 

@@ -119,6 +119,7 @@ fn build(needs: Vec<Vec<usize>>, idempotent: bool, on_failure: OnFailure) -> Run
         file: "law".into(),
         environment: None,
         locks: Vec::new(),
+        witness: Vec::new(),
         stand_ins: None,
         scopes: vec![Scope::default()],
         occasions: Default::default(),
