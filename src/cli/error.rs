@@ -2,10 +2,12 @@
 
 use std::io::IsTerminal;
 
+use console::Style;
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource};
 
 use crate::journal::JournalError;
-use crate::report::{say, tell};
+use crate::message::in_place;
+use crate::report::{draw, say, say_in_colours, shown};
 use crate::runbook::problem::{Place, Problem, Problems};
 
 /// An error with its exit code.
@@ -61,7 +63,7 @@ impl CliError {
 }
 
 fn plain(message: &str, help: Option<&str>, code: i32) -> i32 {
-    say(format_args!("{} {message}", console::style("error:").for_stderr().red().bold()));
+    say_in_colours(&[(Style::new().red().bold(), "error:"), (Style::new(), &format!(" {message}"))]);
     if let Some(help) = help {
         say(format_args!("  next: {help}"));
     }
@@ -71,13 +73,13 @@ fn plain(message: &str, help: Option<&str>, code: i32) -> i32 {
 /// A problem as the drawing library wants it.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", .problem.message)]
-struct Shown<'a> {
+struct Drawn<'a> {
     problem: &'a Problem,
     text: NamedSource<String>,
     span: Option<(usize, usize)>,
 }
 
-impl Diagnostic for Shown<'_> {
+impl Diagnostic for Drawn<'_> {
     fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
         self.problem.help.as_ref().map(|help| Box::new(help) as Box<dyn std::fmt::Display>)
     }
@@ -99,9 +101,12 @@ fn show_problems(problems: &Problems) {
     for problem in &problems.list {
         let place = problem.place;
         let (name, text) = problems.names.get(place.file as usize).cloned().unwrap_or_default();
+        // The drawing puts colours into these texts: they are made safe before. Lines and columns stay as they are.
+        let (name, text) = (shown(&name), in_place(&text));
+        let problem = &Problem::new(place, shown(&problem.message), problem.help.as_deref().map(shown));
         // The drawing repeats neither file nor place where there is no line to show.
         let span = offset(&text, place).map(|at| (at, length(&text, at, place)));
-        let shown = Shown { problem, text: NamedSource::new(name.clone(), text), span };
+        let shown = Drawn { problem, text: NamedSource::new(name.clone(), text), span };
         let mut drawn = String::new();
         if handler.render_report(&mut drawn, &shown).is_err() || span.is_none() {
             drawn = format!("  {name}: {}\n", problem.message);
@@ -109,8 +114,9 @@ fn show_problems(problems: &Problems) {
                 drawn.push_str(&format!("  help: {help}\n"));
             }
         }
-        say(format_args!("{} {name}:{}:{}", console::style("error").for_stderr().red().bold(), place.line, place.column));
-        tell(format_args!("{drawn}"));
+        let at = format!(" {name}:{}:{}", place.line, place.column);
+        say_in_colours(&[(Style::new().red().bold(), "error"), (Style::new(), &at)]);
+        draw(&drawn);
     }
     say(format_args!("{}; nothing was journaled", problems));
 }

@@ -24,6 +24,9 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 pub use error::CliError;
 
+use crate::message::json_shown;
+use crate::report::Lines;
+
 /// Executes migration runbooks: journaled before it acts, resumable after any crash, and back if it must.
 #[derive(Debug, Parser)]
 #[command(
@@ -87,7 +90,12 @@ pub fn main() -> i32 {
         Ok(arguments) => arguments,
         Err(error) => {
             let code = error.exit_code();
-            let _ = error.print();
+            if error.use_stderr() {
+                // Its words are those of whoever called: what a screen would obey in them is shown.
+                crate::report::draw(&crate::message::printable(&error.render().to_string()));
+            } else {
+                let _ = error.print();
+            }
             return code;
         }
     };
@@ -114,7 +122,7 @@ pub fn main() -> i32 {
         Verb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "switchover", &mut script);
-            print(&String::from_utf8_lossy(&script))
+            print_data(&String::from_utf8_lossy(&script))
         }
         Verb::Doomed(verb) => certify::doomed(verb, &journal),
         Verb::Keep { keeper } => crate::effect::serve(keeper)
@@ -138,8 +146,13 @@ fn reason(text: &str) -> Result<String, String> {
     }
 }
 
+/// Prints lines for people on standard output.
+fn print(lines: &Lines) -> Result<i32, CliError> {
+    print_data(lines.as_str())
+}
+
 /// Prints data on standard output. A reader that went away is no error.
-fn print(text: &str) -> Result<i32, CliError> {
+fn print_data(text: &str) -> Result<i32, CliError> {
     use std::io::Write;
     match std::io::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
@@ -150,5 +163,5 @@ fn print(text: &str) -> Result<i32, CliError> {
 }
 
 fn print_json(value: &serde_json::Value) -> Result<i32, CliError> {
-    print(&format!("{value:#}\n"))
+    print_data(&json_shown(&format!("{value:#}\n")))
 }

@@ -4,6 +4,7 @@ use std::io::Write;
 
 use serde_json::{Value as Json, json};
 
+use crate::message::json_shown;
 use crate::run::*;
 use crate::runbook::Direction;
 
@@ -14,7 +15,7 @@ pub struct JsonLines;
 impl Observer for JsonLines {
     fn event(&mut self, _: &RunState, event: &Event) {
         // A reader that went away must not stop a migration.
-        let _ = writeln!(std::io::stdout().lock(), "{}", serde_json::to_string(event).unwrap_or_default());
+        let _ = writeln!(std::io::stdout().lock(), "{}", json_shown(&serde_json::to_string(event).unwrap_or_default()));
     }
 }
 

@@ -88,7 +88,7 @@ pub struct StepState {
     /// What a dry run says of it.
     pub foreseen: Option<Foreseen>,
     /// Of a point of no return: somebody lets it be passed.
-    confirmed: bool,
+    pub(super) confirmed: bool,
     /// In each direction: a person has said how the last attempt ended.
     vouched: [bool; 3],
     /// How often it was taken back to be begun anew: what is done then is not what was done before.
@@ -127,6 +127,8 @@ pub struct RunState {
     pub downtime: Span,
     pub notices: Notices,
     pub watch: Watch,
+    /// Steps whose answers an amendment took back.
+    pub(super) voided: BTreeSet<StepIx>,
     /// What a rehearsal found.
     pub rehearsed: Option<Rehearsed>,
     unsettled: usize,
@@ -223,6 +225,7 @@ impl RunState {
             downtime: Span::ZERO,
             notices: Notices::default(),
             watch: Watch::default(),
+            voided: BTreeSet::new(),
             rehearsed: None,
             phase_left,
             points: runbook.ixs().filter(|ix| runbook.step(*ix).point_of_no_return).collect(),
@@ -782,7 +785,7 @@ impl RunState {
     }
 
     /// What comes is no longer what was: it has keys of its own, and goes on from nowhere.
-    fn begin_anew(&mut self, ix: StepIx) {
+    pub(super) fn begin_anew(&mut self, ix: StepIx) {
         let state = &mut self.steps[ix.0 as usize];
         state.generation += 1;
         state.before = state.attempts;
@@ -927,6 +930,11 @@ impl RunState {
         self.steps[ix.0 as usize].settled
     }
 
+    /// Whether all that a step needs is settled. Of one that has begun it may be so no longer: an amendment took an answer back.
+    pub fn are_needs_met(&self, ix: StepIx) -> bool {
+        self.step(ix).unmet == 0
+    }
+
     /// How many steps are neither done nor skipped.
     pub fn unsettled(&self) -> usize {
         self.unsettled
@@ -1002,6 +1010,11 @@ impl RunState {
 }
 
 impl StepState {
+    /// A question that was answered, to be asked again.
+    pub(super) fn unanswered(self) -> StepState {
+        StepState { tracks: Default::default(), finished: None, settled: false, outputs: Outputs::new(), ..self }
+    }
+
     /// The step's state in one word.
     pub fn word(&self) -> &'static str {
         let [forward, undo, release] = &self.tracks;

@@ -31,6 +31,7 @@ mod rollback;
 mod sandbox;
 mod secrets;
 mod shipped;
+mod shown;
 mod signals;
 mod takeover;
 mod terminal;

@@ -237,7 +237,7 @@ fn a_run_is_amended_where_it_rests_going_forward() {
     let amendment = |runbook: Option<Runbook>| {
         let (definition, parameters) = Default::default();
         let (actor, reason, changes, runbook) = (person(), "better".into(), Vec::new(), runbook.map(Arc::new));
-        Fact::RunAmended(RunAmended { definition, parameters, actor, reason, changes, missing: Vec::new(), runbook })
+        Fact::RunAmended(RunAmended { definition, parameters, actor, reason, changes, missing: Vec::new(), voided: None, runbook })
     };
     let wider = || Some(book(3, 0, |_| {}));
     let mut run = two(0);
