@@ -5,9 +5,11 @@ use crate::sandbox::Sandbox;
 /// What a terminal would obey, and lines that look like ours; the last is told by its word.
 const HOSTILE: &str = "x\u{1b}[2J\u{1b}]0;t\u{7}\u{1b}]52;c;eA==\u{7}\r\u{8}\u{7f}\u{9b}31m\u{202e}\u{2066}\u{2028}\u{2029}\u{e0041}\n     9  2026-01-01 FORGED\nfinished: run FORGED\n  next       FORGED\n── FORGED";
 
-/// The same as YAML and as one shell word.
-fn quoted() -> String {
-    serde_json::to_string(HOSTILE).unwrap()
+/// A text as YAML, which allows no such character as it is.
+fn quoted(text: &str) -> String {
+    let plain = |c: char| c == ' ' || c.is_ascii_graphic() && !matches!(c, '"' | '\\');
+    let escaped = |c: char| if plain(c) { c.to_string() } else { format!("\\U{:08x}", u32::from(c)) };
+    format!("\"{}\"", text.chars().map(escaped).collect::<String>())
 }
 
 fn obeyed(c: char) -> bool {
@@ -24,8 +26,8 @@ fn assert_shown(verb: &str, text: &str) {
 
 #[test]
 fn no_text_of_others_is_obeyed_or_makes_a_line_of_ours() {
-    let text = quoted();
-    let many = serde_json::to_string(&HOSTILE.repeat(80)).unwrap();
+    let text = quoted(HOSTILE);
+    let many = quoted(&HOSTILE.repeat(80));
     let sandbox = Sandbox::with(&format!(
         "runbook: hostile\ntitle: {text}\nowner: {text}\nparameters: {{ value: {{ default: {many} }} }}\nphases:\n  p:\n    title: {text}\n    steps:\n      a:\n        title: {text}\n        description: {text}\n        role: {text}\n        run: 'printf %s \"$V\"; printf %s \"$V\" >&2; echo out=1 > \"$SWITCHOVER_OUTPUT\"'\n        env: {{ V: \"{{{{ value }}}}\" }}\n        hints: [{text}]\n        undo: none\n      b: {{ title: {text}, run: 'printf %s \"$V\"; printf %s \"$V\" >&2; exit 1', env: {{ V: \"{{{{ value }}}}\" }}, hints: [{text}], undo: none }}\n      c: {{ approve: {text}, role: {text}, needs: [b] }}\n"
     ));
