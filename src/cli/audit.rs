@@ -58,9 +58,11 @@ pub fn audit(verb: Audit, folder: &Path) -> Result<i32, CliError> {
             Fact::CursorSaved { step, cursor, .. } => format!("cursor   {step} at {cursor}"),
             _ => String::new(),
         });
-        out.line(format_args!("{:>6}  {}  {words}",
+        out.line(format_args!(
+            "{:>6}  {}  {words}",
             event.number,
-            event.at.to_utc().with_timezone(&verb.zone).format("%Y-%m-%d %H:%M:%S%.3f %Z")));
+            event.at.to_utc().with_timezone(&verb.zone).format("%Y-%m-%d %H:%M:%S%.3f %Z")
+        ));
     }
     let planned = against_plan(&loaded.state);
     if !planned.is_empty() {

@@ -28,9 +28,11 @@ pub fn dry_run(state: &RunState, stop: Option<&Stop>) -> Lines {
     let so_far = if stop.is_some() { "so far " } else { "" };
     let verdict = if refused.is_empty() { "nothing would be refused" } else { "it would be refused" };
     out.line(format_args!("dry run {run}: {so_far}{verdict}; nothing was changed"));
-    out.line(format_args!("  steps      {done} of {}: {} would be done, {read} only read or were passed over",
+    out.line(format_args!(
+        "  steps      {done} of {}: {} would be done, {read} only read or were passed over",
         state.runbook.steps.len(),
-        would.len()));
+        would.len()
+    ));
     list(&mut out, "refused", &refused);
     list(&mut out, "not yet", &not_yet);
     if !not_yet.is_empty() {

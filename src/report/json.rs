@@ -45,6 +45,6 @@ pub fn status_json(state: &RunState, now: Moment) -> Json {
         "steps_done": runbook.steps.len() - state.unsettled(), "steps_total": runbook.steps.len(),
         "downtime_ms": state.downtime_until(now).as_millis(), "is_down": state.down_since.is_some(), "breached": state.watch.breached,
         "guards": state.watch.says.iter().map(|(guard, (says, reading))| (guard, json!({ "says": says, "reading": reading }))).collect::<std::collections::BTreeMap<_, _>>(),
-        "steps": steps,
+        "void": state.void().map(|ix| &runbook.step(ix).id).collect::<Vec<_>>(), "steps": steps,
     })
 }

@@ -112,13 +112,7 @@ pub fn line(state: &RunState, event: &Event) -> Option<String> {
                 Verdict::Go => "go",
                 Verdict::NoGo => "no-go",
             };
-            format!(
-                "resolved {}{} as {verdict} by {}: {}",
-                way(&resolved.direction),
-                resolved.step,
-                resolved.actor,
-                resolved.reason
-            )
+            format!("resolved {}{} as {verdict} by {}: {}", way(&resolved.direction), resolved.step, resolved.actor, resolved.reason)
         }
         Fact::PointConfirmed { step, actor, reason } => {
             format!("point of no return {step} may be passed: {} ({actor})", reason)

@@ -30,7 +30,10 @@ pub fn plan_text(runbook: &Runbook, names: &dyn Fn(StepIx) -> Json) -> Lines {
     for guard in &runbook.guards {
         let of = |ix: Option<StepIx>, none: &str| ix.map_or_else(|| none.to_owned(), |ix| runbook.step(ix).id.to_string());
         let (from, until) = (of(guard.from, "the beginning"), of(guard.until, "the end"));
-        out.line(format_args!("guard       {} from {from} to {until}, every {}; breach: {}", guard.name, guard.analysis.every, guard.on_breach));
+        out.line(format_args!(
+            "guard       {} from {from} to {until}, every {}; breach: {}",
+            guard.name, guard.analysis.every, guard.on_breach
+        ));
     }
     let budgets = runbook.budgets;
     for (what, budget) in [("downtime", budgets.downtime), ("rollback", budgets.rollback), ("duration", budgets.duration)] {
@@ -42,8 +45,10 @@ pub fn plan_text(runbook: &Runbook, names: &dyn Fn(StepIx) -> Json) -> Lines {
     let critical: HashSet<StepIx> = path.iter().copied().collect();
     let total: Span = runbook.steps.iter().filter_map(|step| step.estimate).sum();
     let unknown = runbook.steps.iter().filter(|step| step.estimate.is_none()).count();
-    out.line(format_args!("estimate    {longest} along the critical path (*), {total} of work, {unknown} of {} steps without an estimate",
-        runbook.steps.len()));
+    out.line(format_args!(
+        "estimate    {longest} along the critical path (*), {total} of work, {unknown} of {} steps without an estimate",
+        runbook.steps.len()
+    ));
     let mut phase = u32::MAX;
     for ix in runbook.ixs() {
         let step = runbook.step(ix);
@@ -77,7 +82,10 @@ fn step_lines(out: &mut Lines, step: &Step, names: &Json, is_critical: bool) {
     let marks: Vec<String> = marks.into_iter().flatten().collect();
     let title = step.title.as_ref().map(|title| printable(&render(title, names))).unwrap_or_default();
     let star = if is_critical { '*' } else { ' ' };
-    out.line(format_args!(" {star} {inside}  {title}{}", if marks.is_empty() { String::new() } else { format!("  [{}]", marks.join(", ")) }));
+    out.line(format_args!(
+        " {star} {inside}  {title}{}",
+        if marks.is_empty() { String::new() } else { format!("  [{}]", marks.join(", ")) }
+    ));
     out.line(format_args!("     {:<7} {}", step.act.action.kind(), action(step, names)));
     let values: Vec<String> =
         values(step, names).into_iter().map(|(name, value)| format!("{name}={}", shorten(&value.replace('\n', " "), 40))).collect();

@@ -13,11 +13,13 @@ use crate::runbook::watch::Budget;
 pub fn rehearsal_text(found: &Rehearsal, all: bool) -> Lines {
     let mut out = Lines::default();
     let environment = found.environment.as_deref().map(|name| format!(" in {name}")).unwrap_or_default();
-    out.line(format_args!("{}{environment}: rehearsed once smoothly and with {} mishaps, {} at once, seed {}",
+    out.line(format_args!(
+        "{}{environment}: rehearsed once smoothly and with {} mishaps, {} at once, seed {}",
         found.runbook,
         found.cases.len(),
         found.parallel,
-        found.seed));
+        found.seed
+    ));
     findings(&mut out, found);
     forecast(&mut out, found);
     let is_plain = |case: &&Case| matches!(case.ends, Ending::Finished) && !case.asks() && case.over.is_empty() && case.came;
@@ -81,13 +83,15 @@ fn forecast(out: &mut Lines, found: &Rehearsal) {
     let forecast = &found.forecast;
     if forecast.runs > 0 {
         let (took, down) = (forecast.took_ms, forecast.down_ms);
-        out.line(format_args!("by chance: of {} runs {:.1} % finish; of these half after {}, 95 of 100 after {}; downtime {} and {}",
+        out.line(format_args!(
+            "by chance: of {} runs {:.1} % finish; of these half after {}, 95 of 100 after {}; downtime {} and {}",
             forecast.runs,
             forecast.finished.unwrap_or_default() * 100.0,
             span(took.0),
             span(took.1),
             span(down.0),
-            span(down.1)));
+            span(down.1)
+        ));
     }
     let shares = [
         (forecast.within_duration, "finish within the budget for the duration"),

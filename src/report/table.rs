@@ -4,7 +4,7 @@ use super::line::{shorten, stop_words};
 use super::lines::Lines;
 use crate::message::printable;
 use crate::run::*;
-use crate::runbook::{Direction, Span};
+use crate::runbook::{Direction, Span, StepIx};
 
 /// A run as it stands at `now`. `holder` says who executes it, if anybody does.
 pub fn status_text(state: &RunState, now: Moment, holder: Option<&str>) -> Lines {
@@ -40,7 +40,8 @@ pub fn status_text(state: &RunState, now: Moment, holder: Option<&str>) -> Lines
             }
         }
     }
-    let void: Vec<&str> = state.void().map(|ix| &*runbook.step(ix).id).collect();
+    let is_open = |ix: &StepIx| !matches!(state.track(*ix, Direction::Forward), Track::Failed { .. });
+    let void: Vec<&str> = state.void().filter(is_open).map(|ix| &*runbook.step(ix).id).collect();
     if !void.is_empty() && state.mode == Mode::Forward {
         out.line(format_args!("  void since an amendment, asked again: {}", void.join(", ")));
     }
@@ -65,8 +66,10 @@ pub fn status_text(state: &RunState, now: Moment, holder: Option<&str>) -> Lines
     let downtime = state.downtime_until(now);
     let budget = runbook.budgets.downtime.map(|budget| format!(" of {} budget", budget.limit)).unwrap_or_default();
     if downtime > Span::ZERO {
-        out.line(format_args!("  downtime {downtime}{budget}{}",
-            if state.down_since.is_some() { ", and production is still down" } else { "" }));
+        out.line(format_args!(
+            "  downtime {downtime}{budget}{}",
+            if state.down_since.is_some() { ", and production is still down" } else { "" }
+        ));
     }
     out
 }

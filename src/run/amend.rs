@@ -45,7 +45,20 @@ impl RunState {
 
     /// The answers that an amendment took back and that nobody has given anew.
     pub fn void(&self) -> impl Iterator<Item = StepIx> + '_ {
-        self.voided.iter().copied().filter(|ix| !self.is_settled(*ix) && !self.has_word(*ix))
+        self.voided.iter().copied()
+    }
+
+    /// An answer that was void is given.
+    pub(super) fn answered_anew(&mut self, ix: StepIx) {
+        if self.voided.remove(&ix) {
+            self.bar();
+        }
+    }
+
+    fn bar(&mut self) {
+        let behind: Vec<Vec<bool>> = self.voided.iter().map(|ix| self.runbook.descendants(*ix)).collect();
+        let is_barred = |ix: &StepIx| behind.iter().any(|behind| behind[ix.0 as usize]);
+        self.sets.barred = self.runbook.ixs().filter(is_barred).collect();
     }
 
     /// An approval that was given, or passed over by a person.
@@ -100,8 +113,9 @@ impl RunState {
         self.sets.held = carried(&old.sets.held);
         self.sets.retake = carried(&old.sets.retake);
         self.sets.partial = carried(&old.sets.partial);
-        self.voided = carried(&old.void().collect());
+        self.voided = carried(&old.voided);
         self.voided.extend(void);
+        self.bar();
         self.until = old.until.as_ref().and_then(kept);
         self.carry_notices(&old);
         self.session = old.session;

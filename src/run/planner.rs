@@ -280,13 +280,14 @@ fn settle_doubt(state: &RunState, limits: Limits) -> Doubt {
 
 fn startable(state: &RunState, limits: Limits) -> Option<StepIx> {
     let full = state.sets.running.len() >= limits.parallel;
-    let is_to_retake = state.sets.retake.iter().any(|ix| state.is_wanted(*ix));
+    let is_to_retake = state.sets.retake.iter().any(|ix| state.is_wanted(*ix) && !state.sets.barred.contains(ix));
     let candidates = if is_to_retake { &state.sets.retake } else { &state.sets.ready };
     // When nothing else has room, only people are looked for: thousands of steps may be ready.
     let people = state.runbook.for_people().iter().filter(|ix| full && candidates.contains(ix));
     people.chain(candidates.iter().filter(|_| !full)).copied().find(|ix| {
         let group_has_room = group_has_room(state, *ix, Direction::Forward);
-        let is_free = !state.needs_confirmation(*ix) && !state.sets.partial.contains(ix);
+        let is_held_up = state.sets.partial.contains(ix) || state.sets.barred.contains(ix);
+        let is_free = !state.needs_confirmation(*ix) && !is_held_up;
         group_has_room && is_free && state.is_wanted(*ix) && *state.track(*ix, Direction::Forward) == Track::Idle
     })
 }

@@ -127,7 +127,7 @@ pub struct RunState {
     pub downtime: Span,
     pub notices: Notices,
     pub watch: Watch,
-    /// Steps whose answers an amendment took back.
+    /// Steps whose answers an amendment took back, and that nobody has given anew.
     pub(super) voided: BTreeSet<StepIx>,
     /// What a rehearsal found.
     pub rehearsed: Option<Rehearsed>,
@@ -155,6 +155,8 @@ pub struct Sets {
     pub partial: BTreeSet<StepIx>,
     /// What an earlier session began and this one found running.
     pub inherited: BTreeSet<(StepIx, Direction)>,
+    /// All that stands behind an answer that an amendment took back: nothing of it goes forward, whatever lies between.
+    pub barred: BTreeSet<StepIx>,
 }
 
 /// How far a rollback is.
@@ -338,6 +340,7 @@ impl RunState {
                 let ix = self.ix(step)?;
                 need(self.needs_confirmation(ix), "it is no point of no return that waits for a word")?;
                 self.steps[ix.0 as usize].confirmed = true;
+                self.answered_anew(ix);
             }
             Fact::RunAmended(amended) => self.amend(amended)?,
             Fact::StepSaw { step, direction, attempt, seen } => {
@@ -404,6 +407,7 @@ impl RunState {
             Direction::Forward => {
                 need(self.mode == Mode::Forward, "nothing goes forward any more")?;
                 need(self.step(ix).unmet == 0, "its needs are not met")?;
+                need(!self.sets.barred.contains(&ix), "an amendment took back an answer before it, and nobody has given it anew")?;
                 need(!self.needs_confirmation(ix), "it is a point of no return, and nobody has let it be passed")?;
                 need(!self.sets.partial.contains(&ix), "it was done in part, and is to be undone first")?;
             }
@@ -813,6 +817,7 @@ impl RunState {
         if std::mem::replace(&mut state.settled, true) {
             return;
         }
+        self.answered_anew(ix);
         self.unsettled -= 1;
         self.phase_left[self.runbook.step(ix).phase as usize] -= 1;
         let runbook = Arc::clone(&self.runbook);
@@ -930,9 +935,9 @@ impl RunState {
         self.steps[ix.0 as usize].settled
     }
 
-    /// Whether all that a step needs is settled. Of one that has begun it may be so no longer: an amendment took an answer back.
+    /// Whether all that a step needs is settled, and no answer before it void. Of one that has begun it may be so no longer.
     pub fn are_needs_met(&self, ix: StepIx) -> bool {
-        self.step(ix).unmet == 0
+        self.step(ix).unmet == 0 && !self.sets.barred.contains(&ix)
     }
 
     /// How many steps are neither done nor skipped.
@@ -982,7 +987,8 @@ impl RunState {
 
     /// The points of no return whose turn has come, and that wait for a word.
     pub fn unconfirmed(&self) -> impl Iterator<Item = StepIx> + '_ {
-        let waits = |ix: &StepIx| self.sets.ready.contains(ix) && self.needs_confirmation(*ix) && self.is_wanted(*ix);
+        let has_turn = |ix: &StepIx| self.sets.ready.contains(ix) && !self.sets.barred.contains(ix);
+        let waits = move |ix: &StepIx| has_turn(ix) && self.needs_confirmation(*ix) && self.is_wanted(*ix);
         self.points.iter().copied().filter(waits)
     }
 

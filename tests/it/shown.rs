@@ -1,9 +1,33 @@
-//! Text of others is shown and never obeyed, and makes no line that could be taken for one of ours.
+//! Text of others is shown and never obeyed, and makes no line that could be taken for one of ours: in every output, whatever
+//! field it came in by.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::path::Path;
 
 use crate::sandbox::Sandbox;
 
-/// What a terminal would obey, and lines that look like ours; the last is told by its word.
-const HOSTILE: &str = "x\u{1b}[2J\u{1b}]0;t\u{7}\u{1b}]52;c;eA==\u{7}\r\u{8}\u{7f}\u{9b}31m\u{202e}\u{2066}\u{2028}\u{2029}\u{e0041}\n     9  2026-01-01 FORGED\nfinished: run FORGED\n  next       FORGED\n── FORGED";
+/// Lines in the shapes of ours.
+const FORGED: [&str; 9] = [
+    "12:00:00 done     p/FORGED after 1s: ok",
+    "     9  2026-01-01 00:00:00.000 UTC  FORGED",
+    "finished: run FORGED, 3 steps in 1s",
+    "  next       FORGED",
+    "  step       FORGED",
+    "── FORGED, forward attempt 1, output",
+    "7k2    2026-01-01 00:00  finished     FORGED",
+    "error: FORGED",
+    "whole: FORGED",
+];
+
+/// A text that is told by its name: with what a terminal obeys, and each such line behind each end of a line there is.
+fn hostile(name: &str) -> String {
+    let ends = ["\n", "\r", "\r\n", "\u{b}", "\u{c}", "\u{85}", "\u{2028}", "\u{2029}", "\n\t"];
+    let lines: String = ends.iter().zip(FORGED).map(|(end, line)| format!("{end}{line}")).collect();
+    let obeyed = "\u{1b}[2J\u{1b}]0;t\u{7}\u{1b}]52;c;eA==\u{7}\u{8}\u{7f}\u{9b}31m\u{202e}\u{2066}\u{61c}\u{200b}\u{feff}\u{e0041}";
+    format!("<{name}>{obeyed}{lines}\n{}", FORGED.join("\n"))
+}
 
 /// A text as YAML, which allows no such character as it is.
 fn quoted(text: &str) -> String {
@@ -12,52 +36,249 @@ fn quoted(text: &str) -> String {
     format!("\"{}\"", text.chars().map(escaped).collect::<String>())
 }
 
-fn obeyed(c: char) -> bool {
-    c.is_control() && c != '\n' || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}' | '\u{e0000}'..='\u{e007f}')
+/// What nobody sees, or a screen obeys.
+fn is_obeyed(c: char) -> bool {
+    c.is_control() && !matches!(c, '\n' | '\t')
+        || matches!(c, '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}')
+        || matches!(c, '\u{2066}'..='\u{2069}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
 }
 
-fn assert_shown(verb: &str, text: &str) {
-    assert!(!text.contains(obeyed), "{verb}: {text:?}");
-    for line in text.lines().filter(|line| line.contains("FORGED")) {
-        let bare = ["     9  2026-01-01 FORGED", "finished: run FORGED", "  next       FORGED", "── FORGED"];
-        assert!(!bare.iter().any(|forged| line.starts_with(forged)), "{verb}: {line:?} in\n{text}");
+/// Nothing in it is obeyed or forged, and the texts of these names are there.
+fn assert_shown(what: &str, text: &str, names: &[&str]) {
+    assert!(!text.contains(is_obeyed), "{what} is obeyed: {text:?}");
+    for line in text.lines() {
+        let is_forged = FORGED.iter().any(|forged| line.trim_start().starts_with(forged.trim_start()));
+        assert!(!is_forged, "{what} has the line {line:?}:\n{text}");
     }
+    for name in names {
+        assert!(text.contains(&format!("<{name}>")), "{what} does not show {name}:\n{text}");
+    }
+}
+
+/// The same program over and over, by an operator with such a name.
+struct Desk {
+    sandbox: Sandbox,
+    operator: String,
+}
+
+impl Desk {
+    fn new(book: &str) -> Desk {
+        Desk { sandbox: Sandbox::with(book), operator: hostile("operator") }
+    }
+
+    fn says(&self, arguments: &[&str], code: i32, names: &[&str]) -> String {
+        let (text, found) = self.sandbox.prints(arguments, &[("SWITCHOVER_OPERATOR", &self.operator)]);
+        assert_eq!(found, code, "{arguments:?}: {text}");
+        assert_shown(&format!("{arguments:?}"), &text, names);
+        text
+    }
+}
+
+/// A server that answers everybody with such a text.
+fn server() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, body) = (stream.unwrap(), hostile("answer"));
+            let _ = stream.read(&mut [0; 4096]);
+            let head = format!("HTTP/1.1 500 No\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+            let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes()));
+        }
+    });
+    address
+}
+
+fn condition() -> String {
+    quoted(&format!("steps.a.got != '''{}'''", hostile("condition")))
+}
+
+/// A runbook with such a text in each field that has one; `b` ends as `exit` says.
+fn book(address: &str, exit: i32) -> String {
+    let text = |name: &str| quoted(&hostile(name));
+    let [title, owner, about, role, hint] = ["title", "owner", "about", "role", "hint"].map(text);
+    let [phase, step, value, wrote, question] = ["phase", "step", "value", "wrote", "question"].map(text);
+    let [task, field, subject, body, to, item] = ["task", "field", "subject", "body", "to", "item"].map(text);
+    let condition = condition();
+    format!(
+        r#"runbook: hostile
+title: {title}
+owner: {owner}
+description: {about}
+parameters: {{ value: {{ default: {value}, description: {about} }} }}
+phases:
+  p:
+    title: {phase}
+    steps:
+      a:
+        title: {step}
+        description: {about}
+        role: {role}
+        run: [sh, -c, 'printf %s "$V"; printf %s "$V" >&2; printf %s "$V" > "$SWITCHOVER_PROGRESS"; sleep 0.2', {wrote}]
+        env: {{ V: "{{{{ value }}}}" }}
+        capture: {{ got: stdout }}
+        hints: [{hint}]
+        undo: {{ run: [sh, -c, 'printf %s "$V" >&2; exit 1', {wrote}] }}
+      each: {{ for_each: [{item}], run: [printf, '%s', "{{{{ item }}}}"], when: {condition}, undo: none, needs: [a] }}
+      ask: {{ http: {{ url: "http://{address}/" }}, on_failure: continue, needs: [a] }}
+      tell: {{ notify: {{ subject: {subject}, body: {body}, to: [{to}] }}, needs: [a] }}
+      b:
+        title: "{{{{ value }}}}"
+        run: 'printf %s "$V"; printf %s "$V" >&2; exit {exit}'
+        env: {{ V: "{{{{ value }}}}" }}
+        probe: {{ run: [printf, '%s', "{{{{ value }}}}"], done: stdout == "1", not_done: stdout == "2" }}
+        hints: [{hint}]
+        undo: none
+        needs: [each, ask, tell]
+      c: {{ task: {{ instructions: {task}, fields: {{ ticket: {{ type: string, description: {field}, required: true }} }} }}, role: {role}, undo: none }}
+      d: {{ approve: {{ question: {question} }}, role: {role} }}
+"#
+    )
 }
 
 #[test]
 fn no_text_of_others_is_obeyed_or_makes_a_line_of_ours() {
-    let text = quoted(HOSTILE);
-    let many = quoted(&HOSTILE.repeat(80));
-    let sandbox = Sandbox::with(&format!(
-        "runbook: hostile\ntitle: {text}\nowner: {text}\nparameters: {{ value: {{ default: {many} }} }}\nphases:\n  p:\n    title: {text}\n    steps:\n      a:\n        title: {text}\n        description: {text}\n        role: {text}\n        run: 'printf %s \"$V\"; printf %s \"$V\" >&2; echo out=1 > \"$SWITCHOVER_OUTPUT\"'\n        env: {{ V: \"{{{{ value }}}}\" }}\n        hints: [{text}]\n        undo: none\n      b: {{ title: {text}, run: 'printf %s \"$V\"; printf %s \"$V\" >&2; exit 1', env: {{ V: \"{{{{ value }}}}\" }}, hints: [{text}], undo: none }}\n      c: {{ approve: {text}, role: {text}, needs: [b] }}\n"
+    let address = server();
+    let desk = Desk::new(&book(&address, 1));
+    let [reason, name] = ["reason", "name"].map(hostile);
+    let (reason, name) = (&*reason, &*name);
+
+    desk.says(&["check", "book.yaml"], 0, &[]);
+    desk.says(&["plan", "book.yaml"], 0, &["title", "owner", "value", "step", "role"]);
+    for format in ["json", "mermaid", "dot"] {
+        desk.says(&["plan", "book.yaml", "--format", format], 0, &[]);
+    }
+    desk.says(&["rehearse", "book.yaml", "--runs", "1", "--all", "--html", "page.html"], 0, &["condition"]);
+    assert_shown("the page", &desk.sandbox.read("page.html").replace("&lt;", "<").replace("&gt;", ">"), &["step", "role"]);
+    desk.says(&["run", "book.yaml", "--dry-run"], 1, &[]);
+
+    desk.says(&["run", "book.yaml", "--name", name], 1, &["operator", "value", "hint", "answer", "subject"]);
+    desk.says(&["list"], 0, &["name", "operator"]);
+    desk.says(&["status"], 0, &["name", "operator"]);
+    desk.says(&["logs", "a"], 0, &["value"]);
+    for verb in ["plan book.yaml", "list", "status", "audit", "logs b"] {
+        let words: Vec<&str> = verb.split(' ').chain(["--format", "json"]).collect();
+        let json = desk.says(&words, 0, &[]);
+        serde_json::from_str::<serde_json::Value>(&json).unwrap_or_else(|error| panic!("{verb}: {error}: {json}"));
+    }
+    desk.says(&["skip", "b", "--reason", reason], 0, &[]);
+    desk.says(&["resume"], 3, &["task", "operator"]);
+    let field = format!("ticket={}", hostile("ticket"));
+    desk.says(&["resolve", "c", "--as", "done", "--set", &field, "--reason", reason], 0, &[]);
+    desk.says(&["resume", "--format", "json"], 3, &[]);
+    desk.says(&["status"], 0, &[]);
+    let run = desk.sandbox.json("list --format json")[0]["run"].as_str().unwrap().to_owned();
+    desk.sandbox.write("book.yaml", book(&address, 1).replace("sleep 0.2", "sleep 0.1"));
+    desk.says(&["amend", &run, "book.yaml", "--reason", reason], 6, &[]);
+    let added = format!("      e: {{ run: [/bin/true, {}], undo: none }}\n", quoted(&hostile("added")));
+    desk.sandbox.write("book.yaml", book(&address, 1) + &added);
+    desk.says(&["amend", &run, "book.yaml", "--reason", reason], 0, &[]);
+    desk.says(&["resolve", "d", "--as", "no-go", "--reason", reason], 0, &[]);
+    desk.says(&["status"], 0, &["reason"]);
+    desk.says(&["rollback", "--reason", reason], 5, &["reason", "value"]);
+    desk.says(&["audit"], 0, &["reason", "operator", "name", "value", "answer", "subject", "question"]);
+    let letters: Vec<_> = std::fs::read_dir(desk.sandbox.path("journal/outbox")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(!letters.is_empty());
+    for letter in letters {
+        let text = std::fs::read_to_string(letter).unwrap();
+        let (head, body) = text.split_once("\n\n").unwrap();
+        assert_shown("a letter", head, &["subject", "to"]);
+        assert!(!body.contains(is_obeyed), "{body:?}");
+    }
+}
+
+#[test]
+fn what_is_refused_is_shown_and_not_obeyed() {
+    let desk = Desk::new("runbook: fine\nphases: { p: { steps: { a: { run: [/bin/true], undo: none } } } }\n");
+    let word = &*hostile("word");
+    let file = "bad\u{1b}[2J\u{202e}\nfinished: run FORGED, 3 steps in 1s\n.yaml";
+    let key = quoted(word);
+    desk.sandbox.write(file, format!("runbook: bad\n{key}: 1\nphases: {{ p: {{ steps: {{ a: {{ {key}: 1, wait: {key} }} }} }} }}\n"));
+    desk.says(&["check", file], 2, &["word"]);
+    desk.says(&["check", word], 2, &[]);
+    // As they are, in a text that YAML does not take.
+    desk.sandbox.write("raw.yaml", format!("runbook: bad\nphases: [ {word}\n"));
+    desk.says(&["check", "raw.yaml"], 2, &[]);
+    for arguments in [
+        &["check", "book.yaml", "--set", &format!("{word}=1")][..],
+        &["check", "book.yaml", "--env", word],
+        &[word],
+        &["run", "book.yaml", "--parallel", word],
+        &["plan", "book.yaml", "--format", word],
+        &["audit", "--zone", word],
+    ] {
+        desk.says(arguments, 2, &["word"]);
+    }
+    desk.says(&["run", "book.yaml", &format!("--{word}")], 2, &[]);
+    desk.says(&["run", "book.yaml", "--reason", word], 2, &[]);
+    desk.says(&["run", "book.yaml"], 0, &["operator"]);
+    for arguments in [&["audit", word][..], &["logs", word], &["skip", word, "--reason", "x"], &["rollback", "--to", word]] {
+        desk.says(arguments, 6, &["word"]);
+    }
+}
+
+/// Whoever may write a lock's file may write what it likes.
+#[test]
+fn a_locks_file_is_shown_and_not_obeyed() {
+    let desk = Desk::new("runbook: locked\nlocks: [shop]\nphases: { p: { steps: { a: { run: [/bin/true], undo: none } } } }\n");
+    desk.says(&["run", "book.yaml"], 0, &[]);
+    let holder = serde_json::json!({
+        "operator": hostile("operator") + &"and so on ".repeat(1000), "run": hostile("run") + &"and so on ".repeat(1000),
+        "host": hostile("host") + &"and so on ".repeat(1000), "process": 1, "since": "2026-01-01T00:00:00.000Z",
+    });
+    let path = std::fs::read_dir(desk.sandbox.path("locks")).unwrap().next().unwrap().unwrap().path();
+    std::fs::write(&path, holder.to_string()).unwrap();
+    let file = File::open(&path).unwrap();
+    file.lock().unwrap();
+    let text = desk.says(&["run", "book.yaml"], 6, &["operator", "run", "host"]);
+    assert!(text.len() < 8000, "it is cut: {text}");
+}
+
+/// What a person is asked at a terminal, and what stands at its bottom, which moves.
+#[test]
+fn a_terminal_obeys_nothing_of_it() {
+    let sandbox = Sandbox::with(&book(&server(), 0));
+    let (text, _) = sandbox.sent_to_terminal("run book.yaml", &["", "d\nticket\n", "\u{3}", "\u{3}"], 1500, &hostile("operator"));
+    for name in ["operator", "value", "task", "field", "answer"] {
+        assert!(text.contains(&format!("<{name}>")), "{name} is not there: {text}");
+    }
+    assert!(!text.contains("\u{1b}[2J"), "{text:?}");
+    // Colours and movements of our own are no more than these; behind a movement begins another line.
+    let own = regex::Regex::new(r"\x1b\[[0-9;?]*([A-Zhlm])|\r").unwrap();
+    let plain =
+        own.replace_all(&text, |found: &regex::Captures| if found.get(1).is_some_and(|end| end.as_str() == "m") { "" } else { "\n" });
+    assert_shown("the terminal", &plain.replace(['\u{3}', '^'], ""), &[]);
+}
+
+#[test]
+fn a_certificate_is_shown_and_not_obeyed() {
+    let (title, condition) = (quoted(&hostile("title")), condition());
+    let desk = Desk::new(&format!(
+        "runbook: small\ntitle: {title}\nphases:\n  p:\n    steps:\n      a: {{ title: {title}, run: [/bin/true], capture: {{ got: stdout }}, undo: none }}\n      b: {{ run: [/bin/true], when: {condition}, undo: none }}\n"
     ));
-    let who = [("SWITCHOVER_OPERATOR", HOSTILE.to_owned())];
-    let said = |verb: &str| {
-        let text = sandbox.run_with(verb, &who);
-        assert_shown(verb, &text);
-        text
-    };
-    let reason = |line: &str| {
-        let text = sandbox.run(&line.replace("REASON", &HOSTILE.replace(' ', "~")));
-        assert_shown(line, &text);
-        text
-    };
-    for verb in ["check book.yaml", "plan book.yaml", "plan book.yaml --format json", "rehearse book.yaml --runs 1", "run book.yaml --dry-run"] {
-        let shown = said(verb);
-        assert!(shown.ends_with("exit 0") || verb.ends_with("--dry-run"), "{verb}: {shown}");
+    desk.says(&["certify", "book.yaml", "--every", "1000"], 0, &["condition"]);
+    desk.says(&["certify", "book.yaml", "--every", "1000", "--format", "json"], 0, &[]);
+}
+
+/// Lines for people come from one place, and data is made safe where it is printed: who writes to a stream by hand would pass both by.
+#[test]
+fn nothing_else_prints() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (mut found, mut folders) = (Vec::new(), vec![root.join("src")]);
+    while let Some(folder) = folders.pop() {
+        for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let (file, text) = (path.strip_prefix(root).unwrap().display(), std::fs::read_to_string(&path).unwrap_or_default());
+            let writes = ["stdout()", "stderr()", "print!(", "println!(", "draw(", "print_data("];
+            let lines = text.lines().filter(|line| writes.iter().any(|word| line.contains(word)) && !line.contains("fn "));
+            found.extend(lines.map(|line| format!("{file}: {}", line.trim())));
+        }
     }
-    assert!(said("run book.yaml").ends_with("exit 1"));
-    for verb in ["list", "status", "audit", "logs a", "logs b", "status --format json", "audit --format json", "logs b --format json"] {
-        assert!(said(verb).ends_with("exit 0"), "{verb}");
-    }
-    assert!(reason("skip b --reason REASON").ends_with("exit 0"));
-    assert!(said("resume").ends_with("exit 3"));
-    assert!(reason("resolve c --as no-go --reason REASON").ends_with("exit 0"));
-    said("status");
-    said("resume");
-    assert!(reason("rollback --reason REASON").contains("exit"));
-    let audit = said("audit");
-    assert!(audit.contains("FORGED") && audit.contains("\\u{1b}"), "the texts are there, and seen: {audit}");
+    found.sort();
+    insta::assert_snapshot!(found.join("\n"), @"");
 }
 
 #[test]

@@ -67,17 +67,6 @@ fn held() -> Play {
     play(book(2, 1, hold), None)
 }
 
-impl Play {
-    fn refuses(&mut self, facts: impl IntoIterator<Item = Fact>) -> &mut Play {
-        for fact in facts {
-            let before = format!("{:?}", self.state);
-            assert!(self.attempt(fact.clone()).is_err(), "{fact:?} was taken");
-            assert_eq!(format!("{:?}", self.state), before, "{fact:?} was refused, and changed something");
-        }
-        self
-    }
-}
-
 const OUTCOMES: [Outcome; 3] = [Outcome::Finished, Outcome::RolledBack, Outcome::Cancelled];
 
 #[test]
