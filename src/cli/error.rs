@@ -19,9 +19,10 @@ pub enum CliError {
         message: String,
         help: Option<String>,
     },
-    /// Refused. Exit 6.
+    /// Refused, for what is listed, if anything is. Exit 6.
     Refused {
         message: String,
+        list: Vec<String>,
         help: Option<String>,
     },
     Journal(JournalError),
@@ -45,7 +46,12 @@ impl CliError {
     }
 
     pub fn refused(message: impl Into<String>, help: Option<&str>) -> CliError {
-        CliError::Refused { message: message.into(), help: help.map(str::to_owned) }
+        CliError::refused_for(message, Vec::new(), help)
+    }
+
+    /// The same, with each reason as a line of its own.
+    pub fn refused_for(message: impl Into<String>, list: Vec<String>, help: Option<&str>) -> CliError {
+        CliError::Refused { message: message.into(), list, help: help.map(str::to_owned) }
     }
 
     /// Shows it on standard error and returns its exit code.
@@ -55,15 +61,16 @@ impl CliError {
                 show_problems(problems);
                 2
             }
-            CliError::Invalid { message, help } => plain(message, help.as_deref(), 2),
-            CliError::Refused { message, help } => plain(message, help.as_deref(), 6),
-            CliError::Journal(error) => plain(&error.to_string(), error.help(), if error.is_refusal() { 6 } else { 7 }),
+            CliError::Invalid { message, help } => plain(message, &[], help.as_deref(), 2),
+            CliError::Refused { message, list, help } => plain(message, list, help.as_deref(), 6),
+            CliError::Journal(error) => plain(&error.to_string(), &[], error.help(), if error.is_refusal() { 6 } else { 7 }),
         }
     }
 }
 
-fn plain(message: &str, help: Option<&str>, code: i32) -> i32 {
+fn plain(message: &str, list: &[String], help: Option<&str>, code: i32) -> i32 {
     say_in_colours(&[(Style::new().red().bold(), "error:"), (Style::new(), &format!(" {message}"))]);
+    list.iter().for_each(|item| say(format_args!("  {item}")));
     if let Some(help) = help {
         say(format_args!("  next: {help}"));
     }

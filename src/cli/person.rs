@@ -76,7 +76,7 @@ fn with_reason(answer: impl Fn(String) -> Answer) -> Answer {
 fn fields(question: &Question) -> Option<Outputs> {
     let mut outputs = Outputs::new();
     for (name, kind) in &question.fields {
-        let about = kind.description.as_deref().map(|text| format!(" ({})", text)).unwrap_or_default();
+        let about = kind.description.as_deref().map(|text| format!(" ({text})")).unwrap_or_default();
         loop {
             let answer = prompt(&format!("  {name}, {}{about}: ", kind.word()))?;
             if answer.is_empty() && !kind.required {

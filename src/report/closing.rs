@@ -94,7 +94,7 @@ fn step_block(out: &mut Lines, state: &RunState, ix: StepIx, now: Moment, said: 
                 let began = state.since(ix, direction).map(|at| format!(", begun {} ago", now.since(at))).unwrap_or_default();
                 out.line(format_args!("  {:<10} attempt {attempt} is in doubt{began}: nobody saw how it ended", direction.word()));
                 if let Some(cursor) = state.cursor(ix, direction) {
-                    out.line(format_args!("  cursor     {}", cursor));
+                    out.line(format_args!("  cursor     {cursor}"));
                 }
                 let said = said(ix, direction).unwrap_or_else(|| "nothing".to_owned());
                 out.line(format_args!("  said last  {}", beginning(&said)));

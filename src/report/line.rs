@@ -64,9 +64,9 @@ pub fn line(state: &RunState, event: &Event) -> Option<String> {
         },
         Fact::RollbackBegan { because, actor, to, .. } => {
             let to = to.as_ref().map(|to| format!(" to {to}")).unwrap_or_default();
-            format!("rolling back{to}: {} ({actor})", because)
+            format!("rolling back{to}: {because} ({actor})")
         }
-        Fact::CancelBegan { because, actor } => format!("cancelling: {} ({actor})", because),
+        Fact::CancelBegan { because, actor } => format!("cancelling: {because} ({actor})"),
         Fact::StepStarted(started) if is_look(state, &event.fact) => {
             format!("look     {}", started.step)
         }
@@ -94,7 +94,7 @@ pub fn line(state: &RunState, event: &Event) -> Option<String> {
             };
             format!("stopping {}{step}: {why}", way(direction))
         }
-        Fact::StepSkipped { step, because } => format!("skipped  {step}: {}", because.to_string()),
+        Fact::StepSkipped { step, because } => format!("skipped  {step}: {because}"),
         Fact::UndoPassed { step } => format!("passed   {step}: nothing to undo"),
         Fact::StepProbed { step, verdict, reading, .. } => {
             let verdict = match verdict {
@@ -102,7 +102,7 @@ pub fn line(state: &RunState, event: &Event) -> Option<String> {
                 Probed::NotDone => "not done",
                 Probed::Unknown => "unknown",
             };
-            format!("probed   {step}: {verdict} ({})", reading)
+            format!("probed   {step}: {verdict} ({reading})")
         }
         Fact::StepResolved(resolved) => {
             let verdict = match resolved.verdict {
@@ -115,7 +115,7 @@ pub fn line(state: &RunState, event: &Event) -> Option<String> {
             format!("resolved {}{} as {verdict} by {}: {}", way(&resolved.direction), resolved.step, resolved.actor, resolved.reason)
         }
         Fact::PointConfirmed { step, actor, reason } => {
-            format!("point of no return {step} may be passed: {} ({actor})", reason)
+            format!("point of no return {step} may be passed: {reason} ({actor})")
         }
         Fact::RunAmended(amended) => {
             let changes = shorten(&amended.changes.join("; "), 300);
@@ -128,9 +128,9 @@ pub fn line(state: &RunState, event: &Event) -> Option<String> {
             format!("amended by {}{although}: {} ({changes}){void}", amended.actor, amended.reason)
         }
         Fact::AnalysisRead { step, analysis, percent, says, reading, .. } => {
-            format!("reading  {step}: {analysis} is {says} at {percent} %: {}", reading)
+            format!("reading  {step}: {analysis} is {says} at {percent} %: {reading}")
         }
-        Fact::GuardRead { guard, says, reading } => format!("guard    {guard} is {says}: {}", reading),
+        Fact::GuardRead { guard, says, reading } => format!("guard    {guard} is {says}: {reading}"),
         Fact::GuardForeseen { guard, verdict } => format!("{}the guard {guard}", word_of(*verdict)),
         Fact::Breached(breach) => {
             let then = match breach.then {
@@ -138,7 +138,7 @@ pub fn line(state: &RunState, event: &Event) -> Option<String> {
                 OnBreach::Rollback => "; everything is taken back",
                 OnBreach::Warn => "",
             };
-            format!("BREACH   {}{then}", breach.to_string())
+            format!("BREACH   {breach}{then}")
         }
         Fact::Overridden { missing, actor, reason } => {
             format!("begun although {}: {} ({actor})", missing.join("; "), reason)

@@ -21,12 +21,12 @@ const FORGED: [&str; 9] = [
     "whole: FORGED",
 ];
 
-/// A text that is told by its name: with what a terminal obeys, and each such line behind each end of a line there is.
+/// A text that is told by its name, at both ends: with what a terminal obeys, and each such line behind each end of a line there is.
 fn hostile(name: &str) -> String {
     let ends = ["\n", "\r", "\r\n", "\u{b}", "\u{c}", "\u{85}", "\u{2028}", "\u{2029}", "\n\t"];
     let lines: String = ends.iter().zip(FORGED).map(|(end, line)| format!("{end}{line}")).collect();
     let obeyed = "\u{1b}[2J\u{1b}]0;t\u{7}\u{1b}]52;c;eA==\u{7}\u{8}\u{7f}\u{9b}31m\u{202e}\u{2066}\u{61c}\u{200b}\u{feff}\u{e0041}";
-    format!("<{name}>{obeyed}{lines}\n{}", FORGED.join("\n"))
+    format!("<{name}>{obeyed}{lines}\n{}\n<{name}>", FORGED.join("\n"))
 }
 
 /// A text as YAML, which allows no such character as it is.
@@ -74,13 +74,13 @@ impl Desk {
     }
 }
 
-/// A server that answers everybody with such a text.
+/// A server that answers everybody with such a text, in one line.
 fn server() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
-            let (mut stream, body) = (stream.unwrap(), hostile("answer"));
+            let (mut stream, body) = (stream.unwrap(), hostile("answer").replace('\n', "\r"));
             let _ = stream.read(&mut [0; 4096]);
             let head = format!("HTTP/1.1 500 No\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
             let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes()));
@@ -114,11 +114,11 @@ phases:
         title: {step}
         description: {about}
         role: {role}
-        run: [sh, -c, 'printf %s "$V"; printf %s "$V" >&2; printf %s "$V" > "$SWITCHOVER_PROGRESS"; sleep 0.2', {wrote}]
+        run: [sh, -c, 'printf %s "$V"; printf %s "$V" >&2; (printf %s "$V" | tr "\n" "\r"; echo) > "$SWITCHOVER_PROGRESS"; sleep 0.2', {wrote}]
         env: {{ V: "{{{{ value }}}}" }}
         capture: {{ got: stdout }}
         hints: [{hint}]
-        undo: {{ run: [sh, -c, 'printf %s "$V" >&2; exit 1', {wrote}] }}
+        undo: {{ run: [sh, -c, 'printf %s "$V" | tr "\n" "\r" >&2; exit 1', {wrote}] }}
       each: {{ for_each: [{item}], run: [printf, '%s', "{{{{ item }}}}"], when: {condition}, undo: none, needs: [a] }}
       ask: {{ http: {{ url: "http://{address}/" }}, on_failure: continue, needs: [a] }}
       tell: {{ notify: {{ subject: {subject}, body: {body}, to: [{to}] }}, needs: [a] }}
@@ -149,8 +149,9 @@ fn no_text_of_others_is_obeyed_or_makes_a_line_of_ours() {
         desk.says(&["plan", "book.yaml", "--format", format], 0, &[]);
     }
     desk.says(&["rehearse", "book.yaml", "--runs", "1", "--all", "--html", "page.html"], 0, &["condition"]);
-    assert_shown("the page", &desk.sandbox.read("page.html").replace("&lt;", "<").replace("&gt;", ">"), &["step", "role"]);
-    desk.says(&["run", "book.yaml", "--dry-run"], 1, &[]);
+    let page = desk.sandbox.read("page.html");
+    assert!(!page.contains(is_obeyed) && page.contains("&lt;role&gt;") && page.contains("&lt;step&gt;"), "{page:?}");
+    desk.says(&["run", "book.yaml", "--dry-run"], 0, &["operator", "subject"]);
 
     desk.says(&["run", "book.yaml", "--name", name], 1, &["operator", "value", "hint", "answer", "subject"]);
     desk.says(&["list"], 0, &["name", "operator"]);
@@ -166,6 +167,7 @@ fn no_text_of_others_is_obeyed_or_makes_a_line_of_ours() {
     let field = format!("ticket={}", hostile("ticket"));
     desk.says(&["resolve", "c", "--as", "done", "--set", &field, "--reason", reason], 0, &[]);
     desk.says(&["resume", "--format", "json"], 3, &[]);
+    desk.says(&["resume"], 3, &["question"]);
     desk.says(&["status"], 0, &[]);
     let run = desk.sandbox.json("list --format json")[0]["run"].as_str().unwrap().to_owned();
     desk.sandbox.write("book.yaml", book(&address, 1).replace("sleep 0.2", "sleep 0.1"));
@@ -174,9 +176,9 @@ fn no_text_of_others_is_obeyed_or_makes_a_line_of_ours() {
     desk.sandbox.write("book.yaml", book(&address, 1) + &added);
     desk.says(&["amend", &run, "book.yaml", "--reason", reason], 0, &[]);
     desk.says(&["resolve", "d", "--as", "no-go", "--reason", reason], 0, &[]);
-    desk.says(&["status"], 0, &["reason"]);
+    desk.says(&["status"], 0, &["name", "operator"]);
     desk.says(&["rollback", "--reason", reason], 5, &["reason", "value"]);
-    desk.says(&["audit"], 0, &["reason", "operator", "name", "value", "answer", "subject", "question"]);
+    desk.says(&["audit"], 0, &["reason", "operator", "name", "value", "answer", "subject"]);
     let letters: Vec<_> = std::fs::read_dir(desk.sandbox.path("journal/outbox")).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert!(!letters.is_empty());
     for letter in letters {
@@ -200,8 +202,8 @@ fn what_is_refused_is_shown_and_not_obeyed() {
     desk.sandbox.write("raw.yaml", format!("runbook: bad\nphases: [ {word}\n"));
     desk.says(&["check", "raw.yaml"], 2, &[]);
     for arguments in [
-        &["check", "book.yaml", "--set", &format!("{word}=1")][..],
-        &["check", "book.yaml", "--env", word],
+        &["plan", "book.yaml", "--set", &format!("{word}=1")][..],
+        &["plan", "book.yaml", "--env", word],
         &[word],
         &["run", "book.yaml", "--parallel", word],
         &["plan", "book.yaml", "--format", word],
@@ -209,12 +211,13 @@ fn what_is_refused_is_shown_and_not_obeyed() {
     ] {
         desk.says(arguments, 2, &["word"]);
     }
+    desk.says(&["run", "book.yaml"], 0, &["operator"]);
+    for arguments in [&["logs", word][..], &["skip", word, "--reason", "x"], &["rollback", "--to", word]] {
+        desk.says(arguments, 2, &["word"]);
+    }
+    desk.says(&["audit", word], 6, &["word"]);
     desk.says(&["run", "book.yaml", &format!("--{word}")], 2, &[]);
     desk.says(&["run", "book.yaml", "--reason", word], 2, &[]);
-    desk.says(&["run", "book.yaml"], 0, &["operator"]);
-    for arguments in [&["audit", word][..], &["logs", word], &["skip", word, "--reason", "x"], &["rollback", "--to", word]] {
-        desk.says(arguments, 6, &["word"]);
-    }
 }
 
 /// Whoever may write a lock's file may write what it likes.
@@ -237,8 +240,8 @@ fn a_locks_file_is_shown_and_not_obeyed() {
 /// What a person is asked at a terminal, and what stands at its bottom, which moves.
 #[test]
 fn a_terminal_obeys_nothing_of_it() {
-    let sandbox = Sandbox::with(&book(&server(), 0));
-    let (text, _) = sandbox.sent_to_terminal("run book.yaml", &["", "d\nticket\n", "\u{3}", "\u{3}"], 1500, &hostile("operator"));
+    let sandbox = Sandbox::with(&book(&server(), 0).replace("sleep 0.2", "sleep 1"));
+    let (text, _) = sandbox.sent_to_terminal("run book.yaml", &["", "d\nticket\n", "t\n"], 2000, &hostile("operator"));
     for name in ["operator", "value", "task", "field", "answer"] {
         assert!(text.contains(&format!("<{name}>")), "{name} is not there: {text}");
     }
@@ -272,13 +275,30 @@ fn nothing_else_prints() {
                 continue;
             }
             let (file, text) = (path.strip_prefix(root).unwrap().display(), std::fs::read_to_string(&path).unwrap_or_default());
-            let writes = ["stdout()", "stderr()", "print!(", "println!(", "draw(", "print_data("];
-            let lines = text.lines().filter(|line| writes.iter().any(|word| line.contains(word)) && !line.contains("fn "));
+            let writes = ["stdout()", "stderr()", "print!(", "println!(", " draw(", "print_data("];
+            let is_asked = |line: &str| line.contains("is_terminal()") || line.contains("fn ");
+            let lines = text.lines().filter(|line| writes.iter().any(|word| line.contains(word)) && !is_asked(line));
             found.extend(lines.map(|line| format!("{file}: {}", line.trim())));
         }
     }
     found.sort();
-    insta::assert_snapshot!(found.join("\n"), @"");
+    insta::assert_snapshot!(found.join("\n"), @r#"
+    src/cli/certify/doomed.rs: let _ = print_data(&format!("{}\n", event.number));
+    src/cli/certify/doomed.rs: let _ = print_data(&format!("{}\n", state.head));
+    src/cli/certify/doomed.rs: print_data(&end.commits.iter().map(|number| format!("{number}\n")).collect::<String>())?;
+    src/cli/error.rs: draw(&drawn);
+    src/cli/logs.rs: let (mut out, mut list) = (std::io::stdout().lock(), Vec::new());
+    src/cli/mod.rs: match std::io::stdout().lock().write_all(text.as_bytes()) {
+    src/cli/mod.rs: print_data(&String::from_utf8_lossy(&script))
+    src/cli/mod.rs: print_data(&json_shown(&format!("{value:#}\n")))
+    src/cli/mod.rs: print_data(lines.as_str())
+    src/effect/keeper/serve.rs: let record = Record::of(File::from(std::io::stdout().as_fd().try_clone_to_owned()?));
+    src/report/json.rs: let _ = writeln!(std::io::stdout().lock(), "{}", json_shown(&serde_json::to_string(event).unwrap_or_default()));
+    src/report/live.rs: let (rows, columns) = Term::stderr().size();
+    src/report/live.rs: self.board.set_draw_target(ProgressDrawTarget::stderr());
+    src/report/say.rs: let _ = std::io::stderr().write_all(text.as_bytes());
+    src/report/say.rs: let parts: Vec<String> = parts.iter().map(|(style, text)| style.clone().for_stderr().apply_to(shown(text)).to_string()).collect();
+    "#);
 }
 
 #[test]
