@@ -57,6 +57,12 @@ pub fn amend(verb: Amend, folder: &Path) -> Result<i32, CliError> {
     for change in &changes {
         say(format_args!("  {change}"));
     }
+    let voided = state.voided_by(&new);
+    match voided.len() {
+        0 => {}
+        1 => say(format_args!("1 answer is void and will be asked again: {}", voided[0])),
+        count => say(format_args!("{count} answers are void and will be asked again: {}", voided.join(", "))),
+    }
     let run = state.started.run.clone();
     let amended = RunAmended {
         definition: taken.journal.define(&new)?,
@@ -65,6 +71,7 @@ pub fn amend(verb: Amend, folder: &Path) -> Result<i32, CliError> {
         reason: verb.reason,
         changes,
         missing,
+        voided: Some(voided),
         runbook: Some(Arc::new(new)),
     };
     let facts = [resumption(&taken), vec![Fact::RunAmended(amended)]].concat();

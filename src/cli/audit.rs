@@ -1,14 +1,14 @@
 //! `audit`: who did what, when and why, and whether the record is whole.
 
-use std::fmt::Write;
 use std::path::Path;
 
 use clap::Args;
+use console::Style;
 use serde_json::json;
 
 use super::{CliError, Format, print, print_json};
 use crate::journal::{Journal, Loaded, digest_of};
-use crate::report::{self, say};
+use crate::report::{self, Lines, say_in_colours};
 use crate::run::{Digest, Fact, RunState, StepFailed, StepSucceeded};
 use crate::runbook::{Direction, Span};
 
@@ -51,25 +51,27 @@ pub fn audit(verb: Audit, folder: &Path) -> Result<i32, CliError> {
         return Ok(code(&altered));
     }
     let mut out = report::status_text(&loaded.state, loaded.state.last, None);
-    out.push('\n');
+    out.space();
     for event in &loaded.events {
         let words = report::line(&loaded.state, event).unwrap_or_else(|| match &event.fact {
-            Fact::StepSaw { step, seen, .. } => format!("found    {step}: {}", crate::message::printable(&seen.to_string())),
-            Fact::CursorSaved { step, cursor, .. } => format!("cursor   {step} at {}", crate::message::printable(cursor)),
+            Fact::StepSaw { step, seen, .. } => format!("found    {step}: {seen}"),
+            Fact::CursorSaved { step, cursor, .. } => format!("cursor   {step} at {cursor}"),
             _ => String::new(),
         });
-        let _ = writeln!(
-            out,
+        out.line(format_args!(
             "{:>6}  {}  {words}",
             event.number,
             event.at.to_utc().with_timezone(&verb.zone).format("%Y-%m-%d %H:%M:%S%.3f %Z")
-        );
+        ));
     }
     let planned = against_plan(&loaded.state);
     if !planned.is_empty() {
-        let _ = write!(out, "\nplanned against actual\n{planned}");
+        out.space();
+        out.line(format_args!("planned against actual"));
+        out.extend(&planned);
     }
-    let _ = write!(out, "\n{vouched}");
+    out.space();
+    out.extend(&vouched);
     print(&out)?;
     Ok(code(&altered))
 }
@@ -77,7 +79,8 @@ pub fn audit(verb: Audit, folder: &Path) -> Result<i32, CliError> {
 /// Tells which files are not as they were written; the exit code.
 fn code(altered: &[String]) -> i32 {
     for file in altered {
-        say(format_args!("{} {file} is not as it was written, or is missing", console::style("altered:").for_stderr().red().bold()));
+        let text = format!(" {file} is not as it was written, or is missing");
+        say_in_colours(&[(Style::new().red().bold(), "altered:"), (Style::new(), &text)]);
     }
     if altered.is_empty() { 0 } else { 6 }
 }
@@ -99,16 +102,21 @@ pub fn altered(loaded: &Loaded, folder: &Path) -> Vec<String> {
     digests.into_iter().filter(differs).map(|(file, _)| file.clone()).collect()
 }
 
-fn vouched(loaded: &Loaded) -> String {
+fn vouched(loaded: &Loaded) -> Lines {
     let (count, anchored) = (loaded.events.len() as u64, loaded.anchored);
     let head = loaded.hashes.last().map_or("", String::as_str);
     let rest = if count > anchored { format!("; {} after it rest on the hash chain alone", count - anchored) } else { String::new() };
-    format!("whole: {count} events without a gap, each matching its hash; the anchor vouches for the first {anchored}{rest}\nhead {head}\n")
+    let mut out = Lines::default();
+    out.line(format_args!(
+        "whole: {count} events without a gap, each matching its hash; the anchor vouches for the first {anchored}{rest}"
+    ));
+    out.line(format_args!("head {head}"));
+    out
 }
 
 /// Steps that were estimated and are done, with how long they took.
-fn against_plan(state: &RunState) -> String {
-    let mut out = String::new();
+fn against_plan(state: &RunState) -> Lines {
+    let mut out = Lines::default();
     for ix in state.runbook.ixs() {
         let (step, now) = (state.runbook.step(ix), state.step(ix));
         if let (Some(estimate), Some(from), Some(to)) = (step.estimate, now.started, now.finished)
@@ -116,7 +124,7 @@ fn against_plan(state: &RunState) -> String {
         {
             let took = to.since(from);
             let over = if took > estimate + Span::from_millis(estimate.as_millis() / 10) { "  over" } else { "" };
-            let _ = writeln!(out, "  {:<44} {:>9} {:>9}{over}", report::shorten(&step.id, 44), estimate.to_string(), took.to_string());
+            out.line(format_args!("  {:<44} {:>9} {:>9}{over}", report::shorten(&step.id, 44), estimate.to_string(), took.to_string()));
         }
     }
     out

@@ -2,10 +2,12 @@
 
 use std::io::IsTerminal;
 
+use console::Style;
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource};
 
 use crate::journal::JournalError;
-use crate::report::{say, tell};
+use crate::message::in_place;
+use crate::report::{draw, say, say_in_colours, shown};
 use crate::runbook::problem::{Place, Problem, Problems};
 
 /// An error with its exit code.
@@ -17,9 +19,10 @@ pub enum CliError {
         message: String,
         help: Option<String>,
     },
-    /// Refused. Exit 6.
+    /// Refused, for what is listed, if anything is. Exit 6.
     Refused {
         message: String,
+        list: Vec<String>,
         help: Option<String>,
     },
     Journal(JournalError),
@@ -43,7 +46,12 @@ impl CliError {
     }
 
     pub fn refused(message: impl Into<String>, help: Option<&str>) -> CliError {
-        CliError::Refused { message: message.into(), help: help.map(str::to_owned) }
+        CliError::refused_for(message, Vec::new(), help)
+    }
+
+    /// The same, with each reason as a line of its own.
+    pub fn refused_for(message: impl Into<String>, list: Vec<String>, help: Option<&str>) -> CliError {
+        CliError::Refused { message: message.into(), list, help: help.map(str::to_owned) }
     }
 
     /// Shows it on standard error and returns its exit code.
@@ -53,15 +61,16 @@ impl CliError {
                 show_problems(problems);
                 2
             }
-            CliError::Invalid { message, help } => plain(message, help.as_deref(), 2),
-            CliError::Refused { message, help } => plain(message, help.as_deref(), 6),
-            CliError::Journal(error) => plain(&error.to_string(), error.help(), if error.is_refusal() { 6 } else { 7 }),
+            CliError::Invalid { message, help } => plain(message, &[], help.as_deref(), 2),
+            CliError::Refused { message, list, help } => plain(message, list, help.as_deref(), 6),
+            CliError::Journal(error) => plain(&error.to_string(), &[], error.help(), if error.is_refusal() { 6 } else { 7 }),
         }
     }
 }
 
-fn plain(message: &str, help: Option<&str>, code: i32) -> i32 {
-    say(format_args!("{} {message}", console::style("error:").for_stderr().red().bold()));
+fn plain(message: &str, list: &[String], help: Option<&str>, code: i32) -> i32 {
+    say_in_colours(&[(Style::new().red().bold(), "error:"), (Style::new(), &format!(" {message}"))]);
+    list.iter().for_each(|item| say(format_args!("  {item}")));
     if let Some(help) = help {
         say(format_args!("  next: {help}"));
     }
@@ -71,13 +80,13 @@ fn plain(message: &str, help: Option<&str>, code: i32) -> i32 {
 /// A problem as the drawing library wants it.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", .problem.message)]
-struct Shown<'a> {
+struct Drawn<'a> {
     problem: &'a Problem,
     text: NamedSource<String>,
     span: Option<(usize, usize)>,
 }
 
-impl Diagnostic for Shown<'_> {
+impl Diagnostic for Drawn<'_> {
     fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
         self.problem.help.as_ref().map(|help| Box::new(help) as Box<dyn std::fmt::Display>)
     }
@@ -99,9 +108,12 @@ fn show_problems(problems: &Problems) {
     for problem in &problems.list {
         let place = problem.place;
         let (name, text) = problems.names.get(place.file as usize).cloned().unwrap_or_default();
+        // The drawing puts colours into these texts: they are made safe before. Lines and columns stay as they are.
+        let (name, text) = (shown(&name), in_place(&text));
+        let problem = &Problem::new(place, shown(&problem.message), problem.help.as_deref().map(shown));
         // The drawing repeats neither file nor place where there is no line to show.
         let span = offset(&text, place).map(|at| (at, length(&text, at, place)));
-        let shown = Shown { problem, text: NamedSource::new(name.clone(), text), span };
+        let shown = Drawn { problem, text: NamedSource::new(name.clone(), text), span };
         let mut drawn = String::new();
         if handler.render_report(&mut drawn, &shown).is_err() || span.is_none() {
             drawn = format!("  {name}: {}\n", problem.message);
@@ -109,8 +121,9 @@ fn show_problems(problems: &Problems) {
                 drawn.push_str(&format!("  help: {help}\n"));
             }
         }
-        say(format_args!("{} {name}:{}:{}", console::style("error").for_stderr().red().bold(), place.line, place.column));
-        tell(format_args!("{drawn}"));
+        let at = format!(" {name}:{}:{}", place.line, place.column);
+        say_in_colours(&[(Style::new().red().bold(), "error"), (Style::new(), &at)]);
+        draw(&drawn);
     }
     say(format_args!("{}; nothing was journaled", problems));
 }

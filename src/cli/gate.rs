@@ -44,8 +44,9 @@ pub fn pass(runbook: &Runbook, journal: &Journal, parallel: usize, leave: Overri
     match (found.is_empty(), leave.reason) {
         (true, _) => Ok(None),
         (false, Some(reason)) => Ok(Some(Fact::Overridden { missing: found, actor, reason })),
-        (false, None) => Err(CliError::refused(
-            format!("it may not begin; nothing was changed\n  {}", found.join("\n  ")),
+        (false, None) => Err(CliError::refused_for(
+            "it may not begin; nothing was changed",
+            found,
             Some("show what is missing, or let it begin all the same with --override --reason '…'"),
         )),
     }
@@ -57,8 +58,9 @@ pub fn pass_amended(new: &Runbook, journal: &Journal, is_overridden: bool) -> Re
     if missing.is_empty() || is_overridden {
         return Ok(missing);
     }
-    Err(CliError::refused(
-        format!("the run may not go on with it; nothing was changed\n  {}", missing.join("\n  ")),
+    Err(CliError::refused_for(
+        "the run may not go on with it; nothing was changed",
+        missing,
         Some("show what is missing, or take it all the same with --override"),
     ))
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{CliError, Format, print, print_json};
 use crate::journal::{Journal, Runs, Summary, Unreadable};
-use crate::report::say;
+use crate::report::{Lines, say};
 use crate::run::{Fact, Outcome, Purpose, Stop};
 
 /// Lists the runs, newest first.
@@ -32,11 +32,11 @@ pub fn list(verb: List, folder: &Path) -> Result<i32, CliError> {
         journal.is_complete()?;
         return Ok(0);
     }
-    let mut out = String::new();
+    let mut out = Lines::default();
     for summary in &runs {
         let name = summary.started.name.as_deref().map(|name| format!(" ({name})")).unwrap_or_default();
-        out.push_str(&format!(
-            "{:<6} {}  {:<12} {}{name}  {}\n",
+        out.line(format_args!(
+            "{:<6} {}  {:<12} {}{name}  {}",
             summary.run,
             summary.began.to_utc().format("%Y-%m-%d %H:%M"),
             state(summary),
@@ -46,7 +46,7 @@ pub fn list(verb: List, folder: &Path) -> Result<i32, CliError> {
     }
     for Unreadable { run, at, why } in &unreadable {
         let began: String = at.chars().take(16).map(|c| if c == 'T' { ' ' } else { c }).collect();
-        out.push_str(&format!("{run:<6} {began:<16}  unreadable   {why}\n"));
+        out.line(format_args!("{run:<6} {began:<16}  unreadable   {why}"));
     }
     if runs.is_empty() && unreadable.is_empty() {
         say(format_args!("there are no runs in this journal yet"));

@@ -12,11 +12,13 @@ use super::{CliError, Format, print_json};
 use crate::file;
 use crate::journal::Journal;
 use crate::message::printable;
-use crate::report::say;
+use crate::report::{Lines, say};
 use crate::runbook::Direction;
 
 /// How much of a long line is shown at once, in bytes.
 const PIECE: u64 = 64 << 10;
+/// What stands before each line that a command wrote.
+const MARK: &[u8] = b"| ";
 
 /// Shows what a step's commands wrote, attempt by attempt.
 #[derive(Debug, Args)]
@@ -66,8 +68,9 @@ pub fn logs(verb: Logs, folder: &Path) -> Result<i32, CliError> {
                     continue;
                 }
                 list.push(Json::Null);
-                let head = format!("── {step}, {} attempt {attempt}, {name}\n", direction.word());
-                if out.write_all(head.as_bytes()).and_then(|()| show(file, &mut out)).is_err() {
+                let mut head = Lines::default();
+                head.line(format_args!("── {step}, {} attempt {attempt}, {name}", direction.word()));
+                if out.write_all(head.as_str().as_bytes()).and_then(|()| show(file, &mut out)).is_err() {
                     return Ok(0); // The reader went away.
                 }
             }
@@ -82,10 +85,11 @@ pub fn logs(verb: Logs, folder: &Path) -> Result<i32, CliError> {
     }
 }
 
-/// Shows a log piece by piece, as it may be longer than memory.
+/// Shows a log piece by piece, as it may be longer than memory. Each of its lines stands behind a mark, as no line of ours does.
 fn show(file: File, out: &mut impl Write) -> std::io::Result<()> {
     let (mut reader, mut piece, mut is_ended) = (BufReader::new(file), Vec::new(), true);
     while (&mut reader).take(PIECE).read_until(b'\n', &mut piece)? > 0 {
+        out.write_all(if is_ended { MARK } else { b"" })?;
         out.write_all(printable(&String::from_utf8_lossy(&piece)).as_bytes())?;
         is_ended = piece.ends_with(b"\n");
         piece.clear();

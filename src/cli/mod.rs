@@ -20,9 +20,14 @@ mod status;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, Parser, Subcommand};
 
 pub use error::CliError;
+
+use crate::message::json_shown;
+use crate::report::{Lines, shown};
+use crate::runbook::limit::MAX_WORDS;
 
 /// Executes migration runbooks: journaled before it acts, resumable after any crash, and back if it must.
 #[derive(Debug, Parser)]
@@ -86,9 +91,9 @@ pub fn main() -> i32 {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
-            let code = error.exit_code();
+            let error = made_safe(error);
             let _ = error.print();
-            return code;
+            return error.exit_code();
         }
     };
     // A file that may not grow any more is an error like a full disk, and no reason to die.
@@ -118,7 +123,7 @@ pub fn main() -> i32 {
         Verb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "switchover", &mut script);
-            print(&String::from_utf8_lossy(&script))
+            print_data(&String::from_utf8_lossy(&script))
         }
         Verb::Doomed(verb) => certify::doomed(verb, &journal),
         Verb::Keep { keeper } => crate::effect::serve(keeper)
@@ -131,9 +136,26 @@ pub fn main() -> i32 {
     }
 }
 
-/// A reason goes into the record: it must say something.
-use crate::runbook::limit::MAX_WORDS;
+/// What is wrong with a command line is told in words of others: those of whoever wrote it, which may be a program.
+fn made_safe(mut error: clap::Error) -> clap::Error {
+    let safe = |value: &ContextValue| match value {
+        ContextValue::String(text) => Some(ContextValue::String(shown(text))),
+        ContextValue::Strings(texts) => Some(ContextValue::Strings(texts.iter().map(|text| shown(text)).collect())),
+        _ => None,
+    };
+    let changes = error.context().filter_map(|(kind, value)| Some((kind, safe(value).filter(|safe| safe != value)?)));
+    let changes: Vec<_> = changes.collect();
+    if !changes.is_empty() {
+        // It repeats the same words, in colours.
+        error.remove(ContextKind::Suggested);
+    }
+    for (kind, value) in changes {
+        error.insert(kind, value);
+    }
+    error
+}
 
+/// A reason goes into the record: it must say something.
 fn reason(text: &str) -> Result<String, String> {
     match text.len() {
         _ if text.trim().is_empty() => Err("a reason is needed: it goes into the journal".to_owned()),
@@ -142,8 +164,13 @@ fn reason(text: &str) -> Result<String, String> {
     }
 }
 
+/// Prints lines for people on standard output.
+fn print(lines: &Lines) -> Result<i32, CliError> {
+    print_data(lines.as_str())
+}
+
 /// Prints data on standard output. A reader that went away is no error.
-fn print(text: &str) -> Result<i32, CliError> {
+fn print_data(text: &str) -> Result<i32, CliError> {
     use std::io::Write;
     match std::io::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
@@ -154,5 +181,5 @@ fn print(text: &str) -> Result<i32, CliError> {
 }
 
 fn print_json(value: &serde_json::Value) -> Result<i32, CliError> {
-    print(&format!("{value:#}\n"))
+    print_data(&json_shown(&format!("{value:#}\n")))
 }

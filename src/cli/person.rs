@@ -1,11 +1,10 @@
 //! Questions to the person at the terminal, in plain lines: they work over any connection and in 80 columns.
 
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{BufRead, IsTerminal};
 use std::sync::Arc;
 
 use crate::engine::{Answer, Ask, Question, QuestionKind};
-use crate::message::printable;
-use crate::report::{say, tell};
+use crate::report::{self, Lines, say, tell};
 use crate::runbook::Outputs;
 
 /// Asks on the terminal, if there is one to ask on and to answer from.
@@ -20,10 +19,11 @@ pub fn confirm(question: &str) -> bool {
 }
 
 fn ask(question: &Question) -> Answer {
-    let mut out = String::from("\n");
+    let mut out = Lines::default();
+    out.space();
     let mut line = |name: &str, value: &str| {
-        for (number, part) in printable(value).lines().enumerate() {
-            out.push_str(&format!("  {:<9} {part}\n", if number == 0 { name } else { "" }));
+        if !value.is_empty() {
+            out.line(format_args!("  {name:<9} {value}"));
         }
     };
     line("step", &question.step);
@@ -35,7 +35,7 @@ fn ask(question: &Question) -> Answer {
         line("takes", &format!("about {estimate}"));
     }
     line("undo", &question.undo);
-    tell(format_args!("{out}"));
+    tell(&out);
     loop {
         let answer = match question.kind {
             QuestionKind::Step => prompt("  [g]o, [s]kip, [r]oll back or s[t]op? "),
@@ -76,7 +76,7 @@ fn with_reason(answer: impl Fn(String) -> Answer) -> Answer {
 fn fields(question: &Question) -> Option<Outputs> {
     let mut outputs = Outputs::new();
     for (name, kind) in &question.fields {
-        let about = kind.description.as_deref().map(|text| format!(" ({})", printable(text))).unwrap_or_default();
+        let about = kind.description.as_deref().map(|text| format!(" ({text})")).unwrap_or_default();
         loop {
             let answer = prompt(&format!("  {name}, {}{about}: ", kind.word()))?;
             if answer.is_empty() && !kind.required {
@@ -97,8 +97,7 @@ fn fields(question: &Question) -> Option<Outputs> {
 
 /// One line, without the space around it; `None` at the end of input.
 fn prompt(text: &str) -> Option<String> {
-    tell(format_args!("{text}"));
-    let _ = std::io::stderr().flush();
+    report::ask(text);
     let mut line = String::new();
     match std::io::stdin().lock().read_line(&mut line) {
         Ok(0) | Err(_) => None,

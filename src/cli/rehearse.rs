@@ -10,9 +10,8 @@ use super::load::{Source, load};
 use super::{CliError, Format, print, print_json};
 use crate::engine;
 use crate::journal::{Durations, Journal, sha256};
-use crate::message::printable;
 use crate::rehearsal::{self, Ending, Mishap, Mishaps, Rehearsal, Setting};
-use crate::report::{self, Imprint};
+use crate::report::{self, Imprint, Lines};
 use crate::run::{Expected, Rehearsed};
 use crate::runbook::{Direction, Runbook, Span, StepIx};
 
@@ -90,14 +89,17 @@ pub fn rehearse(verb: Rehearse, folder: &Path) -> Result<i32, CliError> {
     let found = rehearsal::rehearse(&runbook, &Expected::of(&runbook, &history), &plan).map_err(|error| CliError::refused(error, None))?;
     keep(&found, &runbook, verb.fail_at.is_empty() && verb.kill_at.is_empty() && verb.slow.is_empty() && !verb.no_mishaps, folder);
     match verb.format {
-        Format::Text => print(&printable(&report::rehearsal_text(&found, verb.all)))?,
+        Format::Text => print(&report::rehearsal_text(&found, verb.all))?,
         Format::Json => print_json(&serde_json::to_value(&found).unwrap_or_default())?,
     };
     // What was found is shown also if the page cannot be written.
     if let Some(path) = &verb.html {
         write_page(&found, path)?;
         if matches!(verb.format, Format::Text) {
-            print(&format!("\nthe page is {}\n", path.display()))?;
+            let mut out = Lines::default();
+            out.space();
+            out.line(format_args!("the page is {}", path.display()));
+            print(&out)?;
         }
     }
     Ok(if found.smooth.ends == Ending::Finished { 0 } else { 1 })

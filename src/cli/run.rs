@@ -145,7 +145,7 @@ pub fn closing(state: &RunState, exit: &Exit, folder: &Path) -> i32 {
         Exit::Stopped(stop) => Some(stop),
     };
     let said = |ix, direction| last_lines(state, folder, ix, direction);
-    tell(format_args!("{}", report::closing(state, engine::now(), stop, &said)));
+    tell(&report::closing(state, engine::now(), stop, &said));
     match exit {
         Exit::Ended(_) | Exit::Stopped(Stop::Until { .. }) if state.started.is_dry() && state.is_refused() => 1,
         exit => exit.code(),

@@ -82,15 +82,16 @@ impl Session<'_> {
         of: Option<u64>,
         message: &Message,
     ) -> std::io::Result<Fact> {
-        let recipients: Vec<String> = message.to.iter().map(|to| in_one_line(to)).collect();
+        let recipients: Vec<String> = message.to.iter().map(|to| message::one_line(to)).collect();
         let to = if recipients.is_empty() { String::new() } else { format!("To: {}\n", recipients.join(", ")) };
         let purpose = self.state.started.purpose;
         let subject = match purpose {
             Purpose::LiveTest => format!("[live test] {}", message.subject),
             Purpose::Real | Purpose::DryRun | Purpose::Rehearsal => message.subject.clone(),
         };
-        let subject = in_one_line(&subject);
-        let text = format!("Subject: {subject}\n{to}\n{}", message.body);
+        // A line break in a value of a header would begin another header, and whoever reads the body may do so on a terminal.
+        let (subject, body) = (message::one_line(&subject), message::printable(&message.body));
+        let text = format!("Subject: {subject}\n{to}\n{body}");
         let is_dry = purpose == Purpose::DryRun;
         // Whatever takes messages out of the outbox must not find those of a dry run.
         let place = if is_dry { format!("runs/{}/messages", self.head.run) } else { "outbox".to_owned() };
@@ -118,9 +119,4 @@ fn file_name(id: &str) -> String {
         name.push_str(&sha256(id.as_bytes()).0[..32]);
     }
     name
-}
-
-/// A value of a header: a line break in it would begin another header.
-fn in_one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') { ' ' } else { c }).collect()
 }

@@ -19,6 +19,9 @@ use crate::run::{Moment, Person};
 /// How much of what stands in a lock's file is read, in bytes.
 const MOST: u64 = 64 << 10;
 
+/// How much of each text in it is told, in characters.
+const MOST_TOLD: usize = 200;
+
 /// Who holds a lock, as written into its file for others to read.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Holder {
@@ -130,7 +133,9 @@ pub(super) fn hold(file: &File) -> Result<(), TryLockError> {
 
 impl fmt::Display for Holder {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Holder { operator, run, process, host, since, .. } = self;
+        let Holder { operator: Person(operator), run, process, host, since, .. } = self;
+        // Whoever may write the file may write what it likes, and as much.
+        let [operator, run, host] = [operator, run, host].map(|text| text.chars().take(MOST_TOLD).collect::<String>());
         write!(out, "{operator} with the run {run} (process {process} on {host}) since {since}")
     }
 }

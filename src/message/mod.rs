@@ -1,10 +1,14 @@
 //! Messages to people: a template rendered over a documented, typed view of the runbook and the run, which holds no secret.
 //! Knows no channel: how a message travels is the world's business.
 
+mod shown;
+
 use std::cell::OnceCell;
 
 use serde::Serialize;
 use serde_json::Value as Json;
+
+pub use shown::{in_place, json_shown, one_line, printable};
 
 use crate::run::{FailureKind, Moment, Occasion, RunState, Track};
 use crate::runbook::{Action, Direction, Shape, StepIx, Template, TextError};
@@ -135,27 +139,6 @@ pub fn of_occasion(occasion: &Occasion, template: &Template, state: &RunState, n
         body: format!("(the template cannot be rendered: {error})\n{reason}\n"),
         to: Vec::new(),
     })
-}
-
-/// A subject has one line, whatever stands in the values.
-pub fn one_line(text: &str) -> String {
-    text.split(|c: char| c.is_control()).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
-}
-
-/// Text from outside made safe to show: control characters, other than line breaks and tabs, become visible, and so do those that
-/// reverse what follows them.
-pub fn printable(text: &str) -> String {
-    let show = |c: char| match c {
-        '\n' | '\t' => c.to_string(),
-        c if c.is_control() || is_bidi_control(c) => c.escape_default().to_string(),
-        c => c.to_string(),
-    };
-    text.chars().map(show).collect()
-}
-
-/// The Unicode property `Bidi_Control`: text can be in any script without them, and with them it reads as something else than it is.
-fn is_bidi_control(c: char) -> bool {
-    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 fn view(state: &RunState, now: Moment, about: About) -> View {

@@ -48,7 +48,7 @@ pub fn board(state: &RunState, now: Moment, seen: &Seen, rows: usize, columns: u
     lines.truncate(rows.saturating_sub(2));
     lines.push(foot(state, now));
     lines.extend(watch_line(state, now, seen.outlook));
-    lines.iter().map(|line| shorten(line, columns)).collect::<Vec<_>>().join("\n")
+    lines.iter().map(|line| shorten(&one_line(line), columns)).collect::<Vec<_>>().join("\n")
 }
 
 fn head(state: &RunState, now: Moment) -> String {

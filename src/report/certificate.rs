@@ -1,13 +1,12 @@
 //! A certificate in words: what was tried, and each run that did not end as it should.
 
-use std::fmt::Write;
-
+use super::lines::Lines;
 use crate::rehearsal::{Certificate, Death, Difference, Way};
 use crate::runbook::Span;
 
 /// For people.
-pub fn certificate_text(found: &Certificate) -> String {
-    let mut out = String::new();
+pub fn certificate_text(found: &Certificate) -> Lines {
+    let mut out = Lines::default();
     let boundaries = match found.boundaries {
         all if all == found.tried => format!("{all} boundaries"),
         all => format!("{} of {all} boundaries", found.tried),
@@ -17,33 +16,30 @@ pub fn certificate_text(found: &Certificate) -> String {
     let about = format!("{}{environment}: {} steps, {} events, tried in {took}", found.runbook, found.steps, found.events);
     match found.differences.len() {
         0 => {
-            let _ = writeln!(
-                out,
-                "certified: {boundaries}, each resumed and rolled back, the executor killed before and after its commands begin, and with its keeper: {} runs, the same end",
-                found.runs
-            );
-            let _ = writeln!(out, "  {about}");
+            out.line(format_args!("certified: {boundaries}, each resumed and rolled back, the executor killed before and after its commands begin, and with its keeper: {} runs, the same end",
+                found.runs));
+            out.line(format_args!("  {about}"));
         }
         _ if found.boundaries == 0 => {
-            let _ = writeln!(out, "not certified: the run in which nobody is killed is not as it should be");
+            out.line(format_args!("not certified: the run in which nobody is killed is not as it should be"));
         }
         some => {
-            let _ = writeln!(out, "not certified: {some} of {} runs, at {boundaries}, did not end as they should", found.runs);
-            let _ = writeln!(out, "  {about}");
+            out.line(format_args!("not certified: {some} of {} runs, at {boundaries}, did not end as they should", found.runs));
+            out.line(format_args!("  {about}"));
             if found.given_up {
-                let _ = writeln!(out, "  the rest was not tried");
+                out.line(format_args!("  the rest was not tried"));
             }
         }
     }
     if !found.assumed.is_empty() {
-        let _ = writeln!(out, "taken to hold, as only a real run tells");
-        found.assumed.iter().for_each(|condition| out.push_str(&format!("  {condition}\n")));
+        out.line(format_args!("taken to hold, as only a real run tells"));
+        found.assumed.iter().for_each(|condition| out.line(format_args!("  {condition}")));
     }
     found.differences.iter().for_each(|difference| describe(&mut out, difference));
     out
 }
 
-fn describe(out: &mut String, difference: &Difference) {
+fn describe(out: &mut Lines, difference: &Difference) {
     if let Some(killed) = &difference.killed {
         let step = killed.step.as_deref().map(|step| format!(" of {step}")).unwrap_or_default();
         let who = match killed.death {
@@ -52,8 +48,9 @@ fn describe(out: &mut String, difference: &Difference) {
             Death::WithKeeper => "the executor and its keeper",
         };
         let way = if killed.way == Way::Resume { "resumed" } else { "rolled back" };
-        let _ = writeln!(out, "\n{who} killed after event {} ({}{step}), then {way}", killed.event, killed.kind);
+        out.space();
+        out.line(format_args!("{who} killed after event {} ({}{step}), then {way}", killed.event, killed.kind));
     }
-    difference.what.iter().for_each(|what| out.push_str(&format!("  {what}\n")));
-    let _ = writeln!(out, "  kept in {}; switchover --journal {0}/journal audit", difference.kept);
+    difference.what.iter().for_each(|what| out.line(format_args!("  {what}")));
+    out.line(format_args!("  kept in {}; switchover --journal {0}/journal audit", difference.kept));
 }

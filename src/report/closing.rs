@@ -1,9 +1,7 @@
 //! The last words of a session: how it ended, what stands, what to do next. Read by somebody tired.
 
-use std::fmt::Write;
-
 use super::line::{shorten, stop_words};
-use crate::message::printable;
+use super::lines::Lines;
 use crate::run::*;
 use crate::runbook::{Direction, Span, StepIx};
 
@@ -11,37 +9,38 @@ use crate::runbook::{Direction, Span, StepIx};
 pub type Said<'a> = &'a dyn Fn(StepIx, Direction) -> Option<String>;
 
 /// How a session ended at `now`; `stop` says why it stopped, if the run is not over.
-pub fn closing(state: &RunState, now: Moment, stop: Option<&Stop>, said: Said) -> String {
+pub fn closing(state: &RunState, now: Moment, stop: Option<&Stop>, said: Said) -> Lines {
     let run = &state.started.run;
-    let mut out = String::new();
+    let mut out = Lines::default();
     let total = state.runbook.steps.len();
     let elapsed = state.last.since(state.began);
     let downtime = state.downtime_until(now);
     let down = if downtime > Span::ZERO { format!(", downtime {downtime}") } else { String::new() };
     match (stop, state.ended) {
-        _ if state.started.is_dry() => out.push_str(&super::dry_run(state, stop)),
+        _ if state.started.is_dry() => out.extend(&super::dry_run(state, stop)),
         (None, Some(Outcome::Finished)) => {
-            let _ = writeln!(out, "finished: run {run}, {total} steps in {elapsed}{down}");
-            out.push_str(&stand_ins(state));
-            let _ = writeln!(out, "  review     switchover audit {run}\n  go back    switchover rollback {run}");
+            out.line(format_args!("finished: run {run}, {total} steps in {elapsed}{down}"));
+            stand_ins(&mut out, state);
+            out.line(format_args!("  review     switchover audit {run}"));
+            out.line(format_args!("  go back    switchover rollback {run}"));
         }
         (None, Some(Outcome::RolledBack)) => {
             let undone = state.rollback.as_ref().map_or(0, |rollback| rollback.total);
-            let _ = writeln!(out, "rolled back: run {run}, {undone} steps undone{down}");
+            out.line(format_args!("rolled back: run {run}, {undone} steps undone{down}"));
             let stay = state.steps.iter().filter(|step| step.touched && step.word() != "undone").count();
             if stay > 0 {
-                let _ = writeln!(out, "  stays      {stay} steps, which lie before that; `switchover status {run}` names them");
-                let _ = writeln!(out, "  further    switchover rollback {run} --force --reason '…'");
+                out.line(format_args!("  stays      {stay} steps, which lie before that; `switchover status {run}` names them"));
+                out.line(format_args!("  further    switchover rollback {run} --force --reason '…'"));
             }
-            let _ = writeln!(out, "  review     switchover audit {run}");
+            out.line(format_args!("  review     switchover audit {run}"));
         }
         (None, _) => {
-            let _ = writeln!(out, "cancelled: run {run}; what was done stays, what was held is released");
+            out.line(format_args!("cancelled: run {run}; what was done stays, what was held is released"));
         }
         (Some(stop), _) => {
-            let _ = writeln!(out, "{}", stop_words(stop));
+            out.line(format_args!("{}", stop_words(stop)));
             let done = total - state.unsettled();
-            let _ = writeln!(out, "  run        {run}, {done} of {total} steps done{down}");
+            out.line(format_args!("  run        {run}, {done} of {total} steps done{down}"));
             let steps: Vec<StepIx> = steps_of(stop).iter().filter_map(|step| state.runbook.find(step)).collect();
             for ix in &steps {
                 step_block(&mut out, state, *ix, now, said);
@@ -50,7 +49,7 @@ pub fn closing(state: &RunState, now: Moment, stop: Option<&Stop>, said: Said) -
         }
     }
     if let Some(untold) = untold(state) {
-        let _ = writeln!(out, "  not told   {untold}");
+        out.line(format_args!("  not told   {untold}"));
     }
     out
 }
@@ -69,9 +68,10 @@ pub(super) fn untold(state: &RunState) -> Option<String> {
 }
 
 /// What was not real in it.
-pub(super) fn stand_ins(state: &RunState) -> String {
-    let of = |stand_ins: &crate::runbook::StandIns| format!("  stand-ins  {}\n", stand_ins.programs.join(", "));
-    state.runbook.stand_ins.as_ref().map(of).unwrap_or_default()
+pub(super) fn stand_ins(out: &mut Lines, state: &RunState) {
+    if let Some(stand_ins) = &state.runbook.stand_ins {
+        out.line(format_args!("  stand-ins  {}", stand_ins.programs.join(", ")));
+    }
 }
 
 fn steps_of(stop: &Stop) -> &[crate::runbook::StepId] {
@@ -81,23 +81,23 @@ fn steps_of(stop: &Stop) -> &[crate::runbook::StepId] {
     }
 }
 
-fn step_block(out: &mut String, state: &RunState, ix: StepIx, now: Moment, said: Said) {
+fn step_block(out: &mut Lines, state: &RunState, ix: StepIx, now: Moment, said: Said) {
     let step = state.runbook.step(ix);
-    let _ = writeln!(out, "  step       {} ({}:{})", step.id, step.file, step.line);
+    out.line(format_args!("  step       {} ({}:{})", step.id, step.file, step.line));
     let names = names::of_step(state, ix, Direction::Forward);
     for direction in Direction::ALL {
         match state.track(ix, direction) {
             Track::Failed { attempt, failure } => {
-                let _ = writeln!(out, "  {:<10} attempt {attempt}: {}", direction.word(), indent(&failure.message));
+                out.line(format_args!("  {:<10} attempt {attempt}: {}", direction.word(), beginning(&failure.message)));
             }
             Track::InDoubt { attempt, .. } => {
                 let began = state.since(ix, direction).map(|at| format!(", begun {} ago", now.since(at))).unwrap_or_default();
-                let _ = writeln!(out, "  {:<10} attempt {attempt} is in doubt{began}: nobody saw how it ended", direction.word());
+                out.line(format_args!("  {:<10} attempt {attempt} is in doubt{began}: nobody saw how it ended", direction.word()));
                 if let Some(cursor) = state.cursor(ix, direction) {
-                    let _ = writeln!(out, "  cursor     {}", printable(cursor));
+                    out.line(format_args!("  cursor     {cursor}"));
                 }
                 let said = said(ix, direction).unwrap_or_else(|| "nothing".to_owned());
-                let _ = writeln!(out, "  said last  {}", indent(&said));
+                out.line(format_args!("  said last  {}", beginning(&said)));
             }
             Track::Waiting { .. } => {
                 let text = match &step.act.action {
@@ -105,20 +105,20 @@ fn step_block(out: &mut String, state: &RunState, ix: StepIx, now: Moment, said:
                     crate::runbook::Action::Approve(approve) => approve.question.render(&names),
                     _ => continue,
                 };
-                let _ = writeln!(out, "  asked      {}", indent(&text.unwrap_or_default()));
+                out.line(format_args!("  asked      {}", beginning(&text.unwrap_or_default())));
             }
             Track::Idle if direction == Direction::Forward && state.needs_confirmation(ix) => {
-                let _ = writeln!(out, "  asked      may this point of no return be passed? After it, a rollback goes no further back");
+                out.line(format_args!("  asked      may this point of no return be passed? After it, a rollback goes no further back"));
             }
             _ => {}
         }
     }
     for hint in &step.hints {
-        let _ = writeln!(out, "  hint       {}", indent(&hint.render(&names).unwrap_or_else(|_| hint.source().to_owned())));
+        out.line(format_args!("  hint       {}", beginning(&hint.render(&names).unwrap_or_else(|_| hint.source().to_owned()))));
     }
 }
 
-fn next_block(out: &mut String, state: &RunState, stop: &Stop, first: Option<StepIx>) {
+fn next_block(out: &mut Lines, state: &RunState, stop: &Stop, first: Option<StepIx>) {
     let run = &state.started.run;
     let name = first.map_or("", |ix| {
         let step = state.runbook.step(ix);
@@ -174,10 +174,11 @@ fn next_block(out: &mut String, state: &RunState, stop: &Stop, first: Option<Ste
         }
     };
     for (word, text) in lines {
-        let _ = writeln!(out, "  {word:<10} {text}");
+        out.line(format_args!("  {word:<10} {text}"));
     }
 }
 
-fn indent(text: &str) -> String {
-    shorten(&printable(text), 2000).trim_end().replace('\n', "\n             ")
+/// Of a text that may be long, its beginning.
+fn beginning(text: &str) -> String {
+    shorten(text, 2000).trim_end().to_owned()
 }

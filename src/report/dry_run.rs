@@ -1,12 +1,11 @@
 //! The last words of a dry run: what would be refused, what cannot be said yet, and that nothing was changed.
 
-use std::fmt::Write;
-
 use super::closing::stand_ins;
 use super::line::stop_words;
+use super::lines::Lines;
 use crate::run::{Foreseen, RunState, Stop};
 
-pub fn dry_run(state: &RunState, stop: Option<&Stop>) -> String {
+pub fn dry_run(state: &RunState, stop: Option<&Stop>) -> Lines {
     let run = &state.started.run;
     let steps = |verdict: Foreseen| -> Vec<&str> {
         let is_one = |ix: &crate::runbook::StepIx| state.step(*ix).foreseen == Some(verdict);
@@ -22,30 +21,33 @@ pub fn dry_run(state: &RunState, stop: Option<&Stop>) -> String {
     let [not_yet_guards, refused_guards]: [Vec<String>; 2] = [Foreseen::NotYet, Foreseen::Refused].map(|verdict| guards(verdict).collect());
     not_yet.extend(not_yet_guards.iter().map(String::as_str));
     refused.extend(refused_guards.iter().map(String::as_str));
-    let mut out = String::new();
+    let mut out = Lines::default();
     if let Some(stop) = stop {
-        let _ = writeln!(out, "{}", stop_words(stop));
+        out.line(format_args!("{}", stop_words(stop)));
     }
     let so_far = if stop.is_some() { "so far " } else { "" };
     let verdict = if refused.is_empty() { "nothing would be refused" } else { "it would be refused" };
-    let _ = writeln!(out, "dry run {run}: {so_far}{verdict}; nothing was changed");
-    let _ = writeln!(
-        out,
+    out.line(format_args!("dry run {run}: {so_far}{verdict}; nothing was changed"));
+    out.line(format_args!(
         "  steps      {done} of {}: {} would be done, {read} only read or were passed over",
         state.runbook.steps.len(),
         would.len()
-    );
-    if !refused.is_empty() {
-        let _ = writeln!(out, "  refused    {}", refused.join("\n             "));
-    }
+    ));
+    list(&mut out, "refused", &refused);
+    list(&mut out, "not yet", &not_yet);
     if !not_yet.is_empty() {
-        let _ = writeln!(out, "  not yet    {}", not_yet.join("\n             "));
-        let _ = writeln!(out, "             which may be otherwise once the steps before have changed something");
+        out.line(format_args!("             which may be otherwise once the steps before have changed something"));
     }
     for (guard, (says, reading)) in &state.watch.says {
-        let _ = writeln!(out, "  guard      {guard} is {says}: {reading}");
+        out.line(format_args!("  guard      {guard} is {says}: {reading}"));
     }
-    out.push_str(&stand_ins(state));
-    let _ = writeln!(out, "  review     switchover audit {run}");
+    stand_ins(&mut out, state);
+    out.line(format_args!("  review     switchover audit {run}"));
     out
+}
+
+fn list(out: &mut Lines, word: &str, items: &[&str]) {
+    for (number, item) in items.iter().enumerate() {
+        out.line(format_args!("  {:<10} {item}", if number == 0 { word } else { "" }));
+    }
 }

@@ -4,6 +4,7 @@ use std::io::Write;
 
 use serde_json::{Value as Json, json};
 
+use crate::message::json_shown;
 use crate::run::*;
 use crate::runbook::Direction;
 
@@ -14,7 +15,7 @@ pub struct JsonLines;
 impl Observer for JsonLines {
     fn event(&mut self, _: &RunState, event: &Event) {
         // A reader that went away must not stop a migration.
-        let _ = writeln!(std::io::stdout().lock(), "{}", serde_json::to_string(event).unwrap_or_default());
+        let _ = writeln!(std::io::stdout().lock(), "{}", json_shown(&serde_json::to_string(event).unwrap_or_default()));
     }
 }
 
@@ -44,6 +45,6 @@ pub fn status_json(state: &RunState, now: Moment) -> Json {
         "steps_done": runbook.steps.len() - state.unsettled(), "steps_total": runbook.steps.len(),
         "downtime_ms": state.downtime_until(now).as_millis(), "is_down": state.down_since.is_some(), "breached": state.watch.breached,
         "guards": state.watch.says.iter().map(|(guard, (says, reading))| (guard, json!({ "says": says, "reading": reading }))).collect::<std::collections::BTreeMap<_, _>>(),
-        "steps": steps,
+        "void": state.void().map(|ix| &runbook.step(ix).id).collect::<Vec<_>>(), "steps": steps,
     })
 }

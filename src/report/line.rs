@@ -1,6 +1,5 @@
 //! One plain line per fact.
 
-use crate::message::printable;
 use crate::run::*;
 use crate::runbook::{Direction, OnBreach};
 
@@ -30,7 +29,7 @@ pub fn is_look(state: &RunState, fact: &Fact) -> bool {
     matches!(fact, Fact::StepStarted(started) if state.runbook.find(&started.step).is_some_and(|ix| state.is_only_looked_at(ix)))
 }
 
-/// A fact in words; `None` for one that only a program cares for.
+/// A fact in words, its values as they are; `None` for one that only a program cares for.
 pub fn line(state: &RunState, event: &Event) -> Option<String> {
     let took = |step: &str| {
         let step = state.step(state.runbook.find(step)?);
@@ -65,9 +64,9 @@ pub fn line(state: &RunState, event: &Event) -> Option<String> {
         },
         Fact::RollbackBegan { because, actor, to, .. } => {
             let to = to.as_ref().map(|to| format!(" to {to}")).unwrap_or_default();
-            format!("rolling back{to}: {} ({actor})", printable(because))
+            format!("rolling back{to}: {because} ({actor})")
         }
-        Fact::CancelBegan { because, actor } => format!("cancelling: {} ({actor})", printable(because)),
+        Fact::CancelBegan { because, actor } => format!("cancelling: {because} ({actor})"),
         Fact::StepStarted(started) if is_look(state, &event.fact) => {
             format!("look     {}", started.step)
         }
@@ -77,15 +76,15 @@ pub fn line(state: &RunState, event: &Event) -> Option<String> {
         }
         Fact::StepSucceeded(done) => {
             let took = if done.direction == Direction::Forward { took(&done.step).unwrap_or_default() } else { String::new() };
-            format!("done     {}{}{took}: {}", way(&done.direction), done.step, printable(&done.result))
+            format!("done     {}{}{took}: {}", way(&done.direction), done.step, done.result)
         }
         Fact::StepFailed(failed) => {
             let retry = failed.retry_at.map(|at| format!("; next attempt in {}", at.since(event.at))).unwrap_or_default();
             let word = if failed.failure.kind == FailureKind::Lost { "unseen" } else { "FAILED" };
-            format!("{word}   {}{}: {}{retry}", way(&failed.direction), failed.step, printable(&failed.failure.message))
+            format!("{word}   {}{}: {}{retry}", way(&failed.direction), failed.step, failed.failure.message)
         }
         Fact::StepForeseen(foreseen) => {
-            format!("{}{}: {}", word_of(foreseen.verdict), foreseen.step, foreseen.words.trim_end().replace('\n', "\n             "))
+            format!("{}{}: {}", word_of(foreseen.verdict), foreseen.step, foreseen.words.trim_end())
         }
         Fact::StopRequested { step, direction, because, .. } => {
             let why = match because {
@@ -95,7 +94,7 @@ pub fn line(state: &RunState, event: &Event) -> Option<String> {
             };
             format!("stopping {}{step}: {why}", way(direction))
         }
-        Fact::StepSkipped { step, because } => format!("skipped  {step}: {}", printable(&because.to_string())),
+        Fact::StepSkipped { step, because } => format!("skipped  {step}: {because}"),
         Fact::UndoPassed { step } => format!("passed   {step}: nothing to undo"),
         Fact::StepProbed { step, verdict, reading, .. } => {
             let verdict = match verdict {
@@ -103,7 +102,7 @@ pub fn line(state: &RunState, event: &Event) -> Option<String> {
                 Probed::NotDone => "not done",
                 Probed::Unknown => "unknown",
             };
-            format!("probed   {step}: {verdict} ({})", printable(reading))
+            format!("probed   {step}: {verdict} ({reading})")
         }
         Fact::StepResolved(resolved) => {
             let verdict = match resolved.verdict {
@@ -113,27 +112,25 @@ pub fn line(state: &RunState, event: &Event) -> Option<String> {
                 Verdict::Go => "go",
                 Verdict::NoGo => "no-go",
             };
-            format!(
-                "resolved {}{} as {verdict} by {}: {}",
-                way(&resolved.direction),
-                resolved.step,
-                resolved.actor,
-                printable(&resolved.reason)
-            )
+            format!("resolved {}{} as {verdict} by {}: {}", way(&resolved.direction), resolved.step, resolved.actor, resolved.reason)
         }
         Fact::PointConfirmed { step, actor, reason } => {
-            format!("point of no return {step} may be passed: {} ({actor})", printable(reason))
+            format!("point of no return {step} may be passed: {reason} ({actor})")
         }
         Fact::RunAmended(amended) => {
             let changes = shorten(&amended.changes.join("; "), 300);
             let missing = amended.missing.join("; ");
             let although = if missing.is_empty() { missing } else { format!(", although {missing}") };
-            format!("amended by {}{although}: {} ({changes})", amended.actor, printable(&amended.reason))
+            let void = match amended.voided.as_deref().unwrap_or_default() {
+                [] => String::new(),
+                some => format!("; void, to be asked again: {}", some.join(", ")),
+            };
+            format!("amended by {}{although}: {} ({changes}){void}", amended.actor, amended.reason)
         }
         Fact::AnalysisRead { step, analysis, percent, says, reading, .. } => {
-            format!("reading  {step}: {analysis} is {says} at {percent} %: {}", printable(reading))
+            format!("reading  {step}: {analysis} is {says} at {percent} %: {reading}")
         }
-        Fact::GuardRead { guard, says, reading } => format!("guard    {guard} is {says}: {}", printable(reading)),
+        Fact::GuardRead { guard, says, reading } => format!("guard    {guard} is {says}: {reading}"),
         Fact::GuardForeseen { guard, verdict } => format!("{}the guard {guard}", word_of(*verdict)),
         Fact::Breached(breach) => {
             let then = match breach.then {
@@ -141,17 +138,17 @@ pub fn line(state: &RunState, event: &Event) -> Option<String> {
                 OnBreach::Rollback => "; everything is taken back",
                 OnBreach::Warn => "",
             };
-            format!("BREACH   {}{then}", printable(&breach.to_string()))
+            format!("BREACH   {breach}{then}")
         }
         Fact::Overridden { missing, actor, reason } => {
-            format!("begun although {}: {} ({actor})", missing.join("; "), printable(reason))
+            format!("begun although {}: {} ({actor})", missing.join("; "), reason)
         }
         Fact::Rehearsed(found) => {
             let verdict = if found.finished { "finishes" } else { "does not finish" };
             format!("rehearsed {verdict}; {} mishaps tried, stuck after {}, seed {}", found.mishaps, found.stuck, found.seed)
         }
         Fact::CursorSaved { .. } | Fact::StepSaw { .. } => return None,
-        Fact::MessageSent(message) => format!("message  {}", printable(&message.subject)),
+        Fact::MessageSent(message) => format!("message  {}", message.subject),
     })
 }
 
@@ -170,7 +167,7 @@ pub fn stop_words(because: &Stop) -> String {
         Stop::Waiting { steps } => format!("waiting for a person: {}", steps.join(", ")),
         Stop::InDoubt { steps } => format!("stopped: nobody knows how {} ended", steps.join(", ")),
         Stop::Stuck { steps } => format!("stuck: {} could not be undone", steps.join(", ")),
-        Stop::Breached { because } => format!("paused: {}", printable(&because.join("; "))),
+        Stop::Breached { because } => format!("paused: {}", because.join("; ")),
         Stop::Until { step } => format!("stopped after {step}, as asked"),
         Stop::Interrupted { .. } => "interrupted".to_owned(),
     }

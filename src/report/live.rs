@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use console::{Term, style};
+use console::{Style, Term};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::board::{Seen, board};
 use super::line::{is_end, line};
-use super::say;
+use super::say::{say, say_in_colours};
 use crate::run::*;
 use crate::runbook::StepIx;
 
@@ -30,10 +30,6 @@ impl Live {
         let board = ProgressBar::new_spinner();
         board.set_style(ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()));
         Live { board, progress: HashMap::new(), drawn: None, outlook: None }
-    }
-
-    fn say(&self, text: &str) {
-        self.board.suspend(|| say(format_args!("{text}")));
     }
 
     fn draw(&mut self, state: &RunState, now: Moment) {
@@ -63,14 +59,15 @@ impl Observer for Live {
         // That a step begins shows on the board.
         let text = if matches!(event.fact, Fact::StepStarted(_)) || is_end(&event.fact) { None } else { line(state, event) };
         if let Some(text) = text {
-            let shown = match &event.fact {
-                Fact::StepFailed(_) => style(text).for_stderr().red(),
-                Fact::StepSucceeded(_) => style(text).for_stderr().green(),
-                Fact::RollbackBegan { .. } => style(text).for_stderr().yellow(),
-                Fact::MessageSent(_) => style(text).for_stderr().dim(),
-                _ => style(text).for_stderr(),
+            let style = match &event.fact {
+                Fact::StepFailed(_) => Style::new().red(),
+                Fact::StepSucceeded(_) => Style::new().green(),
+                Fact::RollbackBegan { .. } => Style::new().yellow(),
+                Fact::MessageSent(_) => Style::new().dim(),
+                _ => Style::new(),
             };
-            self.say(&format!("{} {shown}", event.at.to_utc().format("%H:%M:%S")));
+            let time = format!("{} ", event.at.to_utc().format("%H:%M:%S"));
+            self.board.suspend(|| say_in_colours(&[(Style::new(), &time), (style, &text)]));
         }
         self.draw(state, event.at);
     }
@@ -80,7 +77,7 @@ impl Observer for Live {
     }
 
     fn note(&mut self, text: &str) {
-        self.say(text);
+        self.board.suspend(|| say(format_args!("{text}")));
     }
 
     fn tick(&mut self, state: &RunState, now: Moment, outlook: &Outlook) {

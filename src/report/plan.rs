@@ -1,70 +1,74 @@
 //! A runbook before its run: steps in order of execution with their values, estimates, critical path, and what has no undo.
 
 use std::collections::HashSet;
-use std::fmt::Write;
 
 use serde_json::{Value as Json, json};
 
 use super::line::shorten;
+use super::lines::Lines;
 use crate::message::printable;
 use crate::runbook::action::{Action, Value};
 use crate::runbook::graph::critical_path;
 use crate::runbook::{Runbook, Span, Step, StepIx, Text, Undo};
 
 /// For people. `names` gives the values a step sees, as far as they are known before the run.
-pub fn plan_text(runbook: &Runbook, names: &dyn Fn(StepIx) -> Json) -> String {
-    let mut out = String::new();
+pub fn plan_text(runbook: &Runbook, names: &dyn Fn(StepIx) -> Json) -> Lines {
+    let mut out = Lines::default();
     let top = names(StepIx(0));
     let title = runbook.title.as_ref().map(|title| format!(": {}", render(title, &top))).unwrap_or_default();
-    let _ = writeln!(out, "{}{title}", runbook.name);
+    out.line(format_args!("{}{title}", runbook.name));
     if let Some(owner) = &runbook.owner {
-        let _ = writeln!(out, "owner       {owner}");
+        out.line(format_args!("owner       {owner}"));
     }
     for (name, parameter) in &runbook.scopes[0].parameters {
         let value = parameter.value.value(&Json::Null).unwrap_or_default();
-        let _ = writeln!(out, "parameter   {name} = {}", shorten(&printable(&plain(&value)), 100));
+        out.line(format_args!("parameter   {name} = {}", shorten(&printable(&plain(&value)), 100)));
     }
     if let Some(stand_ins) = &runbook.stand_ins {
-        let _ = writeln!(out, "stand-ins   {}, from {}", stand_ins.programs.join(", "), stand_ins.folder.display());
+        out.line(format_args!("stand-ins   {}, from {}", stand_ins.programs.join(", "), stand_ins.folder.display()));
     }
     for guard in &runbook.guards {
         let of = |ix: Option<StepIx>, none: &str| ix.map_or_else(|| none.to_owned(), |ix| runbook.step(ix).id.to_string());
         let (from, until) = (of(guard.from, "the beginning"), of(guard.until, "the end"));
-        let _ =
-            writeln!(out, "guard       {} from {from} to {until}, every {}; breach: {}", guard.name, guard.analysis.every, guard.on_breach);
+        out.line(format_args!(
+            "guard       {} from {from} to {until}, every {}; breach: {}",
+            guard.name, guard.analysis.every, guard.on_breach
+        ));
     }
     let budgets = runbook.budgets;
     for (what, budget) in [("downtime", budgets.downtime), ("rollback", budgets.rollback), ("duration", budgets.duration)] {
         if let Some(budget) = budget {
-            let _ = writeln!(out, "budget      {what} {}; breach: {}", budget.limit, budget.on_breach);
+            out.line(format_args!("budget      {what} {}; breach: {}", budget.limit, budget.on_breach));
         }
     }
     let (path, longest) = critical_path(runbook);
     let critical: HashSet<StepIx> = path.iter().copied().collect();
     let total: Span = runbook.steps.iter().filter_map(|step| step.estimate).sum();
     let unknown = runbook.steps.iter().filter(|step| step.estimate.is_none()).count();
-    let _ = writeln!(
-        out,
+    out.line(format_args!(
         "estimate    {longest} along the critical path (*), {total} of work, {unknown} of {} steps without an estimate",
         runbook.steps.len()
-    );
+    ));
     let mut phase = u32::MAX;
     for ix in runbook.ixs() {
         let step = runbook.step(ix);
         if step.phase != phase {
             phase = step.phase;
-            let _ = writeln!(out, "\n{}", runbook.phases[phase as usize].id);
+            out.space();
+            out.line(format_args!("{}", runbook.phases[phase as usize].id));
         }
         step_lines(&mut out, step, &names(ix), critical.contains(&ix));
     }
     let without: Vec<&str> = runbook.without_undo().map(|ix| &*runbook.step(ix).id).collect();
     if !without.is_empty() {
-        let _ = writeln!(out, "\nwithout undo: a rollback stops and asks at\n  {}", without.join("\n  "));
+        out.space();
+        out.line(format_args!("without undo: a rollback stops and asks at"));
+        without.iter().for_each(|step| out.line(format_args!("  {step}")));
     }
     out
 }
 
-fn step_lines(out: &mut String, step: &Step, names: &Json, is_critical: bool) {
+fn step_lines(out: &mut Lines, step: &Step, names: &Json, is_critical: bool) {
     let inside = step.id.split_once('/').map_or(&*step.id, |(_, name)| name);
     let marks = [
         step.role.as_deref().map(|role| format!("by {role}")),
@@ -78,20 +82,22 @@ fn step_lines(out: &mut String, step: &Step, names: &Json, is_critical: bool) {
     let marks: Vec<String> = marks.into_iter().flatten().collect();
     let title = step.title.as_ref().map(|title| printable(&render(title, names))).unwrap_or_default();
     let star = if is_critical { '*' } else { ' ' };
-    let _ =
-        writeln!(out, " {star} {inside}  {title}{}", if marks.is_empty() { String::new() } else { format!("  [{}]", marks.join(", ")) });
-    let _ = writeln!(out, "     {:<7} {}", step.act.action.kind(), action(step, names));
+    out.line(format_args!(
+        " {star} {inside}  {title}{}",
+        if marks.is_empty() { String::new() } else { format!("  [{}]", marks.join(", ")) }
+    ));
+    out.line(format_args!("     {:<7} {}", step.act.action.kind(), action(step, names)));
     let values: Vec<String> =
         values(step, names).into_iter().map(|(name, value)| format!("{name}={}", shorten(&value.replace('\n', " "), 40))).collect();
     if !values.is_empty() {
-        let _ = writeln!(out, "     with    {}", shorten(&printable(&values.join("  ")), 100));
+        out.line(format_args!("     with    {}", shorten(&printable(&values.join("  ")), 100)));
     }
     let undo = match &step.undo {
         Undo::Nothing => return,
         Undo::Unknown => "NONE GIVEN".to_owned(),
         Undo::Act(act) => crate::runbook::action::in_words(&act.action, names),
     };
-    let _ = writeln!(out, "     undo    {}", first_line(&undo));
+    out.line(format_args!("     undo    {}", first_line(&undo)));
 }
 
 /// The variables of a step's command and the parameters of its statement, by name; secrets by theirs.
@@ -146,33 +152,36 @@ pub fn plan_json(runbook: &Runbook, names: &dyn Fn(StepIx) -> Json) -> Json {
 }
 
 /// As a Mermaid flowchart.
-pub fn plan_mermaid(runbook: &Runbook) -> String {
-    let mut out = String::from("flowchart TD\n");
+pub fn plan_mermaid(runbook: &Runbook) -> Lines {
+    let mut out = Lines::default();
+    out.line(format_args!("flowchart TD"));
     for (number, phase) in runbook.phases.iter().enumerate() {
-        let _ = writeln!(out, "  subgraph {}", phase.id);
+        out.line(format_args!("  subgraph {}", phase.id));
         for ix in runbook.ixs().filter(|ix| runbook.step(*ix).phase as usize == number) {
-            let _ = writeln!(out, "    s{}[\"{}\"]", ix.0, quoted(runbook.step(ix)));
+            out.line(format_args!("    s{}[\"{}\"]", ix.0, quoted(runbook.step(ix))));
         }
-        out.push_str("  end\n");
+        out.line(format_args!("  end"));
     }
     for ix in runbook.ixs() {
         for need in &runbook.step(ix).needs {
-            let _ = writeln!(out, "  s{} --> s{}", need.0, ix.0);
+            out.line(format_args!("  s{} --> s{}", need.0, ix.0));
         }
     }
     out
 }
 
 /// As a Graphviz graph.
-pub fn plan_dot(runbook: &Runbook) -> String {
-    let mut out = String::from("digraph runbook {\n  rankdir=TB; node [shape=box];\n");
+pub fn plan_dot(runbook: &Runbook) -> Lines {
+    let mut out = Lines::default();
+    out.line(format_args!("digraph runbook {{"));
+    out.line(format_args!("  rankdir=TB; node [shape=box];"));
     for ix in runbook.ixs() {
-        let _ = writeln!(out, "  s{} [label=\"{}\"];", ix.0, quoted(runbook.step(ix)));
+        out.line(format_args!("  s{} [label=\"{}\"];", ix.0, quoted(runbook.step(ix))));
         for need in &runbook.step(ix).needs {
-            let _ = writeln!(out, "  s{} -> s{};", need.0, ix.0);
+            out.line(format_args!("  s{} -> s{};", need.0, ix.0));
         }
     }
-    out.push_str("}\n");
+    out.line(format_args!("}}"));
     out
 }
 

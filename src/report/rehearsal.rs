@@ -2,32 +2,31 @@
 //! mishap and where it ends.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt::Write;
 
 use super::line::shorten;
+use super::lines::Lines;
 use crate::rehearsal::{Case, Ending, Rehearsal, Told};
 use crate::runbook::Span;
 use crate::runbook::watch::Budget;
 
 /// For people: the mishaps that need them, or all.
-pub fn rehearsal_text(found: &Rehearsal, all: bool) -> String {
-    let mut out = String::new();
+pub fn rehearsal_text(found: &Rehearsal, all: bool) -> Lines {
+    let mut out = Lines::default();
     let environment = found.environment.as_deref().map(|name| format!(" in {name}")).unwrap_or_default();
-    let _ = writeln!(
-        out,
+    out.line(format_args!(
         "{}{environment}: rehearsed once smoothly and with {} mishaps, {} at once, seed {}",
         found.runbook,
         found.cases.len(),
         found.parallel,
         found.seed
-    );
+    ));
     findings(&mut out, found);
     forecast(&mut out, found);
     let is_plain = |case: &&Case| matches!(case.ends, Ending::Finished) && !case.asks() && case.over.is_empty() && case.came;
     let shown: Vec<&Case> = found.cases.iter().filter(|case| all || !is_plain(case)).collect();
     if !shown.is_empty() {
-        let _ =
-            writeln!(out, "\nmishaps{}", if all { "" } else { " after which it does not go on by itself (--all shows the others too)" });
+        out.space();
+        out.line(format_args!("mishaps{}", if all { "" } else { " after which it does not go on by itself (--all shows the others too)" }));
     }
     for case in shown {
         let of = |budget: Option<Budget>| budget.map(|budget| format!(" of {}", budget.limit)).unwrap_or_default();
@@ -46,16 +45,17 @@ pub fn rehearsal_text(found: &Rehearsal, all: bool) -> String {
         };
         let tells = told_beyond(case, &found.smooth);
         let tells = if tells.is_empty() { String::new() } else { format!("  tells: {}", tells.join(", ")) };
-        let _ = writeln!(out, "  {:<44} {:<12}{back}{down}{stays}{asked}{tells}", name(case), case.ends.to_string());
+        out.line(format_args!("  {:<44} {:<12}{back}{down}{stays}{asked}{tells}", name(case), case.ends.to_string()));
     }
     out
 }
 
-fn findings(out: &mut String, found: &Rehearsal) {
+fn findings(out: &mut Lines, found: &Rehearsal) {
     let mut list = |title: &str, items: Vec<String>| {
         if !items.is_empty() {
-            let _ = writeln!(out, "\n{title}");
-            items.iter().for_each(|item| out.push_str(&format!("  {item}\n")));
+            out.space();
+            out.line(format_args!("{title}"));
+            items.iter().for_each(|item| out.line(format_args!("  {item}")));
         }
     };
     let cases = |holds: &dyn Fn(&Case) -> bool, words: &dyn Fn(&Case) -> String| -> Vec<String> {
@@ -76,14 +76,14 @@ fn findings(out: &mut String, found: &Rehearsal) {
     list("taken to hold, as only a real run tells", found.assumed.clone());
 }
 
-fn forecast(out: &mut String, found: &Rehearsal) {
+fn forecast(out: &mut Lines, found: &Rehearsal) {
     let smooth = &found.smooth;
-    let _ = writeln!(out, "\nsmooth: {} after {}, downtime {}", smooth.ends, span(smooth.took_ms), span(smooth.down_ms));
+    out.space();
+    out.line(format_args!("smooth: {} after {}, downtime {}", smooth.ends, span(smooth.took_ms), span(smooth.down_ms)));
     let forecast = &found.forecast;
     if forecast.runs > 0 {
         let (took, down) = (forecast.took_ms, forecast.down_ms);
-        let _ = writeln!(
-            out,
+        out.line(format_args!(
             "by chance: of {} runs {:.1} % finish; of these half after {}, 95 of 100 after {}; downtime {} and {}",
             forecast.runs,
             forecast.finished.unwrap_or_default() * 100.0,
@@ -91,7 +91,7 @@ fn forecast(out: &mut String, found: &Rehearsal) {
             span(took.1),
             span(down.0),
             span(down.1)
-        );
+        ));
     }
     let shares = [
         (forecast.within_duration, "finish within the budget for the duration"),
@@ -100,23 +100,23 @@ fn forecast(out: &mut String, found: &Rehearsal) {
     ];
     for (share, what) in shares {
         if let Some(share) = share {
-            let _ = writeln!(out, "  {:.1} % of all {what}", share * 100.0);
+            out.line(format_args!("  {:.1} % of all {what}", share * 100.0));
         }
     }
-    let _ = writeln!(out, "critical path: {}", if forecast.critical.is_empty() { "-".to_owned() } else { forecast.critical.join(", ") });
+    out.line(format_args!("critical path: {}", if forecast.critical.is_empty() { "-".to_owned() } else { forecast.critical.join(", ") }));
     for gate in &forecast.gates {
         let latest = match gate.latest_ms {
             None => String::new(),
             Some(latest) if latest < 0 => "; too late from the first for the time that there is".to_owned(),
             Some(latest) => format!("; a go is safe until {} after the beginning", span(latest.unsigned_abs())),
         };
-        let _ = writeln!(out, "gate {}: asked after {}{latest}", gate.step, span(gate.asked_ms));
+        out.line(format_args!("gate {}: asked after {}{latest}", gate.step, span(gate.asked_ms)));
     }
     let mut ends: BTreeMap<Ending, usize> = BTreeMap::new();
     found.cases.iter().for_each(|case| *ends.entry(case.ends).or_default() += 1);
     let ends: Vec<String> = ends.into_iter().map(|(ending, count)| format!("{count} {ending}")).collect();
     let asks = found.cases.iter().filter(|case| case.asks()).count();
-    let _ = writeln!(out, "of {} mishaps: {}; {asks} ask a person", found.cases.len(), ends.join(", "));
+    out.line(format_args!("of {} mishaps: {}; {asks} ask a person", found.cases.len(), ends.join(", ")));
 }
 
 /// What people are told that they are not if nothing goes wrong, and who, where they are named; each once.

@@ -1,19 +1,18 @@
 //! Where a run stands, as a table that fits 80 columns.
 
-use std::fmt::Write;
-
 use super::line::{shorten, stop_words};
+use super::lines::Lines;
 use crate::message::printable;
 use crate::run::*;
-use crate::runbook::{Direction, Span};
+use crate::runbook::{Direction, Span, StepIx};
 
 /// A run as it stands at `now`. `holder` says who executes it, if anybody does.
-pub fn status_text(state: &RunState, now: Moment, holder: Option<&str>) -> String {
+pub fn status_text(state: &RunState, now: Moment, holder: Option<&str>) -> Lines {
     let runbook = &state.runbook;
-    let mut out = String::new();
+    let mut out = Lines::default();
     let environment = state.started.environment.as_deref().map(|name| format!("  {name}")).unwrap_or_default();
     let name = state.started.name.as_deref().map(|name| format!(" ({name})")).unwrap_or_default();
-    let _ = writeln!(out, "{}  run {}{name}{environment}  {}", runbook.name, state.started.run, state.started.operator);
+    out.line(format_args!("{}  run {}{name}{environment}  {}", runbook.name, state.started.run, state.started.operator));
     let stands = match (state.ended, &state.stopped, holder) {
         (Some(Outcome::Finished), ..) => "finished".to_owned(),
         (Some(Outcome::RolledBack), ..) => "rolled back".to_owned(),
@@ -22,9 +21,9 @@ pub fn status_text(state: &RunState, now: Moment, holder: Option<&str>) -> Strin
         (_, Some(stop), _) => stop_words(stop),
         (None, None, None) => "its executor died; `switchover resume` goes on".to_owned(),
     };
-    let _ = writeln!(out, "  {stands}; began {}, {} ago", state.began.to_utc().format("%Y-%m-%d %H:%M:%S UTC"), now.since(state.began));
+    out.line(format_args!("  {stands}; began {}, {} ago", state.began.to_utc().format("%Y-%m-%d %H:%M:%S UTC"), now.since(state.began)));
     for ix in 0..runbook.phases.len() as u32 {
-        let _ = writeln!(out, "{}", phase_row(state, ix, now).text);
+        out.line(format_args!("{}", phase_row(state, ix, now).text));
         for at in runbook.ixs().filter(|at| runbook.step(*at).phase == ix) {
             let step_state = state.step(at);
             let open = matches!(step_state.word(), "running" | "waiting" | "failed" | "in doubt" | "retrying" | "stuck" | "undoing");
@@ -37,36 +36,40 @@ pub fn status_text(state: &RunState, now: Moment, holder: Option<&str>) -> Strin
                     _ => None,
                 });
                 let text = format!("{} {}{}", runbook.step(at).id, step_state.word(), printable(&error.unwrap_or_default()));
-                let _ = writeln!(out, "      {}", shorten(&text, 74));
+                out.line(format_args!("      {}", shorten(&text, 74)));
             }
         }
     }
+    let is_open = |ix: &StepIx| !matches!(state.track(*ix, Direction::Forward), Track::Failed { .. });
+    let void: Vec<&str> = state.void().filter(is_open).map(|ix| &*runbook.step(ix).id).collect();
+    if !void.is_empty() && state.mode == Mode::Forward {
+        out.line(format_args!("  void since an amendment, asked again: {}", void.join(", ")));
+    }
     if let Some(untold) = super::closing::untold(state).filter(|_| holder.is_none()) {
-        let _ = writeln!(out, "  not told yet: {untold}");
+        out.line(format_args!("  not told yet: {untold}"));
     }
     if let Some(stand_ins) = &runbook.stand_ins {
-        let _ = writeln!(out, "  stand-ins: {}", shorten(&stand_ins.programs.join(", "), 64));
+        out.line(format_args!("  stand-ins: {}", shorten(&stand_ins.programs.join(", "), 64)));
     }
     for (guard, (says, reading)) in &state.watch.says {
-        let _ = writeln!(out, "  guard {guard} is {says}: {}", shorten(&printable(reading), 60));
+        out.line(format_args!("  guard {guard} is {says}: {}", shorten(&printable(reading), 60)));
     }
     for of in &state.watch.breached {
         if let Watched::Budget { budget, expected } = of {
             let verb = if *expected { "was expected to be" } else { "is" };
-            let _ = writeln!(out, "  budget {} {verb} exceeded", budget.word());
+            out.line(format_args!("  budget {} {verb} exceeded", budget.word()));
         }
     }
     if let Some(rollback) = &state.rollback {
-        let _ = writeln!(out, "  undone {} of {}: {}", rollback.total - rollback.left, rollback.total, printable(&rollback.because));
+        out.line(format_args!("  undone {} of {}: {}", rollback.total - rollback.left, rollback.total, rollback.because));
     }
     let downtime = state.downtime_until(now);
     let budget = runbook.budgets.downtime.map(|budget| format!(" of {} budget", budget.limit)).unwrap_or_default();
     if downtime > Span::ZERO {
-        let _ = writeln!(
-            out,
+        out.line(format_args!(
             "  downtime {downtime}{budget}{}",
             if state.down_since.is_some() { ", and production is still down" } else { "" }
-        );
+        ));
     }
     out
 }

@@ -1,12 +1,13 @@
 //! A run that goes on with another definition: what has started keeps its state and must mean the same, the rest is as the new
 //! one says.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::event::RunAmended;
+use super::event::{RunAmended, SkipReason};
 use super::state::{Mode, RunState, Track};
 use crate::runbook::meaning::meaning;
-use crate::runbook::{Direction, Runbook, StepIx};
+use crate::runbook::{Action, Direction, Runbook, StepId, StepIx};
 
 impl RunState {
     /// Why the run cannot go on with `new`: a step that has started and would be gone, or mean something else.
@@ -25,6 +26,53 @@ impl RunState {
         started.filter_map(conflict).collect()
     }
 
+    /// Whose answers `new` takes back: approvals and confirmations of points of no return behind which something that has not begun
+    /// is new, is gone or means something else. What has begun stays as it is, so that only what comes is asked about again.
+    pub fn voided_by(&self, new: &Runbook) -> Vec<StepId> {
+        let old = &self.runbook;
+        let differs = |ix: StepIx| new.find(&old.step(ix).id).is_none_or(|other| meaning(old, ix) != meaning(new, other));
+        let differs: Vec<bool> = old.ixs().map(differs).collect();
+        let is_new: Vec<bool> = new.ixs().map(|ix| old.find(&new.step(ix).id).is_none_or(|other| differs[other.0 as usize])).collect();
+        let any = |behind: Vec<bool>, changed: &[bool]| behind.iter().zip(changed).any(|(behind, changed)| *behind && *changed);
+        let is_void = |ix: &StepIx| {
+            let Some(at) = new.find(&old.step(*ix).id) else { return false };
+            let is_itself = self.has_word(*ix) && differs[ix.0 as usize];
+            is_itself || any(old.descendants(*ix), &differs) || any(new.descendants(at), &is_new)
+        };
+        let answered = old.ixs().filter(|ix| self.is_go(*ix) || self.has_word(*ix));
+        answered.filter(is_void).map(|ix| old.step(ix).id.clone()).collect()
+    }
+
+    /// The answers that an amendment took back and that nobody has given anew.
+    pub fn void(&self) -> impl Iterator<Item = StepIx> + '_ {
+        self.voided.iter().copied()
+    }
+
+    /// An answer that was void is given.
+    pub(super) fn answered_anew(&mut self, ix: StepIx) {
+        if self.voided.remove(&ix) {
+            self.bar();
+        }
+    }
+
+    fn bar(&mut self) {
+        let behind: Vec<Vec<bool>> = self.voided.iter().map(|ix| self.runbook.descendants(*ix)).collect();
+        let is_barred = |ix: &StepIx| behind.iter().any(|behind| behind[ix.0 as usize]);
+        self.sets.barred = self.runbook.ixs().filter(is_barred).collect();
+    }
+
+    /// An approval that was given, or passed over by a person.
+    fn is_go(&self, ix: StepIx) -> bool {
+        let is_answered =
+            matches!(self.track(ix, Direction::Forward), Track::Done | Track::Skipped { because: SkipReason::Operator { .. } });
+        matches!(self.runbook.step(ix).act.action, Action::Approve(_)) && is_answered && !self.is_only_looked_at(ix)
+    }
+
+    /// A point of no return that has not begun and that somebody lets be passed.
+    fn has_word(&self, ix: StepIx) -> bool {
+        self.step(ix).confirmed && !self.has_started(ix)
+    }
+
     /// Takes the new definition.
     pub(super) fn amend(&mut self, amended: &RunAmended) -> Result<(), String> {
         let new = Arc::clone(amended.runbook.as_ref().ok_or("the new definition is not at hand")?);
@@ -34,11 +82,24 @@ impl RunState {
         if let Some(conflict) = self.conflicts(&new).into_iter().next() {
             return Err(conflict);
         }
+        // An amendment of before there were such took no answer back, and forgot every word about a point of no return.
+        if amended.voided.as_ref().is_some_and(|voided| *voided != self.voided_by(&new)) {
+            return Err("it takes other answers back than those before what it changes".to_owned());
+        }
+        let void: BTreeSet<StepIx> = amended.voided.iter().flatten().filter_map(|id| new.find(id)).collect();
         let old = std::mem::replace(self, RunState::fresh(Arc::clone(&new), self.started.clone(), self.began));
         let kept = |ix: &StepIx| new.find(&old.runbook.step(*ix).id);
         for ix in old.runbook.ixs().filter(|ix| old.has_started(*ix)) {
             let Some(at) = kept(&ix) else { continue };
-            self.carry(at, old.step(ix).clone());
+            let known = old.step(ix).clone();
+            self.carry(at, if void.contains(&at) { known.unanswered() } else { known });
+            if void.contains(&at) {
+                self.begin_anew(at);
+            }
+        }
+        if amended.voided.is_some() {
+            let words = old.runbook.ixs().filter(|ix| old.has_word(*ix)).filter_map(|ix| kept(&ix));
+            words.filter(|at| !void.contains(at)).for_each(|at| self.steps[at.0 as usize].confirmed = true);
         }
         // After the steps: how many copies failed is more than their states tell.
         for ix in old.runbook.ixs() {
@@ -48,10 +109,13 @@ impl RunState {
                 self.groups[group as usize] = old.groups[before as usize];
             }
         }
-        let carried = |set: &std::collections::BTreeSet<StepIx>| set.iter().filter_map(kept).collect();
+        let carried = |set: &BTreeSet<StepIx>| set.iter().filter_map(kept).collect();
         self.sets.held = carried(&old.sets.held);
         self.sets.retake = carried(&old.sets.retake);
         self.sets.partial = carried(&old.sets.partial);
+        self.voided = carried(&old.voided);
+        self.voided.extend(void);
+        self.bar();
         self.until = old.until.as_ref().and_then(kept);
         self.carry_notices(&old);
         self.session = old.session;

@@ -176,6 +176,10 @@ pub struct RunAmended {
     /// What had not been shown of it, although the environment requires it; the person took it all the same.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<String>,
+    /// The answers that it takes back, as something behind them means something else now: these steps are asked about again.
+    /// Absent in journals of before there were such.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub voided: Option<Vec<StepId>>,
     /// The runbook itself; whoever reads an event puts it here.
     #[serde(skip)]
     pub runbook: Option<Arc<Runbook>>,
@@ -184,8 +188,8 @@ pub struct RunAmended {
 /// The same event, whether or not the runbook is at hand.
 impl PartialEq for RunAmended {
     fn eq(&self, other: &RunAmended) -> bool {
-        (&self.definition, &self.parameters, &self.actor, &self.reason, &self.changes, &self.missing)
-            == (&other.definition, &other.parameters, &other.actor, &other.reason, &other.changes, &other.missing)
+        let words = |of: &RunAmended| (of.actor.clone(), of.reason.clone(), of.changes.clone(), of.missing.clone(), of.voided.clone());
+        (&self.definition, &self.parameters) == (&other.definition, &other.parameters) && words(self) == words(other)
     }
 }
 

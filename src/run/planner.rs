@@ -259,7 +259,8 @@ fn settle_doubt(state: &RunState, limits: Limits) -> Doubt {
         let (Some(act), Track::InDoubt { probed, .. }) = (state.runbook.step(ix).act(direction), state.track(ix, direction)) else {
             continue;
         };
-        if act.idempotent || *probed == Some(Probed::NotDone) {
+        let may_begin = may_go_on(state, ix, direction);
+        if may_begin && (act.idempotent || *probed == Some(Probed::NotDone)) {
             // Somebody may have resumed with less room than there was.
             return Doubt::Act(match has_room(state, ix, direction, limits) {
                 true => Decision::Begin(ix, direction),
@@ -269,20 +270,24 @@ fn settle_doubt(state: &RunState, limits: Limits) -> Doubt {
         if probed.is_none() && act.probe.is_some() {
             return Doubt::Act(Decision::Probe(ix, direction));
         }
-        blocked.push(ix);
+        // What is to be begun again once a question before it is answered anew blocks nothing.
+        if may_begin || !(act.idempotent || *probed == Some(Probed::NotDone)) {
+            blocked.push(ix);
+        }
     }
     if blocked.is_empty() { Doubt::None } else { Doubt::Blocked(ids(state, blocked)) }
 }
 
 fn startable(state: &RunState, limits: Limits) -> Option<StepIx> {
     let full = state.sets.running.len() >= limits.parallel;
-    let is_to_retake = state.sets.retake.iter().any(|ix| state.is_wanted(*ix));
+    let is_to_retake = state.sets.retake.iter().any(|ix| state.is_wanted(*ix) && !state.sets.barred.contains(ix));
     let candidates = if is_to_retake { &state.sets.retake } else { &state.sets.ready };
     // When nothing else has room, only people are looked for: thousands of steps may be ready.
     let people = state.runbook.for_people().iter().filter(|ix| full && candidates.contains(ix));
     people.chain(candidates.iter().filter(|_| !full)).copied().find(|ix| {
         let group_has_room = group_has_room(state, *ix, Direction::Forward);
-        let is_free = !state.needs_confirmation(*ix) && !state.sets.partial.contains(ix);
+        let is_held_up = state.sets.partial.contains(ix) || state.sets.barred.contains(ix);
+        let is_free = !state.needs_confirmation(*ix) && !is_held_up;
         group_has_room && is_free && state.is_wanted(*ix) && *state.track(*ix, Direction::Forward) == Track::Idle
     })
 }
@@ -326,12 +331,20 @@ fn can_release(state: &RunState, ix: StepIx, now: Moment) -> bool {
     }
 }
 
+/// Whether what has begun may be begun again: an amendment may have taken back an answer before it.
+fn may_go_on(state: &RunState, ix: StepIx, direction: Direction) -> bool {
+    direction != Direction::Forward || state.are_needs_met(ix)
+}
+
+fn may_retry(state: &RunState, ix: StepIx, direction: Direction) -> bool {
+    (direction != Direction::Forward || state.mode == Mode::Forward) && may_go_on(state, ix, direction)
+}
+
 /// The first attempt that is due again and that there is room for.
 fn due_retry(state: &RunState, now: Moment, limits: Limits) -> Option<(StepIx, Direction)> {
-    let relevant = |direction: Direction| direction != Direction::Forward || state.mode == Mode::Forward;
     let is_due = |(ix, direction): &(StepIx, Direction)| {
         let due = matches!(state.track(*ix, *direction), Track::Retrying { at, .. } if *at <= now);
-        relevant(*direction) && due && has_room(state, *ix, *direction, limits)
+        due && may_retry(state, *ix, *direction) && has_room(state, *ix, *direction, limits)
     };
     state.sets.retrying.iter().copied().find(is_due)
 }
@@ -347,9 +360,8 @@ fn next_release(state: &RunState) -> Option<Moment> {
 
 /// When the next attempt is due again. One that is due already waits for room, which no time makes.
 fn next_retry(state: &RunState, now: Moment) -> Option<Moment> {
-    let relevant = |direction: Direction| direction != Direction::Forward || state.mode == Mode::Forward;
     let due = |(ix, direction): &(StepIx, Direction)| match state.track(*ix, *direction) {
-        Track::Retrying { at, .. } if relevant(*direction) && *at > now => Some(*at),
+        Track::Retrying { at, .. } if may_retry(state, *ix, *direction) && *at > now => Some(*at),
         _ => None,
     };
     state.sets.retrying.iter().filter_map(due).min()

@@ -88,7 +88,7 @@ pub struct StepState {
     /// What a dry run says of it.
     pub foreseen: Option<Foreseen>,
     /// Of a point of no return: somebody lets it be passed.
-    confirmed: bool,
+    pub(super) confirmed: bool,
     /// In each direction: a person has said how the last attempt ended.
     vouched: [bool; 3],
     /// How often it was taken back to be begun anew: what is done then is not what was done before.
@@ -127,6 +127,8 @@ pub struct RunState {
     pub downtime: Span,
     pub notices: Notices,
     pub watch: Watch,
+    /// Steps whose answers an amendment took back, and that nobody has given anew.
+    pub(super) voided: BTreeSet<StepIx>,
     /// What a rehearsal found.
     pub rehearsed: Option<Rehearsed>,
     /// The secrets that steps were given, by name, each with the digest of its last value.
@@ -155,6 +157,8 @@ pub struct Sets {
     pub partial: BTreeSet<StepIx>,
     /// What an earlier session began and this one found running.
     pub inherited: BTreeSet<(StepIx, Direction)>,
+    /// All that stands behind an answer that an amendment took back: nothing of it goes forward, whatever lies between.
+    pub barred: BTreeSet<StepIx>,
 }
 
 /// How far a rollback is.
@@ -225,6 +229,7 @@ impl RunState {
             downtime: Span::ZERO,
             notices: Notices::default(),
             watch: Watch::default(),
+            voided: BTreeSet::new(),
             rehearsed: None,
             secrets: BTreeMap::new(),
             phase_left,
@@ -344,6 +349,7 @@ impl RunState {
                 let ix = self.ix(step)?;
                 need(self.needs_confirmation(ix), "it is no point of no return that waits for a word")?;
                 self.steps[ix.0 as usize].confirmed = true;
+                self.answered_anew(ix);
             }
             Fact::RunAmended(amended) => self.amend(amended)?,
             Fact::StepSaw { step, direction, attempt, seen } => {
@@ -410,6 +416,7 @@ impl RunState {
             Direction::Forward => {
                 need(self.mode == Mode::Forward, "nothing goes forward any more")?;
                 need(self.step(ix).unmet == 0, "its needs are not met")?;
+                need(!self.sets.barred.contains(&ix), "an amendment took back an answer before it, and nobody has given it anew")?;
                 need(!self.needs_confirmation(ix), "it is a point of no return, and nobody has let it be passed")?;
                 need(!self.sets.partial.contains(&ix), "it was done in part, and is to be undone first")?;
             }
@@ -791,7 +798,7 @@ impl RunState {
     }
 
     /// What comes is no longer what was: it has keys of its own, and goes on from nowhere.
-    fn begin_anew(&mut self, ix: StepIx) {
+    pub(super) fn begin_anew(&mut self, ix: StepIx) {
         let state = &mut self.steps[ix.0 as usize];
         state.generation += 1;
         state.before = state.attempts;
@@ -819,6 +826,7 @@ impl RunState {
         if std::mem::replace(&mut state.settled, true) {
             return;
         }
+        self.answered_anew(ix);
         self.unsettled -= 1;
         self.phase_left[self.runbook.step(ix).phase as usize] -= 1;
         let runbook = Arc::clone(&self.runbook);
@@ -936,6 +944,11 @@ impl RunState {
         self.steps[ix.0 as usize].settled
     }
 
+    /// Whether all that a step needs is settled, and no answer before it void. Of one that has begun it may be so no longer.
+    pub fn are_needs_met(&self, ix: StepIx) -> bool {
+        self.step(ix).unmet == 0 && !self.sets.barred.contains(&ix)
+    }
+
     /// How many steps are neither done nor skipped.
     pub fn unsettled(&self) -> usize {
         self.unsettled
@@ -983,7 +996,8 @@ impl RunState {
 
     /// The points of no return whose turn has come, and that wait for a word.
     pub fn unconfirmed(&self) -> impl Iterator<Item = StepIx> + '_ {
-        let waits = |ix: &StepIx| self.sets.ready.contains(ix) && self.needs_confirmation(*ix) && self.is_wanted(*ix);
+        let has_turn = |ix: &StepIx| self.sets.ready.contains(ix) && !self.sets.barred.contains(ix);
+        let waits = move |ix: &StepIx| has_turn(ix) && self.needs_confirmation(*ix) && self.is_wanted(*ix);
         self.points.iter().copied().filter(waits)
     }
 
@@ -1011,6 +1025,11 @@ impl RunState {
 }
 
 impl StepState {
+    /// A question that was answered, to be asked again.
+    pub(super) fn unanswered(self) -> StepState {
+        StepState { tracks: Default::default(), finished: None, settled: false, outputs: Outputs::new(), ..self }
+    }
+
     /// The step's state in one word.
     pub fn word(&self) -> &'static str {
         let [forward, undo, release] = &self.tracks;

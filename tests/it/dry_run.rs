@@ -68,15 +68,15 @@ fn every_step_says_what_it_would_do_and_only_what_reads_is_done() {
     would    prepare/backup: echo backup >> "$W"; echo file=/backups/7 >> "$SWITCHOVER_OUTPUT"
     would    prepare/plan-it: 1 of it: 3 to add, 0 to destroy
     would    move/freeze: on old.db:
-                 UPDATE orders SET frozen = :yes
-                   :yes = 1
+               | UPDATE orders SET frozen = :yes
+               |   :yes = 1
     would    move/mark: echo mark >> "$W"
-                 (probed: exit 1)
-                 it is not done yet
+               | (probed: exit 1)
+               | it is not done yet
     would    move/lower: on old.db:
-                 UPDATE orders SET frozen = 2
-                 (probed: exit 0)
-                 it is done already
+               | UPDATE orders SET frozen = 2
+               | (probed: exit 0)
+               | it is done already
     would    move/use: publish (known after prepare/backup) 2 orders
     would    move/maybe: if steps.backup.file != '' (known after prepare/backup): echo maybe >> "$W"
     skipped  move/never: its condition does not hold: domain == 'other'
@@ -85,7 +85,7 @@ fn every_step_says_what_it_would_do_and_only_what_reads_is_done() {
     would    move/look: ask DBA to do: Look at shop.example.test
     would    move/go: ask coordinator for a go: Is shop.example.test up?
     would    move/tell: send to ops@example.test: shop.example.test has moved
-                 All 2 orders.
+               | All 2 orders.
     dry run <run>: nothing would be refused; nothing was changed
       steps      15 of 15: 11 would be done, 3 only read or were passed over
       not yet    move/moved
@@ -156,7 +156,7 @@ phases:
     not yet  p/unread: the script cannot be read: /bin/sh: 1: Syntax error: "then" unexpected
     REFUSED  p/secret: the secret `token` is to come from the environment variable NO_SUCH_TOKEN, which is not set
     not yet  p/unreachable: postgres://u@127.0.0.1:1/d: error connecting to server: Connection refused (os error 111)
-                 remedy: see that the server runs, and that `host` and `port` are where this machine reaches it
+               | remedy: see that the server runs, and that `host` and `port` are where this machine reaches it
     REFUSED  p/expected: `stdout == "4"` does not hold (stdout is "3")
     not yet  p/after: exit 7
     dry run <run>: it would be refused; nothing was changed
@@ -201,21 +201,21 @@ phases:
     insta::assert_snapshot!(sandbox.run("run book.yaml --dry-run --parallel 1"), @r#"
     dry run <run> of r began, by oncall@test
     REFUSED  p/undone: true
-                 its undo: there is no program `no-such-undo` on this machine
-                 the probe of its undo: there is no program `no-such-look` on this machine
+               | its undo: there is no program `no-such-undo` on this machine
+               | the probe of its undo: there is no program `no-such-look` on this machine
     REFUSED  p/held: true
-                 its undo: the script cannot be read: /bin/sh: 1: Syntax error: "then" unexpected
-                 its release: there is no program `no-such-release` on this machine
+               | its undo: the script cannot be read: /bin/sh: 1: Syntax error: "then" unexpected
+               | its release: there is no program `no-such-release` on this machine
     REFUSED  p/probed: true
-                 (probed: )
-                 whether it is done cannot be told
-                 its probe: there is no program `no-such-probe` on this machine
+               | (probed: )
+               | whether it is done cannot be told
+               | its probe: there is no program `no-such-probe` on this machine
     REFUSED  p/reads: exit 0
-                 its undo: there is no program `no-such-undo` on this machine
+               | its undo: there is no program `no-such-undo` on this machine
     would    p/there: true
     would    p/unknown: true
     not yet  p/later: true
-                 its undo: there is no program `no-such-undo` on this machine
+               | its undo: there is no program `no-such-undo` on this machine
     would    p/end: wait for 1s
     dry run <run>: it would be refused; nothing was changed
       steps      8 of 8: 3 would be done, 0 only read or were passed over

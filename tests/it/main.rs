@@ -32,6 +32,7 @@ mod rollback;
 mod sandbox;
 mod secrets;
 mod shipped;
+mod shown;
 mod signals;
 mod takeover;
 mod terminal;

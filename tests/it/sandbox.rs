@@ -94,6 +94,14 @@ impl Sandbox {
         format!("{}exit {}", self.without_accidents(&text), output.status.code().unwrap_or(-1))
     }
 
+    /// All that the program prints, to the letter, and its exit code. Each argument is one, whatever stands in it.
+    pub fn prints(&self, arguments: &[&str], env: &[(&str, &str)]) -> (String, i32) {
+        let mut command = self.command("");
+        let output = command.args(arguments).envs(env.iter().copied()).output().expect("the program");
+        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        (text, output.status.code().unwrap_or(-1))
+    }
+
     /// Invariant 12, by the witness: nothing of an attempt was seen once a later one of the same step had begun.
     fn assert_attempts_never_overlapped(&self) {
         let mut last = std::collections::HashMap::new();
@@ -168,15 +176,18 @@ impl Sandbox {
 
     /// The same, with a pause of so many milliseconds before each further piece of the keys.
     pub fn in_terminal_slowly(&self, line: &str, keys: &[&str], pause: u64) -> String {
+        let (text, code) = self.sent_to_terminal(line, keys, pause, "oncall@test");
+        let words: Vec<String> = console::strip_ansi_codes(&text).split_whitespace().map(str::to_owned).collect();
+        format!("{} exit {code}", self.without_accidents(&words.join(" ")))
+    }
+
+    /// What a terminal is sent, to the letter, and the exit code.
+    pub fn sent_to_terminal(&self, line: &str, keys: &[&str], pause: u64, operator: &str) -> (String, i32) {
         // The one of util-linux, which gives the program a terminal and passes on its standard input.
         let shell = format!("stty cols 80 rows 24; exec {} {line}", env!("CARGO_BIN_EXE_switchover"));
         let mut command = Command::new("script");
         command.args(["-q", "-e", "-c", &shell, "/dev/null"]).current_dir(self.folder.path()).stdin(Stdio::piped()).stdout(Stdio::piped());
-        command
-            .env_remove("SWITCHOVER_JOURNAL")
-            .env("SWITCHOVER_OPERATOR", "oncall@test")
-            .env("TERM", "xterm")
-            .env("W", self.path("witness"));
+        command.env_remove("SWITCHOVER_JOURNAL").env("SWITCHOVER_OPERATOR", operator).env("TERM", "xterm").env("W", self.path("witness"));
         let mut child = command.spawn().expect("script, of the package bsdutils");
         let mut input = child.stdin.take().expect("its input");
         for (number, keys) in keys.iter().enumerate() {
@@ -185,9 +196,7 @@ impl Sandbox {
         }
         let output = child.wait_with_output().expect("its end");
         drop(input);
-        let text = String::from_utf8_lossy(&output.stdout);
-        let words: Vec<String> = console::strip_ansi_codes(&text).split_whitespace().map(str::to_owned).collect();
-        format!("{} exit {}", self.without_accidents(&words.join(" ")), output.status.code().unwrap_or(-1))
+        (String::from_utf8_lossy(&output.stdout).into_owned(), output.status.code().unwrap_or(-1))
     }
 
     /// What the steps' commands wrote outside the program, line by line.

@@ -53,12 +53,12 @@ phases:
     assert_eq!(child.wait().unwrap().code(), Some(0));
     insta::assert_snapshot!(sandbox.run("logs loud"), @r#"
     ── p/loud, forward attempt 1, output
-    in pieces: (the secret token).
-    as it is: (the secret token)
-    dXNlcjp(the secret token)
-    {"a":"(the secret token)"}
+    | in pieces: (the secret token).
+    | as it is: (the secret token)
+    | dXNlcjp(the secret token)
+    | {"a":"(the secret token)"}
     ── p/loud, forward attempt 1, errors
-    to stderr: (the secret token)
+    | to stderr: (the secret token)
     exit 0
     "#);
     assert_nowhere(&sandbox, SECRET);
@@ -85,7 +85,7 @@ phases:
 "#,
     );
     assert_eq!(sandbox.code("run book.yaml"), 0, "{}", sandbox.run("logs read"));
-    assert_eq!(sandbox.run("logs read").lines().nth(1), Some("13"));
+    assert_eq!(sandbox.run("logs read").lines().nth(1), Some("| 13"));
     assert_nowhere(&sandbox, SECRET);
     sandbox.write("bad.yaml", "runbook: bad\nsecrets: { t: { env: T } }\nphases: { p: { steps: { a: { http: { url: \"http://a/\", headers: { A: { secret: t, as: file } } } } } } }\n");
     let shown = sandbox.run("check bad.yaml");

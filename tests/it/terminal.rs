@@ -25,7 +25,7 @@ phases:
         "prepare done 1 of 1 ",
         "migrate running 0 of 2 ",
         "s of about 40s 41 % cutover pending 0 of 1 estimates 5s [#####---------------] 1 of 4 steps about 4",
-        "FAILED migrate/check: exit 3: line 3 line 4 line 5",
+        "FAILED migrate/check: exit 3: line 3 | line 4 | line 5",
         "switchover resume <run>",
     ] {
         assert!(seen.contains(expected), "{expected} is not in:\n{seen}");

@@ -88,6 +88,7 @@ fn amended(reason: &str) -> RunAmended {
         reason: reason.into(),
         changes: Vec::new(),
         missing: Vec::new(),
+        voided: None,
         runbook: None,
     }
 }

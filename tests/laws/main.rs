@@ -8,6 +8,7 @@
 )]
 
 mod account;
+mod answers;
 mod bite;
 mod case;
 mod checker;

@@ -89,6 +89,7 @@ impl Driver<'_> {
             reason: "better".into(),
             changes: Vec::new(),
             missing: Vec::new(),
+            voided: Some(state.voided_by(new)),
             runbook: Some(Arc::clone(new)),
         };
         let done = self.append(state, Fact::RunAmended(amended))?;

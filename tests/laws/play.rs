@@ -93,6 +93,16 @@ impl Play {
         self
     }
 
+    /// Facts that cannot follow: none of them changes anything.
+    pub fn refuses(&mut self, facts: impl IntoIterator<Item = Fact>) -> &mut Play {
+        for fact in facts {
+            let before = format!("{:?}", self.state);
+            assert!(self.attempt(fact.clone()).is_err(), "{fact:?} was taken");
+            assert_eq!(format!("{:?}", self.state), before, "{fact:?} was refused, and changed something");
+        }
+        self
+    }
+
     pub fn at(&mut self, now: i64) -> &mut Play {
         self.now = Moment(now);
         self

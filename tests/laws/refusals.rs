@@ -67,17 +67,6 @@ fn held() -> Play {
     play(book(2, 1, hold), None)
 }
 
-impl Play {
-    fn refuses(&mut self, facts: impl IntoIterator<Item = Fact>) -> &mut Play {
-        for fact in facts {
-            let before = format!("{:?}", self.state);
-            assert!(self.attempt(fact.clone()).is_err(), "{fact:?} was taken");
-            assert_eq!(format!("{:?}", self.state), before, "{fact:?} was refused, and changed something");
-        }
-        self
-    }
-}
-
 const OUTCOMES: [Outcome; 3] = [Outcome::Finished, Outcome::RolledBack, Outcome::Cancelled];
 
 #[test]
@@ -237,7 +226,7 @@ fn a_run_is_amended_where_it_rests_going_forward() {
     let amendment = |runbook: Option<Runbook>| {
         let (definition, parameters) = Default::default();
         let (actor, reason, changes, runbook) = (person(), "better".into(), Vec::new(), runbook.map(Arc::new));
-        Fact::RunAmended(RunAmended { definition, parameters, actor, reason, changes, missing: Vec::new(), runbook })
+        Fact::RunAmended(RunAmended { definition, parameters, actor, reason, changes, missing: Vec::new(), voided: None, runbook })
     };
     let wider = || Some(book(3, 0, |_| {}));
     let mut run = two(0);

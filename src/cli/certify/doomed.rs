@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use crate::cli::run::operator;
-use crate::cli::{CliError, print};
+use crate::cli::{CliError, print_data};
 use crate::effect::{children, die_with};
 use crate::engine::{self, Answer, Config, NewRun, Question, QuestionKind};
 use crate::journal::Journal;
@@ -50,7 +50,7 @@ pub fn doomed(verb: Doomed, folder: &Path) -> Result<i32, CliError> {
     let new = NewRun { runbook: Arc::unwrap_or_clone(runbook), name: None, until: None, purpose: Purpose::Real, overridden: None };
     let mut end = End { at: verb.at, before_launch: verb.before_launch, with_keeper: verb.with_keeper, commits: Vec::new() };
     let (_, exit) = engine::start(Journal::open(folder)?, new, config, &mut end)?;
-    print(&end.commits.iter().map(|number| format!("{number}\n")).collect::<String>())?;
+    print_data(&end.commits.iter().map(|number| format!("{number}\n")).collect::<String>())?;
     Ok(exit.code())
 }
 
@@ -72,7 +72,7 @@ struct End {
 impl Observer for End {
     fn committed(&mut self, state: &RunState) {
         if self.before_launch && self.at.is_some_and(|at| state.head >= at) {
-            let _ = print(&format!("{}\n", state.head));
+            let _ = print_data(&format!("{}\n", state.head));
             die_with(&[]);
         }
     }
@@ -83,7 +83,7 @@ impl Observer for End {
         }
         self.commits.push(event.number);
         if self.at.is_some_and(|at| event.number >= at) {
-            let _ = print(&format!("{}\n", event.number));
+            let _ = print_data(&format!("{}\n", event.number));
             if self.with_keeper {
                 // Nobody sees the end of what has begun: that is what is to be tried.
                 wait_for_beginning(state, event);
