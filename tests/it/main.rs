@@ -30,6 +30,7 @@ mod rehearse;
 mod rollback;
 mod sandbox;
 mod secrets;
+mod shim;
 mod shipped;
 mod signals;
 mod takeover;

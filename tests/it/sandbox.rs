@@ -3,7 +3,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 pub struct Sandbox {
@@ -14,10 +14,15 @@ pub struct Sandbox {
 /// No test may leave a process: what is left is ended, and the test fails.
 impl Drop for Sandbox {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            return;
+        if !std::thread::panicking() {
+            self.assert_quiet();
         }
-        self.assert_attempts_never_overlapped();
+    }
+}
+
+impl Sandbox {
+    /// Waits until no process of it is left; one that stays is ended, and the test fails, as it does if attempts overlapped.
+    pub fn assert_quiet(&self) {
         let begun = Instant::now();
         let mut left = self.processes();
         while !left.is_empty() && begun.elapsed() < Duration::from_secs(20) {
@@ -26,10 +31,9 @@ impl Drop for Sandbox {
         }
         left.iter().for_each(|(process, _)| kill_process(*process));
         assert!(left.is_empty(), "the test left these processes: {left:?}");
+        self.assert_attempts_never_overlapped();
     }
-}
 
-impl Sandbox {
     pub fn new() -> Sandbox {
         Sandbox { folder: tempfile::tempdir().expect("a folder for the test"), working: PathBuf::new() }
     }
@@ -115,9 +119,14 @@ impl Sandbox {
 
     /// The same, with more in its environment.
     pub fn code_with(&self, line: &str, env: &[(&str, String)]) -> i32 {
+        self.status_with(line, env).code().unwrap_or(-1)
+    }
+
+    /// The same, with the signal that ended it, if one did.
+    pub fn status_with(&self, line: &str, env: &[(&str, String)]) -> ExitStatus {
         let mut command = self.command(line);
         command.envs(env.iter().map(|(name, value)| (name, value)));
-        command.output().expect("the program").status.code().unwrap_or(-1)
+        command.output().expect("the program").status
     }
 
     /// Standard output as JSON.
