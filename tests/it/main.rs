@@ -24,6 +24,7 @@ mod overlap;
 mod partial;
 mod people;
 mod platforms;
+mod power;
 mod processes;
 mod races;
 mod rehearse;

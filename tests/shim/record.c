@@ -3,9 +3,10 @@
  * For LD_PRELOAD, alone or behind fault.so, whose FAULT_NOSYNC then keeps syncs from being seen here:
  *     cc -shared -fPIC -O2 -Wall -Wextra -o record.so record.c -ldl
  *
- *   RECORD_TO       an absolute path: one line per call, in their order. What others add to the same file, as the commands
- *                   of a run do, stands in that order too.
- *   RECORD_PROGRAM  base name of the executable that is meant (default switchover); every other process is left alone
+ *   RECORD_TO        an absolute path: one line per call, in their order. What others add to the same file, as the commands
+ *                    of a run do, stands in that order too.
+ *   RECORD_PROGRAMS  base names of the executables that are meant, with commas between (default switchover); every other
+ *                    process is left alone
  *
  *   create FILE PATH      a file was made          sync FILE                all of it, or of a folder's names, is on the disk
  *   folder FILE PATH      a folder was made        rename PATH PATH
@@ -52,8 +53,14 @@ static char to[PATH_MAX];
 __attribute__((constructor)) static void begin(void)
 {
     char path[PATH_MAX] = "";
-    const char *program = getenv("RECORD_PROGRAM"), *given = getenv("RECORD_TO");
-    if (readlink("/proc/self/exe", path, sizeof path - 1) < 0 || strcmp(strrchr(path, '/') + 1, program ? program : "switchover"))
+    const char *given = getenv("RECORD_TO"), *programs = getenv("RECORD_PROGRAMS");
+    char list[256], *rest = list, *name;
+    if (readlink("/proc/self/exe", path, sizeof path - 1) < 0)
+        return;
+    snprintf(list, sizeof list, "%s", programs ? programs : "switchover");
+    while ((name = strsep(&rest, ",")) && strcmp(strrchr(path, '/') + 1, name))
+        ;
+    if (!name)
         return;
     if (!given || given[0] != '/' || strlen(given) >= sizeof to) {
         fprintf(stderr, "record.so: RECORD_TO must be an absolute path\n");
