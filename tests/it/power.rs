@@ -34,6 +34,8 @@ phases:
 "#;
 const STEPS: [&str; 4] = ["p/s0", "p/s1", "p/s2", "p/s3"];
 
+type IsMeant<'a> = &'a dyn Fn(&Path) -> bool;
+
 /// A run whose executor is killed, that is taken up, ends, and goes back.
 struct Recording {
     sandbox: Sandbox,
@@ -86,7 +88,7 @@ impl Recording {
     }
 
     /// The same, had it not synced what lies at such a path.
-    fn without_syncs(self, is_meant: &dyn Fn(&Path) -> bool) -> Recording {
+    fn without_syncs(self, is_meant: IsMeant) -> Recording {
         let mut disk = self.disk();
         let mut calls = Vec::new();
         for call in self.calls {
@@ -136,7 +138,7 @@ fn a_loss_of_power_at_any_moment_loses_nothing_and_does_nothing_twice() {
 #[test]
 fn a_journal_that_is_not_synced_does_not_outlive_a_loss_of_power() {
     let folder = |path: &Path| path == Path::new("") || path == Path::new("journal") || path == Path::new("journal/runs");
-    let syncs: [(&str, &dyn Fn(&Path) -> bool); 5] = [
+    let syncs: [(&str, IsMeant); 5] = [
         ("nothing", &|_| true),
         ("the WAL", &|path| path.ends_with("switchover.db-wal")),
         ("the anchor", &|path| path.ends_with("anchor")),
