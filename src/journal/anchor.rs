@@ -30,9 +30,7 @@ impl Anchor {
         anchor.file.write_all_at(&[0; 2 * SLOT as usize], 0).map_err(JournalError::io(path, "written"))?;
         anchor.set(0, &"0".repeat(64))?;
         anchor.file.sync_all().map_err(JournalError::io(path, "made durable"))?;
-        if let Some(folder) = path.parent() {
-            File::open(folder).and_then(|folder| folder.sync_all()).map_err(JournalError::io(folder, "made durable"))?;
-        }
+        files::sync_place(path)?;
         Ok(anchor)
     }
 

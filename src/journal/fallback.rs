@@ -19,7 +19,7 @@ pub struct Fallback {
 }
 
 impl Fallback {
-    /// Opens the record of a run; makes it, and takes its room, if it is not there.
+    /// Opens the record of a run; makes it, durably, and takes its room, if it is not there.
     pub fn open(folder: &Path) -> Result<Fallback, JournalError> {
         let path = folder.join("fallback");
         let file = files::open_private(&path)?;
@@ -29,6 +29,7 @@ impl Fallback {
             file.write_all_at(&vec![0; (ROOM - length) as usize], length)
                 .and_then(|()| file.sync_all())
                 .map_err(JournalError::io(&path, "made"))?;
+            files::sync_place(&path)?;
         }
         Ok(Fallback { file, path })
     }

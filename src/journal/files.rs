@@ -1,7 +1,7 @@
 //! Files and folders of the journal, for nobody else to read, and never through a symbolic link.
 
 use std::fs::{DirBuilder, File, Metadata, OpenOptions, Permissions};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -66,13 +66,25 @@ pub fn digest_of(path: &Path, bytes: u64) -> std::io::Result<Digest> {
     }
 }
 
-/// Makes a folder of mode 0700 if it is not there; refuses a symbolic link in its place.
+/// Makes a folder of mode 0700, durably, if it is not there; refuses a symbolic link in its place.
 pub fn folder(path: &Path) -> Result<(), JournalError> {
     refuse_symlink(path)?;
     if !path.is_dir() {
+        let missing: Vec<&Path> = path.ancestors().take_while(|part| !part.is_dir()).collect();
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(JournalError::io(path, "created"))?;
+        missing.into_iter().try_for_each(sync_place)?;
     }
     Ok(())
+}
+
+/// Makes durable that a file or folder is there: a loss of power may otherwise take it with all that was synced in it.
+pub fn sync_place(path: &Path) -> Result<(), JournalError> {
+    let above = path.parent().filter(|above| *above != Path::new("")).unwrap_or(Path::new("."));
+    match File::open(above).and_then(|folder| folder.sync_all()) {
+        // Whoever may not look into a folder cannot sync it either. It is not one of the journal's.
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(()),
+        synced => synced.map_err(JournalError::io(above, "made durable")),
+    }
 }
 
 pub fn refuse_symlink(path: &Path) -> Result<(), JournalError> {
@@ -121,15 +133,18 @@ pub fn random_hex() -> Result<String, JournalError> {
     Ok(hex(&bytes))
 }
 
-/// Writes a whole file of mode 0600 under its name at once: it is there complete or not at all.
+/// Writes a whole file of mode 0600 under its name at once, durably: it is there complete or not at all.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let temporary = path.with_extension("partial");
     let mut file = crate::file::open_as(OpenOptions::new().write(true).create(true).truncate(true), &temporary)?;
     file.write_all(bytes)?;
-    std::fs::rename(&temporary, path)
+    file.sync_all()?;
+    std::fs::rename(&temporary, path)?;
+    sync_place(path).map_err(std::io::Error::other)
 }
 
-/// Random bytes that stay the same from their first use on: a file that is made whole or not at all.
+/// Random bytes that stay the same from their first use on: a file that is made whole or not at all, and is durable when this
+/// returns, whoever made it.
 pub fn random_once(path: &Path) -> Result<[u8; 32], JournalError> {
     refuse_symlink(path)?;
     if !path.exists() {
@@ -142,6 +157,7 @@ pub fn random_once(path: &Path) -> Result<[u8; 32], JournalError> {
         let _ = std::fs::hard_link(&temporary, path);
         std::fs::remove_file(&temporary).map_err(JournalError::io(&temporary, "removed"))?;
     }
+    sync_place(path)?;
     let mut bytes = [0; 32];
     crate::file::open(path).and_then(|mut file| file.read_exact(&mut bytes)).map_err(JournalError::io(path, "read"))?;
     Ok(bytes)

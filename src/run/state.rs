@@ -301,7 +301,14 @@ impl RunState {
                 self.stopped = Some(because.clone());
             }
             Fact::RunEnded { outcome } => self.end(*outcome)?,
-            Fact::RollbackBegan { to, because, force, .. } => self.begin_rollback(to.as_deref(), because, *force, at)?,
+            Fact::RollbackBegan { to, because, force, .. } => {
+                // A run that is over is not resumed before it goes back.
+                let is_session = self.ended.is_some();
+                self.begin_rollback(to.as_deref(), because, *force, at)?;
+                if is_session {
+                    self.session = event.number;
+                }
+            }
             Fact::CancelBegan { .. } => {
                 need(self.mode == Mode::Forward, "only a run that goes forward can be cancelled")?;
                 self.mode = Mode::Cancelling;

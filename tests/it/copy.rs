@@ -1,6 +1,6 @@
 //! Rows from one SQLite file to another: whole tables, ranges, and an executor that is killed in between.
 
-use super::sandbox::{Sandbox, kill};
+use super::sandbox::{Kills, Sandbox, kill};
 
 fn book(columns: &str, keys: &str, rows: u32) -> Sandbox {
     let sandbox = Sandbox::with(&format!(
@@ -52,25 +52,28 @@ fn a_table_is_copied_whole_or_in_ranges_and_taken_back() {
 #[test]
 fn killed_at_any_moment_it_loses_no_row_and_has_none_twice() {
     let seed = std::process::id();
-    #[expect(clippy::print_stdout, reason = "with --show-output, it says with which seed")]
-    {
-        println!("copy: the seed is {seed}");
-    }
     let mut state = u64::from(seed);
     for keys in ["", ", chunk: 20000"] {
-        let sandbox = book(SAME, keys, 400_000);
-        let mut line = "run book.yaml";
-        for _ in 0..10 {
-            let child = sandbox.start(line);
-            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-            std::thread::sleep(std::time::Duration::from_millis((state >> 33) % 500));
-            kill(child);
-            if sandbox.path("journal/switchover.db").exists() && !sandbox.run("list").contains("no run") {
-                line = "resume";
+        let mut kills = Kills::of(10);
+        while kills.go_on() {
+            let sandbox = book(SAME, keys, 400_000);
+            let (mut line, mut lives) = ("run book.yaml", true);
+            while lives && kills.go_on() {
+                let child = sandbox.start(line);
+                state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+                std::thread::sleep(std::time::Duration::from_millis((state >> 33) % 300));
+                lives = kills.count(kill(child));
+                if sandbox.path("journal/switchover.db").exists() && !sandbox.run("list").contains("no run") {
+                    line = "resume";
+                }
             }
+            let shown = sandbox.run(line);
+            assert!(shown.ends_with("exit 0"), "seed {seed}: {shown}");
+            assert!(is_same(&sandbox), "seed {seed}, {keys}");
         }
-        let shown = sandbox.run(line);
-        assert!(shown.ends_with("exit 0"), "seed {seed}: {shown}");
-        assert!(is_same(&sandbox), "seed {seed}, {keys}");
+        #[expect(clippy::print_stdout, reason = "with --show-output, it says how often")]
+        {
+            println!("copy: killed {} times while it ran, seed {seed}", kills.done());
+        }
     }
 }

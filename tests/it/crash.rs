@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::sandbox::{Sandbox, kill, kill_all, kill_both, signal};
+use super::sandbox::{Kills, Sandbox, kill, kill_all, kill_both, signal};
 
 const COUNTING: &str = r#"runbook: count
 phases:
@@ -157,18 +157,25 @@ fn a_probe_decides_what_happened() {
 #[test]
 fn kills_at_random_moments_never_do_a_step_twice() {
     let steps: String = (0..12).map(|at| format!("      s{at}: {{ run: 'echo {at} >> \"$W\"; sleep 0.02', undo: none }}\n")).collect();
-    let sandbox = Sandbox::with(&format!("runbook: many\nphases:\n  p:\n    steps:\n{steps}"));
+    let mut kills = Kills::of(12);
+    while kills.go_on() {
+        killed_at_random(&format!("runbook: many\nphases:\n  p:\n    steps:\n{steps}"), &mut kills);
+    }
+}
+
+/// One run, killed until it is over or that is enough.
+fn killed_at_random(book: &str, kills: &mut Kills) {
+    let sandbox = Sandbox::with(book);
     let mut child = sandbox.start("run book.yaml");
-    for round in 0..12u64 {
+    while kills.go_on() {
+        let round = kills.done() as u64;
         std::thread::sleep(std::time::Duration::from_millis(20 + round * 37 % 90));
-        if child.try_wait().unwrap().is_some() {
-            break;
-        }
-        match round % 3 {
+        let lived = match round % 3 {
             0 => kill(child),
             1 => kill_both(child),
             _ => kill_all(child),
-        }
+        };
+        let is_over = !kills.count(lived);
         if sandbox.path("journal/switchover.db").exists() && sandbox.code("status") == 0 {
             // A person looks at the world and says truthfully what happened.
             for _ in 0..3 {
@@ -184,6 +191,9 @@ fn kills_at_random_moments_never_do_a_step_twice() {
             }
         }
         child = sandbox.start(if sandbox.code("status") == 0 { "resume" } else { "run book.yaml" });
+        if is_over {
+            break;
+        }
     }
     let _ = child.wait();
     assert_eq!(sandbox.code("resume"), 0, "{}", sandbox.run("status"));

@@ -2,8 +2,9 @@
 //! replaced, so that snapshots can show the rest to the letter.
 
 use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 pub struct Sandbox {
@@ -14,10 +15,15 @@ pub struct Sandbox {
 /// No test may leave a process: what is left is ended, and the test fails.
 impl Drop for Sandbox {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            return;
+        if !std::thread::panicking() {
+            self.assert_quiet();
         }
-        self.assert_attempts_never_overlapped();
+    }
+}
+
+impl Sandbox {
+    /// Waits until no process of it is left; one that stays is ended, and the test fails, as it does if attempts overlapped.
+    pub fn assert_quiet(&self) {
         let begun = Instant::now();
         let mut left = self.processes();
         while !left.is_empty() && begun.elapsed() < Duration::from_secs(20) {
@@ -26,10 +32,9 @@ impl Drop for Sandbox {
         }
         left.iter().for_each(|(process, _)| kill_process(*process));
         assert!(left.is_empty(), "the test left these processes: {left:?}");
+        self.assert_attempts_never_overlapped();
     }
-}
 
-impl Sandbox {
     pub fn new() -> Sandbox {
         Sandbox { folder: tempfile::tempdir().expect("a folder for the test"), working: PathBuf::new() }
     }
@@ -124,9 +129,14 @@ impl Sandbox {
 
     /// The same, with more in its environment.
     pub fn code_with(&self, line: &str, env: &[(&str, String)]) -> i32 {
+        self.status_with(line, env).code().unwrap_or(-1)
+    }
+
+    /// The same, with the signal that ended it, if one did.
+    pub fn status_with(&self, line: &str, env: &[(&str, String)]) -> ExitStatus {
         let mut command = self.command(line);
         command.envs(env.iter().map(|(name, value)| (name, value)));
-        command.output().expect("the program").status.code().unwrap_or(-1)
+        command.output().expect("the program").status
     }
 
     /// Standard output as JSON.
@@ -262,29 +272,62 @@ fn with_attempts(runbook: &str) -> String {
     says.replace_all(runbook, both).into_owned()
 }
 
-/// Kills an executor as the kernel would: nothing of it runs on.
-pub fn kill(mut child: Child) {
+/// Kills an executor as the kernel would: nothing of it runs on. Says whether it lived until then.
+pub fn kill(mut child: Child) -> bool {
     child.kill().expect("a process to kill");
-    child.wait().expect("its end");
+    child.wait().expect("its end").signal() == Some(9)
 }
 
 /// Kills an executor and its keeper. The command that runs goes on, and nobody will know how it ends.
-pub fn kill_both(child: Child) {
+pub fn kill_both(child: Child) -> bool {
     let keepers = children(child.id());
-    kill(child);
+    let lived = kill(child);
     keepers.into_iter().for_each(kill_process);
+    lived
 }
 
-/// Kills an executor, its keeper and the commands that run: as if the machine had lost its power.
-pub fn kill_all(child: Child) {
+/// Kills an executor, its keeper and the commands that run, but not the machine.
+pub fn kill_all(child: Child) -> bool {
     let keepers = children(child.id());
-    kill(child);
+    let lived = kill(child);
     for keeper in keepers {
         let commands = children(keeper);
         kill_process(keeper);
         commands.into_iter().for_each(|leader| {
             let _ = Command::new("kill").args(["-KILL", "--", &format!("-{leader}")]).stderr(Stdio::null()).status();
         });
+    }
+    lived
+}
+
+/// Kills at random moments, of which those count that found something alive.
+pub struct Kills {
+    wanted: usize,
+    done: usize,
+    tries: usize,
+}
+
+impl Kills {
+    pub fn of(wanted: usize) -> Kills {
+        Kills { wanted, done: 0, tries: 0 }
+    }
+
+    /// Whether it is to be killed once more. There is an end to trying.
+    pub fn go_on(&self) -> bool {
+        let (wanted, done, tries) = (self.wanted, self.done, self.tries);
+        assert!(done >= wanted || tries < 20 * wanted, "of {tries} kills only {done} of {wanted} found something alive");
+        done < wanted
+    }
+
+    /// Counts one; whether it found something alive, as [`kill`] says.
+    pub fn count(&mut self, lived: bool) -> bool {
+        self.tries += 1;
+        self.done += usize::from(lived);
+        lived
+    }
+
+    pub fn done(&self) -> usize {
+        self.done
     }
 }
 

@@ -32,7 +32,7 @@ fn let_go(sandbox: &Sandbox, file: &str) {
 }
 
 /// Begins a run and kills its executor while both first steps run, of which one then ends.
-fn killed(sandbox: &Sandbox, how: fn(std::process::Child)) {
+fn killed(sandbox: &Sandbox, how: fn(std::process::Child) -> bool) {
     let child = sandbox.start("run book.yaml --parallel 2");
     sandbox.wait_for("begin-long");
     sandbox.wait_for("begin-first");
@@ -195,7 +195,7 @@ phases:
 
 #[test]
 fn what_is_ended_is_over_with_its_last_process() {
-    for (after, how, code) in [("wait", kill as fn(_), 4), ("wait", kill_both, 4), ("sleep 0.5; exit 0", kill_both, 4)] {
+    for (after, how, code) in [("wait", kill as fn(_) -> bool, 4), ("wait", kill_both, 4), ("sleep 0.5; exit 0", kill_both, 4)] {
         let sandbox = stubborn(after);
         let child = sandbox.start("run book.yaml");
         sandbox.wait_for("works");
@@ -258,7 +258,7 @@ fn a_session_that_died_before_its_first_commit_shares_no_record_with_the_next() 
 
 #[test]
 fn a_secret_that_has_changed_since_is_not_told() {
-    for how in [kill as fn(_), kill_both] {
+    for how in [kill as fn(_) -> bool, kill_both] {
         let sandbox = Sandbox::with(
             r#"runbook: rotated
 secrets: { token: { env: TOKEN } }

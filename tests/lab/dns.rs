@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::sandbox::{Sandbox, kill_all};
+use super::sandbox::{Kills, Sandbox, kill_all};
 use super::servers::lab;
 
 pub const KEY: &str = "bGFiLWtleS1mb3ItdGhlLWxhYi1vbmx5LTMyYnl0ZXM=";
@@ -185,10 +185,12 @@ fn killed_at_any_moment_it_ends_as_it_should_both_ways() {
             (_, true) => "resume",
             (_, false) => begin,
         };
-        for round in 0..12u64 {
+        let mut kills = Kills::of(12);
+        while kills.go_on() {
+            let round = kills.done() as u64;
             let child = sandbox.start_heard(line(round), &environment());
             std::thread::sleep(Duration::from_millis(20 + (round * 37 + std::process::id() as u64) % 120));
-            kill_all(child);
+            kills.count(kill_all(child));
         }
         let mut last = String::new();
         for round in 0..4 {
@@ -197,6 +199,7 @@ fn killed_at_any_moment_it_ends_as_it_should_both_ways() {
                 break;
             }
         }
+        assert!(last.ends_with(ends), "{last}");
         let state = sandbox.run("status");
         let is = dig("dns-1", "killed", "A");
         let wanted = if begin == "rollback" { before.clone() } else { "killed.example.test. 2 IN A 192.0.2.9".to_owned() };

@@ -101,8 +101,9 @@ fn killed_at_any_moment_nothing_is_lost_or_doubled() {
     let run = format!("{} --until quiet", shop.words(1));
     let resume = "resume --yes --parallel 8";
     let mut line = run.as_str();
+    let mut there = 0;
     for _ in 0..10 {
-        kill_after(&shop.sandbox, line, random(700));
+        there += usize::from(kill_after(&shop.sandbox, line, random(700)));
         if shop.sandbox.path("journal/switchover.db").exists() && !shop.sandbox.run("list").contains("no run") {
             line = "resume --yes --until quiet";
         }
@@ -110,25 +111,26 @@ fn killed_at_any_moment_nothing_is_lost_or_doubled() {
     shop.run(line, "exit 0");
     // What stands between the last look and the new server's opening takes a fifth of a second in all.
     for _ in 0..10 {
-        kill_after(&shop.sandbox, resume, random(120));
+        there += usize::from(kill_after(&shop.sandbox, resume, random(120)));
     }
     shop.run(resume, "exit 3");
     shop.end();
-    shop.count("postgres-new", begun, now(), &format!("seed {seed}, killed 20 times there"));
+    shop.count("postgres-new", begun, now(), &format!("seed {seed}, killed {there} times there, while it ran"));
     shop.begin();
     let begun = now();
-    for _ in 0..10 {
-        kill_after(&shop.sandbox, "rollback --parallel 8", random(200));
-    }
+    let back = (0..10).filter(|_| kill_after(&shop.sandbox, "rollback --parallel 8", random(200))).count();
     shop.run("rollback --parallel 8", "exit 4");
     shop.end();
-    shop.count("postgres-old", begun, now(), &format!("seed {seed}, killed 10 times back"));
+    shop.count("postgres-old", begun, now(), &format!("seed {seed}, killed {back} times back, while it ran"));
     shop.is_tidy("postgres-old");
     shop.is_tidy("postgres-new");
+    // Once it has come to its end, there is nothing to kill.
+    assert!(there >= 5 && back >= 2, "seed {seed}: only {there} kills there and {back} back found it alive");
 }
 
-fn kill_after(sandbox: &Sandbox, line: &str, time: Duration) {
+/// Whether it lived until then.
+fn kill_after(sandbox: &Sandbox, line: &str, time: Duration) -> bool {
     let child = sandbox.start_heard(line, &Shop::environment());
     std::thread::sleep(time);
-    kill(child);
+    kill(child)
 }

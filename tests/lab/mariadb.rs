@@ -81,10 +81,16 @@ impl Move {
         shown
     }
 
-    fn kill_after(&self, line: &str, milliseconds: u64) {
-        let child = self.sandbox.start_heard(line, &Move::environment());
-        std::thread::sleep(Duration::from_millis(milliseconds));
-        kill(child);
+    /// How many of the kills found it alive: once it has come to its end, none does.
+    fn kills_after(&self, line: &str, moments: &[u64]) -> usize {
+        let lived = |milliseconds: &&u64| {
+            let child = self.sandbox.start_heard(line, &Move::environment());
+            std::thread::sleep(Duration::from_millis(**milliseconds));
+            kill(child)
+        };
+        let lived = moments.iter().filter(lived).count();
+        assert!(lived > 0, "{line} came to its end before it was killed");
+        lived
     }
 
     /// Nothing of the move is left: nobody follows, everybody writes, the new server is empty.
@@ -112,16 +118,13 @@ fn a_mariadb_server_moves_and_comes_back_without_losing_a_write_also_when_killed
     shop.begin();
     shop.run(&format!("{} --dry-run", shop.words()), "exit 0");
     shop.run(&format!("{} --until quiet", shop.words()), "exit 0");
-    for at in [60, 90, 120, 150, 180, 210] {
-        shop.kill_after("resume --yes --parallel 8", at);
-    }
+    let there = shop.kills_after("resume --yes --parallel 8", &[60, 90, 120, 150, 180, 210]);
     shop.run("resume --yes --parallel 8", "exit 3");
     std::thread::sleep(Duration::from_secs(1));
     shop.end_and_count("mariadb-new");
     shop.begin();
-    for at in [60, 100, 140, 180] {
-        shop.kill_after("rollback --parallel 8", at);
-    }
+    let back = shop.kills_after("rollback --parallel 8", &[60, 100, 140, 180]);
+    println!("mariadb: killed {there} times on its way there and {back} times back, while it ran");
     shop.run("rollback --parallel 8", "exit 4");
     shop.end_and_count("mariadb-old");
     shop.is_as_before();

@@ -9,7 +9,8 @@
  *                  short (counts only writes: this one writes half, all later ones fail with ENOSPC)
  *   FAULT_ERRNO    for fail and fail-on: a number or one of the names below (default EIO)
  *   FAULT_CALLS    what counts, of: write sync open rename unlink truncate mkdir spawn socket read (default: all but the last two)
- *   FAULT_LOG      an absolute path: one line per counted call, "<role> <n> <call> <paths>", with " FIRED" at its end if it did
+ *   FAULT_LOG      an absolute path: one line per counted call, "<role> <pid> <n> <call> <paths>", with " FIRED" at its end if it
+ *                  did; and "<role> <pid> ended" of a process that comes to its own end, which one that is killed does not
  *   FAULT_NOSYNC   1: fsync and fdatasync count, but do nothing (a killed process loses nothing by that)
  *
  * What does not count: files below /proc, /sys and /dev (but /dev/shm does), pipes, terminals, opening to read only. A setting that
@@ -129,16 +130,29 @@ static int is_inward(const char *path)
         || (is_below(path, "/dev") && !is_below(path, "/dev/shm"));
 }
 
+/* Opened anew each time, so that no descriptor is there for the program to inherit or to close. */
+static void add(const char *to, const char *line, size_t length)
+{
+    int file = to[0] ? (int)syscall(SYS_openat, AT_FDCWD, to, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600) : -1;
+    if (file >= 0) {
+        syscall(SYS_write, file, line, length);
+        syscall(SYS_close, file);
+    }
+}
+
 static void note(long n, const char *call, const char *path, const char *more, int fires)
 {
     char line[2 * PATH_MAX + 128];
-    int length = snprintf(line, sizeof line, "%s %ld %s %s%s%s%s\n", role, n, call, path, more ? " " : "", more ? more : "", fires ? " FIRED" : "");
-    /* Opened anew each time, so that no descriptor is there for the program to inherit or to close. */
-    int file = log_path[0] ? (int)syscall(SYS_openat, AT_FDCWD, log_path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600) : -1;
-    if (file >= 0) {
-        syscall(SYS_write, file, line, (size_t)length < sizeof line ? (size_t)length : sizeof line - 1);
-        syscall(SYS_close, file);
-    }
+    int length = snprintf(line, sizeof line, "%s %d %ld %s %s%s%s%s\n", role, (int)getpid(), n, call, path, more ? " " : "",
+        more ? more : "", fires ? " FIRED" : "");
+    add(log_path, line, (size_t)length < sizeof line ? (size_t)length : sizeof line - 1);
+}
+
+__attribute__((destructor)) static void end(void)
+{
+    char line[64];
+    if (counting)
+        add(log_path, line, (size_t)snprintf(line, sizeof line, "%s %d ended\n", role, (int)getpid()));
 }
 
 static void die(void)

@@ -111,6 +111,11 @@ impl Kept {
         self.masked.iter_mut().all(Masked::is_over) || ended.elapsed() > LAST_WORDS
     }
 
+    /// The files that an attempt may leave.
+    pub fn files(&self) -> Vec<PathBuf> {
+        ["out", "err", "output", "checkpoint", "progress"].map(|ending| self.out.with_extension(ending)).to_vec()
+    }
+
     /// What is known of its end; what it wrote about itself is masked.
     pub fn over(self) -> (Option<Attempt>, Over) {
         let exit = match self.handle.try_wait() {

@@ -1,7 +1,8 @@
 //! The record that keepers make of a run's commands: that one begins, before it does, and how it ended. It outlives the executor
-//! and the keeper; the next executor reads it. It does not outlive a loss of power for certain: what is missing says nothing.
+//! and the keeper; the next executor reads it. It does not outlive a loss of power for certain: what is missing says nothing, and
+//! what is there nothing of files that may be lost.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
@@ -12,41 +13,29 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::order::{Attempt, Exit, Over};
-use super::place::{Leader, Place};
+use super::place::{Leader, Place, Site};
 
 /// One line of the file.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Entry {
     /// A keeper came to be, when the run's log ended with this number.
-    Opened {
-        keeper: u64,
-        head: u64,
-    },
+    Opened { keeper: u64, head: u64 },
     /// Where the keeper lives, before it begins anything.
-    Serves {
-        keeper: u64,
-        place: Place,
-    },
+    Serves { keeper: u64, place: Place },
     /// The attempt begins now.
-    Begins {
-        keeper: u64,
-        attempt: Attempt,
-    },
+    Begins { keeper: u64, attempt: Attempt },
     /// It has begun, with this process.
-    Runs {
-        attempt: Attempt,
-        leader: Leader,
-    },
+    Runs { attempt: Attempt, leader: Leader },
     Ended {
         attempt: Attempt,
         over: Over,
+        /// Whether what it wrote was durable before this was added.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        is_durable: bool,
     },
     /// The keeper takes no more orders; so many attempts it has begun.
-    Closed {
-        keeper: u64,
-        begun: u64,
-    },
+    Closed { keeper: u64, begun: u64 },
 }
 
 /// The file of one keeper, to be added to. A keeper holds a shared lock on it as long as it lives.
@@ -93,17 +82,33 @@ impl Record {
         self.is_torn.set(added.is_err());
         added
     }
+
+    /// Makes durable what was added.
+    pub fn sync(&self) -> std::io::Result<()> {
+        self.file.sync_data()
+    }
 }
 
 /// What the files of some sessions say, as far as they were read.
 #[derive(Debug, Default)]
 pub struct Known {
     files: Vec<Reading>,
-    ends: HashMap<Attempt, Over>,
+    ends: HashMap<Attempt, End>,
     keepers: HashMap<u64, Keeper>,
     begun: HashMap<Attempt, Begun>,
     /// There is something that cannot be read: what is missing proves nothing.
     is_damaged: bool,
+    /// Where this process is, once that was asked.
+    here: OnceCell<Option<Site>>,
+}
+
+/// How an attempt is said to have ended.
+#[derive(Debug)]
+struct End {
+    over: Over,
+    is_durable: bool,
+    /// The file that says so.
+    file: usize,
 }
 
 #[derive(Debug)]
@@ -114,6 +119,9 @@ struct Reading {
     rest: Vec<u8>,
     /// Who came last: a keeper comes only when the one before is gone.
     last: Option<u64>,
+    /// Where its keeper lives; nothing if an earlier version of this program wrote it.
+    place: Option<Place>,
+    is_damaged: bool,
 }
 
 /// An attempt that is said to begin.
@@ -175,7 +183,7 @@ impl Known {
     /// If it cannot be opened.
     pub fn add(&mut self, path: &Path) -> std::io::Result<()> {
         let (file, at) = (options().open(path)?, self.files.len());
-        self.files.push(Reading { file: Some(file), rest: Vec::new(), last: None });
+        self.files.push(Reading { file: Some(file), rest: Vec::new(), last: None, place: None, is_damaged: false });
         let is_held = self.is_held(at);
         self.read_on();
         // A long run has many, and what nobody holds says nothing more.
@@ -201,7 +209,10 @@ impl Known {
             for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
                 match entry(line) {
                     Some(entry) => self.learn(at, entry),
-                    None => self.is_damaged = true,
+                    None => {
+                        self.is_damaged = true;
+                        self.files[at].is_damaged = true;
+                    }
                 }
             }
         }
@@ -213,7 +224,10 @@ impl Known {
                 self.keepers.entry(keeper).or_default().head = head;
                 self.files[file].last = Some(keeper);
             }
-            Entry::Serves { keeper, place } => self.keepers.entry(keeper).or_default().place = Some(place),
+            Entry::Serves { keeper, place } => {
+                self.files[file].place = Some(place.clone());
+                self.keepers.entry(keeper).or_default().place = Some(place);
+            }
             Entry::Begins { keeper, attempt } => {
                 self.keepers.entry(keeper).or_default().begun += 1;
                 self.begun.insert(attempt, Begun { keeper, leader: None });
@@ -223,14 +237,24 @@ impl Known {
                     begun.leader = Some(leader);
                 }
             }
-            Entry::Ended { attempt, over } => drop(self.ends.insert(attempt, over)),
+            Entry::Ended { attempt, over, is_durable } => drop(self.ends.insert(attempt, End { over, is_durable, file })),
             Entry::Closed { keeper, begun } => self.keepers.entry(keeper).or_default().closed = Some(begun),
         }
     }
 
-    /// How an attempt ended, if that is on record.
+    /// How an attempt ended, if that is on record and what it wrote cannot have been lost since.
     pub fn end(&self, attempt: &Attempt) -> Option<&Over> {
-        self.ends.get(attempt)
+        let end = self.ends.get(attempt)?;
+        let is_certain = match &self.files[end.file] {
+            _ if end.is_durable => true,
+            Reading { place: Some(place), .. } => self.here().is_some_and(|here| here.boot == place.site.boot),
+            Reading { place: None, is_damaged, .. } => !is_damaged,
+        };
+        is_certain.then_some(&end.over)
+    }
+
+    fn here(&self) -> Option<&Site> {
+        self.here.get_or_init(|| Site::here().ok()).as_ref()
     }
 
     /// Whether a keeper has begun an attempt, or was about to.
@@ -240,7 +264,7 @@ impl Known {
 
     /// What is known of the beginning of an attempt's command; nothing if none is said to have begun.
     pub fn beginning(&self, attempt: &Attempt) -> Option<Beginning<'_>> {
-        if self.ends.get(attempt).is_some_and(|over| matches!(over.exit, Exit::NotBegun(_))) {
+        if self.ends.get(attempt).is_some_and(|end| matches!(end.over.exit, Exit::NotBegun(_))) {
             return None;
         }
         let Begun { keeper, leader } = self.begun.get(attempt)?;

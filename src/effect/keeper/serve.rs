@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{Error, ErrorKind, Result};
 use std::net::Shutdown;
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,7 @@ use super::order::{Answer, Attempt, Begin, Exit, Order, Over};
 use super::place::{Leader, Place};
 use super::record::{Entry, Record};
 use crate::effect::process;
+use crate::file;
 
 /// How often the processes of what is to end are looked at.
 const LOOK: Duration = Duration::from_millis(20);
@@ -48,6 +50,7 @@ pub fn serve(keeper: u64) -> Result<()> {
         begun: 0,
         kept: HashMap::new(),
         mask: Mask::default(),
+        is_alone: false,
         paused: None,
         wake: Arc::default(),
         answers: Vec::new(),
@@ -65,6 +68,8 @@ struct Serving {
     kept: HashMap<u64, Kept>,
     /// All secrets that the executor told of.
     mask: Mask,
+    /// The executor is gone: nobody else makes anything durable.
+    is_alone: bool,
     /// Since when all commands stand still.
     paused: Option<Instant>,
     /// Notified when masked output is at its end.
@@ -103,6 +108,7 @@ impl Serving {
                 let told = heard.and_then(|()| self.tell(open));
                 if told.is_err() {
                     socket = None;
+                    self.is_alone = true;
                     let _ = connection.shutdown(Shutdown::Both);
                     self.time_stands_still(false);
                     // The lock on the record stays until the last command is over: whoever comes next waits for that.
@@ -130,7 +136,7 @@ impl Serving {
         match order {
             Order::Begin(begin) => match self.begin(&begin) {
                 Ok(kept) => drop(self.kept.insert(begin.id, kept)),
-                Err(why) => self.note_end(begin.id, begin.attempt, Exit::NotBegun(why).into()),
+                Err(why) => self.note_end(begin.id, begin.attempt, Exit::NotBegun(why).into(), &[]),
             },
             Order::End { id, force } => {
                 let others = self.leaders_but(id);
@@ -195,15 +201,21 @@ impl Serving {
         let over: Vec<u64> = self.kept.iter_mut().filter_map(|(id, kept)| kept.is_over(is_paused).then_some(*id)).collect();
         for id in over {
             let Some(kept) = self.kept.remove(&id) else { continue };
+            let files = kept.files();
             let (attempt, over) = kept.over();
-            self.note_end(id, attempt, over);
+            self.note_end(id, attempt, over, &files);
         }
     }
 
-    fn note_end(&mut self, id: u64, attempt: Option<Attempt>, over: Over) {
+    fn note_end(&mut self, id: u64, attempt: Option<Attempt>, over: Over, files: &[PathBuf]) {
         if let Some(attempt) = attempt {
+            // An executor that hears it makes the result durable itself. Else it may be long until somebody takes it up.
+            let is_durable = self.is_alone && make_durable(files).is_ok();
             // If this cannot be written the executor still hears it; if that is gone, the next one finds the attempt in doubt.
-            let _ = self.record.add(&Entry::Ended { attempt, over: over.clone() });
+            let _ = self.record.add(&Entry::Ended { attempt, over: over.clone(), is_durable });
+            if is_durable {
+                let _ = self.record.sync();
+            }
         }
         if let Ok(line) = serde_json::to_vec(&Answer { id, over }) {
             self.answers.extend(line);
@@ -223,6 +235,17 @@ impl Serving {
         }
         Ok(())
     }
+}
+
+/// Makes durable which of these files there are, which lie in one folder, and what is in them.
+fn make_durable(files: &[PathBuf]) -> Result<()> {
+    for path in files {
+        match file::open(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            opened => opened?.sync_all()?,
+        }
+    }
+    files.first().and_then(|path| path.parent()).map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
 /// Reads what is there.
