@@ -2,9 +2,9 @@
 //! a command never blocks on the executor, nor dies with it.
 
 use std::collections::BTreeMap;
-use std::fs::OpenOptions;
+use std::fs::{DirBuilder, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,6 +16,7 @@ use super::process::Process;
 use super::view::text_of;
 use super::{Cut, EffectError, Job, Reading, Stopper, Used, Vault, resolve};
 use crate::file;
+use crate::runbook::Secret;
 use crate::runbook::action::{Command, Run, SecretForm, Value};
 use crate::runbook::limit;
 use crate::runbook::size::Size;
@@ -139,6 +140,10 @@ fn order(job: &Job, run: &Run<String>, used: &mut Used) -> Result<Begin, EffectE
         Command::Arguments(list) => list.clone(),
     };
     let (env, files) = (environment(job, used)?, files(job, used)?);
+    if let Some(folder) = secrets_folder(job) {
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
+        made.map_err(|error| EffectError::before(format!("the folder {} for its secrets: {error}", folder.display())))?;
+    }
     Ok(Begin {
         id: 0,
         command,
@@ -161,11 +166,23 @@ fn environment(job: &Job, used: &mut Used) -> Result<Vec<(String, String)>, Effe
         all.push((name.clone(), resolve(job, value, used)?));
     }
     all.extend(job.context.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+    if let Some(folder) = secrets_folder(job) {
+        all.push(("SWITCHOVER_SECRETS".to_owned(), std::path::absolute(&folder).unwrap_or(folder).display().to_string()));
+    }
     for (name, ending) in [("SWITCHOVER_OUTPUT", "output"), ("SWITCHOVER_CHECKPOINT", "checkpoint"), ("SWITCHOVER_PROGRESS", "progress")] {
         let path = path(job, ending);
         all.push((name.to_owned(), std::path::absolute(&path).unwrap_or(path).display().to_string()));
     }
     Ok(all)
+}
+
+/// Where it leaves secrets, if any come from it.
+fn secrets_folder(job: &Job) -> Option<PathBuf> {
+    let own = job.context.get("SWITCHOVER_STEP")?;
+    job.secrets.values().find_map(|source| match source {
+        Secret::Step { step, file } if **step == **own => Some(job.vault.folder_of(file)),
+        _ => None,
+    })
 }
 
 /// Secrets that it is to find in files.

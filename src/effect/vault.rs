@@ -1,7 +1,7 @@
 //! All secrets that a run has used so far, for everything that masks: whoever reads one puts it here, and from then on it is masked
 //! in whatever any step says. It does not know where secrets come from, nor who may have them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hmac::{KeyInit, Mac};
@@ -20,6 +20,8 @@ pub struct Vault {
     /// Whether the run declares secrets: only then may a command's output ever need masking.
     expects: bool,
     key: MacKey,
+    /// Where steps leave secrets.
+    folder: PathBuf,
     known: Arc<Mutex<Known>>,
 }
 
@@ -39,9 +41,15 @@ impl std::fmt::Debug for Vault {
 }
 
 impl Vault {
-    /// The vault of a run that declares secrets; of one that declares none it is the default.
-    pub fn new(key: MacKey) -> Vault {
-        Vault { expects: true, key, known: Arc::default() }
+    /// The vault of a run that declares secrets; of one that declares none it is the default. In `folder` steps leave secrets.
+    pub fn new(key: MacKey, folder: PathBuf) -> Vault {
+        Vault { expects: true, key, folder, known: Arc::default() }
+    }
+
+    /// The folder in which a step leaves a secret.
+    pub fn folder_of(&self, file: &str) -> PathBuf {
+        let path = self.folder.join(file);
+        path.parent().map(Path::to_owned).unwrap_or(path)
     }
 
     /// Whether the run declares secrets.
@@ -54,7 +62,7 @@ impl Vault {
     /// # Errors
     /// If it cannot be had.
     pub fn read(&self, name: &str, source: &Secret) -> Result<String, EffectError> {
-        let value = secret::read(name, source)?;
+        let value = secret::read(name, source, &self.folder)?;
         self.learn(name, &value);
         Ok(value)
     }

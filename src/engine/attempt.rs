@@ -250,6 +250,7 @@ impl Session<'_> {
         }
         let runbook = std::sync::Arc::clone(&self.state.runbook);
         let Some(act) = runbook.step(ix).act(direction) else { return Ok(()) };
+        let result = if direction == Direction::Forward { self.learn_from(ix, result) } else { result };
         let is_command = matches!(act.action, Action::Run(_) | Action::Wait(Wait::Until { .. }));
         let files = self.files(ix, direction, attempt);
         let logs: Vec<Log> = if is_command { self.logs(&files) } else { Vec::new() };
@@ -316,9 +317,8 @@ impl Session<'_> {
     pub fn secrets_of(&self, ix: StepIx, direction: Direction) -> Vec<(&str, &Secret)> {
         let runbook = &self.state.runbook;
         let scope = &runbook.scopes[runbook.step(ix).scope as usize];
-        let own = runbook.step(ix).act(direction);
-        let env = scope.env.values().chain(own.iter().flat_map(|act| act.env.values())).filter_map(Value::secret);
-        let names = env.chain(own.iter().flat_map(|act| act.action.secrets()));
+        let own = runbook.step(ix).act(direction).into_iter().flat_map(|act| act.secrets());
+        let names = scope.env.values().filter_map(Value::secret).chain(own);
         names.filter_map(|name| Some((name, scope.secrets.get(name)?))).collect()
     }
 

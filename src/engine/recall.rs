@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 
 use super::session::Session;
-use crate::runbook::{Direction, Secret};
+use crate::effect::{EffectError, Reading};
+use crate::runbook::{Direction, Secret, StepIx};
 
 impl Session<'_> {
     /// Reads again what earlier sessions used, and what this process was given in its environment, which costs nothing.
@@ -16,7 +17,7 @@ impl Session<'_> {
         let used = self.used();
         for (name, source) in runbook.scopes.iter().flat_map(|scope| &scope.secrets) {
             let is_used = used.contains(name.as_str());
-            if !is_used && !matches!(source, Secret::Env(_)) {
+            if !is_used && !matches!(source, Secret::Env(_) | Secret::Step { .. }) {
                 continue;
             }
             match self.vault.read(name, source) {
@@ -35,6 +36,36 @@ impl Session<'_> {
                 }
                 // Whoever uses it hears what is wrong with it.
                 Ok(_) | Err(_) => {}
+            }
+        }
+    }
+
+    /// Takes the secrets that a step left: from now on they are masked, also in what it says itself.
+    pub fn learn_from(&self, ix: StepIx, result: Result<Reading, EffectError>) -> Result<Reading, EffectError> {
+        let step = self.state.runbook.step(ix);
+        let secrets = &self.state.runbook.scopes[step.scope as usize].secrets;
+        let mut own = secrets.iter().filter(|(_, source)| matches!(source, Secret::Step { step: from, .. } if *from == step.id)).peekable();
+        if own.peek().is_none() {
+            return result;
+        }
+        // Of what failed they may be there or not.
+        let left: Result<Vec<String>, _> = own.map(|(name, source)| self.vault.read(name, source)).collect();
+        let reading = result.and_then(|reading| match left {
+            Err(error) if reading.is_good => Err(EffectError::during(error.message)),
+            _ => Ok(reading),
+        });
+        self.vault.mask_result(reading, &Vec::new())
+    }
+
+    /// Takes the secrets that steps left away from the disk, once the run is over.
+    pub fn forget_secrets(&mut self) {
+        if self.state.ended.is_some() && self.vault.expects() {
+            let folder = self.journal.secrets_folder(&self.head.run);
+            match std::fs::remove_dir_all(&folder) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    self.observer.note(&format!("the secrets in {} could not be removed: {error}", folder.display()));
+                }
+                _ => {}
             }
         }
     }

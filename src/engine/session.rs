@@ -166,7 +166,7 @@ pub(super) fn carry_out(
     let history = if state.runbook.budgets.is_empty() { Durations::default() } else { journal.history(&state.runbook, &head.run)? };
     let expected = Expected::of(&state.runbook, &history);
     let has_secrets = state.runbook.scopes.iter().any(|scope| !scope.secrets.is_empty());
-    let vault = if has_secrets { Vault::new(journal.mac_key()?) } else { Vault::default() };
+    let vault = if has_secrets { Vault::new(journal.mac_key()?, journal.secrets_folder(&head.run)) } else { Vault::default() };
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(JournalError::io(journal.folder(), "served"))?;
     let (send, receive) = mpsc::unbounded_channel();
@@ -207,6 +207,7 @@ pub(super) fn carry_out(
     runtime.shutdown_background();
     let exit = exit?;
     session.part_from_witness();
+    session.forget_secrets();
     if session.state.sets.running.is_empty() {
         session.head.release();
     }

@@ -630,6 +630,11 @@ impl Journal {
         AttemptFiles::new(folder, format!("runs/{run}/logs/{name}-{id}.{letter}{attempt}"))
     }
 
+    /// Where steps of a run leave secrets for later ones.
+    pub fn secrets_folder(&self, run: &str) -> PathBuf {
+        self.run_folder(run).join("secrets")
+    }
+
     pub fn run_folder(&self, run: &str) -> PathBuf {
         self.folder.join("runs").join(run)
     }

@@ -135,10 +135,12 @@ impl Builder<'_, '_, '_> {
             if let Some(error) = id_error(name) {
                 self.report(place, error, None);
             }
-            let secret = match (&raw.env, &raw.file, &raw.command) {
+            let secret = match (&raw.env, &raw.file, &raw.command, &raw.step) {
                 (Some(env), ..) => Secret::Env(env.clone()),
-                (_, Some(path), _) => Secret::File(path.clone()),
-                (.., Some(command)) => Secret::Command(command.clone()),
+                (_, Some(path), ..) => Secret::File(path.clone()),
+                (.., Some(command), _) => Secret::Command(command.clone()),
+                // Its full name is known when all steps are.
+                (.., Some(step)) => Secret::Step { step: step.as_str().into(), file: format!("{}/{name}", self.scopes.len()) },
                 _ => continue,
             };
             secrets.insert(name.clone(), secret);
@@ -599,6 +601,7 @@ impl Builder<'_, '_, '_> {
     /// Second pass: which outputs each step reads, and whether every name in its texts and conditions is known.
     fn references(&mut self, file: &File, locals: &Locals, scope: u32) {
         let parameters = self.parameter_shapes(scope);
+        self.secrets_of_steps(file, locals, scope);
         let steps = Shape::Object(locals.keys().map(|name| (name.clone(), Shape::Any)).collect());
         for (name, local) in locals {
             let Some(hold) =
@@ -664,6 +667,50 @@ impl Builder<'_, '_, '_> {
                     && let Some(source) = names.get(target).map(|target| target.source.clone())
                 {
                     self.read(local, rest, target, source, expression.place);
+                }
+            }
+        }
+    }
+
+    /// Finds the steps that secrets come from, and who is to wait for them.
+    fn secrets_of_steps(&mut self, file: &File, locals: &Locals, scope: u32) {
+        for (name, raw) in &file.raw.secrets {
+            let Some(step) = &raw.step else { continue };
+            let place = file.mark.get("secrets").and_then(|mark| mark.key(name)).unwrap_or(file.mark.place);
+            let source = locals.get(step).map(|local| (&local.source, local.nested.is_some()));
+            let is_command =
+                |ix: &StepIx| self.steps[ix.0 as usize].act(Direction::Forward).is_some_and(|act| matches!(act.action, Action::Run(_)));
+            let ix = match source {
+                Some((Source::Step(ix), false)) if is_command(ix) => *ix,
+                Some(_) => {
+                    self.report(place, format!("`{step}` can leave no secret: it is to be one command, and stand once"), None);
+                    continue;
+                }
+                None => {
+                    let help = suggest(step, locals.keys().map(String::as_str));
+                    self.report(place, format!("there is no step `{step}` for the secret `{name}` to come from"), help);
+                    continue;
+                }
+            };
+            let id = self.steps[ix.0 as usize].id.clone();
+            if let Some(Secret::Step { step, .. }) = self.scopes[scope as usize].secrets.get_mut(name) {
+                *step = id;
+            }
+            if self.scopes[scope as usize].env.values().any(|value| value.secret() == Some(name)) {
+                self.report(
+                    place,
+                    format!("`env` gives the secret `{name}` to every command, and so to `{step}`, which it comes from"),
+                    None,
+                );
+            }
+            for (user, found) in self.steps.iter().enumerate().filter(|(_, found)| found.scope == scope) {
+                let own = StepIx(user as u32) == ix;
+                let uses = |direction| found.act(direction).is_some_and(|act| act.secrets().any(|used| used == name));
+                if !own && Direction::ALL.into_iter().any(uses) {
+                    self.uses.push((user, vec![ix], step.clone(), self.places[user]));
+                } else if own && uses(Direction::Forward) {
+                    let message = format!("`{step}` is given the secret `{name}`, which comes from it");
+                    self.loading.report(place, message, None);
                 }
             }
         }

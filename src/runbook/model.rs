@@ -108,6 +108,11 @@ pub enum Secret {
     Env(String),
     File(String),
     Command(Vec<String>),
+    /// A step of the run leaves it in a file, named here below the folder of the run's secrets.
+    Step {
+        step: StepId,
+        file: String,
+    },
 }
 
 /// A message template: a subject line and a body.
@@ -246,6 +251,11 @@ pub struct Act {
 }
 
 impl Act {
+    /// The names of the secrets that it is given.
+    pub fn secrets(&self) -> impl Iterator<Item = &str> {
+        self.env.values().filter_map(Value::secret).chain(self.action.secrets())
+    }
+
     /// The longest that its attempts together may take; `None` without a timeout.
     pub fn most(&self) -> Option<Span> {
         let attempts = self.retry.as_ref().map_or(1, |retry| retry.attempts);

@@ -131,6 +131,8 @@ pub struct RawSecret {
     pub file: Option<String>,
     /// A command, as a list of arguments; what it prints, less one line break at the end.
     pub command: Option<Vec<String>>,
+    /// A step of this runbook: a command that writes it, while the run goes on, into the file of its name in `$SWITCHOVER_SECRETS`.
+    pub step: Option<String>,
 }
 
 /// A database: exactly one of the three.

@@ -264,3 +264,55 @@ phases:
     assert_eq!(as_other("resume").status().unwrap().code(), Some(3));
     assert_nowhere(&sandbox, SECRET);
 }
+
+#[test]
+fn a_secret_that_a_step_had_at_run_time_is_given_to_later_ones_and_masked_from_then_on() {
+    let sandbox = Sandbox::with(
+        r#"runbook: login
+secrets: { token: { step: login } }
+phases:
+  p:
+    steps:
+      login: { run: 'printf %s%s "ticket-" 48151623 > "$SWITCHOVER_SECRETS/token"', undo: none }
+      use: { run: 'echo "$T" > "$W.kept"; echo "was given $T"', env: { T: { secret: token } }, undo: none }
+      stop: { run: 'test -e go', undo: none }
+      again: { run: 'cat "$W.kept"; test -z "$SWITCHOVER_SECRETS" && echo "{\"x\": \"$(cat "$W.kept")\"}" > "$SWITCHOVER_OUTPUT"', undo: none }
+"#,
+    );
+    let where_it_is = || {
+        let found = std::process::Command::new("grep").args(["-rlaF", "ticket-48151623"]).arg(sandbox.path("journal")).output().unwrap();
+        String::from_utf8_lossy(&found.stdout).lines().map(|line| line.rsplit("runs/").next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let shown = sandbox.run("run book.yaml");
+    assert!(shown.ends_with("exit 1"), "{shown}");
+    let kept = where_it_is();
+    assert!(kept.len() == 1 && kept[0].ends_with("/secrets/0/token"), "it stands in one place, while the run goes on: {kept:?}");
+    assert_eq!(std::fs::read_to_string(sandbox.path("witness.kept")).unwrap(), "ticket-48151623\n");
+    assert!(sandbox.run("logs use").contains("was given (the secret token)"));
+    sandbox.write("go", "");
+    let shown = sandbox.run("resume");
+    assert!(shown.ends_with("exit 0") && !shown.contains("ticket-"), "{shown}");
+    assert!(sandbox.run("logs again").contains("(the secret token)"), "a later session masks it too");
+    assert!(sandbox.run("audit --format json").contains("(the secret token)"));
+    assert_eq!(where_it_is(), Vec::<String>::new(), "once the run is over it is gone");
+}
+
+#[test]
+fn a_step_that_leaves_no_secret_fails_and_what_cannot_leave_one_is_refused() {
+    let steps = "phases:\n  p:\n    steps:\n      login: { run: 'echo try >> \"$W\"', undo: none }\n      use: { run: 'true', env: { T: { secret: token } }, undo: none }\n";
+    let sandbox = Sandbox::with(&format!("runbook: login\nsecrets: {{ token: {{ step: login }} }}\n{steps}"));
+    let shown = sandbox.run("run book.yaml");
+    assert!(shown.contains("is to come from the step p/login, which has left none by now") && shown.ends_with("exit 1"), "{shown}");
+    assert_eq!(sandbox.witness(), ["try"]);
+    for (from, with, why) in [
+        ("step: login", "step: logon", "there is no step `logon` for the secret `token` to come from"),
+        ("step: login", "step: use", "is given the secret `token`, which comes from it"),
+        ("login: {", "login: { for_each: { in: [a] },", "can leave no secret"),
+        ("use: {", "use: { needs: [],", "does not wait for it"),
+        ("phases:", "env: { T: { secret: token } }\nphases:", "gives the secret `token` to every command"),
+    ] {
+        sandbox.write("book.yaml", format!("runbook: login\nsecrets: {{ token: {{ step: login }} }}\n{steps}").replace(from, with));
+        let shown = sandbox.run("check book.yaml");
+        assert!(shown.contains(why) && shown.ends_with("exit 2"), "{with}: {shown}");
+    }
+}
