@@ -119,10 +119,12 @@ impl Journal {
         }
         let path = Journal::database(folder)?;
         // Made before SQLite opens it: closing a descriptor of an open database would drop SQLite's locks.
-        drop(files::open_private(&path)?);
-        // Also of what one that was killed has made: all that is synced in it rests on this.
-        files::sync_place(folder)?;
-        files::sync_place(&path)?;
+        let found = files::open_private(&path)?.metadata().map_err(JournalError::io(&path, "read"))?;
+        if found.len() == 0 {
+            // Also what one that was killed has made: all that will be synced in it rests on this.
+            files::sync_place(folder)?;
+            files::sync_place(&path)?;
+        }
         let db = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
             .map_err(JournalError::sql("opened"))?;
         let mut journal = Journal { db, folder: folder.to_owned(), _copy: None };

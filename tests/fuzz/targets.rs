@@ -160,21 +160,35 @@ fn redactor(bytes: &[u8]) -> bool {
 }
 
 fn record_seeds() -> Vec<Vec<u8>> {
-    bytes([
+    // Of another boot, an end says nothing.
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    let serves = |keeper: u8| {
+        format!(
+            r#"{{"serves":{{"keeper":{keeper},"place":{{"site":{{"machine":"m","boot":"{}","numbers":"pid:[1]"}},"session":9,"since":8}}}}}}"#,
+            boot.trim()
+        )
+    };
+    let placed = |text: &str| text.replace("SERVES7", &serves(7)).replace("SERVES8", &serves(8)).into_bytes();
+    [
         r#"{"opened":{"keeper":7,"head":3}}
+SERVES7
 {"begins":{"keeper":7,"attempt":{"key":"r:p/a:forward","number":1}}}
 {"ended":{"attempt":{"key":"r:p/a:forward","number":1},"over":{"exit":{"code":0}}}}
 {"closed":{"keeper":7,"begun":1}}
 "#,
         r#"{"opened":{"keeper":7,"head":3}}
+SERVES7
 {"begins":{"keeper":7,"attempt":{"key":"r:p/a:forward","number":1}}}
 {"opened":{"keeper":8,"head":9}}
+SERVES8
 {"begins":{"keeper":8,"attempt":{"key":"r:p/b:undo","number":2}}}
 {"ended":{"attempt":{"key":"r:p/b:undo","number":2},"over":{"exit":{"signal":9},"unwritten":"the disk is full"}}}
 {"closed":{"keeper":8,"begun":1}}
 {"closed":{"keeper":7,"begun":1}}
 "#,
-    ])
+    ]
+    .map(placed)
+    .to_vec()
 }
 
 /// A keeper's record. Each line of the input gets its checksum, without which it would be refused at once; one that begins with `!`

@@ -246,6 +246,8 @@ phases:
     kill(child);
     assert_eq!(sandbox.code("resume"), 1, "the second step is over at its timeout");
     assert!(begun.elapsed().as_secs() < 20, "{:?}", begun.elapsed());
+    // The keeper goes when it has seen that the executor is gone.
+    wait_until("only the daemons are left", || sandbox.processes().iter().all(|(_, line)| !line.contains("keep")));
     let daemons = sandbox.processes();
     assert_eq!(daemons.len(), 2, "{daemons:?}");
     daemons.iter().for_each(|(daemon, _)| signal("KILL", *daemon));
