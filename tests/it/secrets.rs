@@ -276,7 +276,7 @@ phases:
       login: { run: 'printf %s%s "ticket-" 48151623 > "$SWITCHOVER_SECRETS/token"', undo: none }
       use: { run: 'echo "$T" > "$W.kept"; echo "was given $T"', env: { T: { secret: token } }, undo: none }
       stop: { run: 'test -e go', undo: none }
-      again: { run: 'cat "$W.kept"; test -z "$SWITCHOVER_SECRETS" && echo "{\"x\": \"$(cat "$W.kept")\"}" > "$SWITCHOVER_OUTPUT"', undo: none }
+      again: { run: 'cat "$W.kept"; test -z "${SWITCHOVER_SECRETS:-}" && echo "{\"x\": \"$(cat "$W.kept")\"}" > "$SWITCHOVER_OUTPUT"', undo: none }
 "#,
     );
     let where_it_is = || {
