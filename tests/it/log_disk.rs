@@ -115,18 +115,18 @@ fn without_room_a_run_does_not_begin_and_leaves_none() {
 
 #[test]
 fn output_that_finds_no_room_is_no_success() {
-    // Plain, the command meets the error itself; masked, the keeper meets it.
-    for (keys, decision, first, words) in [
+    // Plain, the command meets the error itself; in a run that has secrets, the keeper meets it.
+    for (secrets, decision, first, words) in [
         ("", "skip a", "exit 1", "FAILED   p/a: exit 1: …xxx"),
         (
-            ", env: { T: { secret: token } }",
+            "secrets: { token: { env: DEPLOY_TOKEN } }\n",
             "resolve a --as done",
             "exit 3",
             "exit 0, but not all of its output could be written: No space left",
         ),
     ] {
         let sandbox = Sandbox::with(&format!(
-            "runbook: large\nsecrets: {{ token: {{ env: DEPLOY_TOKEN }} }}\nphases:\n  p:\n    steps:\n      a: {{ run: 'echo a >> \"$W\"; head -c 3000000 /dev/zero | tr \"\\0\" x'{keys}, undo: none }}\n      b: {{ run: 'echo b >> \"$W\"', undo: none }}\n"
+            "runbook: large\n{secrets}phases:\n  p:\n    steps:\n      a: {{ run: 'echo a >> \"$W\"; head -c 3000000 /dev/zero | tr \"\\0\" x', undo: none }}\n      b: {{ run: 'echo b >> \"$W\"', undo: none }}\n"
         ));
         let told =
             tell(&sandbox, 0, &format!("run run book.yaml; rm journal/runs/*/logs/*.out; run {decision} --reason looked; run resume"));
