@@ -24,6 +24,7 @@ mod platforms;
 mod reference;
 mod rehearsed;
 mod route53;
+mod route53_pages;
 mod route53_slow;
 mod servers;
 mod shift;
