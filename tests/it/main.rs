@@ -4,6 +4,8 @@
 
 mod bad_input;
 mod certify;
+mod cloudflare;
+mod cloudflare_api;
 mod copies;
 mod copy;
 mod corruption;
