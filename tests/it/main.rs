@@ -17,6 +17,7 @@ mod encoders;
 mod evidence;
 mod faults;
 mod http;
+mod ipv6;
 mod language;
 mod layering;
 mod limits;

@@ -18,6 +18,7 @@ mod copy_errors;
 mod dns;
 mod files;
 mod flagship;
+mod ipv6;
 mod mariadb;
 mod packs;
 mod platforms;
