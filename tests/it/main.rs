@@ -22,6 +22,7 @@ mod language;
 mod layering;
 mod limits;
 mod log_disk;
+mod not_text;
 mod older;
 mod others;
 mod overlap;
