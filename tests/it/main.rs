@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod certify;
+mod clocks;
 mod cloudflare;
 mod cloudflare_api;
 mod copies;
