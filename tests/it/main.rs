@@ -19,6 +19,7 @@ mod evidence;
 mod faults;
 mod http;
 mod ipv6;
+mod job_control;
 mod language;
 mod layering;
 mod limits;
