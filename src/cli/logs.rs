@@ -89,10 +89,19 @@ pub fn logs(verb: Logs, folder: &Path) -> Result<i32, CliError> {
 fn show(file: File, out: &mut impl Write) -> std::io::Result<()> {
     let (mut reader, mut piece, mut is_ended) = (BufReader::new(file), Vec::new(), true);
     while (&mut reader).take(PIECE).read_until(b'\n', &mut piece)? > 0 {
+        // A character that goes on in the next piece is shown with it.
+        let next = piece.split_off(piece.len() - begun(&piece));
         out.write_all(if is_ended { MARK } else { b"" })?;
         out.write_all(printable(&String::from_utf8_lossy(&piece)).as_bytes())?;
         is_ended = piece.ends_with(b"\n");
-        piece.clear();
+        piece = next;
     }
+    out.write_all(printable(&String::from_utf8_lossy(&piece)).as_bytes())?;
     if is_ended { Ok(()) } else { out.write_all(b"\n") }
+}
+
+/// How many bytes at the end begin a character that does not end there.
+fn begun(piece: &[u8]) -> usize {
+    let last = piece.utf8_chunks().last().map_or(&[][..], |chunk| chunk.invalid());
+    if std::str::from_utf8(last).is_err_and(|error| error.error_len().is_none()) { last.len() } else { 0 }
 }

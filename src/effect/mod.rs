@@ -133,6 +133,11 @@ impl EffectError {
     }
 }
 
+/// A host without the brackets in which an IPv6 address may stand.
+fn bare(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+}
+
 /// Carries out one attempt; returns when it is over or was stopped.
 pub fn perform(job: &Job, keeper: &Keeper, stopper: &Arc<Stopper>, teller: &Teller) -> Result<Reading, EffectError> {
     if let Some(probe) = &job.probe {

@@ -199,6 +199,10 @@ pub(super) fn carry_out(
         awaited: None,
         begun: (now(), Instant::now()),
     };
+    // By a clock that was put back meanwhile, the next attempt could be years away.
+    if let Some(earliest) = not_before(&session.state).filter(|earliest| *earliest > session.begun.0) {
+        session.begun.0 = earliest;
+    }
     session.ask_witness()?;
     session.recall();
     let exit = runtime.block_on(session.run(facts, receive));

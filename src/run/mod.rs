@@ -19,6 +19,6 @@ pub use foresight::{Foreseen, Purpose, Rehearsed, StepForeseen};
 pub use observer::Observer;
 pub use occasion::{Notices, Occasion};
 pub use outlook::{Expected, History, Outlook};
-pub use planner::{Decision, Limits, next};
+pub use planner::{Decision, Limits, next, not_before};
 pub use state::{IllegalEvent, Mode, RunState, StepState, Track};
 pub use watch::{Breach, Budgeted, Watched};

@@ -1,6 +1,7 @@
 //! What is next. One pure function of the state and the time; resuming, rolling back and cancelling are only other states.
 
 use super::event::{FailureKind, Moment, Outcome, Probed, SkipReason, Stop};
+use super::retry;
 use super::state::{Mode, RunState, Track};
 use super::watch::is_watched;
 use crate::runbook::{Direction, OnFailure, StepId, StepIx, Undo};
@@ -356,6 +357,19 @@ fn next_release(state: &RunState) -> Option<Moment> {
         _ => None,
     };
     state.sets.retrying.iter().filter_map(due).min()
+}
+
+/// The earliest that it can be, by the pauses before another attempt that were written down: none of them lasts longer than its retry
+/// says. A clock that is behind it has been put back since.
+pub fn not_before(state: &RunState) -> Option<Moment> {
+    let began = |(ix, direction): &(StepIx, Direction)| match state.track(*ix, *direction) {
+        Track::Retrying { attempt, at, .. } => {
+            let longest = retry::longest(state.runbook.step(*ix).act(*direction)?, *attempt)?;
+            Some(Moment(at.0.saturating_sub_unsigned(longest.as_millis())))
+        }
+        _ => None,
+    };
+    state.sets.retrying.iter().filter_map(began).max()
 }
 
 /// When the next attempt is due again. One that is due already waits for room, which no time makes.

@@ -13,10 +13,17 @@ pub fn pause(act: &Act, attempt: u32, failure: &Failure, chance: f64) -> Option<
     if !safe || failure.kind == FailureKind::Refused || attempt >= retry.attempts {
         return None;
     }
-    let doublings = (attempt - 1).min(30);
-    let full = retry.backoff.as_millis().saturating_mul(1 << doublings).min(retry.max_backoff.as_millis());
+    let full = longest(act, attempt)?.as_millis();
     let fixed = full as f64 * (1.0 - retry.jitter);
     Some(Span::from_millis((fixed + full as f64 * retry.jitter * chance) as u64))
+}
+
+/// The longest pause behind an attempt.
+pub fn longest(act: &Act, attempt: u32) -> Option<Span> {
+    let retry = act.retry.as_ref()?;
+    let doublings = attempt.saturating_sub(1).min(30);
+    let full = retry.backoff.as_millis().saturating_mul(1 << doublings);
+    Some(Span::from_millis(full.min(retry.max_backoff.as_millis())))
 }
 
 #[cfg(test)]

@@ -4,6 +4,9 @@
 
 mod bad_input;
 mod certify;
+mod clocks;
+mod cloudflare;
+mod cloudflare_api;
 mod copies;
 mod copy;
 mod corruption;
@@ -15,10 +18,13 @@ mod encoders;
 mod evidence;
 mod faults;
 mod http;
+mod ipv6;
+mod job_control;
 mod language;
 mod layering;
 mod limits;
 mod log_disk;
+mod not_text;
 mod older;
 mod others;
 mod overlap;

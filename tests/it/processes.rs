@@ -249,7 +249,7 @@ fn a_clock_that_jumps_back_does_no_harm() {
 }
 
 /// While a step waits for its next attempt, while one waits, and while one runs against its timeout.
-fn a_clock_jumps(jump: &str) {
+pub fn a_clock_jumps(jump: &str) {
     let library = faketime();
     let sandbox = Sandbox::with(
         r#"runbook: clock
@@ -312,7 +312,7 @@ fn peak(process: u32) -> u64 {
 }
 
 /// The library of Debian's package `libfaketime`.
-fn faketime() -> &'static str {
+pub fn faketime() -> &'static str {
     let places = ["/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1", "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1"];
     let found = places.into_iter().find(|place| Path::new(place).exists());
     found.expect("libfaketime, of the package of that name")

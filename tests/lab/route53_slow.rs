@@ -62,14 +62,14 @@ impl Slow {
     }
 }
 
-/// One request and its answer.
-fn pass_on(seen: &Seen, mut here: TcpStream) {
+/// The next request: its head without what it says of the connection, and its body.
+pub fn request(here: &TcpStream) -> Option<(String, Vec<u8>)> {
     let mut reader = BufReader::new(here.try_clone().unwrap());
     let (mut head, mut length) = (String::new(), 0);
     loop {
         let mut line = String::new();
         if reader.read_line(&mut line).unwrap_or(0) == 0 {
-            return;
+            return None;
         }
         if let Some((name, value)) = line.split_once(':') {
             match name.to_ascii_lowercase().as_str() {
@@ -85,6 +85,12 @@ fn pass_on(seen: &Seen, mut here: TcpStream) {
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).unwrap();
+    Some((head, body))
+}
+
+/// One request and its answer.
+fn pass_on(seen: &Seen, mut here: TcpStream) {
+    let Some((head, body)) = request(&here) else { return };
     let (status, answer) = match head.split_once("/change/").map(|(_, rest)| rest.split([' ', '?']).next().unwrap().to_owned()) {
         Some(change) => {
             let count = {
@@ -119,7 +125,7 @@ fn pass_on(seen: &Seen, mut here: TcpStream) {
 }
 
 /// The status and the body that moto answers.
-fn moto(head: &str, body: &[u8]) -> (String, String) {
+pub fn moto(head: &str, body: &[u8]) -> (String, String) {
     let mut there = TcpStream::connect(("127.0.0.1", lab().port("route53"))).unwrap();
     write!(there, "{head}Connection: close\r\n\r\n").unwrap();
     there.write_all(body).unwrap();

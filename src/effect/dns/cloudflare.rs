@@ -17,6 +17,8 @@ use hickory_proto::rr::RData;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The most records of one type that a name may have here.
 const MOST: usize = 100;
+/// How many zones are asked for at once.
+const ZONES: usize = 50;
 /// How many records of a zone are asked for at once.
 const PAGE: usize = 1000;
 
@@ -45,7 +47,7 @@ pub fn open(cloudflare: &Cloudflare<String>, token: String) -> Api {
 }
 
 impl Api {
-    /// One request. What its answer says in `result`, or why there is none.
+    /// One request. Its answer, if that says that all went well.
     fn call(&self, method: &str, path: &str, body: Option<&Json>) -> Result<Json, EffectError> {
         let is_read = method == "GET";
         let shown = format!("{method} {}{path}", self.endpoint);
@@ -66,13 +68,11 @@ impl Api {
         })?;
         let status = response.status();
         let text = response.body_mut().read_to_string().map_err(|error| failed(error.to_string()))?;
-        let mut json: Json = serde_json::from_str(&text).unwrap_or(Json::Null);
+        let json: Json = serde_json::from_str(&text).unwrap_or(Json::Null);
         if status.is_success() && json["success"] == true {
-            return Ok(json["result"].take());
+            return Ok(json);
         }
-        let errors = json["errors"].as_array().into_iter().flatten();
-        let errors: Vec<String> =
-            errors.map(|error| format!("{} ({})", error["message"].as_str().unwrap_or("an error"), error["code"])).collect();
+        let errors: Vec<String> = json["errors"].as_array().into_iter().flatten().map(in_words).collect();
         let why = if errors.is_empty() { "it does not answer as the API does".to_owned() } else { errors.join("; ") };
         // A refusal by the API itself changed nothing; a gateway's says nothing of what is behind it.
         if status.is_client_error() {
@@ -82,14 +82,35 @@ impl Api {
         }
     }
 
+    /// All of a list, as many pages as it has: how long they are is for the API to say.
+    fn list(&self, path: &str, size: usize) -> Result<Vec<Json>, EffectError> {
+        let (mut all, sign) = (Vec::new(), if path.contains('?') { '&' } else { '?' });
+        for page in 1u64.. {
+            let mut answer = self.call("GET", &format!("{path}{sign}per_page={size}&page={page}"), None)?;
+            let Json::Array(found) = answer["result"].take() else {
+                return Err(EffectError::before(format!("{}: its answer is no list; nothing was changed", self.endpoint)));
+            };
+            let is_last = match answer["result_info"]["total_pages"].as_u64() {
+                Some(pages) => page >= pages,
+                None => found.len() < size,
+            };
+            let is_empty = found.is_empty();
+            all.extend(found);
+            if is_last || is_empty {
+                break;
+            }
+        }
+        Ok(all)
+    }
+
     /// The zone's id.
     fn zone(&mut self, key: &Key) -> Result<String, EffectError> {
         if let Some((id, _)) = &self.zone {
             return Ok(id.clone());
         }
         let name = plain(&key.zone);
-        let zones = self.call("GET", &format!("/zones?name={name}"), None)?;
-        let zone = zones.as_array().into_iter().flatten().find(|zone| zone["name"] == name.as_str());
+        let zones = self.list(&format!("/zones?name={name}"), ZONES)?;
+        let zone = zones.iter().find(|zone| zone["name"] == name.as_str());
         let missing = || EffectError::before(format!("{}: there is no zone {name} that this token may see", self.endpoint));
         let zone = zone.ok_or_else(missing)?.clone();
         let id = zone["id"].as_str().ok_or_else(missing)?.to_owned();
@@ -120,6 +141,13 @@ impl Api {
     }
 }
 
+/// An error, and what the API says is behind it: `DNS Validation Error` alone helps nobody.
+fn in_words(error: &Json) -> String {
+    let own = format!("{} ({})", error["message"].as_str().unwrap_or("an error"), error["code"]);
+    let behind = error["error_chain"].as_array().into_iter().flatten().map(in_words);
+    std::iter::once(own).chain(behind).collect::<Vec<_>>().join(": ")
+}
+
 fn is_name(kind: RecordKind) -> bool {
     matches!(kind, RecordKind::Cname | RecordKind::Ns | RecordKind::Ptr)
 }
@@ -142,10 +170,9 @@ fn value(key: &Key, record: &Json) -> Option<String> {
 impl Provider for Api {
     fn read(&mut self, key: &Key) -> Result<Option<Records>, EffectError> {
         let zone = self.zone(key)?;
-        let path = format!("/zones/{zone}/dns_records?type={}&name={}&per_page={MOST}", key.kind.word(), key.plain());
-        let answer = self.call("GET", &path, None)?;
+        let path = format!("/zones/{zone}/dns_records?type={}&name={}", key.kind.word(), key.plain());
+        let all = self.list(&path, MOST)?;
         let unread = |why: &str| EffectError::before(format!("{key} could not be read: {}: {why}", self.endpoint));
-        let all = answer.as_array().ok_or_else(|| unread("its answer is no list"))?;
         let own: Vec<&Json> = all.iter().filter(|record| record["name"] == key.plain().as_str()).collect();
         if all.len() >= MOST || own.len() != all.len() {
             return Err(unread("its answer is not what was asked for"));
@@ -189,16 +216,8 @@ impl Provider for Api {
 
     fn size(&mut self, key: &Key) -> Result<usize, EffectError> {
         let zone = self.zone(key)?;
-        let mut sets = BTreeSet::new();
-        for page in 1.. {
-            let answer = self.call("GET", &format!("/zones/{zone}/dns_records?per_page={PAGE}&page={page}"), None)?;
-            let unread = || EffectError::before(format!("{}: its answer is no list; nothing was changed", self.endpoint));
-            let all = answer.as_array().ok_or_else(unread)?;
-            sets.extend(all.iter().map(|record| (record["name"].to_string(), record["type"].to_string())));
-            if all.len() < PAGE {
-                break;
-            }
-        }
+        let all = self.list(&format!("/zones/{zone}/dns_records"), PAGE)?;
+        let sets: BTreeSet<_> = all.iter().map(|record| (record["name"].to_string(), record["type"].to_string())).collect();
         Ok(sets.len())
     }
 

@@ -9,6 +9,7 @@ use hickory_proto::rr::rdata::tsig::TsigError;
 use hickory_proto::rr::{Name, RData, Record, RecordType, TSigVerifier, TSigner};
 
 use super::record::{Key, Records, shown};
+use crate::effect::bare;
 use crate::runbook::zone::RecordKind;
 
 /// How long a server may take to be reached, and to answer.
@@ -22,13 +23,13 @@ pub struct NoAnswer {
     pub words: String,
 }
 
-/// A server by its name or address.
+/// A server by its name or address, of which one with colons may stand in brackets.
 ///
 /// # Errors
 /// If it has no address.
 pub fn addresses(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
     let found: Vec<SocketAddr> =
-        (host, port).to_socket_addrs().map_err(|error| format!("{host} has no address that can be found: {error}"))?.collect();
+        (bare(host), port).to_socket_addrs().map_err(|error| format!("{host} has no address that can be found: {error}"))?.collect();
     if found.is_empty() { Err(format!("{host} has no address")) } else { Ok(found) }
 }
 

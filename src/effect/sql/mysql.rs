@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 use super::mysql_client::Client;
 use super::statement::{Dialect, Statement, first_word, is_explained, statements};
 use super::{Login, Rows, changed, remedy, tls, value_of};
-use crate::effect::{EffectError, Reading, Stopper, When};
+use crate::effect::{EffectError, Reading, Stopper, When, bare};
 use crate::runbook::action::Sql;
 
 pub fn perform(login: &Login, sql: &Sql<String>, stopper: &Arc<Stopper>) -> Result<Reading, EffectError> {
@@ -29,7 +29,7 @@ pub fn perform(login: &Login, sql: &Sql<String>, stopper: &Arc<Stopper>) -> Resu
 fn options(login: &Login) -> Result<Opts, EffectError> {
     let server = login.server;
     let options = OptsBuilder::default()
-        .ip_or_hostname(&server.host)
+        .ip_or_hostname(bare(&server.host))
         .tcp_port(login.port)
         .db_name(Some(&server.database))
         .user(Some(&server.user))

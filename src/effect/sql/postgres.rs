@@ -15,7 +15,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::statement::{Dialect, Statement, first_word, is_explained, statements};
 use super::{Login, Rows, changed, remedy, tls, value_of};
-use crate::effect::{EffectError, Reading, Stopper, When};
+use crate::effect::{EffectError, Reading, Stopper, When, bare};
 use crate::runbook::action::Sql;
 
 /// How long a server may take to plan a statement.
@@ -84,7 +84,7 @@ fn expected_rows(plan: &Json) -> Option<u64> {
 pub fn connect(login: &Login) -> Result<Client, EffectError> {
     let server = login.server;
     let mut config = Config::new();
-    config.host(&server.host).port(login.port).dbname(&server.database).user(&server.user);
+    config.host(bare(&server.host)).port(login.port).dbname(&server.database).user(&server.user);
     config.application_name(&login.name).connect_timeout(PATIENCE).keepalives_idle(Duration::from_secs(30));
     if let Some(password) = &login.password {
         config.password(password);

@@ -10,7 +10,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
 use super::Login;
-use crate::effect::EffectError;
+use crate::effect::{EffectError, bare};
 use crate::runbook::action::Tls;
 use crate::runbook::database::Encryption;
 
@@ -20,7 +20,7 @@ use crate::runbook::database::Encryption;
 /// If nothing was said, and the server is on another machine.
 pub fn wanted<'a>(login: &'a Login) -> Result<Option<&'a Tls<String>>, EffectError> {
     let host = &login.server.host;
-    let is_here = host == "localhost" || host.starts_with('/') || host.parse().is_ok_and(|address: IpAddr| address.is_loopback());
+    let is_here = host == "localhost" || host.starts_with('/') || bare(host).parse().is_ok_and(|address: IpAddr| address.is_loopback());
     match &login.server.encryption {
         Encryption::Tls(tls) => Ok(Some(tls)),
         Encryption::None => Ok(None),

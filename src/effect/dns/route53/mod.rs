@@ -157,7 +157,8 @@ impl Api {
             let answer = self.runtime.block_on(asked.send()).map_err(|error| self.unread(key, &Refusal::of(&error).words))?;
             let all = answer.resource_record_sets();
             sets.extend(all.iter().filter(|set| is_own(set)).cloned());
-            let goes_on = answer.is_truncated() && all.last().is_some_and(is_own);
+            let is_own_name = answer.next_record_name().is_some_and(|name| is_name(name, key));
+            let goes_on = answer.is_truncated() && is_own_name && answer.next_record_type() == Some(&rr_type(key.kind));
             match answer.next_record_identifier() {
                 Some(next) if goes_on => from = Some(next.to_owned()),
                 _ => return Ok(sets),
