@@ -576,7 +576,7 @@ phases:
     sandbox.write("shop.zone", zone);
     let shown = sandbox.run("run book.yaml");
     assert!(shown.contains("FAILED   p/many: 3 of the 5 sets of records in example.test in shop.zone would be changed"), "{shown}");
-    assert!(shown.contains("which is more than 50 %\nnothing was changed; if it is meant so, raise `at_most`"), "{shown}");
+    assert!(shown.contains("which is more than 50 %\n           | nothing was changed; if it is meant so, raise `at_most`"), "{shown}");
     assert_eq!(sandbox.read("shop.zone"), zone.replace("192.0.2.1", "192.0.2.2").replace("( 41", "( 42"));
     assert!(sandbox.run("rollback").ends_with("exit 4"));
     assert_eq!(sandbox.read("shop.zone"), zone.replace("( 41", "( 43"));
