@@ -51,10 +51,9 @@ fn what_still_runs_is_watched_while_the_rest_goes_on() {
     resumed.kill().unwrap();
     resumed.wait().unwrap();
     let mut resumed = sandbox.start_heard("resume", &[]);
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    wait_until("it says what still runs", || sandbox.read("said").contains("while this still runs: p/long"));
     let_go(&sandbox, "hold");
     assert_eq!(resumed.wait().unwrap().code(), Some(0), "{}", sandbox.read("said"));
-    assert!(sandbox.read("said").contains("while this still runs: p/long"), "{}", sandbox.read("said"));
     assert_eq!(sandbox.witness(), ["begin-long", "begin-first", "second", "end-long", "last"]);
     assert_eq!(sandbox.code("audit --verify"), 0);
 }

@@ -54,7 +54,7 @@ fn an_error_says_what_the_server_says_and_that_nothing_was_changed() {
     for (step, words) in [
         (
             r#"{ sql: { database: postgres, query: "SELECT 1\nFROM nowhere" } }"#,
-            "relation \"nowhere\" does not exist (42P01)\n             LINE 2: FROM nowhere\n                          ^",
+            "relation \"nowhere\" does not exist (42P01)\n           | LINE 2: FROM nowhere\n           |              ^",
         ),
         (
             r#"{ sql: { database: postgres, query: "CREATE TABLE by_query (x int)" } }"#,
