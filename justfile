@@ -13,6 +13,10 @@ mutants *args:
 fuzz target seconds="3600":
     tests/fuzz/guided/run {{target}} {{seconds}}
 
+# Random kills and hostile leavings; the seed of each world is printed, and SWITCHOVER_ATTACK_SEED tries one again.
+attack seconds="600":
+    SWITCHOVER_ATTACK_SECONDS={{seconds}} cargo test --test attack -- --show-output
+
 # The figures, as ratios to a floor.
 bench:
     cargo bench --bench steps
