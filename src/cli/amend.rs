@@ -66,7 +66,7 @@ pub fn amend(verb: Amend, folder: &Path) -> Result<i32, CliError> {
     let run = state.started.run.clone();
     let amended = RunAmended {
         definition: taken.journal.define(&new)?,
-        parameters: engine::digest_of_parameters(&new),
+        parameters: engine::digest_of_parameters(&new)?,
         actor: operator(),
         reason: verb.reason,
         changes,

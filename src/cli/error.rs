@@ -63,7 +63,7 @@ impl CliError {
             }
             CliError::Invalid { message, help } => plain(message, &[], help.as_deref(), 2),
             CliError::Refused { message, list, help } => plain(message, list, help.as_deref(), 6),
-            CliError::Journal(error) => plain(&error.to_string(), &[], error.help(), if error.is_refusal() { 6 } else { 7 }),
+            CliError::Journal(error) => plain(&error.to_string(), &[], error.help().as_deref(), if error.is_refusal() { 6 } else { 7 }),
         }
     }
 }

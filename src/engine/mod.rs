@@ -142,19 +142,30 @@ pub fn keep_rehearsal(journal: &mut Journal, runbook: &Runbook, found: Rehearsed
 
 /// How a run of this journal begins: bound to its definition and its parameters.
 fn begun(journal: &Journal, runbook: &Runbook, run: &str, operator: &Person) -> Result<RunStarted, JournalError> {
-    let (definition, parameters) = (journal.define(runbook)?, digest_of_parameters(runbook));
+    let (definition, parameters) = (journal.define(runbook)?, digest_of_parameters(runbook)?);
     Ok(RunStarted { definition, parameters, journal: journal.uuid()?, ..RunStarted::of(runbook, run, operator.clone()) })
 }
 
 /// The SHA-256 of what a runbook's steps do, whatever the environment.
-pub fn digest_of_substance(runbook: &Runbook) -> Digest {
-    crate::journal::sha256(serde_json::to_string(&crate::runbook::evidence::substance(runbook)).unwrap_or_default().as_bytes())
+///
+/// # Errors
+/// If it cannot be written as JSON: what has no text has no digest.
+pub fn digest_of_substance(runbook: &Runbook) -> Result<Digest, JournalError> {
+    digest_of("what the steps do", &crate::runbook::evidence::substance(runbook))
 }
 
 /// The SHA-256 of a runbook's parameters with their values.
-pub fn digest_of_parameters(runbook: &Runbook) -> Digest {
+///
+/// # Errors
+/// As [`digest_of_substance`].
+pub fn digest_of_parameters(runbook: &Runbook) -> Result<Digest, JournalError> {
     let parameters: Vec<_> = runbook.scopes[0].parameters.iter().map(|(name, parameter)| (name, &parameter.value)).collect();
-    crate::journal::sha256(serde_json::to_string(&parameters).unwrap_or_default().as_bytes())
+    digest_of("the parameters", &parameters)
+}
+
+fn digest_of(what: &str, value: &impl serde::Serialize) -> Result<Digest, JournalError> {
+    let text = serde_json::to_string(value).map_err(|source| JournalError::Unwritable { what: what.to_owned(), source })?;
+    Ok(crate::journal::sha256(text.as_bytes()))
 }
 
 /// Takes a run up again, with further facts first (a rollback or a cancellation that begins), and carries it out.

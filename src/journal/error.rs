@@ -1,5 +1,6 @@
 //! What can be wrong with a journal, in words that say what is untouched and what to do.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 use crate::run::IllegalEvent;
@@ -82,8 +83,11 @@ impl JournalError {
     }
 
     /// What to do next.
-    pub fn help(&self) -> Option<&'static str> {
-        Some(match self {
+    pub fn help(&self) -> Option<Cow<'static, str>> {
+        if let JournalError::Stranger { owner, .. } = self {
+            return Some(format!("nothing was changed. Run it as its owner, for example with `sudo -u '#{owner}' switchover …`").into());
+        }
+        Some(Cow::Borrowed(match self {
             JournalError::Sql { .. } if self.is_corrupt() => {
                 "nothing was changed. Keep the whole journal folder as it is, and restore it from a backup that is complete"
             }
@@ -107,10 +111,9 @@ impl JournalError {
             JournalError::Unwritable { .. } => "tell the maintainers what the step gave; `switchover resume` looks at it again",
             JournalError::Missing(_) => "name the folder with --journal or SWITCHOVER_JOURNAL",
             JournalError::NoRun(_) | JournalError::Ambiguous { .. } | JournalError::Empty => "`switchover list` shows the runs",
-            JournalError::Stranger { .. } => "nothing was changed. Run it as its owner, for example with `sudo -u '#UID' switchover …`",
             JournalError::FolderName(_) => "nothing was changed. Begin it in a folder with another name",
             JournalError::Symlink(_) => "name the real folder with --journal",
             _ => return None,
-        })
+        }))
     }
 }

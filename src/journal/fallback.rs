@@ -41,6 +41,10 @@ impl Fallback {
             return false;
         }
         let Ok(facts) = serde_json::to_string(&results) else { return false };
+        // What could not be read back would keep the next session from beginning.
+        if !serde_json::from_str::<Vec<Fact>>(&facts).is_ok_and(|back| back.iter().eq(results.iter().copied())) {
+            return false;
+        }
         let line = format!("{} {facts}\n", files::sha256(facts.as_bytes()).0);
         line.len() as u64 <= ROOM && self.file.write_all_at(line.as_bytes(), 0).and_then(|()| self.file.sync_data()).is_ok()
     }

@@ -79,7 +79,8 @@ impl Journal {
         Ok(None)
     }
 
-    /// The beginnings and good ends of a run's attempts, as they stand: whether they are whole is not checked here.
+    /// The beginnings and good ends of a run's attempts, as they stand: whether they are whole is not checked here. A run of which one
+    /// cannot be read says nothing of how long steps take.
     fn attempts_of(&self, run: &str) -> Result<Vec<Event>, JournalError> {
         let mut statement = self
             .db
@@ -88,7 +89,8 @@ impl Journal {
         let bodies = statement.query_map([run], |row| row.get::<_, String>(0)).map_err(JournalError::sql("read"))?;
         let mut events = Vec::new();
         for body in bodies {
-            events.extend(serde_json::from_str(&body.map_err(JournalError::sql("read"))?));
+            let Ok(event) = serde_json::from_str(&body.map_err(JournalError::sql("read"))?) else { return Ok(Vec::new()) };
+            events.push(event);
         }
         Ok(events)
     }

@@ -96,9 +96,9 @@ impl Held {
                 return Err(JournalError::Locked { what: what.to_owned(), holder: format!("{before}, {why}") });
             }
         }
-        let text = serde_json::to_vec(holder).unwrap_or_default();
         // What stands in the file is for people only; the lock is the descriptor.
-        let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(&text));
+        let text = serde_json::to_vec(holder).map_err(std::io::Error::from);
+        let _ = text.and_then(|text| file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(&text)));
         Ok(Held { file })
     }
 

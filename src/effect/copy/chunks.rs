@@ -60,10 +60,11 @@ impl<P: Pair> Course<'_, P> {
             }
         }
         let chunks = Mutex::new(self.chunks(known));
-        let tell = |progress: &Progress| {
+        let tell = |progress: &Progress| -> Result<(), EffectError> {
             let mut now = reached.clone();
             now.tables.insert(self.table.name.clone(), progress.clone());
-            self.teller.cursor(as_text(&now));
+            self.teller.cursor(as_text(&now)?);
+            Ok(())
         };
         self.at_once(&chunks, &|| {
             let (send, receive) = sync_channel::<Copied>(1);
@@ -82,7 +83,7 @@ impl<P: Pair> Course<'_, P> {
                     while let Some((number, range)) = self.take(&chunks, &mut lane)? {
                         let begun = Instant::now();
                         let source = self.pair.copy(&mut lane, self.table, &range, self.copy.verify)?;
-                        tell(&self.finish(&chunks, number, &range, source.rows, begun));
+                        tell(&self.finish(&chunks, number, &range, source.rows, begun))?;
                         if is_aside {
                             // Nobody takes it any more if one was not the same.
                             let Ok(()) = send.send((number, range, source)) else { break };

@@ -190,7 +190,11 @@ impl Way<'_> {
         if job.only_looks {
             return self.would(pair, &mut lane, &tables);
         }
-        let mut reached: Reached = job.reached.as_deref().and_then(|cursor| serde_json::from_str(cursor).ok()).unwrap_or_default();
+        let mut reached = match job.reached.as_deref() {
+            Some(cursor) => serde_json::from_str(cursor)
+                .map_err(|error| EffectError::before(format!("how far it came, as journaled, cannot be read: {error}")))?,
+            None => Reached::default(),
+        };
         if copy.removes {
             return remove(pair, &mut lane, job, &tables, &reached);
         }
@@ -222,7 +226,7 @@ impl Way<'_> {
             let progress = self.course(pair, table).copy(known, &reached)?;
             pair.advance(&mut lane, table, copy.sequence_margin)?;
             reached.tables.insert(table.name.clone(), Progress { done: true, ..progress });
-            teller.cursor(as_text(&reached));
+            teller.cursor(as_text(&reached)?);
         }
         let rows: u64 = reached.tables.values().map(|progress| progress.rows).sum();
         let counts: BTreeMap<String, Json> = reached.tables.iter().map(|(name, progress)| (name.clone(), progress.rows.into())).collect();
@@ -291,8 +295,8 @@ fn remove<P: Pair>(pair: &P, lane: &mut P::Lane, job: &Job, tables: &[Table<P::S
     Ok(good(format!("{rows} rows removed")))
 }
 
-fn as_text(reached: &Reached) -> String {
-    serde_json::to_string(reached).unwrap_or_default()
+fn as_text(reached: &Reached) -> Result<String, EffectError> {
+    serde_json::to_string(reached).map_err(|error| EffectError::during(format!("how far it came cannot be written down: {error}")))
 }
 
 impl Range {
