@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, OpenOptions};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -143,6 +143,15 @@ fn order(job: &Job, run: &Run<String>, used: &mut Used) -> Result<Begin, EffectE
     if let Some(folder) = secrets_folder(job) {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
         made.map_err(|error| EffectError::before(format!("the folder {} for its secrets: {error}", folder.display())))?;
+        // What an earlier attempt left is not what this one leaves.
+        for file in own_secrets(job) {
+            match std::fs::remove_file(job.vault.path_of(file)) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(EffectError::before(format!("its earlier secret could not be removed: {error}")));
+                }
+                _ => {}
+            }
+        }
     }
     Ok(Begin {
         id: 0,
@@ -178,9 +187,14 @@ fn environment(job: &Job, used: &mut Used) -> Result<Vec<(String, String)>, Effe
 
 /// Where it leaves secrets, if any come from it.
 fn secrets_folder(job: &Job) -> Option<PathBuf> {
-    let own = job.context.get("SWITCHOVER_STEP")?;
-    job.secrets.values().find_map(|source| match source {
-        Secret::Step { step, file } if **step == **own => Some(job.vault.folder_of(file)),
+    own_secrets(job).next().and_then(|file| job.vault.path_of(file).parent().map(Path::to_owned))
+}
+
+/// The files of the secrets that come from it.
+fn own_secrets(job: &Job) -> impl Iterator<Item = &str> {
+    let own = job.context.get("SWITCHOVER_STEP");
+    job.secrets.values().filter_map(move |source| match source {
+        Secret::Step { step, file } if own.is_some_and(|own| **own == **step) => Some(file.as_str()),
         _ => None,
     })
 }

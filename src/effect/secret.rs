@@ -14,8 +14,9 @@ const SHORTEST: usize = 6;
 pub fn read(name: &str, source: &Secret, folder: &Path) -> Result<String, EffectError> {
     let missing = |why: String| EffectError::shut(format!("the secret `{name}` {why}"));
     let value = match source {
-        Secret::Env(variable) => std::env::var(variable)
-            .map_err(|_| missing(format!("is to come from the environment variable {variable}, which is not set")))?,
+        Secret::Env(variable) => {
+            std::env::var(variable).map_err(|error| missing(format!("is to come from the environment variable {variable}: {error}")))?
+        }
         Secret::File(path) => std::fs::read_to_string(path).map_err(|error| missing(format!("is to come from {path}: {error}")))?,
         Secret::Step { step, file } => {
             let failed = |why: String| missing(format!("is to come from the step {step}, which {why}"));

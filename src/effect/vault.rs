@@ -1,6 +1,7 @@
 //! All secrets that a run has used so far, for everything that masks: whoever reads one puts it here, and from then on it is masked
 //! in whatever any step says. It does not know where secrets come from, nor who may have them.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -46,10 +47,20 @@ impl Vault {
         Vault { expects: true, key, folder, known: Arc::default() }
     }
 
-    /// The folder in which a step leaves a secret.
-    pub fn folder_of(&self, file: &str) -> PathBuf {
-        let path = self.folder.join(file);
-        path.parent().map(Path::to_owned).unwrap_or(path)
+    /// Where a step leaves a secret.
+    pub fn path_of(&self, file: &str) -> PathBuf {
+        self.folder.join(file)
+    }
+
+    /// Makes durable what a step left, with the folders that lead to it from the run's own.
+    ///
+    /// # Errors
+    /// If it is not there, is no regular file, or cannot be made durable.
+    pub fn settle(&self, file: &str) -> std::io::Result<()> {
+        let path = self.path_of(file);
+        crate::file::open(&path)?.sync_all()?;
+        let above = self.folder.parent().unwrap_or(&self.folder);
+        path.ancestors().skip(1).take_while(|folder| folder.starts_with(above)).try_for_each(|folder| File::open(folder)?.sync_all())
     }
 
     /// Whether the run declares secrets.

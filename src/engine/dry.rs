@@ -11,7 +11,7 @@ use crate::journal::JournalError;
 use crate::message::printable;
 use crate::run::*;
 use crate::runbook::action::{Command, Content, Notify, Value, Wait, in_words};
-use crate::runbook::{Act, Action, Condition, Direction, DryRun, Probe, Span, Step, StepIx, Text, Undo};
+use crate::runbook::{Act, Action, Condition, Direction, DryRun, Probe, Secret, Span, Step, StepIx, Text, Undo};
 
 /// How many of the last lines of what a command said are shown.
 const LINES: usize = 20;
@@ -65,10 +65,15 @@ impl Session<'_> {
                 Ok(notify) => sent(&notify),
                 Err(error) => return self.foresee(ix, Foreseen::NotYet, format!("the message cannot be written yet: {error}")),
             },
-            action if unknown.is_some() || matches!(look, Look::Nothing) => action.in_words(),
+            // A look brings forth no secret.
+            action if unknown.is_some() || matches!(look, Look::Nothing) || self.needs_a_secret_of_a_step(ix) => action.in_words(),
             action => return self.begin_look(ix, &look, action, env, names),
         };
         self.foresee(ix, Foreseen::Would, words)
+    }
+
+    fn needs_a_secret_of_a_step(&self, ix: StepIx) -> bool {
+        self.secrets_of(ix, Direction::Forward).iter().any(|(_, source)| matches!(source, Secret::Step { .. }))
     }
 
     /// Nothing is to be seen at the end of a nested runbook, but what it captures of its steps.

@@ -15,6 +15,9 @@ impl Session<'_> {
         }
         let runbook = std::sync::Arc::clone(&self.state.runbook);
         let used = self.used();
+        for name in used.iter().filter(|name| !runbook.scopes.iter().any(|scope| scope.secrets.contains_key(*name))) {
+            self.observer.note(&format!("this run has used the secret `{name}`, which is not declared any more: it is not masked"));
+        }
         for (name, source) in runbook.scopes.iter().flat_map(|scope| &scope.secrets) {
             let is_used = used.contains(name.as_str());
             if !is_used && !matches!(source, Secret::Env(_) | Secret::Step { .. }) {
@@ -44,14 +47,25 @@ impl Session<'_> {
     pub fn learn_from(&self, ix: StepIx, result: Result<Reading, EffectError>) -> Result<Reading, EffectError> {
         let step = self.state.runbook.step(ix);
         let secrets = &self.state.runbook.scopes[step.scope as usize].secrets;
-        let mut own = secrets.iter().filter(|(_, source)| matches!(source, Secret::Step { step: from, .. } if *from == step.id)).peekable();
-        if own.peek().is_none() {
+        // All of them are read, whether or not one is missing: each may stand in what the step says.
+        let mut missing = None;
+        let mut has_some = false;
+        for (name, source) in secrets {
+            let Secret::Step { step: from, file } = source else { continue };
+            if *from != step.id {
+                continue;
+            }
+            has_some = true;
+            let settled = |_| self.vault.settle(file).map_err(|error| format!("the secret `{name}` cannot be made durable: {error}"));
+            let left = self.vault.read(name, source).map_err(|error| error.message).and_then(settled);
+            missing = missing.or(left.err());
+        }
+        if !has_some {
             return result;
         }
         // Of what failed they may be there or not.
-        let left: Result<Vec<String>, _> = own.map(|(name, source)| self.vault.read(name, source)).collect();
-        let reading = result.and_then(|reading| match left {
-            Err(error) if reading.is_good => Err(EffectError::during(error.message)),
+        let reading = result.and_then(|reading| match missing {
+            Some(why) if reading.is_good => Err(EffectError::during(why)),
             _ => Ok(reading),
         });
         self.vault.mask_result(reading, &Vec::new())
@@ -59,7 +73,7 @@ impl Session<'_> {
 
     /// Takes the secrets that steps left away from the disk, once the run is over.
     pub fn forget_secrets(&mut self) {
-        if self.state.ended.is_some() && self.vault.expects() {
+        if self.state.ended.is_some() {
             let folder = self.journal.secrets_folder(&self.head.run);
             match std::fs::remove_dir_all(&folder) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -80,6 +94,11 @@ impl Session<'_> {
                     used.extend(self.secrets_of(ix, direction).into_iter().map(|(name, _)| name.to_owned()));
                 }
             }
+        }
+        let has_begun = self.state.runbook.ixs().any(|ix| self.state.attempts(ix, Direction::Forward) > 0);
+        if has_begun {
+            // Nor does a guard say what it has read.
+            used.extend(self.state.runbook.guards.iter().flat_map(|guard| guard.analysis.source.secrets()).map(str::to_owned));
         }
         used
     }

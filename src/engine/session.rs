@@ -70,6 +70,8 @@ pub(super) struct Session<'a> {
     looked: Instant,
     /// What was last said of processes that are waited for.
     pub awaited: Option<String>,
+    /// Whether the run's witness lets this session go on.
+    pub is_witnessed: bool,
     /// When the session began, by the clock on the wall and by one that does not jump.
     begun: (Moment, Instant),
 }
@@ -165,7 +167,7 @@ pub(super) fn carry_out(
     // Only who has a budget needs to know how long steps took that say nothing of it.
     let history = if state.runbook.budgets.is_empty() { Durations::default() } else { journal.history(&state.runbook, &head.run)? };
     let expected = Expected::of(&state.runbook, &history);
-    let has_secrets = state.runbook.scopes.iter().any(|scope| !scope.secrets.is_empty());
+    let has_secrets = !state.secrets.is_empty() || state.runbook.scopes.iter().any(|scope| !scope.secrets.is_empty());
     let vault = if has_secrets { Vault::new(journal.mac_key()?, journal.secrets_folder(&head.run)) } else { Vault::default() };
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(JournalError::io(journal.folder(), "served"))?;
@@ -197,21 +199,21 @@ pub(super) fn carry_out(
         released: HashSet::new(),
         looked: Instant::now(),
         awaited: None,
+        is_witnessed: false,
         begun: (now(), Instant::now()),
     };
     // By a clock that was put back meanwhile, the next attempt could be years away.
     if let Some(earliest) = not_before(&session.state).filter(|earliest| *earliest > session.begun.0) {
         session.begun.0 = earliest;
     }
-    session.ask_witness()?;
     session.recall();
     let exit = runtime.block_on(session.run(facts, receive));
     session.end_watch();
     // A thread may still wait, for a person or a server; it must not keep the process.
     runtime.shutdown_background();
-    let exit = exit?;
     session.part_from_witness();
     session.forget_secrets();
+    let exit = exit?;
     if session.state.sets.running.is_empty() {
         session.head.release();
     }
@@ -234,8 +236,14 @@ impl Session<'_> {
                 *still_running = self.running.keys().map(step).collect();
             }
             self.record(fact)?;
+            // What this session has written itself stands in no other copy: only now can a witness tell them apart.
+            if !self.is_witnessed {
+                self.commit()?;
+                self.ask_witness()?;
+            }
         }
         self.commit()?;
+        self.ask_witness()?;
         self.journal.forget_kept(&self.head)?;
         self.tell_of_doubt();
         loop {

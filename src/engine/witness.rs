@@ -14,17 +14,24 @@ enum When {
 }
 
 impl Session<'_> {
-    /// Asks whether a session may begin.
+    /// Asks once whether a session may go on, now that it has written something of its own.
     ///
     /// # Errors
     /// If the witness refuses, or cannot be asked.
-    pub fn ask_witness(&self) -> Result<(), JournalError> {
-        let refused = |why| JournalError::Unwitnessed { run: self.head.run.clone(), why };
-        self.tell_witness(When::Begins).map_err(refused)
+    pub fn ask_witness(&mut self) -> Result<(), JournalError> {
+        if !self.is_witnessed {
+            let refused = |why| JournalError::Unwitnessed { run: self.head.run.clone(), why };
+            self.tell_witness(When::Begins).map_err(refused)?;
+            self.is_witnessed = true;
+        }
+        Ok(())
     }
 
     /// Says where the log ends now. What it cannot be told it hears when the next session begins.
     pub fn part_from_witness(&mut self) {
+        if !self.is_witnessed {
+            return;
+        }
         if let Err(why) = self.tell_witness(When::Ends) {
             self.observer.note(&format!("the witness does not know how this session ended: {why}"));
         }
@@ -45,7 +52,7 @@ impl Session<'_> {
         if output.status.success() {
             return Ok(());
         }
-        let said = String::from_utf8_lossy(&output.stderr);
+        let said = self.vault.mask(&String::from_utf8_lossy(&output.stderr));
         let last = said.trim().lines().next_back().unwrap_or_default();
         let said = if last.is_empty() { String::new() } else { format!(", and said: {last}") };
         Err(format!("`{}` ended with {}{said}", command.join(" "), output.status))

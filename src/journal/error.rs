@@ -100,7 +100,7 @@ impl JournalError {
                  steps did since, then move that note away"
             }
             JournalError::Unwitnessed { .. } => {
-                "nothing was begun. If another copy of this journal went on, go on with that one; if the witness cannot be \
+                "no step was begun. If another copy of this journal went on, go on with that one; if the witness cannot be \
                  reached, see to that first"
             }
             JournalError::Locks { .. } => "nothing was changed. Name a folder that all operators can write with SWITCHOVER_LOCKS",

@@ -6,6 +6,7 @@ mod conditions;
 mod guards;
 mod times;
 
+use sha2::Digest as _;
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -140,7 +141,7 @@ impl Builder<'_, '_, '_> {
                 (_, Some(path), ..) => Secret::File(path.clone()),
                 (.., Some(command), _) => Secret::Command(command.clone()),
                 // Its full name is known when all steps are.
-                (.., Some(step)) => Secret::Step { step: step.as_str().into(), file: format!("{}/{name}", self.scopes.len()) },
+                (.., Some(step)) => Secret::Step { step: step.as_str().into(), file: String::new() },
                 _ => continue,
             };
             secrets.insert(name.clone(), secret);
@@ -693,8 +694,9 @@ impl Builder<'_, '_, '_> {
                 }
             };
             let id = self.steps[ix.0 as usize].id.clone();
-            if let Some(Secret::Step { step, .. }) = self.scopes[scope as usize].secrets.get_mut(name) {
-                *step = id;
+            if let Some(Secret::Step { step, file }) = self.scopes[scope as usize].secrets.get_mut(name) {
+                let folder: String = sha2::Sha256::digest(id.as_bytes())[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+                (*step, *file) = (id, format!("{folder}/{name}"));
             }
             if self.scopes[scope as usize].env.values().any(|value| value.secret() == Some(name)) {
                 self.report(

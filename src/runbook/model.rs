@@ -253,7 +253,8 @@ pub struct Act {
 impl Act {
     /// The names of the secrets that it is given.
     pub fn secrets(&self) -> impl Iterator<Item = &str> {
-        self.env.values().filter_map(Value::secret).chain(self.action.secrets())
+        let probe = self.probe.iter().flat_map(|probe| probe.action.secrets());
+        self.env.values().filter_map(Value::secret).chain(self.action.secrets()).chain(probe)
     }
 
     /// The longest that its attempts together may take; `None` without a timeout.

@@ -153,11 +153,18 @@ impl<T> Shift<T> {
     /// The secrets that it and its readings use.
     pub fn secrets(&self) -> Vec<&str> {
         let own = if let Traffic::Dns(weighted) = &self.traffic { weighted.zone.secrets() } else { Vec::new() };
-        let of_readings = self.analysis.iter().flat_map(|analysis| match &analysis.source {
+        let of_readings = self.analysis.iter().flat_map(|analysis| analysis.source.secrets());
+        own.into_iter().chain(of_readings).collect()
+    }
+}
+
+impl<T> Source<T> {
+    /// The secrets that it uses.
+    pub fn secrets(&self) -> Vec<&str> {
+        match self {
             Source::Prometheus(prometheus) => prometheus.headers.values().filter_map(Value::secret).collect(),
             Source::Read(read) => read.secrets(),
-        });
-        own.into_iter().chain(of_readings).collect()
+        }
     }
 }
 

@@ -160,6 +160,32 @@ fn a_witness_knows_of_a_copy_what_this_machine_does_not() {
 }
 
 #[test]
+fn a_witness_knows_of_a_session_that_was_killed() {
+    let sandbox = Sandbox::with(
+        "runbook: waits
+witness: [sh, ./elsewhere/keep]
+phases:
+  p:
+    steps:
+      a: { run: 'echo A >> \"$W\"', undo: none }
+      w: { wait: 1h }
+",
+    );
+    sandbox.write("elsewhere/keep", WITNESS);
+    assert_eq!(sandbox.code("run book.yaml --until a"), 0);
+    copy(&sandbox, "journal", "older");
+    let first = sandbox.start("resume");
+    wait_until("the first one waits", || sandbox.run("audit").contains("p/w"));
+    assert!(kill_both(first));
+    std::fs::remove_dir_all(sandbox.path("locks")).unwrap();
+    let shown = sandbox.run("resume --journal older");
+    assert!(shown.contains("this log lacks event") && shown.ends_with("exit 6"), "{shown}");
+    let again = sandbox.start("resume");
+    wait_until("the journal that went on goes on", || sandbox.run("audit").matches("resumed").count() > 1);
+    kill_both(again);
+}
+
+#[test]
 fn keys_of_attempts_belong_to_one_run_of_all_journals() {
     let sandbox = Sandbox::with(
         "runbook: keys\nphases:\n  p:\n    steps:\n      a: { run: 'echo \"$SWITCHOVER_IDEMPOTENCY_KEY\" >> \"$W\"', undo: none }\n",

@@ -13,7 +13,8 @@ use super::place::{Leader, Place};
 use crate::effect::living::{Family, shows};
 use crate::effect::process::{self, Process};
 
-/// How long after the order to end, and so well after KILL, processes that cannot be killed are no longer waited for.
+/// How long after the order to end, and so well after KILL, processes that cannot be killed are no longer waited for; and how long a
+/// disk may take to write what a command that has ended said.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long after the end of a command its output may still come, if it goes through here: what a daemon holds open has no end.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -108,7 +109,9 @@ impl Kept {
             return false;
         }
         let ended = *self.end.ended.get_or_insert_with(Instant::now);
-        self.masked.iter_mut().all(Masked::is_over) || ended.elapsed() > LAST_WORDS
+        let is_written = self.masked.iter_mut().all(Masked::is_over);
+        let is_idle = self.masked.iter().all(Masked::is_idle) && ended.elapsed() > LAST_WORDS;
+        is_written || is_idle || ended.elapsed() > PATIENCE
     }
 
     /// The files that an attempt may leave.

@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{ErrorKind, PipeReader, PipeWriter, Read, Result, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -53,6 +54,8 @@ pub struct Masked {
     end: Receiver<Option<String>>,
     /// Once it has ended: why not all could be written.
     ended: Option<Option<String>>,
+    /// Whether it waits for more: then all that came is written.
+    waits: Arc<AtomicBool>,
 }
 
 impl Masked {
@@ -60,11 +63,13 @@ impl Masked {
     pub fn into(to: File, mask: Mask, wake: Arc<Notify>) -> Result<(PipeWriter, Masked)> {
         let (reader, writer) = std::io::pipe()?;
         let (send, end) = channel();
+        let waits = Arc::new(AtomicBool::new(true));
+        let says = Arc::clone(&waits);
         std::thread::Builder::new().spawn(move || {
-            let _ = send.send(copy(reader, &to, &mask).err().map(|error| error.to_string()));
+            let _ = send.send(copy(reader, &to, &mask, &says).err().map(|error| error.to_string()));
             wake.notify_one();
         })?;
-        Ok((writer, Masked { end, ended: None }))
+        Ok((writer, Masked { end, ended: None, waits }))
     }
 
     /// Whether the stream is at its end.
@@ -73,23 +78,31 @@ impl Masked {
         self.ended.is_some()
     }
 
+    /// Whether nothing of what came is unwritten, though more may come from what holds the stream open.
+    pub fn is_idle(&self) -> bool {
+        self.ended.is_some() || self.waits.load(Ordering::Acquire)
+    }
+
     /// Why not all was written.
     pub fn unwritten(self) -> Option<String> {
-        self.ended.flatten()
+        let is_idle = self.is_idle();
+        self.ended.unwrap_or_else(|| (!is_idle).then(|| "it takes too long".to_owned()))
     }
 }
 
 /// Reads to the end in any case, so that the command does not come to harm.
-fn copy(mut reader: PipeReader, mut to: &File, mask: &Mask) -> Result<()> {
+fn copy(mut reader: PipeReader, mut to: &File, mask: &Mask, waits: &AtomicBool) -> Result<()> {
     let (mut chunk, mut masked, mut result) = (vec![0; CHUNK], Vec::new(), Ok(()));
     let mut redactor = mask.redactor();
     loop {
         masked.clear();
+        waits.store(true, Ordering::Release);
         let read = match reader.read(&mut chunk) {
             Ok(read) => read,
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),
         };
+        waits.store(false, Ordering::Release);
         redactor.take_over(&mask.told().redactor);
         match read {
             0 => redactor.finish(&mut masked),
