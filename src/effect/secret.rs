@@ -1,5 +1,6 @@
 //! Reads a secret from where it is kept, at the moment of use. Its value goes nowhere but to the caller.
 
+use std::env::VarError;
 use std::io::ErrorKind;
 use std::path::Path;
 
@@ -14,9 +15,10 @@ const SHORTEST: usize = 6;
 pub fn read(name: &str, source: &Secret, folder: &Path) -> Result<String, EffectError> {
     let missing = |why: String| EffectError::shut(format!("the secret `{name}` {why}"));
     let value = match source {
-        Secret::Env(variable) => {
-            std::env::var(variable).map_err(|error| missing(format!("is to come from the environment variable {variable}: {error}")))?
-        }
+        Secret::Env(variable) => std::env::var(variable).map_err(|error| {
+            let why = if error == VarError::NotPresent { "is not set" } else { "is no UTF-8" };
+            missing(format!("is to come from the environment variable {variable}, which {why}"))
+        })?,
         Secret::File(path) => std::fs::read_to_string(path).map_err(|error| missing(format!("is to come from {path}: {error}")))?,
         Secret::Step { step, file } => {
             let failed = |why: String| missing(format!("is to come from the step {step}, which {why}"));
