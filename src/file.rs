@@ -73,6 +73,17 @@ pub fn read_end(path: &Path, most: u64) -> Result<(Vec<u8>, u64)> {
     Ok((bytes, length))
 }
 
+/// Removes a file, if it is there.
+///
+/// # Errors
+/// If it is there and cannot be removed, or is a folder.
+pub fn remove(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,5 +1,5 @@
-//! Runs a command that has an answer within moments: one that gives a secret, or a run's witness. It is no attempt of anything, and
-//! ends with this process.
+//! Runs a command that has an answer within moments: one that gives a secret, or a run's witness. It is no attempt of anything.
+//! What it began itself is not known here, and may outlive it.
 
 use std::process::Output;
 use std::time::{Duration, Instant};

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -144,13 +144,9 @@ fn order(job: &Job, run: &Run<String>, used: &mut Used) -> Result<Begin, EffectE
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
         made.map_err(|error| EffectError::before(format!("the folder {} for its secrets: {error}", folder.display())))?;
         // What an earlier attempt left is not what this one leaves.
-        for file in own_secrets(job) {
-            match std::fs::remove_file(job.vault.path_of(file)) {
-                Err(error) if error.kind() != ErrorKind::NotFound => {
-                    return Err(EffectError::before(format!("its earlier secret could not be removed: {error}")));
-                }
-                _ => {}
-            }
+        for name in own_secrets(job) {
+            let removed = file::remove(&job.vault.path_of(name));
+            removed.map_err(|error| EffectError::before(format!("its earlier secret could not be removed: {error}")))?;
         }
     }
     Ok(Begin {

@@ -51,12 +51,7 @@ pub fn launch<'a>(begin: &'a Begin, mask: &Mask, wake: &Arc<Notify>) -> Result<L
     }
     // What somebody else left there is not what this attempt says.
     for path in &begin.said {
-        match std::fs::remove_file(path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(format!("{} is in the way and could not be removed: {error}", path.display()));
-            }
-            _ => {}
-        }
+        file::remove(path).map_err(|error| format!("{} is in the way and could not be removed: {error}", path.display()))?;
     }
     let (program, arguments) = begin.command.split_first().ok_or("the command is empty")?;
     let mut expression = duct::cmd(program, arguments).unchecked();

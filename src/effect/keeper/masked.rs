@@ -14,6 +14,7 @@ use crate::effect::redactor::Redactor;
 
 /// How much is read at once, in bytes.
 const CHUNK: usize = 64 << 10;
+
 /// All secrets that the executor told of. What runs already is masked by what is told later too: it may read what another wrote.
 #[derive(Clone, Default)]
 pub struct Mask(Arc<Mutex<Told>>);
