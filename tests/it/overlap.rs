@@ -226,16 +226,22 @@ fn a_strangers_process_does_not_block_a_retry() {
     stranger.wait().unwrap();
 }
 
-#[test]
-fn of_what_cannot_be_seen_a_person_can_say_how_it_is() {
+/// A run whose executor, keeper and command were killed while the command ran.
+fn killed_in_the_midst() -> Sandbox {
     let sandbox = Sandbox::with(
-        "runbook: elsewhere\nphases:\n  p:\n    steps:\n      a: { run: 'echo begin >> \"$W\"; while [ -e hold ]; do sleep 0.01; done; echo end >> \"$W\"', idempotent: true, undo: none }\n",
+        "runbook: midst\nphases:\n  p:\n    steps:\n      a: { run: 'echo begin >> \"$W\"; while [ -e hold ]; do sleep 0.01; done; echo end >> \"$W\"', idempotent: true, undo: none }\n",
     );
     sandbox.write("hold", "");
     let child = sandbox.start("run book.yaml");
     sandbox.wait_for("begin");
     super::sandbox::kill_all(child);
     nothing_left(&sandbox);
+    sandbox
+}
+
+#[test]
+fn of_what_cannot_be_seen_a_person_can_say_how_it_is() {
+    let sandbox = killed_in_the_midst();
     let elsewhere = |line: &str| {
         // A namespace of host names: another machine, as far as anybody can see.
         let mut command = Command::new("unshare");
@@ -264,14 +270,7 @@ fn of_what_cannot_be_seen_a_person_can_say_how_it_is() {
 
 #[test]
 fn before_the_machine_began_nothing_lives() {
-    let sandbox = Sandbox::with(
-        "runbook: boot\nphases:\n  p:\n    steps:\n      a: { run: 'echo begin >> \"$W\"; while [ -e hold ]; do sleep 0.01; done; echo end >> \"$W\"', idempotent: true, undo: none }\n",
-    );
-    sandbox.write("hold", "");
-    let child = sandbox.start("run book.yaml");
-    sandbox.wait_for("begin");
-    super::sandbox::kill_all(child);
-    nothing_left(&sandbox);
+    let sandbox = killed_in_the_midst();
     std::fs::remove_file(sandbox.path("hold")).unwrap();
     sandbox.write("boot", "00000000-0000-4000-8000-000000000000\n");
     // Another boot, in which the numbers are given to others: this very test's group and session could be among them.
