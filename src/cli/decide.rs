@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::CliError;
 use super::resume::find;
-use super::run::operator;
+use super::run::{checked_operator, operator};
 use crate::engine;
 use crate::journal::{Head, Journal, Loaded};
 use crate::report::say;
@@ -195,7 +195,7 @@ pub fn take(run: Option<&str>, folder: &Path) -> Result<Taken, CliError> {
     drop(Journal::open_to_read(folder)?);
     let journal = Journal::open(folder)?;
     let run = journal.find(run)?;
-    let taken = journal.take(&run, &engine::holder(&run, &operator()))?;
+    let taken = journal.take(&run, &engine::holder(&run, &checked_operator()?))?;
     let legacy = engine::legacy(&journal, &taken.1.state)?;
     if legacy.may_begin {
         return Err(CliError::refused(

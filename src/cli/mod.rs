@@ -157,10 +157,17 @@ fn made_safe(mut error: clap::Error) -> clap::Error {
 
 /// A reason goes into the record: it must say something.
 fn reason(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() {
+        return Err("a reason is needed: it goes into the journal".to_owned());
+    }
+    words(text).map_err(|error| format!("{error}: name a file or a ticket that says more"))
+}
+
+/// A person's words, which go into the record, within the limit.
+fn words(text: &str) -> Result<String, String> {
     match text.len() {
-        _ if text.trim().is_empty() => Err("a reason is needed: it goes into the journal".to_owned()),
         0..=MAX_WORDS => Ok(text.to_owned()),
-        length => Err(format!("it has {length} bytes, and {MAX_WORDS} are the most: name a file or a ticket that says more")),
+        length => Err(format!("it has {length} bytes, and {MAX_WORDS} are the most")),
     }
 }
 

@@ -38,7 +38,7 @@ pub struct Run {
     #[command(flatten)]
     leave: Override,
     /// A name for the run, besides its id.
-    #[arg(long)]
+    #[arg(long, value_parser = super::words)]
     name: Option<String>,
     #[command(flatten)]
     session: Session,
@@ -117,7 +117,7 @@ impl Session {
         if self.guided && ask.is_none() {
             return Err(CliError::invalid("--guided needs a terminal to ask on", Some("leave it out, or run it in a terminal")));
         }
-        Ok(Config { operator: operator(), parallel: self.parallel.into(), guided: self.guided, consents: self.yes, ask })
+        Ok(Config { operator: checked_operator()?, parallel: self.parallel.into(), guided: self.guided, consents: self.yes, ask })
     }
 
     pub fn display(&self) -> Box<dyn Observer> {
@@ -136,6 +136,16 @@ pub fn operator() -> Person {
     let user =
         || variable("SUDO_USER").or_else(|| variable("USER")).or_else(|| variable("LOGNAME")).unwrap_or_else(|| "unknown".to_owned());
     Person(variable("SWITCHOVER_OPERATOR").unwrap_or_else(|| format!("{}@{host}", user())))
+}
+
+/// The same, for a verb that writes it down.
+///
+/// # Errors
+/// If the name is longer than what is written down may be.
+pub fn checked_operator() -> Result<Person, CliError> {
+    let Person(name) = operator();
+    let help = "nothing was changed. Give a shorter name with SWITCHOVER_OPERATOR";
+    super::words(&name).map(Person).map_err(|why| CliError::refused(format!("the operator's name is too long: {why}"), Some(help)))
 }
 
 /// The last words of a session, and its exit code.

@@ -151,7 +151,7 @@ impl Vault {
         block[..self.key.len()].copy_from_slice(&self.key);
         let mut mac = hmac::Hmac::<sha2::Sha256>::new(&block.into());
         mac.update(value.as_bytes());
-        mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+        data_encoding::HEXLOWER.encode(&mac.finalize().into_bytes())
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {

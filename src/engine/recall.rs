@@ -1,7 +1,7 @@
 //! What a session must know before anything runs: the secrets that the run has used by now, as a step may say what an earlier one
 //! wrote. It does not mask anything.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::session::Session;
 use crate::effect::{EffectError, Reading};
@@ -18,6 +18,8 @@ impl Session<'_> {
         for name in used.iter().filter(|name| !runbook.scopes.iter().any(|scope| scope.secrets.contains_key(*name))) {
             self.observer.note(&format!("this run has used the secret `{name}`, which is not declared any more: it is not masked"));
         }
+        // Two runbooks of a run may call different secrets the same.
+        let mut others: BTreeMap<&str, bool> = BTreeMap::new();
         for (name, source) in runbook.scopes.iter().flat_map(|scope| &scope.secrets) {
             let is_used = used.contains(name.as_str());
             if !is_used && !matches!(source, Secret::Env(_) | Secret::Step { .. }) {
@@ -26,12 +28,7 @@ impl Session<'_> {
             match self.vault.read(name, source) {
                 Ok(value) if is_used => {
                     let is_other = self.state.secrets.get(name).is_some_and(|digest| *digest != self.vault.digest(&value));
-                    if is_other {
-                        self.observer.note(&format!(
-                            "the secret `{name}` has another value than when this run used it last; \
-                             where the old one comes again it is not masked"
-                        ));
-                    }
+                    others.entry(name).and_modify(|others| *others &= is_other).or_insert(is_other);
                 }
                 Err(error) if is_used => {
                     let what_follows = "this run has used it, and where its value comes again it is not masked";
@@ -40,6 +37,12 @@ impl Session<'_> {
                 // Whoever uses it hears what is wrong with it.
                 Ok(_) | Err(_) => {}
             }
+        }
+        for name in others.into_iter().filter_map(|(name, is_other)| is_other.then_some(name)) {
+            self.observer.note(&format!(
+                "the secret `{name}` has another value than when this run used it last; \
+                 where the old one comes again it is not masked"
+            ));
         }
     }
 

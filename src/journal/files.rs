@@ -48,11 +48,7 @@ pub fn sha256(bytes: &[u8]) -> Digest {
 }
 
 pub fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    data_encoding::HEXLOWER.encode(bytes)
 }
 
 /// The SHA-256 of a file's first so many bytes: what a process left behind adds later is not what an event speaks of.
@@ -66,7 +62,8 @@ pub fn digest_of(path: &Path, bytes: u64) -> std::io::Result<Digest> {
     }
 }
 
-/// Makes a folder of mode 0700, durably, if it is not there; refuses a symbolic link in its place.
+/// Makes a folder of mode 0700, durably, if it is not there. One that is there must be one's own, and becomes private;
+/// a symbolic link in its place is refused.
 pub fn folder(path: &Path) -> Result<(), JournalError> {
     refuse_symlink(path)?;
     if !path.is_dir() {
@@ -74,7 +71,7 @@ pub fn folder(path: &Path) -> Result<(), JournalError> {
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(JournalError::io(path, "created"))?;
         missing.into_iter().try_for_each(sync_place)?;
     }
-    Ok(())
+    keep_private(path)
 }
 
 /// Makes durable that a file or folder is there: a loss of power may otherwise take it with all that was synced in it.
@@ -100,7 +97,7 @@ pub fn open_private(path: &Path) -> Result<File, JournalError> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     let file = crate::file::open_as(&mut options, path).map_err(JournalError::io(path, "opened"))?;
-    is_own(&file.metadata().map_err(JournalError::io(path, "read"))?, path)?;
+    keep_private(path)?;
     Ok(file)
 }
 
@@ -114,13 +111,17 @@ pub fn is_own(found: &Metadata, path: &Path) -> Result<(), JournalError> {
     Err(JournalError::Stranger { path: path.to_owned(), owner: found.uid(), own })
 }
 
-/// Takes away from others what they may do with an own folder.
-pub fn keep_private(folder: &Path) -> Result<(), JournalError> {
-    let found = std::fs::metadata(folder).map_err(JournalError::io(folder, "read"))?;
-    is_own(&found, folder)?;
+/// Takes away from others what they may do with an own file or folder.
+///
+/// # Errors
+/// If it is somebody else's, or a symbolic link.
+pub fn keep_private(path: &Path) -> Result<(), JournalError> {
+    refuse_symlink(path)?;
+    let found = std::fs::metadata(path).map_err(JournalError::io(path, "read"))?;
+    is_own(&found, path)?;
     if found.mode() & 0o077 != 0 {
-        let private = Permissions::from_mode(0o700);
-        std::fs::set_permissions(folder, private).map_err(JournalError::io(folder, "made private"))?;
+        let private = Permissions::from_mode(found.mode() & 0o700);
+        std::fs::set_permissions(path, private).map_err(JournalError::io(path, "made private"))?;
     }
     Ok(())
 }
@@ -158,6 +159,7 @@ pub fn random_once(path: &Path) -> Result<[u8; 32], JournalError> {
         std::fs::remove_file(&temporary).map_err(JournalError::io(&temporary, "removed"))?;
     }
     sync_place(path)?;
+    keep_private(path)?;
     let mut bytes = [0; 32];
     crate::file::open(path).and_then(|mut file| file.read_exact(&mut bytes)).map_err(JournalError::io(path, "read"))?;
     Ok(bytes)

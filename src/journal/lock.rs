@@ -200,12 +200,28 @@ pub fn machine_folder() -> Result<PathBuf, JournalError> {
     Ok(folder)
 }
 
-/// Whether the usual folder is root's or one's own: somebody else's may lose what lies in it.
+/// Whether the usual folder is root's or one's own: somebody else's may lose what lies in it. So may one in which everybody may
+/// remove what is another's.
 fn is_trusted(folder: &Path) -> std::io::Result<()> {
     let (found, own) = (std::fs::metadata(folder)?, rustix::process::geteuid().as_raw());
-    if [0, own].contains(&found.uid()) {
-        return Ok(());
-    }
-    let why = format!("it belongs to the user {}, who is neither root nor you", found.uid());
+    let why = match (found.uid(), found.mode()) {
+        (owner, _) if owner != 0 && owner != own => format!("it belongs to the user {owner}, who is neither root nor you"),
+        (_, mode) if mode & 0o022 != 0 && mode & 0o1000 == 0 => "others may remove what lies in it; `chmod +t` it".to_owned(),
+        _ => return Ok(()),
+    };
     Err(std::io::Error::new(ErrorKind::PermissionDenied, why))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_in_which_others_may_remove_locks_is_not_trusted() {
+        let folder = tempfile::tempdir().unwrap();
+        for (mode, is_fine) in [(0o1777, true), (0o755, true), (0o777, false), (0o775, false)] {
+            std::fs::set_permissions(folder.path(), Permissions::from_mode(mode)).unwrap();
+            assert_eq!(is_trusted(folder.path()).is_ok(), is_fine, "{mode:o}");
+        }
+    }
 }

@@ -113,11 +113,17 @@ impl Journal {
     pub fn open(folder: &Path) -> Result<Journal, JournalError> {
         let folder = &std::path::absolute(folder).map_err(JournalError::io(folder, "found"))?;
         files::folder(folder)?;
-        files::keep_private(folder)?;
         for part in ["runs", "outbox"] {
             files::folder(&folder.join(part))?;
         }
         let path = Journal::database(folder)?;
+        for beside in ["switchover.db-wal", "switchover.db-shm", "mac.key", "uuid"].map(|name| folder.join(name)) {
+            match files::keep_private(&beside) {
+                // It is made when it is needed, and the database's are taken away with the last that has it open.
+                Err(JournalError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
+                kept => kept?,
+            }
+        }
         // Made before SQLite opens it: closing a descriptor of an open database would drop SQLite's locks.
         let found = files::open_private(&path)?.metadata().map_err(JournalError::io(&path, "read"))?;
         if found.len() == 0 {
@@ -276,6 +282,9 @@ impl Journal {
     pub fn take(&self, run: &str, holder: &Holder) -> Result<(Head, Loaded), JournalError> {
         if !self.run_folder(run).is_dir() {
             return Err(JournalError::Altered { run: run.to_owned(), why: "its folder is missing".to_owned() });
+        }
+        for folder in [self.run_folder(run), self.run_folder(run).join("logs")] {
+            files::folder(&folder)?;
         }
         // The run's own lock first: what is read under it cannot be overtaken.
         let own = self.own_lock(run, holder)?;

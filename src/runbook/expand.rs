@@ -695,7 +695,7 @@ impl Builder<'_, '_, '_> {
             };
             let id = self.steps[ix.0 as usize].id.clone();
             if let Some(Secret::Step { step, file }) = self.scopes[scope as usize].secrets.get_mut(name) {
-                let folder: String = sha2::Sha256::digest(id.as_bytes())[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+                let folder = data_encoding::HEXLOWER.encode(&sha2::Sha256::digest(id.as_bytes())[..16]);
                 (*step, *file) = (id, format!("{folder}/{name}"));
             }
             if self.scopes[scope as usize].env.values().any(|value| value.secret() == Some(name)) {

@@ -2,11 +2,12 @@
 //! compared by it, step by step.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use serde_json::{Value as Json, json};
 
 use super::action::{Action, Value, Wait};
-use super::{Condition, Runbook, Source, Step, StepIx, Text, Undo};
+use super::{Budgets, Condition, Guard, Runbook, Source, Step, StepIx, Text, Undo, When};
 
 /// How one runbook differs from another, for people: `p/a is new`, `p/b is gone`, `p/c differs in when`, `the locks differ`.
 pub fn differences(old: &Runbook, new: &Runbook) -> Vec<String> {
@@ -23,7 +24,10 @@ pub fn differences(old: &Runbook, new: &Runbook) -> Vec<String> {
         let templates: BTreeMap<_, _> = runbook.templates.iter().filter(|(name, _)| other.templates.contains_key(*name)).collect();
         json!([templates, runbook.occasions, phases])
     };
+    let guards = |runbook: &Runbook| runbook.guards.iter().map(|guard| guard_meaning(runbook, guard)).collect::<Vec<_>>();
     let whole = [
+        ("the guards", guards(old) != guards(new)),
+        ("the budgets", old.budgets != new.budgets),
         ("the locks", json!(old.locks) != json!(new.locks)),
         ("the witness", json!(old.witness) != json!(new.witness)),
         ("the messages", messages(old, new) != messages(new, old)),
@@ -53,8 +57,54 @@ pub fn meaning(runbook: &Runbook, ix: StepIx) -> Json {
         "action": step.act,
         "undo": step.undo,
         "hold": hold,
-        "values": values(runbook, step),
+        "values": values(runbook, step.scope, names(step), &step.when),
     })
+}
+
+/// A guard's meaning.
+fn guard_meaning(runbook: &Runbook, guard: &Guard) -> Json {
+    let id = |ix: &Option<StepIx>| ix.map(|ix| runbook.step(ix).id.to_string());
+    let analysis = &guard.analysis;
+    let mut names: BTreeSet<String> = analysis.texts().into_iter().flat_map(first_names).collect();
+    names.extend(analysis.success.iter().chain(&analysis.failure).flat_map(first_names_of));
+    names.extend(analysis.source.secrets().into_iter().map(str::to_owned));
+    json!({
+        "name": guard.name,
+        "from": id(&guard.from),
+        "until": id(&guard.until),
+        "analysis": analysis,
+        "for": guard.lasting,
+        "on_breach": guard.on_breach,
+        "values": values(runbook, guard.scope, names, &[]),
+    })
+}
+
+/// The terms under which each step runs: the guards that may be watched while it does, and the budgets.
+pub struct Terms {
+    budgets: Budgets,
+    /// By step.
+    guards: Vec<Vec<Rc<Json>>>,
+}
+
+impl Terms {
+    pub fn of(runbook: &Runbook) -> Terms {
+        let mut guards = vec![Vec::new(); runbook.steps.len()];
+        for guard in &runbook.guards {
+            let meaning = Rc::new(guard_meaning(runbook, guard));
+            let before = guard.from.map(|from| runbook.ancestors(from));
+            let after = guard.until.map(|until| runbook.descendants(until));
+            let is_in = |of: &Option<Vec<bool>>, at: usize| of.as_ref().is_some_and(|of| of[at]);
+            for (_, guards) in guards.iter_mut().enumerate().filter(|(at, _)| !is_in(&before, *at) && !is_in(&after, *at)) {
+                guards.push(Rc::clone(&meaning));
+            }
+        }
+        Terms { budgets: runbook.budgets, guards }
+    }
+
+    /// Whether they are the same for one step as others for another.
+    pub fn are_same(&self, ix: StepIx, other: &Terms, at: StepIx) -> bool {
+        self.budgets == other.budgets && self.guards[ix.0 as usize] == other.guards[at.0 as usize]
+    }
 }
 
 /// The first names of all references in what a step does, and its secrets.
@@ -101,12 +151,12 @@ fn source(runbook: &Runbook, source: &Source) -> Json {
 }
 
 /// The values of these parameters, and the runbook's variables and secrets, from its own runbook outward.
-fn values(runbook: &Runbook, step: &Step) -> Vec<Json> {
-    let (mut all, mut scope, mut names) = (Vec::new(), Some(step.scope), names(step));
+fn values(runbook: &Runbook, scope: u32, mut names: BTreeSet<String>, when: &[When]) -> Vec<Json> {
+    let (mut all, mut scope) = (Vec::new(), Some(scope));
     while let Some(at) = scope {
         let found = &runbook.scopes[at as usize];
         // A condition may come from any of the runbooks around.
-        names.extend(step.when.iter().flat_map(|when| first_names_of(&when.condition)));
+        names.extend(when.iter().flat_map(|when| first_names_of(&when.condition)));
         names.extend(found.env.values().filter_map(Value::text).flat_map(first_names));
         names.extend(found.env.values().filter_map(Value::secret).map(str::to_owned));
         let secrets: BTreeMap<&String, _> = found.secrets.iter().filter(|(name, _)| names.contains(*name)).collect();

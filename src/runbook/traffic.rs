@@ -242,7 +242,8 @@ impl Analysis<Text> {
         })
     }
 
-    fn texts(&self) -> Vec<&Text> {
+    /// Every text in it.
+    pub fn texts(&self) -> Vec<&Text> {
         match &self.source {
             Source::Prometheus(Prometheus { url, headers, tls, query, baseline }) => {
                 let headers = headers.values().filter_map(Value::text);

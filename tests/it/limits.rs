@@ -76,6 +76,12 @@ fn values_from_the_command_line_are_taken_within_the_limits() {
     let reason = "x".repeat(5000);
     let shown = sandbox.run(&format!("rollback --reason {reason}"));
     assert!(shown.contains("it has 5000 bytes, and 4096 are the most") && shown.ends_with("exit 2"), "{shown}");
+    let shown = sandbox.run(&format!("run book.yaml --name {reason}"));
+    assert!(shown.contains("it has 5000 bytes, and 4096 are the most") && shown.ends_with("exit 2"), "{shown}");
+    for line in ["run book.yaml", "rollback", "skip a --reason x"] {
+        let shown = sandbox.run_with(line, &[("SWITCHOVER_OPERATOR", reason.clone())]);
+        assert!(shown.contains("the operator's name is too long: it has 5000 bytes") && shown.ends_with("exit 6"), "{line}: {shown}");
+    }
 }
 
 #[test]

@@ -126,14 +126,63 @@ fn what_a_stranger_puts_among_the_locks_is_neither_waited_for_nor_read_whole() {
     assert_eq!(shown.status.code(), Some(6));
 }
 
+/// What of a journal's folder others may use, folders and files.
+fn not_private(sandbox: &Sandbox) -> Vec<String> {
+    let find = Command::new("find").args(["journal", "-perm", "/077"]).current_dir(sandbox.path("")).output().unwrap();
+    String::from_utf8(find.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
 #[test]
 fn a_journal_that_others_may_use_becomes_private() {
     let sandbox = Sandbox::with(LOCKED);
-    std::fs::create_dir(sandbox.path("journal")).unwrap();
-    std::fs::set_permissions(sandbox.path("journal"), PermissionsExt::from_mode(0o777)).unwrap();
+    for folder in ["journal", "journal/runs", "journal/outbox"] {
+        std::fs::create_dir(sandbox.path(folder)).unwrap();
+        std::fs::set_permissions(sandbox.path(folder), PermissionsExt::from_mode(0o777)).unwrap();
+    }
+    for file in ["switchover.db", "mac.key", "uuid"] {
+        let bytes: &[u8] = if file == "switchover.db" { &[] } else { &[7; 32] };
+        sandbox.write(&format!("journal/{file}"), bytes);
+        std::fs::set_permissions(sandbox.path(&format!("journal/{file}")), PermissionsExt::from_mode(0o666)).unwrap();
+    }
+    sandbox.write("s", "of-old-and-secret");
+    sandbox.write("book.yaml", format!("{LOCKED}secrets: {{ t: {{ file: s }} }}\nenv: {{ T: {{ secret: t }} }}\n"));
     assert_eq!(sandbox.code("run book.yaml"), 0);
-    let mode = std::fs::metadata(sandbox.path("journal")).unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o700);
+    assert_eq!(not_private(&sandbox), [""; 0]);
+    let loosened = Command::new("chmod").args(["-R", "a+rwX", "journal"]).current_dir(sandbox.path("")).status().unwrap();
+    assert!(loosened.success() && !not_private(&sandbox).is_empty());
+    assert_eq!(sandbox.code("rollback"), 4);
+    // What earlier sessions are over with is not touched again; nobody comes to it.
+    let is_over = |path: &String| path.contains("/logs/") || path.contains("/commands-");
+    let left: Vec<String> = not_private(&sandbox).into_iter().filter(|path| !is_over(path)).collect();
+    assert_eq!(left, [""; 0]);
+}
+
+#[test]
+fn what_somebody_else_has_put_into_a_journal_is_not_used() {
+    if !is_root("files of another user in a journal") {
+        return;
+    }
+    for part in ["runs", "outbox", "switchover.db", "switchover.db-wal", "mac.key", "uuid"] {
+        let sandbox = home(NOBODY, &format!("{LOCKED}secrets: {{ t: {{ file: s }} }}\nenv: {{ T: {{ secret: t }} }}\n"));
+        sandbox.write("home/s", "of-old-and-secret");
+        chown(sandbox.path("home/s"), Some(NOBODY), None).unwrap();
+        sandbox.write("locks/.here", "");
+        std::fs::set_permissions(sandbox.path("locks"), PermissionsExt::from_mode(0o1777)).unwrap();
+        match part {
+            "runs" | "outbox" => std::fs::create_dir_all(sandbox.path(&format!("home/journal/{part}"))).unwrap(),
+            "switchover.db" | "switchover.db-wal" => sandbox.write(&format!("home/journal/{part}"), ""),
+            _ => sandbox.write(&format!("home/journal/{part}"), [7; 32]),
+        }
+        let path = sandbox.path(&format!("home/journal/{part}"));
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o777)).unwrap();
+        chown(sandbox.path("home/journal"), Some(NOBODY), None).unwrap();
+        chown(&path, Some(STRANGER), None).unwrap();
+        let shown = as_user(&sandbox, NOBODY, "run book.yaml", &locks(&sandbox));
+        assert_eq!(shown.status.code(), Some(6), "{part}: {}", text(&shown));
+        let words = format!("{part} belongs to the user {STRANGER}");
+        assert!(text(&shown).contains(&words), "{part}: {}", text(&shown));
+        assert!(!sandbox.path("home/witness").exists(), "{part}");
+    }
 }
 
 #[test]

@@ -42,7 +42,7 @@ phases:
   p:
     steps:
       pay:
-        run: 'echo paid >> "$W"; kill -9 $PPID; sleep 60'
+        run: 'echo paid >> "$W"; kill -9 $PPID; sleep 3'
         probe: {{ run: '{LEDGER}', keep_output: 16KiB, done: 'stdout.contains("PAID-17")', not_done: '!stdout.contains("PAID-17")' }}
         idempotent: false
         undo: none
@@ -69,6 +69,102 @@ phases:
     ));
     let shown = sandbox.run("run book.yaml");
     assert!(shown.contains("only its last 1 KiB was kept") && shown.ends_with("exit 1"), "{shown}");
+}
+
+#[test]
+fn a_guard_that_reads_a_part_is_inconclusive() {
+    // By its end alone the ledger is good in the first, and not bad in the second.
+    for judged in ["success: '!stdout.contains(\"PAID-17\")'", "failure: 'stdout.contains(\"PAID-17\")'"] {
+        let sandbox = Sandbox::with(&format!(
+            r#"runbook: r
+guards:
+  ledger: {{ from: a, until: a, run: '{LEDGER}', keep_output: 16KiB, {judged}, every: 50ms, on_breach: rollback }}
+phases:
+  p:
+    steps:
+      a: {{ run: 'until test -e said; do sleep 0.05; done', undo: none, timeout: 60s }}
+"#
+        ));
+        let child = sandbox.start("run book.yaml");
+        super::sandbox::wait_until("the guard to read", || {
+            sandbox.run("audit --format json").contains("and only its last 16 KiB was kept")
+        });
+        sandbox.write("said", "");
+        let shown = child.wait_with_output().unwrap();
+        assert_eq!(shown.status.code(), Some(0), "{judged}: {}", sandbox.run("audit"));
+        let audit = sandbox.run("audit --format json");
+        assert!(audit.contains("\"inconclusive\"") && !audit.contains("\"good\"") && !audit.contains("\"bad\""), "{audit}");
+    }
+}
+
+#[test]
+fn a_shift_does_not_go_on_by_a_part() {
+    let sandbox = Sandbox::with(&format!(
+        r#"runbook: r
+traffic:
+  files: {{ run: {{ set: [sh, -c, 'echo "$SWITCHOVER_WEIGHT" > weight'], get: [sh, -c, 'cat weight || echo 0'] }} }}
+phases:
+  p:
+    steps:
+      half:
+        shift:
+          traffic: files
+          steps: [10, 50]
+          bake: 300ms
+          analysis: [{{ name: ledger, run: '{LEDGER}', keep_output: 16KiB, success: '!stdout.contains("PAID-17")', every: 50ms }}]
+"#
+    ));
+    let shown = sandbox.run("run book.yaml");
+    assert!(shown.contains("and only its last 16 KiB was kept") && shown.ends_with("exit 1"), "{shown}");
+    assert_ne!(sandbox.read("weight").trim(), "50", "it did not go on");
+}
+
+#[test]
+fn a_throttle_holds_back_while_it_reads_a_part() {
+    let sandbox = Sandbox::with(&format!(
+        r#"runbook: r
+databases: {{ old: {{ sqlite: old.db }}, new: {{ sqlite: new.db }} }}
+phases:
+  p:
+    steps:
+      rows:
+        copy:
+          from: old
+          to: new
+          tables: [t]
+          throttle: {{ run: '{LEDGER}', keep_output: 16KiB, until: '!stdout.contains("PAID-17")', every: 50ms }}
+        timeout: 1s
+"#
+    ));
+    for (name, rows) in [("old.db", "; INSERT INTO t VALUES (1), (2)"), ("new.db", "")] {
+        let db = rusqlite::Connection::open(sandbox.path(name)).unwrap();
+        db.execute_batch(&format!("CREATE TABLE t (id INTEGER PRIMARY KEY){rows}")).unwrap();
+    }
+    let shown = sandbox.run("run book.yaml");
+    let words = "it was stopped while it was held back until !stdout.contains(\"PAID-17\"): ";
+    assert!(shown.contains(words) && shown.contains("and only its last 16 KiB was kept") && shown.ends_with("exit 1"), "{shown}");
+    let db = rusqlite::Connection::open(sandbox.path("new.db")).unwrap();
+    assert_eq!(db.query_row("SELECT count(*) FROM t", [], |row| row.get::<_, i64>(0)).unwrap(), 0);
+}
+
+#[test]
+fn a_dry_run_does_not_judge_a_part() {
+    let sandbox = Sandbox::with(
+        r#"runbook: r
+databases: { app: { sqlite: app.db } }
+phases:
+  p:
+    steps:
+      a: { sql: { database: app, query: "SELECT id FROM t ORDER BY id DESC" }, keep_output: 1KiB, expect: '!rows.exists(row, row[0] == 1)' }
+"#,
+    );
+    let db = rusqlite::Connection::open(sandbox.path("app.db")).unwrap();
+    db.execute_batch(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY); INSERT INTO t WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM n WHERE i < 900) SELECT i FROM n",
+    )
+    .unwrap();
+    let shown = sandbox.run("run book.yaml --dry-run");
+    assert!(shown.contains("rows has more than is kept (1 KiB)") && !shown.ends_with("exit 0"), "{shown}");
 }
 
 #[test]
@@ -165,11 +261,13 @@ fn rows_are_bounded_in_bytes_while_they_come() {
 fn keep_output_stands_where_something_is_read_and_is_a_size() {
     for (step, words) in [
         ("{ wait: 1s, keep_output: 1MiB }", "a wait says nothing of which a part could be kept"),
+        ("{ runbook: nested.yaml, keep_output: 1MiB }", "a step that runs a runbook has no `keep_output` of its own"),
         ("{ run: x, keep_output: 1MiB2, undo: none }", "is not a size"),
         ("{ run: x, keep_output: 1000, undo: none }", "give it a unit: 1000KiB, or 1000MiB"),
         ("{ run: x, keep_output: 65MiB, undo: none }", "64 MiB at most"),
     ] {
         let sandbox = Sandbox::with(&format!("runbook: r\nphases:\n  p:\n    steps:\n      a: {step}\n"));
+        sandbox.write("nested.yaml", "runbook: n\nphases:\n  p:\n    steps:\n      b: { run: x, undo: none }\n");
         let shown = sandbox.run("check book.yaml");
         assert!(shown.contains(words), "{step}: {shown}");
     }

@@ -340,3 +340,22 @@ fn a_step_that_leaves_no_secret_fails_and_what_cannot_leave_one_is_refused() {
         assert!(shown.contains(why) && shown.ends_with("exit 2"), "{with}: {shown}");
     }
 }
+
+#[test]
+fn two_runbooks_may_call_different_secrets_the_same() {
+    let book = |name: &str, file: &str, steps: &str| {
+        format!("runbook: {name}\nsecrets: {{ token: {{ file: {file} }} }}\nphases:\n  p:\n    steps:\n{steps}")
+    };
+    let uses = "run: 'cat \"$T\"; test -e go-on', env: { T: { secret: token, as: file } }, undo: none, idempotent: true";
+    let sandbox = Sandbox::with(&book("outer", "one", &format!("      in: {{ runbook: in.yaml }}\n      a: {{ {uses} }}\n")));
+    sandbox.write("in.yaml", book("inner", "two", &format!("      b: {{ {} }}\n", uses.replace("; test -e go-on", ""))));
+    for file in ["one", "two"] {
+        sandbox.write(file, format!("the-secret-of-{file}"));
+    }
+    assert_eq!(sandbox.code("run book.yaml"), 1);
+    sandbox.write("go-on", "");
+    let shown = sandbox.run("resume");
+    assert!(!shown.contains("another value") && shown.ends_with("exit 0"), "neither was changed: {shown}");
+    ["one", "two"].iter().for_each(|file| std::fs::remove_file(sandbox.path(file)).unwrap());
+    assert_nowhere(&sandbox, "the-secret-of");
+}

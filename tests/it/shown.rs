@@ -220,6 +220,31 @@ fn what_is_refused_is_shown_and_not_obeyed() {
     desk.says(&["run", "book.yaml", "--reason", word], 2, &[]);
 }
 
+#[test]
+fn what_a_database_says_is_shown_and_not_obeyed() {
+    let desk = Desk::new(
+        "runbook: r\nenvironments: { production: { requires: { rehearsals: 1 } } }\ndatabases: { app: { sqlite: app.db } }\n\
+         phases: { p: { steps: {\n  a: { sql: { database: app, query: SELECT v FROM t }, capture: { v: 'rows[0][0]' } },\n  \
+         b: { sql: { database: app, statement: INSERT INTO t VALUES (1) }, undo: none, needs: [a] } } } }\n",
+    );
+    let literal = |name: &str| hostile(name).replace('\'', "''");
+    let db = rusqlite::Connection::open(desk.sandbox.path("app.db")).unwrap();
+    let refuses = "CREATE TRIGGER no BEFORE INSERT ON t BEGIN SELECT RAISE(ABORT,";
+    db.execute_batch(&format!(
+        "CREATE TABLE t (v); INSERT INTO t VALUES ('{}'); {refuses} '{}'); END",
+        literal("cell"),
+        literal("refusal")
+    ))
+    .unwrap();
+    drop(db);
+    let reason = &*hostile("reason");
+    desk.says(&["run", "book.yaml", "--env", "production"], 6, &[]);
+    desk.says(&["run", "book.yaml", "--env", "production", "--override", "--reason", reason], 1, &["operator", "refusal"]);
+    desk.says(&["status"], 0, &["operator", "refusal"]);
+    desk.says(&["audit"], 0, &["operator", "reason", "refusal"]);
+    assert!(desk.sandbox.run("status --format json").contains("<cell>") || desk.sandbox.run("audit --format json").contains("<cell>"));
+}
+
 /// Whoever may write a lock's file may write what it likes.
 #[test]
 fn a_locks_file_is_shown_and_not_obeyed() {

@@ -127,6 +127,42 @@ fn a_value_gets_from_one_server_to_another_and_a_secret_into_no_text() {
 }
 
 #[test]
+fn rows_are_bounded_in_bytes_and_what_was_cut_is_not_judged() {
+    // 60 MB in all, of which 8 MiB are kept.
+    for (database, query) in [
+        ("postgres", "SELECT repeat('x', 1000000) FROM generate_series(1, 60)"),
+        ("postgres", "SELECT decode(repeat('00', 1000000), 'hex') FROM generate_series(1, 60)"),
+        ("mariadb", "SELECT repeat('x', 1000000) FROM seq_1_to_60"),
+        ("mariadb", "SELECT cast(repeat('x', 1000000) AS binary) FROM seq_1_to_60"),
+    ] {
+        let sandbox = lab().sandbox(&steps(&format!(
+            r#"
+      read: {{ sql: {{ database: {database}, query: "{query}" }}, expect: size(columns) == 1 }}
+      peak: {{ needs: [read], run: 'keeper=$PPID; executor=$(awk "/^PPid/ {{ print \$2 }}" /proc/$keeper/status); awk "/^VmHWM/ {{ print \$2 }}" /proc/$executor/status > peak', undo: none }}
+      judge: {{ needs: [peak], sql: {{ database: {database}, query: "{query}" }}, expect: "size(rows) == 60" }}
+"#
+        )));
+        let shown = sandbox.run_with("run book.yaml", &environment());
+        assert!(shown.contains("rows has more than is kept (8 MiB)") && shown.ends_with("exit 1"), "{query}: {shown}");
+        let peak: u64 = sandbox.read("peak").trim().parse().unwrap();
+        assert!(peak < 100 * 1024, "{query}: {peak} KiB");
+    }
+}
+
+#[test]
+fn a_value_is_not_the_first_of_several_rows() {
+    for (database, query) in [("postgres", "SELECT n FROM generate_series(1, 20000) n"), ("mariadb", "SELECT seq FROM seq_1_to_20000")] {
+        let sandbox = lab().sandbox(&steps(&format!(
+            r#"
+      a: {{ sql: {{ database: {database}, query: "SELECT :n", parameters: {{ n: {{ query: "{query}", database: {database} }} }} }} }}
+"#
+        )));
+        let shown = sandbox.run_with("run book.yaml", &environment());
+        assert!(shown.contains("the query for `:n` must have one row") && shown.ends_with("exit 1"), "{query}: {shown}");
+    }
+}
+
+#[test]
 fn a_server_that_cannot_be_used_is_named() {
     let of = |change: &dyn Fn(String) -> String, database: &str, password: &str| {
         let book = change(lab().filled(&steps(&format!("      a: {{ sql: {{ database: {database}, query: SELECT 1 }} }}\n"))));

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use switchover::run::*;
 use switchover::runbook::action::Approve;
+use switchover::runbook::watch::Budget;
 use switchover::runbook::*;
 
 use super::play::*;
+use super::watch::guard;
 
 /// s0 -> s1 -> s2, and s3 for itself; s0 is a question.
 const LINE: u32 = 0b101;
@@ -95,6 +97,15 @@ fn a_go_stays_where_nothing_behind_it_is_otherwise() {
         assert_eq!(voided, ids(&[]));
         assert_eq!(play.fact(amended(&new, Some(&[]))).next(), begin(2, FORWARD));
     }
+    let hurried = |book: &mut Runbook| {
+        book.budgets.duration = Some(Budget { limit: Span::from_secs(60), on_breach: OnBreach::Rollback });
+    };
+    let (voided, ..) = fresh(hurried);
+    assert_eq!(voided, ids(&[0]), "what stands behind it may be taken back after a minute");
+    let (voided, ..) = fresh(|book| book.guards.push(guard(Some(2), None)));
+    assert_eq!(voided, ids(&[0]), "what stands behind it may be taken back by a guard");
+    let (voided, ..) = fresh(|book| book.guards.push(guard(None, Some(1))));
+    assert_eq!(voided, ids(&[]), "it is not watched any more when what stands behind it runs");
     let (voided, ..) = fresh(|book| book.steps[2].needs.clear());
     assert_eq!(voided, ids(&[0]), "what stood behind it does so no longer");
     let (voided, ..) = fresh(|book| book.steps[3].needs.push(StepIx(1)));

@@ -9,7 +9,7 @@ use switchover::runbook::*;
 use super::facts::breach;
 use super::play::*;
 
-fn guard(from: Option<u32>, until: Option<u32>) -> Guard {
+pub fn guard(from: Option<u32>, until: Option<u32>) -> Guard {
     let analysis = Analysis {
         name: "errors".into(),
         source: Source::Read(Box::new(Action::Join)),

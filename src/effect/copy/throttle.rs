@@ -43,15 +43,19 @@ impl<'a> Throttle<'a> {
     pub fn pass(&self, stopper: &Stopper, teller: &Teller, is_wanted: &dyn Fn() -> bool) -> Result<(), EffectError> {
         let Some(limit) = self.limit else { return Ok(()) };
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut why_not = None;
         while is_wanted() && state.held.is_none_or(|held| held.elapsed() >= limit.every.as_duration()) {
             if stopper.is_stopped() {
-                return Err(EffectError::during("it was stopped"));
+                let held = why_not.map(|held| format!(" while it was {held}")).unwrap_or_default();
+                return Err(EffectError::during(format!("it was stopped{held}")));
             }
             match self.reading(limit, &mut state.secrets) {
                 None => state.held = Some(Instant::now()),
                 Some(why) => {
                     state.held = None;
-                    teller.progress(format!("held back until {}: {why}", limit.until.source()));
+                    let held = format!("held back until {}: {why}", limit.until.source());
+                    teller.progress(held.clone());
+                    why_not = Some(held);
                     stopper.sleep(limit.every.as_duration());
                 }
             }

@@ -51,7 +51,7 @@ impl Record {
     /// log ended before the session.
     pub fn create(folder: &Path, before: u64) -> std::io::Result<(PathBuf, Record)> {
         for again in 0.. {
-            let path = folder.join(if again == 0 { format!("commands-{before}") } else { format!("commands-{before}-{again}") });
+            let path = folder.join(name(before, again));
             match options().create_new(true).open(&path) {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 made => {
@@ -184,6 +184,8 @@ impl Known {
     pub fn add(&mut self, path: &Path) -> std::io::Result<()> {
         let (file, at) = (options().open(path)?, self.files.len());
         self.files.push(Reading { file: Some(file), rest: Vec::new(), last: None, place: None, is_damaged: false });
+        // A loss of power may take the file of a session's first keeper and leave that of its second.
+        self.is_damaged |= earlier(path).is_some_and(|earlier| !earlier.exists());
         let is_held = self.is_held(at);
         self.read_on();
         // A long run has many, and what nobody holds says nothing more.
@@ -277,7 +279,7 @@ impl Known {
     /// every keeper of that session has said how many it began, and all of those are known.
     pub fn never_began(&self, attempt: &Attempt, since: u64) -> bool {
         let mut keepers = self.keepers.values().filter(|keeper| keeper.head >= since).peekable();
-        let is_whole = !self.is_damaged && self.files.iter().all(|reading| reading.rest.is_empty());
+        let is_whole = !self.is_damaged && self.files.iter().all(|reading| reading.rest.is_empty() && reading.last.is_some());
         is_whole
             && keepers.peek().is_some()
             && keepers.all(|keeper| keeper.closed == Some(keeper.begun))
@@ -310,6 +312,17 @@ impl Known {
     }
 }
 
+/// The name of the file of a session's first keeper, of its second, and so on.
+fn name(before: u64, again: u64) -> String {
+    if again == 0 { format!("commands-{before}") } else { format!("commands-{before}-{again}") }
+}
+
+/// The file that was made before this one in the same session.
+fn earlier(path: &Path) -> Option<PathBuf> {
+    let (before, again) = path.file_name()?.to_str()?.strip_prefix("commands-")?.split_once('-')?;
+    Some(path.with_file_name(name(before.parse().ok()?, again.parse::<u64>().ok()?.checked_sub(1)?)))
+}
+
 /// Opened to append, also to read it: some file systems grant an exclusive lock only then.
 fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
@@ -318,5 +331,31 @@ fn options() -> OpenOptions {
 }
 
 fn check(text: &str) -> String {
-    Sha256::digest(text.as_bytes())[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+    data_encoding::HEXLOWER.encode(&Sha256::digest(text.as_bytes())[..8])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_lost_file_may_have_said_is_not_taken_for_never_begun() {
+        let folder = tempfile::tempdir().unwrap();
+        let attempt = |key: &str| Attempt { key: key.into(), number: 1 };
+        let mut paths = Vec::new();
+        for (keeper, begun) in [(1, vec![attempt("x")]), (2, vec![])] {
+            let (path, record) = Record::create(folder.path(), 4).unwrap();
+            record.add(&Entry::Opened { keeper, head: 4 + keeper }).unwrap();
+            let closed = Entry::Closed { keeper, begun: begun.len() as u64 };
+            begun.into_iter().for_each(|attempt| record.add(&Entry::Begins { keeper, attempt }).unwrap());
+            record.add(&closed).unwrap();
+            paths.push(path);
+        }
+        let proves = |key: &str| Known::in_folder(folder.path()).unwrap().never_began(&attempt(key), 5);
+        assert_eq!((proves("x"), proves("y")), (false, true));
+        File::create(&paths[0]).unwrap();
+        assert_eq!((proves("x"), proves("y")), (false, false), "the first one's entries were lost");
+        std::fs::remove_file(&paths[0]).unwrap();
+        assert_eq!((proves("x"), proves("y")), (false, false), "the first one's file was lost");
+    }
 }

@@ -205,7 +205,7 @@ fn json(cell: Cell, kind: ColumnType) -> Json {
         Cell::Bytes(bytes) => match String::from_utf8(bytes) {
             Ok(text) if kind.is_numeric_type() => number(text),
             Ok(text) => text.into(),
-            Err(error) => error.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect::<String>().into(),
+            Err(error) => data_encoding::HEXLOWER.encode(error.as_bytes()).into(),
         },
         date_or_time => date_or_time.as_sql(false).trim_matches('\'').into(),
     }

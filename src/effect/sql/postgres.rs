@@ -275,7 +275,7 @@ impl<'a> FromSql<'a> for Cell {
             Type::DATE => chrono::NaiveDate::from_sql(kind, raw)?.to_string().into(),
             Type::TIME => chrono::NaiveTime::from_sql(kind, raw)?.to_string().into(),
             Type::PG_LSN => postgres::types::PgLsn::from_sql(kind, raw)?.to_string().into(),
-            Type::BYTEA => raw.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into(),
+            Type::BYTEA => data_encoding::HEXLOWER.encode(raw).into(),
             // Texts, names, words of an enum: their bytes are their text.
             _ => String::from_utf8(raw.to_vec())?.into(),
         }))

@@ -174,6 +174,6 @@ fn json(cell: ValueRef) -> Json {
         ValueRef::Integer(value) => value.into(),
         ValueRef::Real(value) => value.into(),
         ValueRef::Text(bytes) => String::from_utf8_lossy(bytes).into(),
-        ValueRef::Blob(bytes) => bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into(),
+        ValueRef::Blob(bytes) => data_encoding::HEXLOWER.encode(bytes).into(),
     }
 }
