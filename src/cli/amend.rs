@@ -50,7 +50,9 @@ pub fn amend(verb: Amend, folder: &Path) -> Result<i32, CliError> {
     if !conflicts.is_empty() {
         return Err(CliError::refused(
             format!("{}; nothing was changed", conflicts.join("; ")),
-            Some("what has started stays as it is: `switchover skip` it if it failed, and give what replaces it another name"),
+            Some(
+                "leave what has started in the file as it is; if it failed for good, `switchover skip` it, and add what replaces it under another name",
+            ),
         ));
     }
     let missing = gate::pass_amended(&to_be_shown(&new, &verb.source, state)?, &taken.journal, verb.is_overridden)?;

@@ -7,7 +7,7 @@ use console::Style;
 use serde_json::json;
 
 use super::{CliError, Format, print, print_json};
-use crate::journal::{Journal, Loaded, digest_of};
+use crate::journal::{Journal, JournalError, Loaded, digest_of};
 use crate::report::{self, Lines, say_in_colours};
 use crate::run::{Digest, Fact, RunState, StepFailed, StepSucceeded};
 use crate::runbook::{Direction, Span};
@@ -31,7 +31,12 @@ pub struct Audit {
 pub fn audit(verb: Audit, folder: &Path) -> Result<i32, CliError> {
     let journal = Journal::open_to_read(folder)?;
     let run = journal.find(verb.run.as_deref())?;
-    let loaded = journal.load(&run)?;
+    let mut loaded = journal.load(&run)?;
+    if loaded.is_up_to_date().is_err() {
+        // It may have gone on since.
+        loaded = journal.load(&run)?;
+    }
+    let behind = loaded.is_up_to_date();
     let vouched = vouched(&loaded);
     let altered = altered(&loaded, journal.folder());
     if verb.format == Format::Json {
@@ -41,14 +46,14 @@ pub fn audit(verb: Audit, folder: &Path) -> Result<i32, CliError> {
             loaded.events.iter().zip(&loaded.hashes).map(|(event, hash)| json!({"hash": hash, "event": event})).collect()
         };
         print_json(&json!({
-            "run": run, "whole": altered.is_empty(), "altered": altered, "events": loaded.events.len(), "anchored": loaded.anchored, "head": loaded.hashes.last(),
+            "run": run, "whole": altered.is_empty() && behind.is_ok(), "altered": altered, "behind": behind.as_ref().err().map(JournalError::to_string), "events": loaded.events.len(), "anchored": loaded.anchored, "head": loaded.hashes.last(),
             "definition": loaded.state.started.definition, "status": report::status_json(&loaded.state, loaded.state.last), "log": events,
         }))?;
-        return Ok(code(&altered));
+        return code(&altered, behind);
     }
     if verb.verify {
         print(&vouched)?;
-        return Ok(code(&altered));
+        return code(&altered, behind);
     }
     let mut out = report::status_text(&loaded.state, loaded.state.last, None);
     out.space();
@@ -73,16 +78,17 @@ pub fn audit(verb: Audit, folder: &Path) -> Result<i32, CliError> {
     out.space();
     out.extend(&vouched);
     print(&out)?;
-    Ok(code(&altered))
+    code(&altered, behind)
 }
 
 /// Tells which files are not as they were written; the exit code.
-fn code(altered: &[String]) -> i32 {
+fn code(altered: &[String], behind: Result<(), JournalError>) -> Result<i32, CliError> {
     for file in altered {
         let text = format!(" {file} is not as it was written, or is missing");
         say_in_colours(&[(Style::new().red().bold(), "altered:"), (Style::new(), &text)]);
     }
-    if altered.is_empty() { 0 } else { 6 }
+    behind?;
+    Ok(if altered.is_empty() { 0 } else { 6 })
 }
 
 /// Logs and messages whose digest is no longer the one in the journal. Of a file that was written more than once, the last counts.

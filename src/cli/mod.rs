@@ -136,10 +136,14 @@ pub fn main() -> i32 {
     }
 }
 
+/// How much of a value that is refused is repeated, in characters.
+const MOST_REPEATED: usize = 300;
+
 /// What is wrong with a command line is told in words of others: those of whoever wrote it, which may be a program.
 fn made_safe(mut error: clap::Error) -> clap::Error {
     let safe = |value: &ContextValue| match value {
-        ContextValue::String(text) => Some(ContextValue::String(shown(text))),
+        // A long one would hide what is wrong with it, and may be a secret that was pasted.
+        ContextValue::String(text) => Some(ContextValue::String(crate::report::shorten(&shown(text), MOST_REPEATED))),
         ContextValue::Strings(texts) => Some(ContextValue::Strings(texts.iter().map(|text| shown(text)).collect())),
         _ => None,
     };

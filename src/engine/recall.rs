@@ -30,6 +30,8 @@ impl Session<'_> {
                     let is_other = self.state.secrets.get(name).is_some_and(|digest| *digest != self.vault.digest(&value));
                     others.entry(name).and_modify(|others| *others &= is_other).or_insert(is_other);
                 }
+                // With the run, what its steps left was over.
+                Err(_) if matches!(source, Secret::Step { .. }) && !self.vault.path_of("").exists() => {}
                 Err(error) if is_used => {
                     let what_follows = "this run has used it, and where its value comes again it is not masked";
                     self.observer.note(&format!("{}; {what_follows}", error.message));
@@ -60,7 +62,11 @@ impl Session<'_> {
             }
             has_some = true;
             let settled = |_| self.vault.settle(file).map_err(|error| format!("the secret `{name}` cannot be made durable: {error}"));
-            let left = self.vault.read(name, source).map_err(|error| error.message).and_then(settled);
+            let read = self.vault.read(name, source).map_err(|error| match self.vault.path_of(file).exists() {
+                true => error.message,
+                false => format!("it did not write the secret `{name}` into $SWITCHOVER_SECRETS/{name}"),
+            });
+            let left = read.and_then(settled);
             missing = missing.or(left.err());
         }
         if !has_some {

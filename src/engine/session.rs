@@ -322,6 +322,8 @@ impl Session<'_> {
                     self.to_ask = self.asking.is_none().then_some(ix);
                     return Ok(Next::Wait(None));
                 }
+                // What it says may be a reason not to.
+                Decision::Begin(_, Direction::Forward) if self.is_a_guard_unread() => return Ok(Next::Wait(None)),
                 Decision::Begin(ix, direction) | Decision::Probe(ix, direction) if self.is_in_the_way((ix, direction)) => {
                     return Ok(Next::Wait(Some(Instant::now() + Duration::from_millis(200))));
                 }

@@ -12,7 +12,7 @@ use crate::journal::JournalError;
 use crate::run::watch::{breaches, consequence, is_stopped_by_retreat, is_watched};
 use crate::run::*;
 use crate::runbook::traffic::Says;
-use crate::runbook::{Action, Direction, Guard};
+use crate::runbook::{Action, Direction, Guard, OnBreach};
 
 /// How long the last readings are waited for at the end of a session.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -104,6 +104,14 @@ impl Session<'_> {
     pub fn guards_begin_commands(&self) -> bool {
         let watched = self.state.runbook.guards.iter().filter(|guard| is_watched(&self.state, guard));
         watched.filter(|guard| guard.analysis.runs_commands()).count() > 0
+    }
+
+    /// Whether a guard that could hold the run up is watched, and this session has not read it yet. A reading always ends.
+    pub fn is_a_guard_unread(&self) -> bool {
+        let is_unread = |guard: &Guard| {
+            guard.on_breach != OnBreach::Warn && !self.state.watch.says.contains_key(&guard.name) && is_watched(&self.state, guard)
+        };
+        !self.state.started.is_dry() && self.state.runbook.guards.iter().any(is_unread)
     }
 
     /// A guard was read.

@@ -5,6 +5,7 @@
 use super::session::Session;
 use crate::effect::brief;
 use crate::journal::JournalError;
+use crate::run::{Fact, Stop};
 
 /// What it is told of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,8 +21,14 @@ impl Session<'_> {
     /// If the witness refuses, or cannot be asked.
     pub fn ask_witness(&mut self) -> Result<(), JournalError> {
         if !self.is_witnessed {
-            let refused = |why| JournalError::Unwitnessed { run: self.head.run.clone(), why };
-            self.tell_witness(When::Begins).map_err(refused)?;
+            if let Err(why) = self.tell_witness(When::Begins) {
+                // Whoever looks at the run later is to know that nobody died. What an earlier session left running still runs.
+                if self.state.sets.running.is_empty() {
+                    self.record(Fact::RunStopped { because: Stop::Unwitnessed { why: why.clone() } })?;
+                    self.commit()?;
+                }
+                return Err(JournalError::Unwitnessed { run: self.head.run.clone(), why });
+            }
             self.is_witnessed = true;
         }
         Ok(())

@@ -13,7 +13,7 @@ pub enum JournalError {
     Sql { what: &'static str, source: rusqlite::Error },
     #[error("{what} cannot be stored, as it could not be read back: {source}; it was not written")]
     Unwritable { what: String, source: serde_json::Error },
-    #[error("there is no journal at {}", .0.display())]
+    #[error("there is no journal at {}", std::path::absolute(.0).unwrap_or_else(|_| .0.clone()).display())]
     Missing(PathBuf),
     #[error("{} belongs to the user {owner}, and this is the user {own}", path.display())]
     Stranger { path: PathBuf, owner: u32, own: u32 },
@@ -96,8 +96,8 @@ impl JournalError {
                  or start a new run after checking by hand what this one did; `sqlite3 -readonly` shows what can be read"
             }
             JournalError::Behind { .. } => {
-                "nothing was changed. Go on with the copy that has all events. If that is lost for good, look at what its \
-                 steps did since, then move that note away"
+                "nothing was changed. Go on with the copy whose last event this machine has noted. If that is lost for good, \
+                 look at what its steps did since, then move that note away"
             }
             JournalError::Unwitnessed { .. } => {
                 "no step was begun. If another copy of this journal went on, go on with that one; if the witness cannot be \
@@ -105,6 +105,9 @@ impl JournalError {
             }
             JournalError::Locks { .. } => "nothing was changed. Name a folder that all operators can write with SWITCHOVER_LOCKS",
             JournalError::Locked { .. } => "nothing was changed. Wait until it is done, or end it there",
+            JournalError::Io { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
+                "nothing was changed. Run it as the user whose journal it is (`ls -l` shows who), or name another with --journal"
+            }
             JournalError::Io { .. } | JournalError::Sql { .. } => {
                 "check that the disk has room and can be written, then `switchover resume`"
             }

@@ -35,7 +35,7 @@ impl Seen {
     /// # Errors
     /// If the place is another user's, or cannot be used, or if somebody else has it.
     pub fn of(run: &str, uuid: &str) -> Result<Option<Seen>, JournalError> {
-        if uuid.is_empty() || !uuid.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        if !is_uuid(uuid) {
             return Ok(None);
         }
         let path = folder()?.join(uuid);
@@ -51,6 +51,15 @@ impl Seen {
             }),
             Err(TryLockError::Error(error)) => Err(unusable(&path)(error)),
         }
+    }
+
+    /// Where it lies and what it says, for somebody who only looks: nothing is made or locked, and what cannot be read says
+    /// nothing.
+    pub fn look(uuid: &str) -> Option<(PathBuf, (u64, String))> {
+        let path = own(&lock::place().0).join(Some(uuid).filter(|uuid| is_uuid(uuid))?);
+        let seen = Seen { file: file::open(&path).ok()?, path, turn: Cell::new(0) };
+        let said = seen.read().ok()??;
+        Some((seen.path, said))
     }
 
     /// The number and hash that were seen last, if any were.
@@ -99,10 +108,19 @@ fn record(slot: &[u8]) -> Option<(u64, String)> {
     (check == check_of(stated)).then_some((number.parse().ok()?, hash.to_owned()))
 }
 
-/// The folder of whoever runs the program, beside the named locks.
+fn is_uuid(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// The folder of whoever runs the program, in the machine's.
+fn own(machine: &Path) -> PathBuf {
+    machine.join(format!("heads-{}", rustix::process::geteuid().as_raw()))
+}
+
+/// The same, made if it is not there.
 fn folder() -> Result<PathBuf, JournalError> {
     let user = rustix::process::geteuid().as_raw();
-    let folder = lock::machine_folder()?.join(format!("heads-{user}"));
+    let folder = own(&lock::machine_folder()?);
     match DirBuilder::new().mode(0o700).create(&folder) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(unusable(&folder)(error)),
         _ => {}

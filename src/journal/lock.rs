@@ -178,14 +178,7 @@ fn holder_of(file: &mut File) -> Option<Holder> {
 /// Where the named locks of this machine lie: `$SWITCHOVER_LOCKS`, else `/run/lock/switchover`, else a folder beside temporary
 /// files. Everybody may make files there, and nobody may remove another's.
 pub fn machine_folder() -> Result<PathBuf, JournalError> {
-    let usual = Path::new("/run/lock");
-    let given = std::env::var_os("SWITCHOVER_LOCKS").filter(|given| !given.is_empty());
-    let is_given = given.is_some();
-    let folder = match given {
-        Some(given) => PathBuf::from(given),
-        None if usual.is_dir() => usual.join("switchover"),
-        None => std::env::temp_dir().join("switchover-locks"),
-    };
+    let (folder, is_given) = place();
     files::refuse_symlink(&folder)?;
     if !folder.is_dir() {
         let made = DirBuilder::new().recursive(true).mode(0o1777).create(&folder);
@@ -198,6 +191,16 @@ pub fn machine_folder() -> Result<PathBuf, JournalError> {
         is_trusted(&folder).map_err(|source| JournalError::Locks { path: folder.clone(), source })?;
     }
     Ok(folder)
+}
+
+/// The path of that folder, whether or not it is there, and whether the operator named it.
+pub fn place() -> (PathBuf, bool) {
+    let usual = Path::new("/run/lock");
+    match std::env::var_os("SWITCHOVER_LOCKS").filter(|given| !given.is_empty()) {
+        Some(given) => (PathBuf::from(given), true),
+        None if usual.is_dir() => (usual.join("switchover"), false),
+        None => (std::env::temp_dir().join("switchover-locks"), false),
+    }
 }
 
 /// Whether the usual folder is root's or one's own: somebody else's may lose what lies in it. So may one in which everybody may

@@ -70,15 +70,27 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Whether the journal has what this machine has seen of the run.
+    /// Whether the journal has what this machine has seen of the run, for somebody who only looks. Of a run that goes on it may
+    /// have seen more by now.
+    ///
+    /// # Errors
+    /// [`JournalError::Behind`] if it has not.
+    pub fn is_up_to_date(&self) -> Result<(), JournalError> {
+        let started = &self.state.started;
+        Seen::look(&started.uuid).map_or(Ok(()), |(path, said)| self.has(&started.run, said, &path))
+    }
+
     fn is_as_seen(&self, run: &str, seen: &Seen) -> Result<(), JournalError> {
-        let Some((number, hash)) = seen.read()? else { return Ok(()) };
+        seen.read()?.map_or(Ok(()), |said| self.has(run, said, seen.path()))
+    }
+
+    fn has(&self, run: &str, (number, hash): (u64, String), noted: &Path) -> Result<(), JournalError> {
         let why = match self.hashes.get((number as usize).saturating_sub(1)) {
             Some(found) if *found == hash => return Ok(()),
-            Some(_) => format!("event {number} is not the one that was written on this machine"),
+            Some(_) => format!("its event {number} is another one than the last that this machine has noted: they went different ways"),
             None => format!("this machine has seen {number} events of it, and the journal has {}", self.events.len()),
         };
-        Err(JournalError::Behind { run: run.to_owned(), why, seen: seen.path().to_owned() })
+        Err(JournalError::Behind { run: run.to_owned(), why, seen: noted.to_owned() })
     }
 }
 

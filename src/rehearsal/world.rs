@@ -253,7 +253,9 @@ impl World<'_> {
                 self.record(Fact::RunResumed { operator: operator(), until: None, still_running: Vec::new() })?;
                 Ok(true)
             }
-            Stop::Waiting { .. } | Stop::Stuck { .. } | Stop::Until { .. } | Stop::Interrupted { .. } => Ok(false),
+            Stop::Waiting { .. } | Stop::Stuck { .. } | Stop::Until { .. } | Stop::Interrupted { .. } | Stop::Unwitnessed { .. } => {
+                Ok(false)
+            }
         }
     }
 

@@ -77,7 +77,7 @@ pub(super) fn stand_ins(out: &mut Lines, state: &RunState) {
 fn steps_of(stop: &Stop) -> &[crate::runbook::StepId] {
     match stop {
         Stop::Failed { steps } | Stop::Waiting { steps } | Stop::InDoubt { steps } | Stop::Stuck { steps } => steps,
-        Stop::Until { .. } | Stop::Interrupted { .. } | Stop::Breached { .. } => &[],
+        Stop::Until { .. } | Stop::Interrupted { .. } | Stop::Breached { .. } | Stop::Unwitnessed { .. } => &[],
     }
 }
 
@@ -171,6 +171,9 @@ fn next_block(out: &mut Lines, state: &RunState, stop: &Stop, first: Option<Step
         ],
         Stop::Until { .. } | Stop::Interrupted { .. } => {
             vec![("next", format!("switchover resume {run}   or   switchover rollback {run}"))]
+        }
+        Stop::Unwitnessed { .. } => {
+            vec![("next", "go on with the copy of this journal that went on; if there is none, see to the witness first".to_owned())]
         }
     };
     for (word, text) in lines {

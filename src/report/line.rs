@@ -170,6 +170,7 @@ pub fn stop_words(because: &Stop) -> String {
         Stop::Breached { because } => format!("paused: {}", because.join("; ")),
         Stop::Until { step } => format!("stopped after {step}, as asked"),
         Stop::Interrupted { .. } => "interrupted".to_owned(),
+        Stop::Unwitnessed { .. } => "stopped: the witness does not let it go on; nothing was begun".to_owned(),
     }
 }
 

@@ -349,6 +349,10 @@ pub enum Stop {
     Interrupted {
         signal: i32,
     },
+    /// The run's witness refused the session, or could not be asked. Nothing was begun.
+    Unwitnessed {
+        why: String,
+    },
 }
 
 /// How a run is over.
@@ -454,6 +458,7 @@ impl Stop {
             Stop::Stuck { .. } => 5,
             Stop::Until { .. } => 0,
             Stop::Interrupted { signal } => 128 + signal,
+            Stop::Unwitnessed { .. } => 6,
         }
     }
 }

@@ -23,8 +23,8 @@ pub struct Converter<'a> {
     pub mark: &'a Mark,
     /// Where the step's key stands.
     pub place: Place,
-    /// The names under `secrets`.
-    pub secrets: Vec<&'a str>,
+    /// What stands under `secrets`.
+    pub secrets: &'a IndexMap<String, RawSecret>,
     /// What stands under `databases`.
     pub databases: &'a IndexMap<String, RawDatabase>,
     /// What stands under `traffic`.
@@ -88,7 +88,14 @@ impl Converter<'_> {
     pub fn undo(&mut self, raw: Option<&RawUndo>, act: &Act) -> Undo {
         match raw {
             Some(RawUndo::None(_)) => Undo::Nothing,
-            Some(RawUndo::Act(raw)) => self.act(&raw.act, &["undo"], &act.env).map_or(Undo::Nothing, |act| Undo::Act(Box::new(act))),
+            Some(RawUndo::Act(raw)) => {
+                // What a step leaves is gone once the run is over, and a run that is over can be undone: only an undo that asks for
+                // it itself needs it.
+                let is_passing = |name: &str| self.secrets.get(name).is_some_and(|secret| secret.step.is_some());
+                let lasting = act.env.iter().filter(|(_, value)| !value.secret().is_some_and(is_passing));
+                let env = lasting.map(|(name, value)| (name.clone(), value.clone())).collect();
+                self.act(&raw.act, &["undo"], &env).map_or(Undo::Nothing, |act| Undo::Act(Box::new(act)))
+            }
             None if act.action.only_reads() || matches!(act.action, Action::Notify(_)) => Undo::Nothing,
             // It knows what it found or wrote, and takes that back.
             None => match act.action.inverse() {
@@ -616,9 +623,9 @@ impl Converter<'_> {
                 RawValue::Bool(value) => Value::Text(text(&value.to_string())),
                 RawValue::Number(value) => Value::Text(text(&value.to_string())),
                 RawValue::Secret(used) => {
-                    if !self.secrets.contains(&used.secret.as_str()) {
-                        let help =
-                            suggest(&used.secret, self.secrets.iter().copied()).or_else(|| Some("declare it under `secrets`".into()));
+                    if !self.secrets.contains_key(&used.secret) {
+                        let help = suggest(&used.secret, self.secrets.keys().map(String::as_str))
+                            .or_else(|| Some("declare it under `secrets`".into()));
                         self.report(below, key, format!("the secret `{}` is not declared", used.secret), help);
                     }
                     if used.form == SecretForm::File && key != "env" {

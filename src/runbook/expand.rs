@@ -113,11 +113,10 @@ impl Builder<'_, '_, '_> {
     ) -> u32 {
         let secrets = self.secrets(file);
         let mut problems = Vec::new();
-        let names = file.raw.secrets.keys().map(String::as_str).collect();
         let mut converter = Converter {
             mark: &file.mark,
             place: file.mark.place,
-            secrets: names,
+            secrets: &file.raw.secrets,
             databases: &file.raw.databases,
             traffic: &file.raw.traffic,
             zones: &file.raw.zones,
@@ -288,7 +287,7 @@ impl Builder<'_, '_, '_> {
                 let mut converter = Converter {
                     mark: at.mark,
                     place: at.place,
-                    secrets: at.file.raw.secrets.keys().map(String::as_str).collect(),
+                    secrets: &at.file.raw.secrets,
                     databases: &at.file.raw.databases,
                     traffic: &at.file.raw.traffic,
                     zones: &at.file.raw.zones,

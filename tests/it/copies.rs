@@ -34,6 +34,8 @@ fn an_older_copy_of_the_whole_folder_is_refused() {
     }
     assert_eq!(sandbox.witness(), paid, "nothing is done");
     assert_eq!(sandbox.code("status"), 0, "it can be read");
+    let shown = sandbox.run("audit --verify");
+    assert!(shown.contains("whole:") && shown.contains("this machine has seen") && shown.ends_with("exit 6"), "{shown}");
 }
 
 #[test]
@@ -150,6 +152,9 @@ fn a_witness_knows_of_a_copy_what_this_machine_does_not() {
     sandbox.write("go", "");
     let shown = sandbox.run("resume");
     assert!(shown.contains("this log lacks event") && shown.ends_with("exit 6"), "{shown}");
+    let status = sandbox.run("status");
+    assert!(status.contains("stopped: the witness does not let it go on; nothing was begun"), "{status}");
+    assert_eq!(sandbox.code("audit --verify"), 0, "as legal as it was");
     assert_eq!(sandbox.witness(), ["PAID"], "nothing is done");
     std::fs::remove_file(sandbox.path("elsewhere/keep")).unwrap();
     let shown = sandbox.run("resume");

@@ -39,11 +39,12 @@ enum Change {
 #[test]
 fn a_changed_database_wal_or_anchor_is_read_as_it_was_or_refused() {
     let mut tried = 0;
-    for written in [Written::of(&stopped()), Written::of(&killed())] {
+    for (number, written) in [Written::of(&stopped()), Written::of(&killed())].into_iter().enumerate() {
         let whole = written.state();
         for name in written.files.keys().filter(|name| name.contains(".db") || name.ends_with("anchor")) {
             let length = written.files[name].len();
-            let flips = [0x01, 0x80].into_iter().flat_map(|mask| (0..length).map(move |at| Change::Flip(at, mask)));
+            // Of each byte the lowest bit or the highest; in the other journal the other one.
+            let flips = (0..length).map(|at| Change::Flip(at, if (at + number).is_multiple_of(2) { 0x01 } else { 0x80 }));
             let changes: Vec<Change> = (0..length).map(Change::Cut).chain(flips).collect();
             tried += changes.len();
             on_all_cores(&changes, |folder, change| {
@@ -313,7 +314,7 @@ fn a_journal_whose_first_commits_are_lost_is_not_taken_for_an_empty_one() {
 fn what_is_broken_is_not_taken_for_a_full_disk() {
     let written = Written::of(&stopped());
     let length = written.files["switchover.db"].len();
-    let flips = [0x01, 0x80].into_iter().flat_map(|mask| (0..length).step_by(3).map(move |at| Change::Flip(at, mask)));
+    let flips = (0..length).step_by(3).map(|at| Change::Flip(at, if at.is_multiple_of(2) { 0x01 } else { 0x80 }));
     let changes: Vec<Change> = (0..length).step_by(61).map(Change::Cut).chain(flips).collect();
     on_all_cores(&changes, |folder, change| {
         written.lay_out(folder, "switchover.db", *change);

@@ -122,7 +122,7 @@ fn a_run_goes_on_with_an_amended_runbook_if_what_has_started_means_the_same() {
     sandbox.write("book.yaml", book("one", "changed"));
     insta::assert_snapshot!(sandbox.run("amend now book.yaml --reason x"), @"
     error: p/a has started, and would mean something else; nothing was changed
-      next: what has started stays as it is: `switchover skip` it if it failed, and give what replaces it another name
+      next: leave what has started in the file as it is; if it failed for good, `switchover skip` it, and add what replaces it under another name
     exit 6
     ");
     insta::assert_snapshot!(sandbox.run("resume"), @"

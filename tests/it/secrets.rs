@@ -317,7 +317,7 @@ phases:
     assert!(sandbox.run("run book.yaml").ends_with("exit 1"));
     sandbox.write("second", "");
     let shown = sandbox.run("resume");
-    assert!(shown.contains("has left none by now") && shown.ends_with("exit 1"), "{shown}");
+    assert!(shown.contains("it did not write the secret `token`") && shown.ends_with("exit 1"), "{shown}");
     assert!(sandbox.witness().is_empty());
 }
 
@@ -326,7 +326,7 @@ fn a_step_that_leaves_no_secret_fails_and_what_cannot_leave_one_is_refused() {
     let steps = "phases:\n  p:\n    steps:\n      login: { run: 'echo try >> \"$W\"', undo: none }\n      use: { run: 'true', env: { T: { secret: token } }, undo: none }\n";
     let sandbox = Sandbox::with(&format!("runbook: login\nsecrets: {{ token: {{ step: login }} }}\n{steps}"));
     let shown = sandbox.run("run book.yaml");
-    assert!(shown.contains("is to come from the step p/login, which has left none by now") && shown.ends_with("exit 1"), "{shown}");
+    assert!(shown.contains("it did not write the secret `token` into $SWITCHOVER_SECRETS/token") && shown.ends_with("exit 1"), "{shown}");
     assert_eq!(sandbox.witness(), ["try"]);
     for (from, with, why) in [
         ("step: login", "step: logon", "there is no step `logon` for the secret `token` to come from"),
@@ -358,4 +358,22 @@ fn two_runbooks_may_call_different_secrets_the_same() {
     assert!(!shown.contains("another value") && shown.ends_with("exit 0"), "neither was changed: {shown}");
     ["one", "two"].iter().for_each(|file| std::fs::remove_file(sandbox.path(file)).unwrap());
     assert_nowhere(&sandbox, "the-secret-of");
+}
+
+#[test]
+fn a_run_that_is_over_goes_back_without_the_secrets_that_its_steps_left() {
+    let sandbox = Sandbox::with(
+        r#"runbook: login
+secrets: { token: { step: login } }
+phases:
+  p:
+    steps:
+      login: { run: 'printf ticket-48151623 > "$SWITCHOVER_SECRETS/token"', undo: none }
+      use: { run: 'echo "${T:?}" | wc -c >> "$W"', env: { T: { secret: token }, K: kept }, undo: { run: 'echo "undo ${T:-without} $K" >> "$W"' } }
+"#,
+    );
+    assert_eq!(sandbox.code("run book.yaml"), 0);
+    let shown = sandbox.run("rollback");
+    assert!(shown.ends_with("exit 4") && !shown.contains("not masked"), "{shown}");
+    assert_eq!(sandbox.witness(), ["16", "undo without kept"]);
 }

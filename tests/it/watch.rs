@@ -331,3 +331,33 @@ phases:
     exit 2
     "#);
 }
+
+#[test]
+fn nothing_begins_before_a_guard_was_read() {
+    // Each step is over before a reading is.
+    let sandbox = Sandbox::with(
+        r#"runbook: g
+guards:
+  errors: { run: 'sleep 0.3; cat says', success: 'stdout == "good"', on_breach: pause }
+phases:
+  p:
+    steps:
+      a: { run: 'echo a >> "$W"', undo: none }
+      b: { run: 'echo b >> "$W"', undo: none }
+      c: { run: 'echo c >> "$W"; test -e go', idempotent: true, undo: none }
+"#,
+    );
+    sandbox.write("says", "bad");
+    assert_eq!(sandbox.code("run book.yaml"), 3);
+    for _ in 0..2 {
+        assert_eq!(sandbox.code("resume"), 3, "what is still bad pauses it again");
+    }
+    assert!(sandbox.witness().is_empty(), "{:?}", sandbox.witness());
+    sandbox.write("says", "good");
+    assert_eq!(sandbox.code("resume"), 1);
+    assert_eq!(sandbox.witness(), ["a", "b", "c"]);
+    sandbox.write("says", "bad");
+    sandbox.write("go", "");
+    assert_eq!(sandbox.code("resume"), 3, "of a session before, nothing is known");
+    assert_eq!(sandbox.witness(), ["a", "b", "c"]);
+}

@@ -38,6 +38,7 @@ fn exit_codes_tell_a_script_why() {
         (Stop::Breached { because: vec!["why".into()] }, 3),
         (Stop::Until { step: id(0) }, 0),
         (Stop::Interrupted { signal: 15 }, 143),
+        (Stop::Unwitnessed { why: "why".into() }, 6),
     ] {
         assert_eq!(stop.exit_code(), code, "{stop:?}");
     }

@@ -149,7 +149,7 @@ impl<P: Pair> Course<'_, P> {
         let chunks = chunks.into_inner().unwrap_or_else(PoisonError::into_inner);
         match chunks.error {
             // Whatever a connection says that was interrupted.
-            Some(_) if self.stopper.is_stopped() => Err(EffectError::during("it was stopped")),
+            Some(_) if self.stopper.is_stopped() => Err(EffectError::during(self.throttle.stopped())),
             Some(error) => Err(EffectError::during(error.message)),
             None => Ok(chunks.progress),
         }

@@ -22,6 +22,8 @@ pub struct Throttle<'a> {
 struct State {
     /// When it held last.
     held: Option<Instant>,
+    /// Why it holds the copy back, if it does.
+    back: Option<String>,
     /// The secrets that readings were given, each with a keyed digest.
     secrets: BTreeMap<String, String>,
 }
@@ -43,24 +45,30 @@ impl<'a> Throttle<'a> {
     pub fn pass(&self, stopper: &Stopper, teller: &Teller, is_wanted: &dyn Fn() -> bool) -> Result<(), EffectError> {
         let Some(limit) = self.limit else { return Ok(()) };
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut why_not = None;
         while is_wanted() && state.held.is_none_or(|held| held.elapsed() >= limit.every.as_duration()) {
             if stopper.is_stopped() {
-                let held = why_not.map(|held| format!(" while it was {held}")).unwrap_or_default();
-                return Err(EffectError::during(format!("it was stopped{held}")));
+                return Err(EffectError::during("it was stopped"));
             }
             match self.reading(limit, &mut state.secrets) {
-                None => state.held = Some(Instant::now()),
+                None => (state.held, state.back) = (Some(Instant::now()), None),
                 Some(why) => {
-                    state.held = None;
-                    let held = format!("held back until {}: {why}", limit.until.source());
-                    teller.progress(held.clone());
-                    why_not = Some(held);
+                    let words = format!("held back until {}: {why}", limit.until.source());
+                    teller.progress(words.clone());
+                    (state.held, state.back) = (None, Some(words));
                     stopper.sleep(limit.every.as_duration());
                 }
             }
         }
         Ok(())
+    }
+
+    /// Says how the copy stood when it was stopped.
+    pub fn stopped(&self) -> String {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match &state.back {
+            Some(words) => format!("it was stopped while it was {words}"),
+            None => "it was stopped".to_owned(),
+        }
     }
 
     /// The secrets that readings were given.

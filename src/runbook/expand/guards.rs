@@ -17,7 +17,7 @@ impl Builder<'_, '_, '_> {
             let mut converter = Converter {
                 mark: marks,
                 place,
-                secrets: file.raw.secrets.keys().map(String::as_str).collect(),
+                secrets: &file.raw.secrets,
                 databases: &file.raw.databases,
                 traffic: &file.raw.traffic,
                 zones: &file.raw.zones,
