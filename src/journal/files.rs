@@ -63,8 +63,8 @@ pub fn digest_of(path: &Path, bytes: u64) -> std::io::Result<Digest> {
 }
 
 /// Makes a folder of mode 0700, durably, if it is not there. One that is there must be one's own, and becomes private;
-/// a symbolic link in its place is refused.
-pub fn folder(path: &Path) -> Result<(), JournalError> {
+/// a symbolic link in its place is refused. Says whether others could use it before.
+pub fn folder(path: &Path) -> Result<bool, JournalError> {
     refuse_symlink(path)?;
     if !path.is_dir() {
         let missing: Vec<&Path> = path.ancestors().take_while(|part| !part.is_dir()).collect();
@@ -111,17 +111,40 @@ pub fn is_own(found: &Metadata, path: &Path) -> Result<(), JournalError> {
     Err(JournalError::Stranger { path: path.to_owned(), owner: found.uid(), own })
 }
 
-/// Takes away from others what they may do with an own file or folder.
+/// Takes away from others what they may do with an own file or folder; whether they could do anything.
 ///
 /// # Errors
 /// If it is somebody else's, or a symbolic link.
-pub fn keep_private(path: &Path) -> Result<(), JournalError> {
+pub fn keep_private(path: &Path) -> Result<bool, JournalError> {
     refuse_symlink(path)?;
     let found = std::fs::metadata(path).map_err(JournalError::io(path, "read"))?;
     is_own(&found, path)?;
-    if found.mode() & 0o077 != 0 {
+    let was_open = found.mode() & 0o077 != 0;
+    if was_open {
         let private = Permissions::from_mode(found.mode() & 0o700);
         std::fs::set_permissions(path, private).map_err(JournalError::io(path, "made private"))?;
+    }
+    Ok(was_open)
+}
+
+/// The same for all that lies in a folder, however deep. What is no file and no folder is left alone: nothing of the journal is.
+///
+/// # Errors
+/// If anything in it is somebody else's.
+pub fn keep_all_private(folder: &Path) -> Result<(), JournalError> {
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).map_err(JournalError::io(&folder, "read"))? {
+            let path = entry.map_err(JournalError::io(&folder, "read"))?.path();
+            let found = std::fs::symlink_metadata(&path).map_err(JournalError::io(&path, "read"))?;
+            is_own(&found, &path)?;
+            if found.is_dir() || found.is_file() {
+                keep_private(&path)?;
+            }
+            if found.is_dir() {
+                folders.push(path);
+            }
+        }
     }
     Ok(())
 }

@@ -124,7 +124,10 @@ impl Journal {
     /// Opens the journal in `folder` for writing; makes it if it is not there.
     pub fn open(folder: &Path) -> Result<Journal, JournalError> {
         let folder = &std::path::absolute(folder).map_err(JournalError::io(folder, "found"))?;
-        files::folder(folder)?;
+        if files::folder(folder)? {
+            // Whoever could come to it may have left something in it.
+            files::keep_all_private(folder)?;
+        }
         for part in ["runs", "outbox"] {
             files::folder(&folder.join(part))?;
         }
@@ -133,7 +136,7 @@ impl Journal {
             match files::keep_private(&beside) {
                 // It is made when it is needed, and the database's are taken away with the last that has it open.
                 Err(JournalError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
-                kept => kept?,
+                kept => drop(kept?),
             }
         }
         // Made before SQLite opens it: closing a descriptor of an open database would drop SQLite's locks.
@@ -588,7 +591,9 @@ impl Journal {
         for folder in folders.filter_map(Result::ok) {
             let run = folder.file_name().to_string_lossy().into_owned();
             // A disk of its own has a `lost+found`, which is closed to most; what fills one may be a file.
-            if !run.bytes().all(|byte| byte.is_ascii_alphanumeric()) || folder.file_type().is_ok_and(|found| found.is_file()) {
+            if !run.bytes().all(|byte| byte.is_ascii_alphanumeric())
+                || folder.file_type().is_ok_and(|found| !found.is_dir() && !found.is_symlink())
+            {
                 continue;
             }
             if let Some((number, ..)) = Anchor::read(&folder.path().join("anchor"))?

@@ -27,15 +27,16 @@ impl RunState {
     }
 
     /// Whose answers `new` takes back: approvals and confirmations of points of no return behind which something that has not begun
-    /// is new, is gone or means something else, or something that is not done runs under other guards or budgets. What has begun
+    /// is new, is gone or means something else, or something that is not done runs under other terms. What has begun
     /// stays as it is, so that only what comes is asked about again.
     pub fn voided_by(&self, new: &Runbook) -> Vec<StepId> {
         let old = &self.runbook;
         let (terms, new_terms) = (Terms::of(old), Terms::of(new));
         let is_ahead = |ix| !matches!(self.track(ix, Direction::Forward), Track::Done | Track::Skipped { .. });
         let differs = |ix: StepIx| {
-            new.find(&old.step(ix).id)
-                .is_none_or(|other| meaning(old, ix) != meaning(new, other) || is_ahead(ix) && !terms.are_same(ix, &new_terms, other))
+            new.find(&old.step(ix).id).is_none_or(|other| {
+                meaning(old, ix) != meaning(new, other) || is_ahead(ix) && !terms.are_same((old, ix), &new_terms, (new, other))
+            })
         };
         let differs: Vec<bool> = old.ixs().map(differs).collect();
         let is_new: Vec<bool> = new.ixs().map(|ix| old.find(&new.step(ix).id).is_none_or(|other| differs[other.0 as usize])).collect();

@@ -6,8 +6,10 @@ use std::rc::Rc;
 
 use serde_json::{Value as Json, json};
 
-use super::action::{Action, Value, Wait};
-use super::{Budgets, Condition, Guard, Runbook, Source, Step, StepIx, Text, Undo, When};
+use indexmap::IndexMap;
+
+use super::action::{Action, Content, Notify, Value, Wait};
+use super::{Condition, Guard, Runbook, Source, Span, Step, StepIx, Template, Text, Undo, When};
 
 /// How one runbook differs from another, for people: `p/a is new`, `p/b is gone`, `p/c differs in when`, `the locks differ`.
 pub fn differences(old: &Runbook, new: &Runbook) -> Vec<String> {
@@ -28,12 +30,19 @@ pub fn differences(old: &Runbook, new: &Runbook) -> Vec<String> {
     let whole = [
         ("the guards", guards(old) != guards(new)),
         ("the budgets", old.budgets != new.budgets),
+        ("the estimates", !is_same_estimate(old, new)),
         ("the locks", json!(old.locks) != json!(new.locks)),
         ("the witness", json!(old.witness) != json!(new.witness)),
         ("the messages", messages(old, new) != messages(new, old)),
     ];
     let whole = whole.into_iter().filter(|(_, differ)| *differ).map(|(what, _)| format!("{what} differ"));
     gone.chain(come).chain(changed).chain(whole).collect()
+}
+
+/// Whether the steps that are in both should take as long.
+fn is_same_estimate(old: &Runbook, new: &Runbook) -> bool {
+    let (before, after) = (estimates(old), estimates(new));
+    old.ixs().all(|ix| new.find(&old.step(ix).id).is_none_or(|at| before[ix.0 as usize] == after[at.0 as usize]))
 }
 
 /// A step's meaning, independent of its place among the others.
@@ -58,7 +67,16 @@ pub fn meaning(runbook: &Runbook, ix: StepIx) -> Json {
         "undo": step.undo,
         "hold": hold,
         "values": values(runbook, step.scope, names(step), &step.when),
+        "template": template(runbook, step),
     })
+}
+
+/// What a step that tells somebody says.
+fn template<'a>(runbook: &'a Runbook, step: &Step) -> Option<&'a Template> {
+    match &step.act.action {
+        Action::Notify(Notify { content: Content::Template(name), .. }) => runbook.templates.get(name),
+        _ => None,
+    }
 }
 
 /// A guard's meaning.
@@ -79,11 +97,15 @@ fn guard_meaning(runbook: &Runbook, guard: &Guard) -> Json {
     })
 }
 
-/// The terms under which each step runs: the guards that may be watched while it does, and the budgets.
+/// The terms under which each step runs: the guards that may be watched while it does, what is said to people when, and what holds
+/// for the whole run.
 pub struct Terms {
-    budgets: Budgets,
+    whole: Json,
+    /// By phase.
+    messages: Vec<Json>,
     /// By step.
     guards: Vec<Vec<Rc<Json>>>,
+    estimates: Vec<[Option<Span>; 3]>,
 }
 
 impl Terms {
@@ -98,13 +120,36 @@ impl Terms {
                 guards.push(Rc::clone(&meaning));
             }
         }
-        Terms { budgets: runbook.budgets, guards }
+        let told = |messages: &IndexMap<String, String>| -> Json {
+            messages.iter().map(|(when, name)| (when.clone(), json!(runbook.templates.get(name)))).collect()
+        };
+        Terms {
+            whole: json!([runbook.budgets, runbook.locks, runbook.witness, told(&runbook.occasions)]),
+            messages: runbook.phases.iter().map(|phase| told(&phase.messages)).collect(),
+            guards,
+            estimates: estimates(runbook),
+        }
     }
 
-    /// Whether they are the same for one step as others for another.
-    pub fn are_same(&self, ix: StepIx, other: &Terms, at: StepIx) -> bool {
-        self.budgets == other.budgets && self.guards[ix.0 as usize] == other.guards[at.0 as usize]
+    /// Whether they are the same for a step as those of another runbook for one of its steps.
+    pub fn are_same(&self, (runbook, ix): (&Runbook, StepIx), other: &Terms, (of, at): (&Runbook, StepIx)) -> bool {
+        let phase = |runbook: &Runbook, ix| runbook.step(ix).phase as usize;
+        let (one, another) = (ix.0 as usize, at.0 as usize);
+        self.whole == other.whole
+            && self.messages[phase(runbook, ix)] == other.messages[phase(of, at)]
+            && self.guards[one] == other.guards[another]
+            && self.estimates[one] == other.estimates[another]
     }
+}
+
+/// How long each step should take, if that decides anything: when a budget is breached.
+fn estimates(runbook: &Runbook) -> Vec<[Option<Span>; 3]> {
+    let of = |ix| {
+        let step = runbook.step(ix);
+        [step.estimate, step.undo_estimate, step.hold.as_ref().and_then(|hold| hold.estimate)]
+    };
+    let decides = !runbook.budgets.is_empty();
+    runbook.ixs().map(|ix| if decides { of(ix) } else { [None; 3] }).collect()
 }
 
 /// The first names of all references in what a step does, and its secrets.

@@ -474,7 +474,7 @@ fn names_in_templates_are_checked_also_inside_if() {
 fn slips_on_the_command_line() {
     let sandbox = Sandbox::with("runbook: s\nphases: { p: { steps: { first-step: { run: [/bin/true], undo: none } } } }\n");
     insta::assert_snapshot!(sandbox.run("status"), @"
-    error: there is no journal at journal
+    error: there is no journal at <folder>/journal
       next: name the folder with --journal or SWITCHOVER_JOURNAL
     exit 6
     ");

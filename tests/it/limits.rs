@@ -183,3 +183,22 @@ phases:
         }
     }
 }
+
+#[test]
+fn a_fifo_in_a_runs_folder_holds_nobody_up() {
+    let sandbox = Sandbox::with(
+        r#"runbook: fifo
+phases:
+  p:
+    steps:
+      a: { run: 'd=$(dirname "$SWITCHOVER_OUTPUT"); mkfifo "$d/../commands-7" "$d/../../abcd"; test -e go', idempotent: true, undo: none }
+"#,
+    );
+    assert_eq!(sandbox.code("run book.yaml"), 1);
+    sandbox.write("book.yaml", sandbox.read("book.yaml").replace("mkfifo", "true"));
+    sandbox.write("go", "");
+    for (verb, code) in [("status", 0), ("list", 0), ("audit --verify", 0), ("resume", 1), ("skip a --reason x", 0), ("resume", 0)] {
+        let shown = sandbox.run(verb);
+        assert!(shown.ends_with(&format!("exit {code}")), "{verb}: {shown}");
+    }
+}

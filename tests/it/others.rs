@@ -162,20 +162,22 @@ fn what_somebody_else_has_put_into_a_journal_is_not_used() {
     if !is_root("files of another user in a journal") {
         return;
     }
-    for part in ["runs", "outbox", "switchover.db", "switchover.db-wal", "mac.key", "uuid"] {
+    let beside = ["runs/abcd/secrets", "runs/abcd/logs/a.f1.out"];
+    for part in ["runs", "outbox", "switchover.db", "switchover.db-wal", "mac.key", "uuid"].into_iter().chain(beside) {
         let sandbox = home(NOBODY, &format!("{LOCKED}secrets: {{ t: {{ file: s }} }}\nenv: {{ T: {{ secret: t }} }}\n"));
         sandbox.write("home/s", "of-old-and-secret");
         chown(sandbox.path("home/s"), Some(NOBODY), None).unwrap();
         sandbox.write("locks/.here", "");
         std::fs::set_permissions(sandbox.path("locks"), PermissionsExt::from_mode(0o1777)).unwrap();
         match part {
-            "runs" | "outbox" => std::fs::create_dir_all(sandbox.path(&format!("home/journal/{part}"))).unwrap(),
+            "runs" | "outbox" | "runs/abcd/secrets" => std::fs::create_dir_all(sandbox.path(&format!("home/journal/{part}"))).unwrap(),
             "switchover.db" | "switchover.db-wal" => sandbox.write(&format!("home/journal/{part}"), ""),
             _ => sandbox.write(&format!("home/journal/{part}"), [7; 32]),
         }
         let path = sandbox.path(&format!("home/journal/{part}"));
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o777)).unwrap();
-        chown(sandbox.path("home/journal"), Some(NOBODY), None).unwrap();
+        let all = ["home/journal", "home/journal/runs", "home/journal/runs/abcd", "home/journal/runs/abcd/logs"];
+        all.iter().filter(|path| sandbox.path(path).exists()).for_each(|path| chown(sandbox.path(path), Some(NOBODY), None).unwrap());
         chown(&path, Some(STRANGER), None).unwrap();
         let shown = as_user(&sandbox, NOBODY, "run book.yaml", &locks(&sandbox));
         assert_eq!(shown.status.code(), Some(6), "{part}: {}", text(&shown));

@@ -245,6 +245,32 @@ fn what_a_database_says_is_shown_and_not_obeyed() {
     assert!(desk.sandbox.run("status --format json").contains("<cell>") || desk.sandbox.run("audit --format json").contains("<cell>"));
 }
 
+#[test]
+fn an_amendment_of_what_people_are_told_takes_the_answers_before_it_back() {
+    let book = |more: &str, estimate: &str| {
+        format!(
+            "runbook: told\nmessages: {{ report: m{more} }}\nbudgets: {{ rollback: 1h }}\nphases:\n  p:\n    steps:\n      gate: {{ approve: 'go?' }}\n      \
+             hold: {{ run: 'test -e go', undo: none }}\n      b: {{ notify: {{ template: tell, to: [a@example.test] }}, estimate: {estimate} }}\n"
+        )
+    };
+    let sandbox = Sandbox::with(&book("", "1m"));
+    sandbox.write("templates/m.txt", "Subject: m\n\nm\n");
+    sandbox.write("templates/tell.txt", "Subject: all is well\n\nas agreed\n");
+    assert_eq!(sandbox.code("run book.yaml --name told"), 3);
+    for change in 0..3 {
+        assert_eq!(sandbox.code("resolve gate --as go --reason x"), 0);
+        assert_eq!(sandbox.code("resume"), 1);
+        match change {
+            0 => sandbox.write("templates/tell.txt", "Subject: all is lost\n\nnot as agreed\n"),
+            1 => sandbox.write("book.yaml", book(", success: m", "1m")),
+            _ => sandbox.write("book.yaml", book(", success: m", "20m")),
+        }
+        let shown = sandbox.run("amend told book.yaml --reason x");
+        assert!(shown.contains("1 answer is void and will be asked again: p/gate"), "{change}: {shown}");
+        assert_eq!(sandbox.code("resume"), 3, "it is asked again");
+    }
+}
+
 /// Whoever may write a lock's file may write what it likes.
 #[test]
 fn a_locks_file_is_shown_and_not_obeyed() {

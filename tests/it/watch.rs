@@ -48,8 +48,10 @@ fn a_breach_stops_what_runs_and_takes_everything_back() {
 #[test]
 fn a_pause_lets_what_runs_finish_and_a_resumed_run_looks_again() {
     let sandbox = Sandbox::with(&book("pause", ""));
-    sandbox.write("says", "bad");
+    sandbox.write("says", "good");
     let mut run = sandbox.start("run book.yaml");
+    sandbox.wait_for("b");
+    sandbox.write("says", "bad");
     wait_until("the breach", || !events(&sandbox, "breached").is_empty());
     sandbox.write("enough", "");
     assert_eq!(run.wait().expect("its end").code(), Some(3));

@@ -162,7 +162,11 @@ fn a_copy_is_held_back_until_a_condition_holds() {
         let sandbox = book("held", NEW, &throttle(probe));
         sandbox.write("book.yaml", sandbox.read("book.yaml").replace("every: 20ms } } }", "every: 20ms } }, timeout: 2s }"));
         let shown = sandbox.run_with("run book.yaml", &environment());
-        assert!(shown.contains("it took longer than 2s and was stopped (it was stopped)") && shown.ends_with("exit 1"), "{shown}");
+        assert!(
+            shown.contains("it took longer than 2s and was stopped (it was stopped while it was held back until ")
+                && shown.ends_with("exit 1"),
+            "{shown}"
+        );
         assert_eq!(there(), "0");
     }
 }

@@ -172,7 +172,11 @@ impl Known {
     pub fn of(paths: &[PathBuf]) -> std::io::Result<Known> {
         let mut known = Known::default();
         for path in paths {
-            known.add(path)?;
+            match known.add(path) {
+                // A command may have made it. What it hides proves nothing.
+                Err(error) if error.kind() == ErrorKind::InvalidInput => known.is_damaged = true,
+                added => added?,
+            }
         }
         Ok(known)
     }
@@ -182,7 +186,7 @@ impl Known {
     /// # Errors
     /// If it cannot be opened.
     pub fn add(&mut self, path: &Path) -> std::io::Result<()> {
-        let (file, at) = (options().open(path)?, self.files.len());
+        let (file, at) = (crate::file::open_as(&mut options(), path)?, self.files.len());
         self.files.push(Reading { file: Some(file), rest: Vec::new(), last: None, place: None, is_damaged: false });
         // A loss of power may take the file of a session's first keeper and leave that of its second.
         self.is_damaged |= earlier(path).is_some_and(|earlier| !earlier.exists());

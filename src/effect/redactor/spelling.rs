@@ -35,19 +35,19 @@ const URL_KEPT: [&str; 14] = [
     "-._~!$%&()*+,/:;=@[\\]|?^`{}", // the WHATWG's query
 ];
 /// What JSON encoders that fear HTML write as a code point.
-const JSON_FEARED: [&str; 3] = ["", "<>&\u{2028}\u{2029}", "<>&'\"+`"];
+const JSON_FEARED: [&str; 5] = ["", "<>&\u{2028}\u{2029}", "<>&'\"+`", "<>&'", "<>&='"];
 /// What JSON writes as a backslash and a letter, and the letters.
 const JSON_LETTERS: (&str, &str) = ("\n\r\t\u{8}\u{c}\"\\", "nrtbf\"\\");
 /// The same for shells, between `$'` and `'`.
 const SHELL_LETTERS: (&str, &str) = ("\n\r\t\u{8}\u{c}\u{7}\u{b}\u{1b}'\\", "nrtbfavE'\\");
-/// What is quoted by a backslash before it: inside backquotes, inside `"`, and by `printf %q`.
-const BACKSLASHED: [&str; 3] = ["\\", "\\\"$`", " !\"$&'()*,;<>?[\\]^`{|}"];
+/// What is quoted by a backslash before it: inside backquotes, inside `"`, in MySQL, and by `printf %q`.
+const BACKSLASHED: [&str; 4] = ["\\", "\\\"$`", "\\\"'", " !\"$&'()*,;<>?[\\]^`{|}"];
 /// What the more timid put no backslash before, besides letters and digits.
 const NOT_BACKSLASHED: [&str; 2] = ["_", "_-.,:+/@"];
 /// What tools put between the bytes that they print in hexadecimal digits.
 const HEX_SEPARATORS: [&str; 6] = ["", ":", " ", "-", "\\x", ", 0x"];
 /// What becomes of `'` and `"` in HTML and XML.
-const HTML_QUOTES: [(&str, &str); 8] = [
+const HTML_QUOTES: [(&str, &str); 9] = [
     ("'", "\""),
     ("'", "&quot;"),
     ("&#x27;", "&quot;"),
@@ -56,7 +56,10 @@ const HTML_QUOTES: [(&str, &str); 8] = [
     ("&#039;", "&quot;"),
     ("&#039;", "&#034;"),
     ("&apos;", "&quot;"),
+    ("&apos;", "&#34;"),
 ];
+/// What HTML encoders that fear attributes without quotes write as a number.
+const HTML_FEARED: [&str; 3] = ["", "/", "/`="];
 /// What a `'` becomes between two others.
 const SHELL_QUOTES: [&str; 2] = [r"'\''", r#"'"'"'"#];
 
@@ -120,7 +123,9 @@ fn spell_again(text: &str, found: &mut Vec<String>) {
             found.push(in_json(text, &feared, ascii, false, LOWER_HEX));
         }
     }
-    found.push(in_html(text, "&#39;", "&quot;"));
+    if text.contains(['\'', '"', '&', '<', '>']) {
+        found.extend(HTML_QUOTES.map(|(single, double)| in_html(text, single, double, "", false)));
+    }
     found.push(in_url(text, "-._~", false, UPPER_HEX));
     found.extend(['\'', '"'].map(|quote| doubled(text, quote)));
 }
@@ -136,11 +141,16 @@ fn spell_once(value: &str, found: &mut Vec<String>) {
             }
         }
     }
-    found.extend(HTML_QUOTES.map(|(single, double)| in_html(value, single, double)));
+    for feared in distinct(&HTML_FEARED, value) {
+        for ascii in either(!value.is_ascii()) {
+            found.extend(HTML_QUOTES.map(|(single, double)| in_html(value, single, double, &feared, ascii)));
+        }
+    }
     found.extend([false, true].map(|hex| in_numbers(value, hex)));
     found.extend(['\'', '"'].map(|quote| doubled(value, quote)));
     found.extend(["", "\""].map(|kept| in_python_bytes(value, kept)));
-    found.push(in_quoted_printable(value));
+    found.extend([LOWER_HEX, UPPER_HEX].map(|hex| in_latin(value, hex)));
+    found.extend(either(value.contains([' ', '\t'])).map(|spaces| in_quoted_printable(value, spaces)));
     found.extend(SHELL_QUOTES.map(|quote| value.replace('\'', quote)));
     found.extend(BACKSLASHED.map(|special| backslashed(value, |c| special.contains(c))));
     found.extend(NOT_BACKSLASHED.map(|plain| backslashed(value, |c| c.is_ascii() && !plain.contains(c))));
@@ -190,9 +200,11 @@ fn in_hex(value: &str, separator: &str, hex: &[u8]) -> String {
     out.split_off(separator.len())
 }
 
-/// What HTML and XML have names for; quotes differ.
-fn in_html(value: &str, single: &str, double: &str) -> String {
+/// What HTML and XML have names for, and what is feared, or is no ASCII, as a number; quotes differ.
+fn in_html(value: &str, single: &str, double: &str, feared: &str, ascii: bool) -> String {
     escaped(value, |c, out| match c {
+        _ if feared.contains(c) => out.push_str(&format!("&#x{:X};", u32::from(c))),
+        _ if ascii && !c.is_ascii() => out.push_str(&format!("&#{};", u32::from(c))),
         '&' => out.push_str("&amp;"),
         '<' => out.push_str("&lt;"),
         '>' => out.push_str("&gt;"),
@@ -228,9 +240,29 @@ fn in_python_bytes(value: &str, kept: &str) -> String {
     })
 }
 
-/// As mails write what is not ASCII, on one line.
-fn in_quoted_printable(value: &str) -> String {
+/// As YAML between `"`, and Python's `ascii`, write what is no ASCII: by its number, in two digits if that is enough.
+fn in_latin(value: &str, hex: &[u8]) -> String {
+    escaped(value, |c, out| match u32::from(c) {
+        number @ 0x80..0x100 => {
+            out.push_str("\\x");
+            put(out, number, 4, 2, hex);
+        }
+        0x100..0x10000 => put_code_point(out, c, hex),
+        number @ 0x10000.. => {
+            out.push_str("\\U");
+            put(out, number, 4, 8, hex);
+        }
+        _ => match letter(c, JSON_LETTERS) {
+            Some(letter) if c != '"' => out.extend(['\\', letter]),
+            _ => out.push(c),
+        },
+    })
+}
+
+/// As mails write what is not ASCII, on one line; and spaces, if they are to outlive any relay.
+fn in_quoted_printable(value: &str, spaces: bool) -> String {
     escaped(value, |c, out| match c {
+        ' ' if spaces => out.push_str("=20"),
         ' '..='~' if c != '=' => out.push(c),
         _ => put_bytes(out, c, "=", 4, 2, UPPER_HEX),
     })
@@ -312,7 +344,9 @@ fn spell_in_base32(value: &[u8], found: &mut Vec<String>) {
         let text = data_encoding::BASE32.encode(&bytes);
         let own = (before * 8).div_ceil(5)..bytes.len() * 8 / 5;
         let last = (bytes.len() * 8).div_ceil(5);
-        found.extend([&text[own.clone()], &text[own.start..last], &text[own.start..]].map(str::to_owned));
+        for text in [text.to_ascii_lowercase(), text] {
+            found.extend([&text[own.clone()], &text[own.start..last], &text[own.start..]].map(str::to_owned));
+        }
     }
 }
 

@@ -230,6 +230,28 @@ fn spellings_of_common_tools_are_masked() {
 }
 
 #[test]
+fn spellings_that_an_attack_found_are_masked() {
+    for (value, spelled) in [
+        ("pw\"with'both-99", "pw\\&quot;with&#x27;both-99"),
+        ("pw\"with'both-99", "pw&quot;with&#x27;&#x27;both-99"),
+        ("only'single-99", "only&#x27;&#x27;single-99"),
+        ("has \"dq\" and 'sq'", "has \\\"dq\\\" and \\'sq\\'"),
+        ("has \"dq\" and 'sq' +", "has \\\"dq\\\" and \\u0027sq\\u0027 +"),
+        ("user=of'apos-99", "user\\u003dof\\u0027apos-99"),
+        ("höflich-pw-99", "h&#246;flich-pw-99"),
+        ("passwört-lang", "passw\\xF6rt-lang"),
+        ("passwört-lang", "passw\\xf6rt-lang"),
+        ("of/two/parts'99", "of&#x2F;two&#x2F;parts&#39;99"),
+        ("it's \"all\" one", "it&apos;s &#34;all&#34; one"),
+        ("of two words-99", "of=20two=20words-99"),
+        ("of two words-99", "n5tca5dxn4qho33smrzs2ojz"),
+    ] {
+        let masked = redactor(&[("A", value)]).mask(&format!("<{spelled}>"));
+        assert!(masked.contains('A') && !masked.contains(spelled), "{value} as {spelled}: {masked}");
+    }
+}
+
+#[test]
 fn control_characters_are_escaped() {
     let redactor = redactor(&[("A", "a\tb\nc\u{1}d\u{1b}e\u{7f}")]);
     for spelling in ["a\\tb\\nc\\u0001d\\u001be\u{7f}", "a\\tb\\nc\\001d\\Ee\\177", "a%09b%0Ac%01d%1Be%7F"] {
