@@ -1,6 +1,6 @@
-//! Opens files that somebody else may have made: a command, or another user of the machine. What is not
-//! a regular file (a FIFO, a device, a link, a socket, a folder) is an error and never waited for, and
-//! no more is read than was asked for. It does not know what the files are for.
+//! Opens files that somebody else may have made: a command, or another user of the machine. What is
+//! not a regular file (a FIFO, a device, a link, a socket, a folder) is an error and never waited
+//! for, and no more is read than was asked for. It does not know what the files are for.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Error, ErrorKind, Read, Result, Seek, SeekFrom};
@@ -25,7 +25,8 @@ pub fn open(path: &Path) -> Result<File> {
 /// # Errors
 /// As [`open`].
 pub fn open_as(options: &mut OpenOptions, path: &Path) -> Result<File> {
-    let file = options.mode(0o600).custom_flags(CAREFUL).open(path).map_err(|error| told(error, path))?;
+    let file =
+        options.mode(0o600).custom_flags(CAREFUL).open(path).map_err(|error| told(error, path))?;
     regular(file)
 }
 
@@ -35,14 +36,22 @@ pub fn open_as(options: &mut OpenOptions, path: &Path) -> Result<File> {
 /// If it is none.
 pub fn regular(file: File) -> Result<File> {
     let kind = file.metadata()?.file_type();
-    if kind.is_file() { Ok(file) } else { Err(Error::new(ErrorKind::InvalidInput, "it is no regular file")) }
+    if kind.is_file() {
+        Ok(file)
+    } else {
+        Err(Error::new(ErrorKind::InvalidInput, "it is no regular file"))
+    }
 }
 
 /// Why a path was not opened, where the system's own words do not tell.
 fn told(error: Error, path: &Path) -> Error {
     match path.symlink_metadata() {
-        Ok(found) if found.is_symlink() => Error::new(ErrorKind::InvalidInput, "it is a symbolic link, which is not followed"),
-        Ok(found) if !found.is_file() => Error::new(ErrorKind::InvalidInput, "it is no regular file"),
+        Ok(found) if found.is_symlink() => {
+            Error::new(ErrorKind::InvalidInput, "it is a symbolic link, which is not followed")
+        }
+        Ok(found) if !found.is_file() => {
+            Error::new(ErrorKind::InvalidInput, "it is no regular file")
+        }
         _ => error,
     }
 }
@@ -100,9 +109,13 @@ mod tests {
         for name in ["link", "folder", "socket", "fifo"] {
             let read = open(&path(name)).unwrap_err().to_string();
             let mut options = OpenOptions::new();
-            let append = open_as(options.append(true).create(true), &path(name)).unwrap_err().to_string();
+            let append =
+                open_as(options.append(true).create(true), &path(name)).unwrap_err().to_string();
             for error in [read, append] {
-                assert!(error.contains("symbolic link") || error.contains("no regular file"), "{name}: {error}");
+                assert!(
+                    error.contains("symbolic link") || error.contains("no regular file"),
+                    "{name}: {error}"
+                );
             }
         }
         assert!(open(Path::new("/dev/zero")).is_err());

@@ -1,4 +1,5 @@
-//! Switchover executes migration runbooks: steps that know their own inverse, journaled before they act.
+//! Switchover executes migration runbooks: steps that know their own inverse, journaled before they
+//! act.
 //!
 //! The modules in reading order. Imports go one way only, and a test holds the code to it:
 //!
@@ -11,7 +12,7 @@
 //! | [`effect`] | the outside world, one file per kind of action | runbook, file |
 //! | `file` | opens files that somebody else may have made | nothing of ours |
 //! | [`engine`] | the only place that waits | runbook, run, message, journal, effect, file |
-//! | [`rehearsal`] | a migration before it happens, on a clock that is a number. Pure | runbook, run, message |
+//! | [`rehearsal`] | a migration before it happens. Pure | runbook, run, message |
 //! | [`report`] | events to terminal and JSON | runbook, run, message, rehearsal |
 //! | [`cli`] | arguments to exit code, one file per verb | all |
 

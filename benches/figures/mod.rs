@@ -48,8 +48,12 @@ impl Figures {
         let mut broken = Vec::new();
         for Row { what, seen, wanted, unit, usual } in &self.rows {
             let (is_kept, bound, is_broken) = match *wanted {
-                Wanted::AtMost(most) => (*seen <= most, format!("at most {most:>7.2}"), *seen > usual * BROKEN),
-                Wanted::AtLeast(least) => (*seen >= least, format!("at least {least:>6.2}"), *seen < usual / BROKEN),
+                Wanted::AtMost(most) => {
+                    (*seen <= most, format!("at most {most:>7.2}"), *seen > usual * BROKEN)
+                }
+                Wanted::AtLeast(least) => {
+                    (*seen >= least, format!("at least {least:>6.2}"), *seen < usual / BROKEN)
+                }
             };
             let verdict = match (self.is_short, is_kept, is_broken) {
                 (true, _, true) => "BROKEN",

@@ -21,7 +21,8 @@ use crate::runbook::{Given, Runbook};
 /// Lets a run go on with a changed runbook, if nothing that has started means anything else in it.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  switchover amend 7k2 move.yaml --reason 'the new cluster has another address' && switchover resume 7k2"
+    after_help = "Example:\n  switchover amend 7k2 move.yaml --reason 'the new cluster has another \
+        address' && switchover resume 7k2"
 )]
 pub struct Amend {
     /// The run.
@@ -31,7 +32,8 @@ pub struct Amend {
     /// Why, for the record.
     #[arg(long, value_parser = super::reason)]
     reason: String,
-    /// Take it although what the environment requires has not been shown of it; what is missing is journaled with the reason.
+    /// Take it although what the environment requires has not been shown of it; what is missing is
+    /// journaled with the reason.
     #[arg(long = "override")]
     is_overridden: bool,
 }
@@ -44,18 +46,26 @@ pub fn amend(verb: Amend, folder: &Path) -> Result<i32, CliError> {
     let new = like(&verb.source, state, false)?;
     let changes = differences(&state.runbook, &new);
     if changes.is_empty() {
-        return Err(CliError::refused("this definition does nothing else than the one that the run has; nothing was changed", None));
+        return Err(CliError::refused(
+            "this definition does nothing else than the one that the run has; nothing was changed",
+            None,
+        ));
     }
     let conflicts = state.conflicts(&new);
     if !conflicts.is_empty() {
         return Err(CliError::refused(
             format!("{}; nothing was changed", conflicts.join("; ")),
             Some(
-                "leave what has started in the file as it is; if it failed for good, `switchover skip` it, and add what replaces it under another name",
+                "leave what has started in the file as it is; if it failed for good, `switchover \
+                 skip` it, and add what replaces it under another name",
             ),
         ));
     }
-    let missing = gate::pass_amended(&to_be_shown(&new, &verb.source, state)?, &taken.journal, verb.is_overridden)?;
+    let missing = gate::pass_amended(
+        &to_be_shown(&new, &verb.source, state)?,
+        &taken.journal,
+        verb.is_overridden,
+    )?;
     for change in &changes {
         say(format_args!("  {change}"));
     }
@@ -63,7 +73,10 @@ pub fn amend(verb: Amend, folder: &Path) -> Result<i32, CliError> {
     match voided.len() {
         0 => {}
         1 => say(format_args!("1 answer is void and will be asked again: {}", voided[0])),
-        count => say(format_args!("{count} answers are void and will be asked again: {}", voided.join(", "))),
+        count => say(format_args!(
+            "{count} answers are void and will be asked again: {}",
+            voided.join(", ")
+        )),
     }
     let run = state.started.run.clone();
     let amended = RunAmended {
@@ -82,11 +95,15 @@ pub fn amend(verb: Amend, folder: &Path) -> Result<i32, CliError> {
     Ok(0)
 }
 
-/// The new definition as it must have been shown: no less is required of it than of the run's own, and what a live test has swapped
-/// was shown as it is given.
+/// The new definition as it must have been shown: no less is required of it than of the run's own,
+/// and what a live test has swapped was shown as it is given.
 fn to_be_shown(new: &Runbook, source: &Source, state: &RunState) -> Result<Runbook, CliError> {
     let own = &state.runbook;
-    let mut shown = if state.started.purpose == Purpose::LiveTest { like(source, state, true)? } else { new.clone() };
+    let mut shown = if state.started.purpose == Purpose::LiveTest {
+        like(source, state, true)?
+    } else {
+        new.clone()
+    };
     if own.requires.is_some() && (new.requires.is_none() || new.environment != own.environment) {
         (shown.requires, shown.environment) = (own.requires.clone(), own.environment.clone());
     }
@@ -96,10 +113,18 @@ fn to_be_shown(new: &Runbook, source: &Source, state: &RunState) -> Result<Runbo
 /// How long a file may be to be read in any case, in bytes.
 const QUICK: u64 = 256 << 10;
 
-/// What the file of a run says now that the run's own definition does not; nothing if it cannot be read as it was.
+/// What the file of a run says now that the run's own definition does not; nothing if it cannot be
+/// read as it was.
 pub fn changed_since(state: &RunState) -> Vec<String> {
-    // Reading a large runbook takes longer than all else; a large file that was not written since the run began says what it said.
-    let files: BTreeSet<&str> = state.runbook.steps.iter().map(|step| &*step.file).chain([state.runbook.file.as_str()]).collect();
+    // Reading a large runbook takes longer than all else; a large file that was not written since
+    // the run began says what it said.
+    let files: BTreeSet<&str> = state
+        .runbook
+        .steps
+        .iter()
+        .map(|step| &*step.file)
+        .chain([state.runbook.file.as_str()])
+        .collect();
     let may_differ = |file: &&str| {
         let found = std::fs::metadata(file);
         found.is_ok_and(|found| {
@@ -110,15 +135,25 @@ pub fn changed_since(state: &RunState) -> Vec<String> {
     if !files.iter().any(may_differ) {
         return Vec::new();
     }
-    let source = Source { file: state.runbook.file.clone().into(), env: None, set: Vec::new(), values: Vec::new() };
+    let source = Source {
+        file: state.runbook.file.clone().into(),
+        env: None,
+        set: Vec::new(),
+        values: Vec::new(),
+    };
     like(&source, state, false).map(|now| differences(&state.runbook, &now)).unwrap_or_default()
 }
 
-/// The runbook with the run's environment and values, as far as it still asks for them and no others are given; or with the sides of
-/// these values swapped.
+/// The runbook with the run's environment and values, as far as it still asks for them and no
+/// others are given; or with the sides of these values swapped.
 fn like(source: &Source, state: &RunState, swapped: bool) -> Result<Runbook, CliError> {
     let environment = source.env.clone().or_else(|| state.runbook.environment.clone());
-    let source = Source { env: environment, set: source.set.clone(), values: source.values.clone(), file: source.file.clone() };
+    let source = Source {
+        env: environment,
+        set: source.set.clone(),
+        values: source.values.clone(),
+        file: source.file.clone(),
+    };
     let own = |is_asked: &dyn Fn(&str) -> bool| {
         let own = state.runbook.scopes[0].parameters.iter().filter(|(name, _)| is_asked(name));
         let own = own.filter_map(|(name, parameter)| {
@@ -130,6 +165,11 @@ fn like(source: &Source, state: &RunState, swapped: bool) -> Result<Runbook, Cli
     // Usually it asks for all that it asked for, and once is enough.
     load_like(&source, own(&|_| true), true, swapped).or_else(|_| {
         let asked = load_like(&source, Vec::new(), false, swapped)?;
-        load_like(&source, own(&|name| asked.scopes[0].parameters.contains_key(name)), true, swapped)
+        load_like(
+            &source,
+            own(&|name| asked.scopes[0].parameters.contains_key(name)),
+            true,
+            swapped,
+        )
     })
 }

@@ -12,9 +12,11 @@ use crate::report::{self, Lines, say_in_colours};
 use crate::run::{Digest, Fact, RunState, StepFailed, StepSucceeded};
 use crate::runbook::{Direction, Span};
 
-/// Shows everything that happened in a run, from the journal alone, after holding it against its hashes and its anchor.
+/// Shows everything that happened in a run, from the journal alone, after holding it against its
+/// hashes and its anchor.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  switchover audit\n  switchover audit 7k2 --verify\n  switchover audit --format json > evidence.json")]
+#[command(after_help = "Examples:\n  switchover audit\n  switchover audit 7k2 --verify\
+        \n  switchover audit --format json > evidence.json")]
 pub struct Audit {
     /// The run; by default the latest.
     run: Option<String>,
@@ -43,11 +45,24 @@ pub fn audit(verb: Audit, folder: &Path) -> Result<i32, CliError> {
         let events: Vec<_> = if verb.verify {
             Vec::new()
         } else {
-            loaded.events.iter().zip(&loaded.hashes).map(|(event, hash)| json!({"hash": hash, "event": event})).collect()
+            loaded
+                .events
+                .iter()
+                .zip(&loaded.hashes)
+                .map(|(event, hash)| json!({"hash": hash, "event": event}))
+                .collect()
         };
         print_json(&json!({
-            "run": run, "whole": altered.is_empty() && behind.is_ok(), "altered": altered, "behind": behind.as_ref().err().map(JournalError::to_string), "events": loaded.events.len(), "anchored": loaded.anchored, "head": loaded.hashes.last(),
-            "definition": loaded.state.started.definition, "status": report::status_json(&loaded.state, loaded.state.last), "log": events,
+            "run": run,
+            "whole": altered.is_empty() && behind.is_ok(),
+            "altered": altered,
+            "behind": behind.as_ref().err().map(JournalError::to_string),
+            "events": loaded.events.len(),
+            "anchored": loaded.anchored,
+            "head": loaded.hashes.last(),
+            "definition": loaded.state.started.definition,
+            "status": report::status_json(&loaded.state, loaded.state.last),
+            "log": events,
         }))?;
         return code(&altered, behind);
     }
@@ -91,30 +106,40 @@ fn code(altered: &[String], behind: Result<(), JournalError>) -> Result<i32, Cli
     Ok(if altered.is_empty() { 0 } else { 6 })
 }
 
-/// Logs and messages whose digest is no longer the one in the journal. Of a file that was written more than once, the last counts.
+/// Logs and messages whose digest is no longer the one in the journal. Of a file that was written
+/// more than once, the last counts.
 pub fn altered(loaded: &Loaded, folder: &Path) -> Vec<String> {
     let mut digests = indexmap::IndexMap::new();
     for event in &loaded.events {
         match &event.fact {
-            Fact::StepSucceeded(StepSucceeded { logs, .. }) | Fact::StepFailed(StepFailed { logs, .. }) => {
+            Fact::StepSucceeded(StepSucceeded { logs, .. })
+            | Fact::StepFailed(StepFailed { logs, .. }) => {
                 digests.extend(logs.iter().map(|log| (&log.file, (&log.sha256, log.bytes))));
             }
-            Fact::MessageSent(message) => drop(digests.insert(&message.file, (&message.digest, u64::MAX))),
+            Fact::MessageSent(message) => {
+                digests.insert(&message.file, (&message.digest, u64::MAX));
+            }
             _ => {}
         }
     }
-    let differs =
-        |(file, (digest, bytes)): &(&String, (&Digest, u64))| digest_of(&folder.join(file), *bytes).ok().as_ref() != Some(*digest);
+    let differs = |(file, (digest, bytes)): &(&String, (&Digest, u64))| {
+        digest_of(&folder.join(file), *bytes).ok().as_ref() != Some(*digest)
+    };
     digests.into_iter().filter(differs).map(|(file, _)| file.clone()).collect()
 }
 
 fn vouched(loaded: &Loaded) -> Lines {
     let (count, anchored) = (loaded.events.len() as u64, loaded.anchored);
     let head = loaded.hashes.last().map_or("", String::as_str);
-    let rest = if count > anchored { format!("; {} after it rest on the hash chain alone", count - anchored) } else { String::new() };
+    let rest = if count > anchored {
+        format!("; {} after it rest on the hash chain alone", count - anchored)
+    } else {
+        String::new()
+    };
     let mut out = Lines::default();
     out.line(format_args!(
-        "whole: {count} events without a gap, each matching its hash; the anchor vouches for the first {anchored}{rest}"
+        "whole: {count} events without a gap, each matching its hash; the anchor vouches for the \
+         first {anchored}{rest}"
     ));
     out.line(format_args!("head {head}"));
     out
@@ -129,8 +154,17 @@ fn against_plan(state: &RunState) -> Lines {
             && state.attempts(ix, Direction::Forward) > 0
         {
             let took = to.since(from);
-            let over = if took > estimate + Span::from_millis(estimate.as_millis() / 10) { "  over" } else { "" };
-            out.line(format_args!("  {:<44} {:>9} {:>9}{over}", report::shorten(&step.id, 44), estimate.to_string(), took.to_string()));
+            let over = if took > estimate + Span::from_millis(estimate.as_millis() / 10) {
+                "  over"
+            } else {
+                ""
+            };
+            out.line(format_args!(
+                "  {:<44} {:>9} {:>9}{over}",
+                report::shorten(&step.id, 44),
+                estimate.to_string(),
+                took.to_string()
+            ));
         }
     }
     out

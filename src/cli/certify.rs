@@ -1,4 +1,5 @@
-//! `certify`: a runbook of stand-ins, its executor really killed at each commit, and each time resumed and rolled back for real.
+//! `certify`: a runbook of stand-ins, its executor really killed at each commit, and each time
+//! resumed and rolled back for real.
 
 mod doomed;
 mod scratch;
@@ -14,7 +15,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::load::{Source, load};
 use super::{CliError, Format, print, print_json};
-use crate::rehearsal::{Account, Certificate, Death, Difference, Killed, StandIn, Way, resumed, rolled_back, smooth, stand_in};
+use crate::rehearsal::{
+    Account, Certificate, Death, Difference, Killed, StandIn, Way, resumed, rolled_back, smooth,
+    stand_in,
+};
 use crate::report::{certificate_text, say};
 use crate::run::kind;
 use crate::runbook::Span;
@@ -25,18 +29,26 @@ use scratch::Scratch;
 /// After how many runs that end otherwise no more are tried.
 const ENOUGH: usize = 20;
 
-/// Kills the executor at every boundary of the journal, for real, and shows that resume and rollback reach the same end.
+/// Kills the executor at every boundary of the journal, for real, and shows that resume and
+/// rollback reach the same end.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Nothing of the runbook is carried out: a stand-in command takes the place of every action, people are answered for, and each run has \
-    a journal of its own in a temporary folder (TMPDIR). The executor, its keeper, the journal and the verbs are the real ones.\n\n\
-    Examples:\n  switchover certify runbooks/quickstart.yaml\n  switchover certify move.yaml --env production --every 10"
+    after_help = "Nothing of the runbook is carried out: a stand-in command takes the place of \
+        every action, people are answered for, and each run has a journal of its own in a \
+        temporary folder (TMPDIR). The executor, its keeper, the journal and the verbs are the \
+        real ones.\n\nExamples:\n  switchover certify runbooks/quickstart.yaml\
+        \n  switchover certify move.yaml --env production --every 10"
 )]
 pub struct Certify {
     #[command(flatten)]
     source: Source,
     /// Try only every K-th boundary.
-    #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(
+        long,
+        value_name = "K",
+        default_value_t = 1,
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
     every: u32,
     /// The first boundary that is tried: with `--every 10`, 0 to 9 try different ones.
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -58,13 +70,19 @@ pub fn certify(verb: Certify) -> Result<i32, CliError> {
     let stand_in = Arc::new(stand_in(&real).map_err(|error| CliError::refused(error, None))?);
     let unwritable = |error: std::io::Error| {
         CliError::refused(
-            format!("no scratch journal can be made below {}: {error}", std::env::temp_dir().display()),
+            format!(
+                "no scratch journal can be made below {}: {error}",
+                std::env::temp_dir().display()
+            ),
             Some("name another place with TMPDIR"),
         )
     };
     let root = scratch_root().map_err(unwritable)?;
     let book = root.join("runbook.json");
-    serde_json::to_vec(&real).map_err(Into::into).and_then(|text| std::fs::write(&book, text)).map_err(unwritable)?;
+    serde_json::to_vec(&real)
+        .map_err(Into::into)
+        .and_then(|text| std::fs::write(&book, text))
+        .map_err(unwritable)?;
     let mut certificate = Certificate {
         runbook: real.name.clone(),
         environment: real.environment.clone(),
@@ -81,13 +99,30 @@ pub fn certify(verb: Certify) -> Result<i32, CliError> {
     match smooth_run(&root, &book, &stand_in) {
         Err(difference) => certificate.differences.push(difference),
         Ok((commits, account)) => {
-            let lab = Lab { root: &root, book: &book, stand_in: &stand_in, smooth: account, keep: verb.keep };
-            let tried: Vec<u64> = commits.iter().copied().skip(verb.offset as usize).step_by(verb.every as usize).collect();
+            let lab = Lab {
+                root: &root,
+                book: &book,
+                stand_in: &stand_in,
+                smooth: account,
+                keep: verb.keep,
+            };
+            let tried: Vec<u64> = commits
+                .iter()
+                .copied()
+                .skip(verb.offset as usize)
+                .step_by(verb.every as usize)
+                .collect();
             certificate.events = lab.smooth.head();
             (certificate.boundaries, certificate.tried) = (commits.len(), tried.len());
-            let workers = verb.parallel.map_or_else(|| std::thread::available_parallelism().map_or(2, usize::from), usize::from);
+            let workers = verb.parallel.map_or_else(
+                || std::thread::available_parallelism().map_or(2, usize::from),
+                usize::from,
+            );
             let trials: Vec<Trial> = tried.into_iter().flat_map(trials_at).collect();
-            let estimate = Span::from_millis((begun.elapsed().as_millis() as u64).saturating_mul(trials.len() as u64) / workers as u64);
+            let estimate = Span::from_millis(
+                (begun.elapsed().as_millis() as u64).saturating_mul(trials.len() as u64)
+                    / workers as u64,
+            );
             say(format_args!(
                 "{} boundaries in {} events: {} runs, which should be done in {estimate}",
                 commits.len(),
@@ -120,7 +155,9 @@ struct Trial {
 
 fn trials_at(at: u64) -> impl Iterator<Item = Trial> {
     let deaths = [Death::BeforeLaunch, Death::Executor, Death::WithKeeper];
-    deaths.into_iter().flat_map(move |death| [Way::Resume, Way::Rollback].map(|way| Trial { at, death, way }))
+    deaths
+        .into_iter()
+        .flat_map(move |death| [Way::Resume, Way::Rollback].map(|way| Trial { at, death, way }))
 }
 
 /// Where runs are tried, and what they are held against.
@@ -160,7 +197,9 @@ impl Lab<'_> {
             }
         });
         bar.finish_and_clear();
-        certificate.differences.sort_by_key(|difference| difference.killed.as_ref().map(|killed| killed.event));
+        certificate
+            .differences
+            .sort_by_key(|difference| difference.killed.as_ref().map(|killed| killed.event));
     }
 
     /// Tries one run, in a folder of its own; what does not hold of it.
@@ -170,8 +209,13 @@ impl Lab<'_> {
         let mut died = trial.at;
         let end = Scratch::create(kept.clone(), self.stand_in).and_then(|scratch| {
             let ended = scratch.begin(self.book, Some((trial.at, trial.death)))?;
-            // Of several steps at once the order may differ, and the last commit of one run be the last but one of another.
-            died = if ended.was_killed { ended.commits.last().copied().unwrap_or(died) } else { self.smooth.head() };
+            // Of several steps at once the order may differ, and the last commit of one run be the
+            // last but one of another.
+            died = if ended.was_killed {
+                ended.commits.last().copied().unwrap_or(died)
+            } else {
+                self.smooth.head()
+            };
             Ok((scratch.take_up(&word(&trial.way))?, scratch))
         });
         let (what, account, scratch) = match end {
@@ -202,9 +246,14 @@ impl Lab<'_> {
 }
 
 /// The run in which nobody is killed: the last event of each of its commits, and its end.
-fn smooth_run(root: &Path, book: &Path, stand_in: &Arc<StandIn>) -> Result<(Vec<u64>, Account), Difference> {
+fn smooth_run(
+    root: &Path,
+    book: &Path,
+    stand_in: &Arc<StandIn>,
+) -> Result<(Vec<u64>, Account), Difference> {
     let folder = root.join("smooth");
-    let end = Scratch::create(folder.clone(), stand_in).and_then(|scratch| Ok((scratch.begin(book, None)?.commits, scratch.account()?)));
+    let end = Scratch::create(folder.clone(), stand_in)
+        .and_then(|scratch| Ok((scratch.begin(book, None)?.commits, scratch.account()?)));
     let what = match end {
         Err(error) => vec![error],
         Ok((commits, account)) => match smooth(&account) {
@@ -219,7 +268,8 @@ fn smooth_run(root: &Path, book: &Path, stand_in: &Arc<StandIn>) -> Result<(Vec<
 fn scratch_root() -> std::io::Result<PathBuf> {
     let mut number = 0;
     loop {
-        let folder = std::env::temp_dir().join(format!("switchover-certify-{}-{number}", std::process::id()));
+        let folder = std::env::temp_dir()
+            .join(format!("switchover-certify-{}-{number}", std::process::id()));
         match scratch::private(&folder) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => number += 1,
             made => return made.map(|()| folder),
@@ -231,12 +281,15 @@ fn progress(runs: usize) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let style =
-        ProgressStyle::with_template("{wide_bar} {pos} of {len} runs, about {eta} left").unwrap_or_else(|_| ProgressStyle::default_bar());
+    let style = ProgressStyle::with_template("{wide_bar} {pos} of {len} runs, about {eta} left")
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::new(runs as u64).with_style(style)
 }
 
 /// The word by which programs know it.
 fn word(value: &impl serde::Serialize) -> String {
-    serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+    serde_json::to_value(value)
+        .ok()
+        .and_then(|value| value.as_str().map(str::to_owned))
+        .unwrap_or_default()
 }

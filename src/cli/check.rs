@@ -13,9 +13,8 @@ use crate::runbook::problem::Problems;
 
 /// Checks runbooks: every problem in one go, with its place and a suggestion.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  switchover check runbooks/*.yaml\n  switchover check --format json move.yaml | jq '.[].problems[].message'"
-)]
+#[command(after_help = "Examples:\n  switchover check runbooks/*.yaml\
+        \n  switchover check --format json move.yaml | jq '.[].problems[].message'")]
 pub struct Check {
     /// The runbooks.
     #[arg(required = true)]
@@ -32,10 +31,20 @@ pub fn check(verb: Check) -> Result<i32, CliError> {
         match (load(&source, false), verb.format) {
             (Ok(runbook), Format::Text) => sound(&name, &runbook),
             (Ok(runbook), Format::Json) => {
-                list.push(json!({"file": name, "steps": runbook.steps.len(), "without_undo": without_undo(&runbook), "problems": []}));
+                list.push(json!({
+                    "file": name,
+                    "steps": runbook.steps.len(),
+                    "without_undo": without_undo(&runbook),
+                    "problems": [],
+                }));
             }
             (Err(CliError::Problems(problems)), Format::Json) => {
-                list.push(json!({"file": name, "steps": null, "without_undo": [], "problems": as_json(&problems)}));
+                list.push(json!({
+                    "file": name,
+                    "steps": null,
+                    "without_undo": [],
+                    "problems": as_json(&problems),
+                }));
                 code = 2;
             }
             (Err(error), _) => code = error.show().max(code),
@@ -52,7 +61,8 @@ fn sound(name: &str, runbook: &Runbook) {
     let without = without_undo(runbook);
     if !without.is_empty() {
         say(format_args!(
-            "  a rollback will stop and ask at {}: no undo is given; if there is nothing to undo, say `undo: none`",
+            "  a rollback will stop and ask at {}: no undo is given; if there is nothing to undo, \
+             say `undo: none`",
             without.join(", ")
         ));
     }
@@ -64,7 +74,8 @@ fn without_undo(runbook: &Runbook) -> Vec<&str> {
 
 fn as_json(problems: &Problems) -> Vec<Json> {
     let one = |problem: &crate::runbook::problem::Problem| {
-        let (place, file) = (problem.place, problems.names.get(problem.place.file as usize).map(|(name, _)| name));
+        let (place, file) =
+            (problem.place, problems.names.get(problem.place.file as usize).map(|(name, _)| name));
         json!({
             "file": file, "line": place.line, "column": place.column, "length": place.length,
             "message": problem.message, "help": problem.help,

@@ -50,7 +50,11 @@ impl CliError {
     }
 
     /// The same, with each reason as a line of its own.
-    pub fn refused_for(message: impl Into<String>, list: Vec<String>, help: Option<&str>) -> CliError {
+    pub fn refused_for(
+        message: impl Into<String>,
+        list: Vec<String>,
+        help: Option<&str>,
+    ) -> CliError {
         CliError::Refused { message: message.into(), list, help: help.map(str::to_owned) }
     }
 
@@ -63,13 +67,21 @@ impl CliError {
             }
             CliError::Invalid { message, help } => plain(message, &[], help.as_deref(), 2),
             CliError::Refused { message, list, help } => plain(message, list, help.as_deref(), 6),
-            CliError::Journal(error) => plain(&error.to_string(), &[], error.help().as_deref(), if error.is_refusal() { 6 } else { 7 }),
+            CliError::Journal(error) => plain(
+                &error.to_string(),
+                &[],
+                error.help().as_deref(),
+                if error.is_refusal() { 6 } else { 7 },
+            ),
         }
     }
 }
 
 fn plain(message: &str, list: &[String], help: Option<&str>, code: i32) -> i32 {
-    say_in_colours(&[(Style::new().red().bold(), "error:"), (Style::new(), &format!(" {message}"))]);
+    say_in_colours(&[
+        (Style::new().red().bold(), "error:"),
+        (Style::new(), &format!(" {message}")),
+    ]);
     list.iter().for_each(|item| say(format_args!("  {item}")));
     if let Some(help) = help {
         say(format_args!("  next: {help}"));
@@ -96,8 +108,10 @@ impl Diagnostic for Drawn<'_> {
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        self.span
-            .map(|(at, length)| Box::new(std::iter::once(LabeledSpan::underline((at, length)))) as Box<dyn Iterator<Item = LabeledSpan>>)
+        self.span.map(|(at, length)| {
+            Box::new(std::iter::once(LabeledSpan::underline((at, length))))
+                as Box<dyn Iterator<Item = LabeledSpan>>
+        })
     }
 }
 
@@ -108,9 +122,11 @@ fn show_problems(problems: &Problems) {
     for problem in &problems.list {
         let place = problem.place;
         let (name, text) = problems.names.get(place.file as usize).cloned().unwrap_or_default();
-        // The drawing puts colours into these texts: they are made safe before. Lines and columns stay as they are.
+        // The drawing puts colours into these texts: they are made safe before. Lines and columns
+        // stay as they are.
         let (name, text) = (shown(&name), in_place(&text));
-        let problem = &Problem::new(place, shown(&problem.message), problem.help.as_deref().map(shown));
+        let problem =
+            &Problem::new(place, shown(&problem.message), problem.help.as_deref().map(shown));
         // The drawing repeats neither file nor place where there is no line to show.
         let span = offset(&text, place).map(|at| (at, length(&text, at, place)));
         let shown = Drawn { problem, text: NamedSource::new(name.clone(), text), span };
@@ -136,7 +152,8 @@ fn offset(text: &str, place: Place) -> Option<usize> {
     }
     let line = text[at..].split('\n').next().unwrap_or_default();
     let column = place.column.saturating_sub(1) as usize;
-    Some(at + line.char_indices().nth(column).map_or(line.len(), |(at, _)| at)).filter(|_| !text.is_empty())
+    Some(at + line.char_indices().nth(column).map_or(line.len(), |(at, _)| at))
+        .filter(|_| !text.is_empty())
 }
 
 fn length(text: &str, at: usize, place: Place) -> usize {

@@ -1,4 +1,5 @@
-//! What must be so before a run begins: its window is open and long enough, and what its environment requires has been shown.
+//! What must be so before a run begins: its window is open and long enough, and what its
+//! environment requires has been shown.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -18,7 +19,8 @@ use crate::runbook::{Runbook, Span};
 /// Whether a person lets a run begin although something is missing.
 #[derive(Debug, Args)]
 pub struct Override {
-    /// Begin although the window is closed, or what the environment requires has not been shown. Needs a reason, which is journaled.
+    /// Begin although the window is closed, or what the environment requires has not been shown.
+    /// Needs a reason, which is journaled.
     #[arg(long = "override", requires = "reason")]
     pub wanted: bool,
     /// Why that is right this time.
@@ -34,11 +36,20 @@ pub struct Lacking {
 }
 
 pub fn lacking(runbook: &Runbook, journal: &Journal, parallel: usize) -> Result<Lacking, CliError> {
-    Ok(Lacking { window: closed(runbook, journal, parallel)?, evidence: unshown(runbook, journal)? })
+    Ok(Lacking {
+        window: closed(runbook, journal, parallel)?,
+        evidence: unshown(runbook, journal)?,
+    })
 }
 
 /// Refuses a run that may not begin; gives the fact that it may all the same, if somebody says so.
-pub fn pass(runbook: &Runbook, journal: &Journal, parallel: usize, leave: Override, actor: Person) -> Result<Option<Fact>, CliError> {
+pub fn pass(
+    runbook: &Runbook,
+    journal: &Journal,
+    parallel: usize,
+    leave: Override,
+    actor: Person,
+) -> Result<Option<Fact>, CliError> {
     let Lacking { window, evidence } = lacking(runbook, journal, parallel)?;
     let found = [window, evidence].concat();
     match (found.is_empty(), leave.reason) {
@@ -52,8 +63,13 @@ pub fn pass(runbook: &Runbook, journal: &Journal, parallel: usize, leave: Overri
     }
 }
 
-/// Refuses a definition with which a run may not go on; gives what is missing of it, if somebody takes it all the same.
-pub fn pass_amended(new: &Runbook, journal: &Journal, is_overridden: bool) -> Result<Vec<String>, CliError> {
+/// Refuses a definition with which a run may not go on; gives what is missing of it, if somebody
+/// takes it all the same.
+pub fn pass_amended(
+    new: &Runbook,
+    journal: &Journal,
+    is_overridden: bool,
+) -> Result<Vec<String>, CliError> {
     let missing = unshown(new, journal)?;
     if missing.is_empty() || is_overridden {
         return Ok(missing);
@@ -80,17 +96,29 @@ fn closed(runbook: &Runbook, journal: &Journal, parallel: usize) -> Result<Vec<S
         }
         Opening::Open { closes } => {
             let (left, takes) = (length(closes.to_utc() - now), takes(runbook, journal, parallel)?);
-            let words = format!("the window ({window}) closes in {left}, and the run takes {takes}, as it is rehearsed");
+            let words = format!(
+                "the window ({window}) closes in {left}, and the run takes {takes}, as it is \
+                 rehearsed"
+            );
             if left < takes { vec![words] } else { Vec::new() }
         }
     })
 }
 
-/// How long the run takes if nothing goes wrong, with what waits for what and with what may run at once.
+/// How long the run takes if nothing goes wrong, with what waits for what and with what may run at
+/// once.
 fn takes(runbook: &Runbook, journal: &Journal, parallel: usize) -> Result<Span, CliError> {
     let expected = Expected::of(runbook, &journal.history(runbook, "")?);
-    let setting = Setting { parallel, seed: 0, began: engine::now(), reaction: Span::ZERO, slow: HashMap::new(), tells: false };
-    rehearsal::length(&Arc::new(runbook.clone()), &expected, &setting).map_err(|error| CliError::refused(error, None))
+    let setting = Setting {
+        parallel,
+        seed: 0,
+        began: engine::now(),
+        reaction: Span::ZERO,
+        slow: HashMap::new(),
+        tells: false,
+    };
+    rehearsal::length(&Arc::new(runbook.clone()), &expected, &setting)
+        .map_err(|error| CliError::refused(error, None))
 }
 
 /// What its environment requires and has not been shown.
@@ -116,7 +144,8 @@ fn unshown(runbook: &Runbook, journal: &Journal) -> Result<Vec<String>, CliError
         match shown(journal, run) {
             Ok(shown) => {
                 // A further one that was begun as something else shows no more than this one.
-                if shown.is_good && shown.substance != wanted.substance && !started.is_carried_out() {
+                if shown.is_good && shown.substance != wanted.substance && !started.is_carried_out()
+                {
                     others.insert(started.definition.clone());
                 }
                 all.push(shown);
@@ -131,8 +160,16 @@ fn unshown(runbook: &Runbook, journal: &Journal) -> Result<Vec<String>, CliError
     }
     if let Some(old) = outdated(&wanted, &all) {
         let steps = changed(&journal.load(&old.run)?.state.runbook, runbook);
-        let steps = if steps.len() > 8 { format!("{} and {} more", steps[..8].join(", "), steps.len() - 8) } else { steps.join(", ") };
-        found.push(format!("changed since {} of {}: {steps}", old.run, old.at.to_utc().format("%Y-%m-%d %H:%M")));
+        let steps = if steps.len() > 8 {
+            format!("{} and {} more", steps[..8].join(", "), steps.len() - 8)
+        } else {
+            steps.join(", ")
+        };
+        found.push(format!(
+            "changed since {} of {}: {steps}",
+            old.run,
+            old.at.to_utc().format("%Y-%m-%d %H:%M")
+        ));
     }
     found.extend(discounted(&wanted, &all, wanted.at));
     found.extend(unsound);
@@ -146,7 +183,9 @@ fn shown(journal: &Journal, run: &Summary) -> Result<Shown, JournalError> {
     let is_good = match run.started.purpose {
         Purpose::Real => state.ended == Some(Outcome::Finished),
         Purpose::DryRun => state.ended == Some(Outcome::Finished) && !state.is_refused(),
-        Purpose::Rehearsal => state.rehearsed.as_ref().is_some_and(|found| found.finished && found.all),
+        Purpose::Rehearsal => {
+            state.rehearsed.as_ref().is_some_and(|found| found.finished && found.all)
+        }
         Purpose::LiveTest => false,
     };
     Ok(Shown {

@@ -21,20 +21,39 @@ pub fn list(verb: List, folder: &Path) -> Result<i32, CliError> {
     let journal = Journal::open_to_read(folder)?;
     let Runs { readable: runs, unreadable } = journal.runs()?;
     if verb.format == Format::Json {
-        let mut list: Vec<_> = runs.iter().map(|summary| json!({
-            "run": summary.run, "name": summary.started.name, "runbook": summary.started.runbook, "environment": summary.started.environment,
-            "operator": summary.started.operator, "began": summary.began, "last": summary.last.at, "events": summary.last.number, "purpose": summary.started.purpose, "state": state(summary),
-        })).collect();
-        list.extend(
-            unreadable.iter().map(|Unreadable { run, at, why }| json!({ "run": run, "began": at, "state": "unreadable", "why": why })),
-        );
+        let mut list: Vec<_> = runs
+            .iter()
+            .map(|summary| {
+                json!({
+                    "run": summary.run,
+                    "name": summary.started.name,
+                    "runbook": summary.started.runbook,
+                    "environment": summary.started.environment,
+                    "operator": summary.started.operator,
+                    "began": summary.began,
+                    "last": summary.last.at,
+                    "events": summary.last.number,
+                    "purpose": summary.started.purpose,
+                    "state": state(summary),
+                })
+            })
+            .collect();
+        list.extend(unreadable.iter().map(|Unreadable { run, at, why }| {
+            json!({
+                "run": run,
+                "began": at,
+                "state": "unreadable",
+                "why": why,
+            })
+        }));
         print_json(&json!(list))?;
         journal.is_complete()?;
         return Ok(0);
     }
     let mut out = Lines::default();
     for summary in &runs {
-        let name = summary.started.name.as_deref().map(|name| format!(" ({name})")).unwrap_or_default();
+        let name =
+            summary.started.name.as_deref().map(|name| format!(" ({name})")).unwrap_or_default();
         out.line(format_args!(
             "{:<6} {}  {:<12} {}{name}  {}",
             summary.run,

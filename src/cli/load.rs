@@ -56,24 +56,46 @@ pub fn load_sides(source: &Source, swapped: bool) -> Result<Runbook, CliError> {
 }
 
 /// The same, with values that hold unless the source gives others.
-pub fn load_like(source: &Source, mut given: Vec<(String, Given, String)>, complete: bool, swapped: bool) -> Result<Runbook, CliError> {
+pub fn load_like(
+    source: &Source,
+    mut given: Vec<(String, Given, String)>,
+    complete: bool,
+    swapped: bool,
+) -> Result<Runbook, CliError> {
     for path in &source.values {
-        let text = std::fs::read(path)
-            .map_err(|error| CliError::invalid(format!("the values file {} cannot be read: {error}", path.display()), None))?;
+        let text = std::fs::read(path).map_err(|error| {
+            CliError::invalid(
+                format!("the values file {} cannot be read: {error}", path.display()),
+                None,
+            )
+        })?;
         let values: indexmap::IndexMap<String, serde_json::Value> = serde_yaml::from_slice(&text)
-            .map_err(|error| CliError::invalid(format!("{}: {error}", path.display()), Some("it holds `parameter: value` lines")))?;
-        given.extend(values.into_iter().map(|(key, value)| (key, Given::Json(value), path.display().to_string())));
+            .map_err(|error| {
+            CliError::invalid(
+                format!("{}: {error}", path.display()),
+                Some("it holds `parameter: value` lines"),
+            )
+        })?;
+        given.extend(
+            values
+                .into_iter()
+                .map(|(key, value)| (key, Given::Json(value), path.display().to_string())),
+        );
     }
     for pair in &source.set {
         let Some((key, value)) = pair.split_once('=') else {
-            return Err(CliError::invalid(format!("--set {pair} has no `=`"), Some("write --set key=value")));
+            return Err(CliError::invalid(
+                format!("--set {pair} has no `=`"),
+                Some("write --set key=value"),
+            ));
         };
         given.push((key.to_owned(), Given::Text(value.to_owned()), format!("--set {pair}")));
     }
     let path = &source.file;
     let root = root_of(path);
     let mut read = |wanted: &Path| read_inside(wanted, path, &root);
-    let beside: Vec<PathBuf> = [path.parent().unwrap_or(Path::new("")).join("templates"), root.join("templates")].to_vec();
+    let beside: Vec<PathBuf> =
+        [path.parent().unwrap_or(Path::new("")).join("templates"), root.join("templates")].to_vec();
     let mut template = |name: &str| find_template(name, &beside);
     let scope = message::shape();
     let input = Input {
@@ -89,8 +111,17 @@ pub fn load_like(source: &Source, mut given: Vec<(String, Given, String)>, compl
     let mut runbook = runbook::load(input)?;
     if let Some(stand_ins) = &mut runbook.stand_ins {
         list(stand_ins).map_err(|error| {
-            let message = format!("the stand-ins in {} cannot be listed: {error}", stand_ins.folder.display());
-            CliError::invalid(message, Some("`stand_ins` names a folder beside the runbook; an empty text means that there are none"))
+            let message = format!(
+                "the stand-ins in {} cannot be listed: {error}",
+                stand_ins.folder.display()
+            );
+            CliError::invalid(
+                message,
+                Some(
+                    "`stand_ins` names a folder beside the runbook; an \
+                empty text means that there are none",
+                ),
+            )
         })?;
     }
     Ok(runbook)
@@ -103,34 +134,46 @@ fn list(stand_ins: &mut StandIns) -> std::io::Result<()> {
         let path = entry?.path();
         let found = path.metadata()?;
         if found.is_file() && found.permissions().mode() & 0o111 != 0 {
-            stand_ins.programs.extend(path.file_name().map(|name| name.to_string_lossy().into_owned()));
+            stand_ins
+                .programs
+                .extend(path.file_name().map(|name| name.to_string_lossy().into_owned()));
         }
     }
     stand_ins.programs.sort();
     Ok(())
 }
 
-/// Nothing outside this folder is read: the nearest folder above that is called `runbooks`, or else the file's own.
+/// Nothing outside this folder is read: the nearest folder above that is called `runbooks`, or else
+/// the file's own.
 fn root_of(path: &Path) -> PathBuf {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let folder = absolute.parent().unwrap_or(Path::new("/"));
-    let named = folder.ancestors().find(|folder| folder.file_name().is_some_and(|name| name == "runbooks"));
+    let named =
+        folder.ancestors().find(|folder| folder.file_name().is_some_and(|name| name == "runbooks"));
     named.unwrap_or(folder).to_owned()
 }
 
 fn read_inside(wanted: &Path, top: &Path, root: &Path) -> Result<Vec<u8>, String> {
     if wanted != top {
-        let real = wanted.canonicalize().map_err(|error| format!("the file {} cannot be read: {error}", wanted.display()))?;
+        let real = wanted
+            .canonicalize()
+            .map_err(|error| format!("the file {} cannot be read: {error}", wanted.display()))?;
         let root = root.canonicalize().map_err(|error| error.to_string())?;
         if !real.starts_with(&root) {
-            return Err(format!("{} lies outside {}, the folder of this runbook", wanted.display(), root.display()));
+            return Err(format!(
+                "{} lies outside {}, the folder of this runbook",
+                wanted.display(),
+                root.display()
+            ));
         }
     }
-    let metadata = std::fs::metadata(wanted).map_err(|error| format!("the file {} cannot be read: {error}", wanted.display()))?;
+    let metadata = std::fs::metadata(wanted)
+        .map_err(|error| format!("the file {} cannot be read: {error}", wanted.display()))?;
     if !metadata.is_file() {
         return Err(format!("{} is not a file", wanted.display()));
     }
-    std::fs::read(wanted).map_err(|error| format!("the file {} cannot be read: {error}", wanted.display()))
+    std::fs::read(wanted)
+        .map_err(|error| format!("the file {} cannot be read: {error}", wanted.display()))
 }
 
 fn find_template(name: &str, folders: &[PathBuf]) -> Option<String> {
@@ -139,5 +182,7 @@ fn find_template(name: &str, folders: &[PathBuf]) -> Option<String> {
     }
     let file = format!("{name}.txt");
     let own = folders.iter().find_map(|folder| std::fs::read_to_string(folder.join(&file)).ok());
-    own.or_else(|| TEMPLATES.iter().find(|(known, _)| *known == name).map(|(_, text)| (*text).to_owned()))
+    own.or_else(|| {
+        TEMPLATES.iter().find(|(known, _)| *known == name).map(|(_, text)| (*text).to_owned())
+    })
 }

@@ -48,8 +48,18 @@ pub fn logs(verb: Logs, folder: &Path) -> Result<i32, CliError> {
                 let mut file = match file::open(&path) {
                     Err(error) if error.kind() == ErrorKind::NotFound => continue,
                     Err(error) => {
-                        say(format_args!("the {name} in {} cannot be shown: {error}", path.display()));
-                        list.push(json!({"step": step, "direction": direction, "attempt": attempt, "stream": name, "file": path, "error": error.to_string()}));
+                        say(format_args!(
+                            "the {name} in {} cannot be shown: {error}",
+                            path.display()
+                        ));
+                        list.push(json!({
+                            "step": step,
+                            "direction": direction,
+                            "attempt": attempt,
+                            "stream": name,
+                            "file": path,
+                            "error": error.to_string(),
+                        }));
                         continue;
                     }
                     Ok(file) => file,
@@ -59,18 +69,35 @@ pub fn logs(verb: Logs, folder: &Path) -> Result<i32, CliError> {
                 }
                 if verb.format == Format::Json {
                     let mut bytes = Vec::new();
-                    let unreadable = |error| CliError::refused(format!("{} cannot be read: {error}", path.display()), None);
+                    let unreadable = |error| {
+                        CliError::refused(
+                            format!("{} cannot be read: {error}", path.display()),
+                            None,
+                        )
+                    };
                     file.read_to_end(&mut bytes).map_err(unreadable)?;
                     let text = String::from_utf8_lossy(&bytes);
-                    list.push(
-                        json!({"step": step, "direction": direction, "attempt": attempt, "stream": name, "file": path, "text": text}),
-                    );
+                    list.push(json!({
+                        "step": step,
+                        "direction": direction,
+                        "attempt": attempt,
+                        "stream": name,
+                        "file": path,
+                        "text": text,
+                    }));
                     continue;
                 }
                 list.push(Json::Null);
                 let mut head = Lines::default();
-                head.line(format_args!("── {step}, {} attempt {attempt}, {name}", direction.word()));
-                if out.write_all(head.as_str().as_bytes()).and_then(|()| show(file, &mut out)).is_err() {
+                head.line(format_args!(
+                    "── {step}, {} attempt {attempt}, {name}",
+                    direction.word()
+                ));
+                if out
+                    .write_all(head.as_str().as_bytes())
+                    .and_then(|()| show(file, &mut out))
+                    .is_err()
+                {
                     return Ok(0); // The reader went away.
                 }
             }
@@ -85,7 +112,8 @@ pub fn logs(verb: Logs, folder: &Path) -> Result<i32, CliError> {
     }
 }
 
-/// Shows a log piece by piece, as it may be longer than memory. Each of its lines stands behind a mark, as no line of ours does.
+/// Shows a log piece by piece, as it may be longer than memory. Each of its lines stands behind a
+/// mark, as no line of ours does.
 fn show(file: File, out: &mut impl Write) -> std::io::Result<()> {
     let (mut reader, mut piece, mut is_ended) = (BufReader::new(file), Vec::new(), true);
     while (&mut reader).take(PIECE).read_until(b'\n', &mut piece)? > 0 {
@@ -103,5 +131,9 @@ fn show(file: File, out: &mut impl Write) -> std::io::Result<()> {
 /// How many bytes at the end begin a character that does not end there.
 fn begun(piece: &[u8]) -> usize {
     let last = piece.utf8_chunks().last().map_or(&[][..], |chunk| chunk.invalid());
-    if std::str::from_utf8(last).is_err_and(|error| error.error_len().is_none()) { last.len() } else { 0 }
+    if std::str::from_utf8(last).is_err_and(|error| error.error_len().is_none()) {
+        last.len()
+    } else {
+        0
+    }
 }

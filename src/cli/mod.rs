@@ -29,17 +29,26 @@ use crate::message::json_shown;
 use crate::report::{Lines, shown};
 use crate::runbook::limit::MAX_WORDS;
 
-/// Executes migration runbooks: journaled before it acts, resumable after any crash, and back if it must.
+/// Executes migration runbooks: journaled before it acts, resumable after any crash, and back if it
+/// must.
 #[derive(Debug, Parser)]
 #[command(
     version,
-    after_help = "Exit codes: 0 finished, 1 failed and stopped, 2 invalid command line or runbook, 3 waiting for a person, \
-    4 rolled back, 5 stuck: an undo failed, 6 refused, 7 the journal could not be written, 129/130/143 interrupted and resumable.\n\n\
-    Examples:\n  switchover check runbooks/quickstart.yaml\n  switchover run runbooks/quickstart.yaml\n  switchover resume\n  switchover rollback\n  switchover audit"
+    after_help = "Exit codes: 0 finished, 1 failed and stopped, 2 invalid command line or runbook, \
+        3 waiting for a person, 4 rolled back, 5 stuck: an undo failed, 6 refused, 7 the journal \
+        could not be written, 129/130/143 interrupted and resumable.\n\nExamples:\
+        \n  switchover check runbooks/quickstart.yaml\n  switchover run runbooks/quickstart.yaml\
+        \n  switchover resume\n  switchover rollback\n  switchover audit"
 )]
 struct Arguments {
     /// The folder of the journal.
-    #[arg(long, global = true, env = "SWITCHOVER_JOURNAL", default_value = "journal", value_name = "DIR")]
+    #[arg(
+        long,
+        global = true,
+        env = "SWITCHOVER_JOURNAL",
+        default_value = "journal",
+        value_name = "DIR"
+    )]
     journal: PathBuf,
     #[command(subcommand)]
     verb: Verb,
@@ -64,16 +73,19 @@ enum Verb {
     Audit(audit::Audit),
     /// Prints the JSON Schema of a runbook, for editors.
     Schema,
-    /// Prints completions for a shell: switchover completions bash > /etc/bash_completion.d/switchover
+    /// Prints completions for a shell: switchover completions bash >
+    /// /etc/bash_completion.d/switchover
     Completions {
         shell: clap_complete::Shell,
     },
-    /// Begins and watches the commands of a run. For the program itself, which calls it; not for people.
+    /// Begins and watches the commands of a run. For the program itself, which calls it; not for
+    /// people.
     #[command(hide = true, name = crate::effect::KEEP)]
     Keep {
         keeper: u64,
     },
-    /// Carries out a run that is to die on the way. For the program itself, which certifies with it; not for people.
+    /// Carries out a run that is to die on the way. For the program itself, which certifies with
+    /// it; not for people.
     #[command(hide = true, name = certify::DOOMED)]
     Doomed(certify::Doomed),
 }
@@ -87,7 +99,8 @@ pub enum Format {
 
 /// Carries out the command line; returns the exit code.
 pub fn main() -> i32 {
-    // Printing into a closed pipe ends the program quietly, as people expect of `switchover audit | head`.
+    // Printing into a closed pipe ends the program quietly, as people expect of `switchover audit |
+    // head`.
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -99,8 +112,14 @@ pub fn main() -> i32 {
     // A file that may not grow any more is an error like a full disk, and no reason to die.
     let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
     if let Err(error) = crate::effect::close_to_others() {
-        let message = format!("this process cannot be kept from being looked into: {error}; nothing was begun");
-        return CliError::refused(message, Some("its memory may hold secrets; allow it `prctl(PR_SET_DUMPABLE)`")).show();
+        let message = format!(
+            "this process cannot be kept from being looked into: {error}; nothing was begun"
+        );
+        return CliError::refused(
+            message,
+            Some("its memory may hold secrets; allow it `prctl(PR_SET_DUMPABLE)`"),
+        )
+        .show();
     }
     let journal = arguments.journal;
     let done = match arguments.verb {
@@ -126,9 +145,9 @@ pub fn main() -> i32 {
             print_data(&String::from_utf8_lossy(&script))
         }
         Verb::Doomed(verb) => certify::doomed(verb, &journal),
-        Verb::Keep { keeper } => crate::effect::serve(keeper)
-            .map(|()| 0)
-            .map_err(|error| CliError::refused(format!("this is no verb for people: {error}"), None)),
+        Verb::Keep { keeper } => crate::effect::serve(keeper).map(|()| 0).map_err(|error| {
+            CliError::refused(format!("this is no verb for people: {error}"), None)
+        }),
     };
     match done {
         Ok(code) => code,
@@ -139,15 +158,22 @@ pub fn main() -> i32 {
 /// How much of a value that is refused is repeated, in characters.
 const MOST_REPEATED: usize = 300;
 
-/// What is wrong with a command line is told in words of others: those of whoever wrote it, which may be a program.
+/// What is wrong with a command line is told in words of others: those of whoever wrote it, which
+/// may be a program.
 fn made_safe(mut error: clap::Error) -> clap::Error {
     let safe = |value: &ContextValue| match value {
         // A long one would hide what is wrong with it, and may be a secret that was pasted.
-        ContextValue::String(text) => Some(ContextValue::String(crate::report::shorten(&shown(text), MOST_REPEATED))),
-        ContextValue::Strings(texts) => Some(ContextValue::Strings(texts.iter().map(|text| shown(text)).collect())),
+        ContextValue::String(text) => {
+            Some(ContextValue::String(crate::report::shorten(&shown(text), MOST_REPEATED)))
+        }
+        ContextValue::Strings(texts) => {
+            Some(ContextValue::Strings(texts.iter().map(|text| shown(text)).collect()))
+        }
         _ => None,
     };
-    let changes = error.context().filter_map(|(kind, value)| Some((kind, safe(value).filter(|safe| safe != value)?)));
+    let changes = error
+        .context()
+        .filter_map(|(kind, value)| Some((kind, safe(value).filter(|safe| safe != value)?)));
     let changes: Vec<_> = changes.collect();
     if !changes.is_empty() {
         // It repeats the same words, in colours.

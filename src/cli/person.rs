@@ -1,4 +1,5 @@
-//! Questions to the person at the terminal, in plain lines: they work over any connection and in 80 columns.
+//! Questions to the person at the terminal, in plain lines: they work over any connection and in 80
+//! columns.
 
 use std::io::{BufRead, IsTerminal};
 use std::sync::Arc;
@@ -15,7 +16,8 @@ pub fn at_terminal() -> Option<Ask> {
 
 /// Asks for a yes; anything else is a no.
 pub fn confirm(question: &str) -> bool {
-    prompt(&format!("{question} [y]es or [n]o? ")).is_some_and(|answer| matches!(answer.as_str(), "y" | "yes"))
+    prompt(&format!("{question} [y]es or [n]o? "))
+        .is_some_and(|answer| matches!(answer.as_str(), "y" | "yes"))
 }
 
 fn ask(question: &Question) -> Answer {
@@ -40,12 +42,17 @@ fn ask(question: &Question) -> Answer {
         let answer = match question.kind {
             QuestionKind::Step => prompt("  [g]o, [s]kip, [r]oll back or s[t]op? "),
             QuestionKind::Task => prompt("  [d]one, [n]ot done, [s]kip, [r]oll back or s[t]op? "),
-            QuestionKind::Point => prompt("  after this a rollback goes no further back: [g]o, [s]kip, [r]oll back or s[t]op? "),
+            QuestionKind::Point => prompt(
+                "  after this a rollback goes no further back: [g]o, [s]kip, [r]oll back or \
+                 s[t]op? ",
+            ),
             QuestionKind::Approve => prompt("  [g]o, [n]o-go, [r]oll back or s[t]op? "),
         };
         let Some(answer) = answer else { return Answer::Stop };
         match (answer.as_str(), question.kind) {
-            ("g" | "go", QuestionKind::Step | QuestionKind::Approve | QuestionKind::Point) => return Answer::Go,
+            ("g" | "go", QuestionKind::Step | QuestionKind::Approve | QuestionKind::Point) => {
+                return Answer::Go;
+            }
             ("d" | "done", QuestionKind::Task) => match fields(question) {
                 Some(outputs) => return Answer::Done { outputs },
                 None => return Answer::Stop,
@@ -56,7 +63,9 @@ fn ask(question: &Question) -> Answer {
             ("s" | "skip", QuestionKind::Step | QuestionKind::Task | QuestionKind::Point) => {
                 return with_reason(|reason| Answer::Skip { reason });
             }
-            ("r" | "roll back" | "rollback", _) => return with_reason(|reason| Answer::RollBack { reason }),
+            ("r" | "roll back" | "rollback", _) => {
+                return with_reason(|reason| Answer::RollBack { reason });
+            }
             ("t" | "stop", _) => return Answer::Stop,
             _ => say(format_args!("  please answer with one of the letters in brackets")),
         }
@@ -67,7 +76,9 @@ fn with_reason(answer: impl Fn(String) -> Answer) -> Answer {
     loop {
         match prompt("  why? ") {
             None => return Answer::Stop,
-            Some(reason) if reason.is_empty() => say(format_args!("  a reason is needed: it goes into the journal")),
+            Some(reason) if reason.is_empty() => {
+                say(format_args!("  a reason is needed: it goes into the journal"))
+            }
             Some(reason) => return answer(reason),
         }
     }
@@ -76,7 +87,8 @@ fn with_reason(answer: impl Fn(String) -> Answer) -> Answer {
 fn fields(question: &Question) -> Option<Outputs> {
     let mut outputs = Outputs::new();
     for (name, kind) in &question.fields {
-        let about = kind.description.as_deref().map(|text| format!(" ({text})")).unwrap_or_default();
+        let about =
+            kind.description.as_deref().map(|text| format!(" ({text})")).unwrap_or_default();
         loop {
             let answer = prompt(&format!("  {name}, {}{about}: ", kind.word()))?;
             if answer.is_empty() && !kind.required {

@@ -8,11 +8,11 @@ use crate::report;
 use crate::run::{Event, Fact, RunStarted, RunState, names};
 use crate::runbook::Direction;
 
-/// Shows what a run would do: the steps in order with their values, estimates, the critical path, what has no undo.
+/// Shows what a run would do: the steps in order with their values, estimates, the critical path,
+/// what has no undo.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  switchover plan move.yaml --env staging\n  switchover plan move.yaml --format dot | dot -Tsvg > plan.svg"
-)]
+#[command(after_help = "Examples:\n  switchover plan move.yaml --env staging\
+        \n  switchover plan move.yaml --format dot | dot -Tsvg > plan.svg")]
 pub struct Plan {
     #[command(flatten)]
     source: Source,
@@ -34,7 +34,8 @@ pub fn plan(verb: Plan) -> Result<i32, CliError> {
     // The names of a run that has not begun: every value that does not come from a step is there.
     let started = RunStarted::of(&runbook, "plan", super::run::operator());
     let first = Event { number: 1, at: crate::engine::now(), fact: Fact::RunStarted(started) };
-    let state = RunState::new(std::sync::Arc::clone(&runbook), &first).map_err(|error| CliError::refused(error.to_string(), None))?;
+    let state = RunState::new(std::sync::Arc::clone(&runbook), &first)
+        .map_err(|error| CliError::refused(error.to_string(), None))?;
     let names = |ix| names::of_step(&state, ix, Direction::Forward);
     match verb.format {
         PlanFormat::Text => print(&report::plan_text(&runbook, &names)),

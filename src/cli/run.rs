@@ -20,9 +20,9 @@ const LAST: u64 = 4096;
 
 /// Starts a run and carries it out.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  switchover run runbooks/quickstart.yaml\n  switchover run move.yaml --env production --set domain=shop.example.test --guided\n  switchover run move.yaml --env production --dry-run"
-)]
+#[command(after_help = "Examples:\n  switchover run runbooks/quickstart.yaml\
+        \n  switchover run move.yaml --env production --set domain=shop.example.test --guided\
+        \n  switchover run move.yaml --env production --dry-run")]
 pub struct Run {
     #[command(flatten)]
     source: Source,
@@ -32,7 +32,8 @@ pub struct Run {
     /// Change nothing: read what a real run would read, and say of each step what it would do.
     #[arg(long, conflicts_with = "guided")]
     dry_run: bool,
-    /// Swap the sides that the runbook declares, and do with each step what it says for that: as on the day on which all goes back.
+    /// Swap the sides that the runbook declares, and do with each step what it says for that: as on
+    /// the day on which all goes back.
     #[arg(long, conflicts_with = "dry_run")]
     live_test: bool,
     #[command(flatten)]
@@ -44,14 +45,20 @@ pub struct Run {
     session: Session,
 }
 
-/// How many actions may run at once, if nobody says otherwise: the same on every machine, so that what is rehearsed is what is run.
+/// How many actions may run at once, if nobody says otherwise: the same on every machine, so that
+/// what is rehearsed is what is run.
 pub const PARALLEL: u16 = 4;
 
 /// How a session is to go, for every verb that executes.
 #[derive(Debug, Args)]
 pub struct Session {
     /// How many actions may run at once.
-    #[arg(long, value_name = "N", default_value_t = PARALLEL, value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = PARALLEL,
+        value_parser = clap::value_parser!(u16).range(1..=256)
+    )]
     parallel: u16,
     /// Stop before every step, show what it will do, and ask.
     #[arg(long)]
@@ -68,7 +75,9 @@ pub fn run(verb: Run, folder: &Path) -> Result<i32, CliError> {
     let runbook = load_sides(&verb.source, verb.live_test)?;
     let until = verb
         .until
-        .map(|step| runbook.find_by_suffix(&step).map(|ix| std::sync::Arc::clone(&runbook.step(ix).id)))
+        .map(|step| {
+            runbook.find_by_suffix(&step).map(|ix| std::sync::Arc::clone(&runbook.step(ix).id))
+        })
         .transpose()
         .map_err(|error| CliError::invalid(error, None))?;
     let journal = Journal::open(folder)?;
@@ -79,9 +88,17 @@ pub fn run(verb: Run, folder: &Path) -> Result<i32, CliError> {
         _ => Purpose::Real,
     };
     let overridden = match purpose {
-        Purpose::Real => gate::pass(&runbook, &journal, config.parallel, verb.leave, config.operator.clone())?,
+        Purpose::Real => {
+            gate::pass(&runbook, &journal, config.parallel, verb.leave, config.operator.clone())?
+        }
         // It is a test of the migration as it was rehearsed: with the values as they were given.
-        Purpose::LiveTest => gate::pass(&load_sides(&verb.source, false)?, &journal, config.parallel, verb.leave, config.operator.clone())?,
+        Purpose::LiveTest => gate::pass(
+            &load_sides(&verb.source, false)?,
+            &journal,
+            config.parallel,
+            verb.leave,
+            config.operator.clone(),
+        )?,
         Purpose::DryRun | Purpose::Rehearsal => None,
     };
     if verb.dry_run {
@@ -90,7 +107,10 @@ pub fn run(verb: Run, folder: &Path) -> Result<i32, CliError> {
     }
     let without: Vec<&str> = runbook.without_undo().map(|ix| &*runbook.step(ix).id).collect();
     if !without.is_empty() && !verb.dry_run {
-        say(format_args!("no undo is given for {}: a rollback will stop there and ask", report::shorten(&without.join(", "), 300)));
+        say(format_args!(
+            "no undo is given for {}: a rollback will stop there and ask",
+            report::shorten(&without.join(", "), 300)
+        ));
         if config.ask.is_some() && !verb.session.yes && !person::confirm("begin all the same?") {
             return Err(CliError::invalid(
                 "nothing was begun",
@@ -98,7 +118,11 @@ pub fn run(verb: Run, folder: &Path) -> Result<i32, CliError> {
             ));
         }
     }
-    let lacking = if verb.dry_run { gate::lacking(&runbook, &journal, config.parallel)? } else { gate::Lacking::default() };
+    let lacking = if verb.dry_run {
+        gate::lacking(&runbook, &journal, config.parallel)?
+    } else {
+        gate::Lacking::default()
+    };
     let new = NewRun { runbook, name: verb.name, until, purpose, overridden };
     let mut display = verb.session.display();
     let (state, exit) = engine::start(journal, new, config, &mut *display)?;
@@ -115,9 +139,18 @@ impl Session {
     pub fn config(&self) -> Result<Config, CliError> {
         let ask = person::at_terminal();
         if self.guided && ask.is_none() {
-            return Err(CliError::invalid("--guided needs a terminal to ask on", Some("leave it out, or run it in a terminal")));
+            return Err(CliError::invalid(
+                "--guided needs a terminal to ask on",
+                Some("leave it out, or run it in a terminal"),
+            ));
         }
-        Ok(Config { operator: checked_operator()?, parallel: self.parallel.into(), guided: self.guided, consents: self.yes, ask })
+        Ok(Config {
+            operator: checked_operator()?,
+            parallel: self.parallel.into(),
+            guided: self.guided,
+            consents: self.yes,
+            ask,
+        })
     }
 
     pub fn display(&self) -> Box<dyn Observer> {
@@ -132,9 +165,14 @@ impl Session {
 /// Who acts: from SWITCHOVER_OPERATOR, or the login name and the machine.
 pub fn operator() -> Person {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let host = hostname::get().map_or_else(|_| "unknown".to_owned(), |name| name.to_string_lossy().into_owned());
-    let user =
-        || variable("SUDO_USER").or_else(|| variable("USER")).or_else(|| variable("LOGNAME")).unwrap_or_else(|| "unknown".to_owned());
+    let host = hostname::get()
+        .map_or_else(|_| "unknown".to_owned(), |name| name.to_string_lossy().into_owned());
+    let user = || {
+        variable("SUDO_USER")
+            .or_else(|| variable("USER"))
+            .or_else(|| variable("LOGNAME"))
+            .unwrap_or_else(|| "unknown".to_owned())
+    };
     Person(variable("SWITCHOVER_OPERATOR").unwrap_or_else(|| format!("{}@{host}", user())))
 }
 
@@ -145,7 +183,9 @@ pub fn operator() -> Person {
 pub fn checked_operator() -> Result<Person, CliError> {
     let Person(name) = operator();
     let help = "nothing was changed. Give a shorter name with SWITCHOVER_OPERATOR";
-    super::words(&name).map(Person).map_err(|why| CliError::refused(format!("the operator's name is too long: {why}"), Some(help)))
+    super::words(&name).map(Person).map_err(|why| {
+        CliError::refused(format!("the operator's name is too long: {why}"), Some(help))
+    })
 }
 
 /// The last words of a session, and its exit code.
@@ -157,7 +197,11 @@ pub fn closing(state: &RunState, exit: &Exit, folder: &Path) -> i32 {
     let said = |ix, direction| last_lines(state, folder, ix, direction);
     tell(&report::closing(state, engine::now(), stop, &said));
     match exit {
-        Exit::Ended(_) | Exit::Stopped(Stop::Until { .. }) if state.started.is_dry() && state.is_refused() => 1,
+        Exit::Ended(_) | Exit::Stopped(Stop::Until { .. })
+            if state.started.is_dry() && state.is_refused() =>
+        {
+            1
+        }
         exit => exit.code(),
     }
 }

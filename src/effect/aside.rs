@@ -1,4 +1,5 @@
-//! Commands that another action begins on its way, with an end to their time. Knows nothing of what they are for.
+//! Commands that another action begins on its way, with an end to their time. Knows nothing of what
+//! they are for.
 
 use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
@@ -12,20 +13,37 @@ use crate::runbook::action::{Command, Run};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Runs a command to its end, whoever wants it to stop: half a change is the worst.
-pub fn run(job: &Job, words: &[String], what: &str, weight: Option<&str>, keeper: &Keeper) -> Result<Reading, EffectError> {
+pub fn run(
+    job: &Job,
+    words: &[String],
+    what: &str,
+    weight: Option<&str>,
+    keeper: &Keeper,
+) -> Result<Reading, EffectError> {
     let mut job = with_stem(job, what);
     if let Some(weight) = weight {
         job.context.insert("SWITCHOVER_WEIGHT", weight.to_owned());
     }
-    let command = Run { command: Command::Arguments(words.to_vec()), cwd: None, stdin: None, keep_output: None };
+    let command = Run {
+        command: Command::Arguments(words.to_vec()),
+        cwd: None,
+        stdin: None,
+        keep_output: None,
+    };
     let reading = within(&job, &command, keeper, &Stopper::default(), PATIENCE)?;
     if reading.is_good {
         return Ok(reading);
     }
-    let said = ["stderr", "stdout"].iter().find_map(|name| reading.names.get(*name)?.as_str().filter(|text| !text.trim().is_empty()));
+    let said = ["stderr", "stdout"]
+        .iter()
+        .find_map(|name| reading.names.get(*name)?.as_str().filter(|text| !text.trim().is_empty()));
     let lines: Vec<&str> = said.unwrap_or_default().trim().lines().collect();
     let said = lines[lines.len().saturating_sub(3)..].join(" / ");
-    Err(EffectError::during(format!("`{}` ended with {}: {said}", words.join(" "), reading.summary)))
+    Err(EffectError::during(format!(
+        "`{}` ended with {}: {said}",
+        words.join(" "),
+        reading.summary
+    )))
 }
 
 /// The same attempt, with files of its own.
@@ -36,7 +54,13 @@ pub fn with_stem(job: &Job, what: &str) -> Job {
 }
 
 /// Runs a command, and kills it when its time is over or `halt` is stopped.
-pub fn within(job: &Job, run: &Run<String>, keeper: &Keeper, halt: &Stopper, patience: Duration) -> Result<Reading, EffectError> {
+pub fn within(
+    job: &Job,
+    run: &Run<String>,
+    keeper: &Keeper,
+    halt: &Stopper,
+    patience: Duration,
+) -> Result<Reading, EffectError> {
     let own = Arc::new(Stopper::default());
     let (send, receive) = std::sync::mpsc::channel();
     begin(job, run, keeper, &own, move |result| drop(send.send(result)));
@@ -44,10 +68,16 @@ pub fn within(job: &Job, run: &Run<String>, keeper: &Keeper, halt: &Stopper, pat
     loop {
         match receive.recv_timeout(Duration::from_millis(50)) {
             Ok(Ok(reading)) if is_killed => {
-                return Err(EffectError::during(format!("it was killed after {}s ({})", patience.as_secs(), reading.summary)));
+                return Err(EffectError::during(format!(
+                    "it was killed after {}s ({})",
+                    patience.as_secs(),
+                    reading.summary
+                )));
             }
             Ok(result) => return result,
-            Err(RecvTimeoutError::Disconnected) => return Err(EffectError::during("nobody said how it ended")),
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(EffectError::during("nobody said how it ended"));
+            }
             Err(RecvTimeoutError::Timeout) if is_killed && begun.elapsed() > patience * 2 => {
                 return Err(EffectError::during("it could not be killed"));
             }

@@ -1,5 +1,5 @@
-//! Runs a command that has an answer within moments: one that gives a secret, or a run's witness. It is no attempt of anything.
-//! What it began itself is not known here, and may outlive it.
+//! Runs a command that has an answer within moments: one that gives a secret, or a run's witness.
+//! It is no attempt of anything. What it began itself is not known here, and may outlive it.
 
 use std::process::Output;
 use std::time::{Duration, Instant};
@@ -7,13 +7,22 @@ use std::time::{Duration, Instant};
 /// How long it may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What it printed, and how it ended; `env` is added to this process's environment, `input` is what it reads.
+/// What it printed, and how it ended; `env` is added to this process's environment, `input` is what
+/// it reads.
 ///
 /// # Errors
 /// Why it could not be begun, or that it took too long: then it was killed.
-pub fn output_of(command: &[String], env: &[(&str, String)], input: String) -> Result<Output, String> {
+pub fn output_of(
+    command: &[String],
+    env: &[(&str, String)],
+    input: String,
+) -> Result<Output, String> {
     let (program, arguments) = command.split_first().ok_or("the command is empty")?;
-    let mut expression = duct::cmd(program, arguments).stdin_bytes(input).stdout_capture().stderr_capture().unchecked();
+    let mut expression = duct::cmd(program, arguments)
+        .stdin_bytes(input)
+        .stdout_capture()
+        .stderr_capture()
+        .unchecked();
     for (name, value) in env {
         expression = expression.env(name, value);
     }

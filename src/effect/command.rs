@@ -1,5 +1,5 @@
-//! Commands: the order for the keeper, and what the command left when it is over. Their output goes straight to files, so that
-//! a command never blocks on the executor, nor dies with it.
+//! Commands: the order for the keeper, and what the command left when it is over. Their output goes
+//! straight to files, so that a command never blocks on the executor, nor dies with it.
 
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, OpenOptions};
@@ -21,7 +21,8 @@ use crate::runbook::action::{Command, Run, SecretForm, Value};
 use crate::runbook::limit;
 use crate::runbook::size::Size;
 
-/// How much of each of its outputs is kept for expressions, from its end, unless the author says otherwise.
+/// How much of each of its outputs is kept for expressions, from its end, unless the author says
+/// otherwise.
 const KEPT: Size = Size::from_mib(1);
 /// The largest `$SWITCHOVER_OUTPUT` that is read.
 const MAX_OUTPUT: u64 = limit::MAX_BYTES as u64;
@@ -39,7 +40,8 @@ pub fn begin(
         Ok(order) => order,
         Err(error) => return then(Err(error)),
     };
-    let (stem, ended, vault, keep) = (job.stem.clone(), Arc::clone(stopper), job.vault.clone(), run.keep_output);
+    let (stem, ended, vault, keep) =
+        (job.stem.clone(), Arc::clone(stopper), job.vault.clone(), run.keep_output);
     let id = keeper.begin(order, move |over| {
         ended.clear();
         then(reading(&stem, over, keep, &used, &vault));
@@ -49,13 +51,19 @@ pub fn begin(
 }
 
 /// The same, waiting for it.
-pub fn perform(job: &Job, run: &Run<String>, keeper: &Keeper, stopper: &Arc<Stopper>) -> Result<Reading, EffectError> {
+pub fn perform(
+    job: &Job,
+    run: &Run<String>,
+    keeper: &Keeper,
+    stopper: &Arc<Stopper>,
+) -> Result<Reading, EffectError> {
     let (send, receive) = std::sync::mpsc::channel();
     begin(job, run, keeper, stopper, move |result| drop(send.send(result)));
     receive.recv().unwrap_or_else(|_| Err(EffectError::lost("nobody said how it ended")))
 }
 
-/// What would be begun: whether the program is there, the script can be read, and the secrets are at hand.
+/// What would be begun: whether the program is there, the script can be read, and the secrets are
+/// at hand.
 pub fn look(job: &Job, run: &Run<String>) -> Result<Reading, EffectError> {
     let mut used = Used::new();
     let env = environment(job, &mut used)?;
@@ -70,30 +78,48 @@ pub fn look(job: &Job, run: &Run<String>) -> Result<Reading, EffectError> {
     };
     let path = env.iter().rev().find(|(name, _)| name == "PATH").map(|(_, value)| value.clone());
     can_begin(&run.command, folder, path)?;
-    job.vault.mask_result(Ok(Reading { summary: words, is_good: true, ..Reading::default() }), &used)
+    job.vault
+        .mask_result(Ok(Reading { summary: words, is_good: true, ..Reading::default() }), &used)
 }
 
-/// Whether the program is in the folders of `path` (by default this process's own), and the script can be read.
+/// Whether the program is in the folders of `path` (by default this process's own), and the script
+/// can be read.
 ///
 /// # Errors
 /// If it is not, or cannot.
-pub fn can_begin(command: &Command<String>, folder: &Path, path: Option<String>) -> Result<(), EffectError> {
+pub fn can_begin(
+    command: &Command<String>,
+    folder: &Path,
+    path: Option<String>,
+) -> Result<(), EffectError> {
     let program = match command {
         Command::Script { shell, .. } => shell.first(),
         Command::Arguments(list) => list.first(),
     };
     let program = program.map(String::as_str).unwrap_or_default();
-    let found = find(program, folder, &path.or_else(|| std::env::var("PATH").ok()).unwrap_or_default());
-    let Some(found) = found else { return Err(EffectError::during(format!("there is no program `{program}` on this machine"))) };
+    let found =
+        find(program, folder, &path.or_else(|| std::env::var("PATH").ok()).unwrap_or_default());
+    let Some(found) = found else {
+        return Err(EffectError::during(format!(
+            "there is no program `{program}` on this machine"
+        )));
+    };
     if let Command::Script { script, .. } = command
         && matches!(found.file_name().and_then(|name| name.to_str()), Some("sh" | "dash"))
     {
-        // It reads the script and does nothing of it. Others may set on their way how the rest is read.
-        let read = std::process::Command::new(&found).args(["-n", "-c", script]).stdin(std::process::Stdio::null()).output();
+        // It reads the script and does nothing of it. Others may set on their way how the rest is
+        // read.
+        let read = std::process::Command::new(&found)
+            .args(["-n", "-c", script])
+            .stdin(std::process::Stdio::null())
+            .output();
         if let Ok(read) = read
             && !read.status.success()
         {
-            return Err(EffectError::before(format!("the script cannot be read: {}", String::from_utf8_lossy(&read.stderr).trim())));
+            return Err(EffectError::before(format!(
+                "the script cannot be read: {}",
+                String::from_utf8_lossy(&read.stderr).trim()
+            )));
         }
     }
     Ok(())
@@ -101,7 +127,10 @@ pub fn can_begin(command: &Command<String>, folder: &Path, path: Option<String>)
 
 /// Where a program is.
 fn find(program: &str, folder: &Path, path: &str) -> Option<PathBuf> {
-    let is_program = |path: &PathBuf| path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0);
+    let is_program = |path: &PathBuf| {
+        path.metadata()
+            .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+    };
     if program.contains('/') {
         return Some(folder.join(program)).filter(is_program);
     }
@@ -109,29 +138,52 @@ fn find(program: &str, folder: &Path, path: &str) -> Option<PathBuf> {
 }
 
 /// What a command left that ended so; `used` are the secrets that it was given.
-pub fn reading(stem: &Path, over: Over, keep: Option<Size>, used: &Used, vault: &Vault) -> Result<Reading, EffectError> {
+pub fn reading(
+    stem: &Path,
+    over: Over,
+    keep: Option<Size>,
+    used: &Used,
+    vault: &Vault,
+) -> Result<Reading, EffectError> {
     let (summary, code) = match over.exit {
         Exit::Code(code) => (format!("exit {code}"), Some(code)),
         Exit::Signal(signal) => (format!("killed by signal {signal}"), None),
         Exit::NotBegun(why) => return Err(EffectError::before(why)),
         Exit::Unknown(why) => return Err(EffectError::lost(why)),
     };
-    // Of a command that did its work, but not all of whose words are known, a person says what follows: it is not done again.
-    let unknown = |why: String| if code == Some(0) { EffectError::lost(why) } else { EffectError::during(why) };
+    // Of a command that did its work, but not all of whose words are known, a person says what
+    // follows: it is not done again.
+    let unknown = |why: String| {
+        if code == Some(0) { EffectError::lost(why) } else { EffectError::during(why) }
+    };
     if let Some(error) = over.unwritten {
-        return Err(unknown(format!("{summary}, but not all of its output could be written: {error}")));
+        return Err(unknown(format!(
+            "{summary}, but not all of its output could be written: {error}"
+        )));
     }
     let (mut names, mut cut) = (Map::new(), BTreeMap::new());
     names.insert("exit_code".into(), code.map_or(Json::Null, Json::from));
     for (name, ending) in [("stdout", "out"), ("stderr", "err")] {
         let said = tail(&with_ending(stem, ending), keep.unwrap_or(KEPT));
-        let (text, why) = said.map_err(|error| unknown(format!("{summary}, but its output cannot be read: {error}")))?;
+        let (text, why) = said.map_err(|error| {
+            unknown(format!("{summary}, but its output cannot be read: {error}"))
+        })?;
         names.insert(name.into(), text.into());
         cut.extend(why.map(|why| (name.to_owned(), why)));
     }
     let outputs = read_outputs(&with_ending(stem, "output"));
     let is_good = code == Some(0);
-    vault.mask_result(outputs.map(|outputs| Reading { names, cut, outputs, summary, is_good, ..Reading::default() }), used)
+    vault.mask_result(
+        outputs.map(|outputs| Reading {
+            names,
+            cut,
+            outputs,
+            summary,
+            is_good,
+            ..Reading::default()
+        }),
+        used,
+    )
 }
 
 fn order(job: &Job, run: &Run<String>, used: &mut Used) -> Result<Begin, EffectError> {
@@ -142,11 +194,15 @@ fn order(job: &Job, run: &Run<String>, used: &mut Used) -> Result<Begin, EffectE
     let (env, files) = (environment(job, used)?, files(job, used)?);
     if let Some(folder) = secrets_folder(job) {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
-        made.map_err(|error| EffectError::before(format!("the folder {} for its secrets: {error}", folder.display())))?;
+        made.map_err(|error| {
+            EffectError::before(format!("the folder {} for its secrets: {error}", folder.display()))
+        })?;
         // What an earlier attempt left is not what this one leaves.
         for name in own_secrets(job) {
             let removed = file::remove(&job.vault.path_of(name));
-            removed.map_err(|error| EffectError::before(format!("its earlier secret could not be removed: {error}")))?;
+            removed.map_err(|error| {
+                EffectError::before(format!("its earlier secret could not be removed: {error}"))
+            })?;
         }
     }
     Ok(Begin {
@@ -172,11 +228,21 @@ fn environment(job: &Job, used: &mut Used) -> Result<Vec<(String, String)>, Effe
     }
     all.extend(job.context.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
     if let Some(folder) = secrets_folder(job) {
-        all.push(("SWITCHOVER_SECRETS".to_owned(), std::path::absolute(&folder).unwrap_or(folder).display().to_string()));
+        all.push((
+            "SWITCHOVER_SECRETS".to_owned(),
+            std::path::absolute(&folder).unwrap_or(folder).display().to_string(),
+        ));
     }
-    for (name, ending) in [("SWITCHOVER_OUTPUT", "output"), ("SWITCHOVER_CHECKPOINT", "checkpoint"), ("SWITCHOVER_PROGRESS", "progress")] {
+    for (name, ending) in [
+        ("SWITCHOVER_OUTPUT", "output"),
+        ("SWITCHOVER_CHECKPOINT", "checkpoint"),
+        ("SWITCHOVER_PROGRESS", "progress"),
+    ] {
         let path = path(job, ending);
-        all.push((name.to_owned(), std::path::absolute(&path).unwrap_or(path).display().to_string()));
+        all.push((
+            name.to_owned(),
+            std::path::absolute(&path).unwrap_or(path).display().to_string(),
+        ));
     }
     Ok(all)
 }
@@ -190,14 +256,20 @@ fn secrets_folder(job: &Job) -> Option<PathBuf> {
 fn own_secrets(job: &Job) -> impl Iterator<Item = &str> {
     let own = job.context.get("SWITCHOVER_STEP");
     job.secrets.values().filter_map(move |source| match source {
-        Secret::Step { step, file } if own.is_some_and(|own| **own == **step) => Some(file.as_str()),
+        Secret::Step { step, file } if own.is_some_and(|own| **own == **step) => {
+            Some(file.as_str())
+        }
         _ => None,
     })
 }
 
 /// Secrets that it is to find in files.
 fn files(job: &Job, used: &mut Used) -> Result<Vec<(String, String)>, EffectError> {
-    job.env.iter().filter(|(_, value)| is_file(value)).map(|(name, value)| Ok((name.clone(), resolve(job, value, used)?))).collect()
+    job.env
+        .iter()
+        .filter(|(_, value)| is_file(value))
+        .map(|(name, value)| Ok((name.clone(), resolve(job, value, used)?)))
+        .collect()
 }
 
 fn is_file(value: &Value<String>) -> bool {
@@ -210,12 +282,19 @@ fn input(job: &Job, text: &str) -> Result<PathBuf, EffectError> {
     let file = file::open_as(OpenOptions::new().write(true).create(true).truncate(true), &path);
     match file.and_then(|mut file| file.write_all(text.as_bytes())) {
         Ok(()) => Ok(path),
-        Err(error) => Err(EffectError::before(format!("{} could not be made: {error}", path.display()))),
+        Err(error) => {
+            Err(EffectError::before(format!("{} could not be made: {error}", path.display())))
+        }
     }
 }
 
 /// Whether the command of an attempt with these files still lives, whoever began it.
-pub fn life(stem: &Path, attempt: &Attempt, known: &Known, all: &std::io::Result<Vec<Process>>) -> Life {
+pub fn life(
+    stem: &Path,
+    attempt: &Attempt,
+    known: &Known,
+    all: &std::io::Result<Vec<Process>>,
+) -> Life {
     living::life(&with_ending(stem, "out"), attempt, known.beginning(attempt).as_ref(), all)
 }
 
@@ -251,7 +330,9 @@ fn tail(path: &Path, keep: Size) -> std::io::Result<(String, Option<Cut>)> {
 
 /// `key=value` lines, or one JSON object.
 fn read_outputs(path: &Path) -> Result<BTreeMap<String, Json>, EffectError> {
-    let bad = |why: String| EffectError::during(format!("what the command wrote to $SWITCHOVER_OUTPUT {why}"));
+    let bad = |why: String| {
+        EffectError::during(format!("what the command wrote to $SWITCHOVER_OUTPUT {why}"))
+    };
     let bytes = match file::read(path, MAX_OUTPUT) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
         read => read.map_err(|error| bad(format!("cannot be read: {error}")))?,
@@ -267,7 +348,9 @@ fn read_outputs(path: &Path) -> Result<BTreeMap<String, Json>, EffectError> {
     text.lines()
         .filter(|line| !line.trim().is_empty())
         .map(|line| {
-            let (key, value) = line.split_once('=').ok_or_else(|| bad(format!("has a line without `=`: {line}")))?;
+            let (key, value) = line
+                .split_once('=')
+                .ok_or_else(|| bad(format!("has a line without `=`: {line}")))?;
             Ok((key.trim().to_owned(), Json::String(value.to_owned())))
         })
         .collect()

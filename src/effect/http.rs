@@ -1,5 +1,5 @@
-//! HTTP requests over HTTP/1.1, with TLS. A status is a result, not an error; what kept the request from being sent is told apart
-//! from what came after.
+//! HTTP requests over HTTP/1.1, with TLS. A status is a result, not an error; what kept the request
+//! from being sent is told apart from what came after.
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read};
@@ -37,7 +37,9 @@ pub fn perform(job: &Job, http: &Http<String>, stopper: &Stopper) -> Result<Read
     loop {
         match receive.recv_timeout(Duration::from_millis(20)) {
             Ok(result) => return result,
-            Err(RecvTimeoutError::Disconnected) => return Err(EffectError::during(format!("{}: the request was lost", http.url))),
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(EffectError::during(format!("{}: the request was lost", http.url)));
+            }
             Err(RecvTimeoutError::Timeout) => {}
         }
         if stopper.is_stopped() && stopped.get_or_insert_with(Instant::now).elapsed() > GRACE {
@@ -52,18 +54,28 @@ pub fn look(job: &Job, http: &Http<String>) -> Result<Reading, EffectError> {
     for value in http.headers.values() {
         resolve(job, value, &mut used)?;
     }
-    let uri: ureq::http::Uri = http.url.parse().map_err(|error| EffectError::before(format!("{} is no URL: {error}", http.url)))?;
+    let uri: ureq::http::Uri = http
+        .url
+        .parse()
+        .map_err(|error| EffectError::before(format!("{} is no URL: {error}", http.url)))?;
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
     let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
-    let unreachable = |why: String| EffectError::during(format!("{host}:{port} cannot be reached: {why}"));
+    let unreachable =
+        |why: String| EffectError::during(format!("{host}:{port} cannot be reached: {why}"));
     let places = (host, port).to_socket_addrs().map_err(|error| unreachable(error.to_string()))?;
     let mut problem = "it has no address".to_owned();
     // Through a proxy nobody need be reached from here.
-    let is_proxied = ["http_proxy", "https_proxy", "all_proxy"]
-        .iter()
-        .any(|name| [(*name).to_owned(), name.to_uppercase()].iter().any(|name| std::env::var_os(name).is_some()));
+    let is_proxied = ["http_proxy", "https_proxy", "all_proxy"].iter().any(|name| {
+        [(*name).to_owned(), name.to_uppercase()]
+            .iter()
+            .any(|name| std::env::var_os(name).is_some())
+    });
     for place in places {
-        match if is_proxied { Ok(None) } else { TcpStream::connect_timeout(&place, REACH).map(Some) } {
+        match if is_proxied {
+            Ok(None)
+        } else {
+            TcpStream::connect_timeout(&place, REACH).map(Some)
+        } {
             Ok(_) => {
                 let body = match &http.body {
                     None => String::new(),
@@ -71,7 +83,10 @@ pub fn look(job: &Job, http: &Http<String>) -> Result<Reading, EffectError> {
                     Some(Body::Json(argument)) => format!("\n{}", argument.clone().into_json()),
                 };
                 let summary = format!("{} {}{body}", http.method.word(), http.url);
-                return job.vault.mask_result(Ok(Reading { summary, is_good: true, ..Reading::default() }), &used);
+                return job.vault.mask_result(
+                    Ok(Reading { summary, is_good: true, ..Reading::default() }),
+                    &used,
+                );
             }
             Err(error) => problem = error.to_string(),
         }
@@ -93,7 +108,8 @@ struct Sent {
     tls: Option<Tls<String>>,
 }
 
-/// Follows what is to be followed. Another origin is sent nothing of the request, nor is who comes after it.
+/// Follows what is to be followed. Another origin is sent nothing of the request, nor is who comes
+/// after it.
 fn answer(job: &Job, http: &Http<String>, used: &mut Used) -> Result<Reading, EffectError> {
     let begun = Instant::now();
     let reads = matches!(http.method, Method::Get | Method::Head);
@@ -101,8 +117,13 @@ fn answer(job: &Job, http: &Http<String>, used: &mut Used) -> Result<Reading, Ef
     for number in 0.. {
         let left = job.timeout.map(|limit| limit.saturating_sub(begun.elapsed()));
         let response = send(&at, &sent, left)?;
-        let location = response.headers().get("location").map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-        let next = location.map(|location| redirect(&at, response.status().as_u16(), &location, reads, http.follow));
+        let location = response
+            .headers()
+            .get("location")
+            .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        let next = location.map(|location| {
+            redirect(&at, response.status().as_u16(), &location, reads, http.follow)
+        });
         match next {
             Some(next) if next.refused.is_none() && number < redirect::MOST => {
                 if !next.is_same_origin {
@@ -155,19 +176,30 @@ fn send(url: &str, sent: &Sent, timeout: Option<Duration>) -> Result<Response, E
         request = request.header(name, value);
     }
     let request = request.body(sent.body.clone());
-    let request = request.map_err(|error| EffectError::before(format!("the request to {url} is malformed: {error}")))?;
+    let request = request.map_err(|error| {
+        EffectError::before(format!("the request to {url} is malformed: {error}"))
+    })?;
     agent.run(request).map_err(|error| failed(url, &error))
 }
 
 /// What an answer says.
-fn read(url: &str, http: &Http<String>, mut response: Response, next: Option<Redirect>) -> Result<Reading, EffectError> {
+fn read(
+    url: &str,
+    http: &Http<String>,
+    mut response: Response,
+    next: Option<Redirect>,
+) -> Result<Reading, EffectError> {
     let status = response.status();
     let (headers, are_texts) = headers_of(response.headers());
     let keep = http.keep_output.unwrap_or(KEPT);
     let had = response.body().content_length();
     let mut body = Vec::new();
     let read = response.body_mut().as_reader().take(keep.as_bytes() + 1).read_to_end(&mut body);
-    read.map_err(|error| EffectError::during(format!("{url} answered {status}, but its body could not be read: {error}")))?;
+    read.map_err(|error| {
+        EffectError::during(format!(
+            "{url} answered {status}, but its body could not be read: {error}"
+        ))
+    })?;
     let is_long = body.len() as u64 > keep.as_bytes();
     body.truncate(keep.as_bytes() as usize);
     let (body, is_text) = text_of(body);
@@ -177,24 +209,33 @@ fn read(url: &str, http: &Http<String>, mut response: Response, next: Option<Red
         (false, false) => Some(Cut::NotText),
         (false, true) => None,
     };
-    let json = if why.is_none() { serde_json::from_str(&body).unwrap_or(Json::Null) } else { Json::Null };
-    cut.extend(why.into_iter().flat_map(|why| [("body".to_owned(), why.clone()), ("json".to_owned(), why)]));
+    let json =
+        if why.is_none() { serde_json::from_str(&body).unwrap_or(Json::Null) } else { Json::Null };
+    cut.extend(
+        why.into_iter()
+            .flat_map(|why| [("body".to_owned(), why.clone()), ("json".to_owned(), why)]),
+    );
     cut.extend((!are_texts).then_some(("headers".to_owned(), Cut::NotText)));
     names.insert("status".into(), status.as_u16().into());
     names.insert("headers".into(), Json::Object(headers));
     names.insert("json".into(), json);
     names.insert("body".into(), body.into());
-    names.insert("location".into(), next.as_ref().map_or(Json::Null, |next| next.to.clone().into()));
+    names
+        .insert("location".into(), next.as_ref().map_or(Json::Null, |next| next.to.clone().into()));
     let summary = match next.filter(|_| status.is_redirection()) {
         None => status.to_string(),
         Some(Redirect { to, refused, .. }) => {
-            format!("{status} to {to}, which was not followed: {}", refused.unwrap_or("there were too many in a row"))
+            format!(
+                "{status} to {to}, which was not followed: {}",
+                refused.unwrap_or("there were too many in a row")
+            )
         }
     };
     Ok(Reading { names, cut, summary, is_good: status.is_success(), ..Reading::default() })
 }
 
-/// The headers by name, and whether all of them are text. One that comes several times has its values in a row, as RFC 9110 says.
+/// The headers by name, and whether all of them are text. One that comes several times has its
+/// values in a row, as RFC 9110 says.
 fn headers_of(all: &ureq::http::HeaderMap) -> (Map<String, Json>, bool) {
     let (mut headers, mut are_texts) = (Map::new(), true);
     for name in all.keys() {
@@ -221,15 +262,23 @@ pub fn was_sent(error: &ureq::Error) -> bool {
         | ureq::Error::BadUri(_)
         | ureq::Error::Tls(_)
         | ureq::Error::Rustls(_) => false,
-        ureq::Error::Io(error) => !matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound | ErrorKind::AddrNotAvailable),
+        ureq::Error::Io(error) => !matches!(
+            error.kind(),
+            ErrorKind::ConnectionRefused | ErrorKind::NotFound | ErrorKind::AddrNotAvailable
+        ),
         _ => true,
     }
 }
 
 fn tls_config(tls: &Tls<String>) -> Result<TlsConfig, EffectError> {
-    let read = |path: &str| std::fs::read(path).map_err(|error| EffectError::before(format!("the file {path} could not be read: {error}")));
-    let bad =
-        |path: &str, error: &dyn std::fmt::Display| EffectError::before(format!("{path} does not hold what it should, in PEM: {error}"));
+    let read = |path: &str| {
+        std::fs::read(path).map_err(|error| {
+            EffectError::before(format!("the file {path} could not be read: {error}"))
+        })
+    };
+    let bad = |path: &str, error: &dyn std::fmt::Display| {
+        EffectError::before(format!("{path} does not hold what it should, in PEM: {error}"))
+    };
     let certificates = |path: &str| -> Result<Vec<Certificate<'static>>, EffectError> {
         let pem = read(path)?;
         let found: Result<Vec<_>, _> = ureq::tls::parse_pem(&pem)
@@ -251,7 +300,8 @@ fn tls_config(tls: &Tls<String>) -> Result<TlsConfig, EffectError> {
     }
     if let (Some(cert), Some(key)) = (&tls.cert, &tls.key) {
         let private = PrivateKey::from_pem(&read(key)?).map_err(|error| bad(key, &error))?;
-        config = config.client_cert(Some(ClientCert::new_with_certs(&certificates(cert)?, private)));
+        config =
+            config.client_cert(Some(ClientCert::new_with_certs(&certificates(cert)?, private)));
     }
     Ok(config.build())
 }

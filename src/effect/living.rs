@@ -1,7 +1,9 @@
-//! Whether a command still lives, and which processes are its: those of its group, and what else of its keeper's session it began.
-//! What cannot be seen may live. It decides from the table of processes; what a process shows of itself only adds to that.
+//! Whether a command still lives, and which processes are its: those of its group, and what else of
+//! its keeper's session it began. What cannot be seen may live. It decides from the table of
+//! processes; what a process shows of itself only adds to that.
 //!
-//! A process that has begun a session of its own and holds its command's output no longer is a daemon, and not the command's.
+//! A process that has begun a session of its own and holds its command's output no longer is a
+//! daemon, and not the command's.
 
 use std::collections::HashMap;
 use std::fs::{OpenOptions, TryLockError};
@@ -15,7 +17,8 @@ use crate::file;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Life {
     Gone,
-    /// These processes live; none are named if only the lock on its output tells that something does.
+    /// These processes live; none are named if only the lock on its output tells that something
+    /// does.
     Lives(Vec<Process>),
     /// It may live, for this reason.
     Unseen(String),
@@ -34,11 +37,15 @@ impl Life {
     pub fn words(&self) -> String {
         match self {
             Life::Gone => "it is over".to_owned(),
-            Life::Lives(processes) if processes.is_empty() => "its processes cannot be found".to_owned(),
+            Life::Lives(processes) if processes.is_empty() => {
+                "its processes cannot be found".to_owned()
+            }
             Life::Lives(processes) => {
                 // Those that the others descend from.
-                let is_first = |process: &&Process| processes.iter().all(|other| other.pid != process.parent);
-                let mut pids: Vec<i32> = processes.iter().filter(is_first).map(|process| process.pid).collect();
+                let is_first =
+                    |process: &&Process| processes.iter().all(|other| other.pid != process.parent);
+                let mut pids: Vec<i32> =
+                    processes.iter().filter(is_first).map(|process| process.pid).collect();
                 pids.sort_unstable();
                 let pids: Vec<String> = pids.iter().map(i32::to_string).collect();
                 format!("process {}", pids.join(", "))
@@ -48,11 +55,19 @@ impl Life {
     }
 }
 
-/// The life of an attempt's command, whose output goes to `out`; `beginning` is what its keeper recorded of it.
-pub fn life(out: &Path, attempt: &Attempt, beginning: Option<&Beginning>, all: &std::io::Result<Vec<Process>>) -> Life {
+/// The life of an attempt's command, whose output goes to `out`; `beginning` is what its keeper
+/// recorded of it.
+pub fn life(
+    out: &Path,
+    attempt: &Attempt,
+    beginning: Option<&Beginning>,
+    all: &std::io::Result<Vec<Process>>,
+) -> Life {
     let all = match all {
         Ok(all) => all,
-        Err(error) => return Life::Unseen(format!("the processes of this machine cannot be seen: {error}")),
+        Err(error) => {
+            return Life::Unseen(format!("the processes of this machine cannot be seen: {error}"));
+        }
     };
     let is_held = match is_held(out) {
         Ok(is_held) => is_held,
@@ -63,10 +78,14 @@ pub fn life(out: &Path, attempt: &Attempt, beginning: Option<&Beginning>, all: &
         None => Life::from(shown(attempt, all)),
         Some((beginning, place)) => match Site::here() {
             Err(error) => Life::Unseen(format!("this machine cannot be told from others: {error}")),
-            Ok(here) if here.machine != place.site.machine => Life::Unseen(format!("it was begun on the machine {}", place.site.machine)),
+            Ok(here) if here.machine != place.site.machine => {
+                Life::Unseen(format!("it was begun on the machine {}", place.site.machine))
+            }
             // It was begun before this machine was.
             Ok(here) if here.boot != place.site.boot => Life::Gone,
-            Ok(here) if here.numbers != place.site.numbers => Life::Unseen("it was begun in another container on this machine".to_owned()),
+            Ok(here) if here.numbers != place.site.numbers => {
+                Life::Unseen("it was begun in another container on this machine".to_owned())
+            }
             Ok(_) => recorded(attempt, beginning, place, all),
         },
     };
@@ -76,7 +95,9 @@ pub fn life(out: &Path, attempt: &Attempt, beginning: Option<&Beginning>, all: &
             Life::Gone | Life::Unseen(_) => Vec::new(),
         };
         let holders = process::holders(out, all);
-        processes.extend(holders.into_iter().filter(|holder| !processes.contains(holder)).collect::<Vec<_>>());
+        processes.extend(
+            holders.into_iter().filter(|holder| !processes.contains(holder)).collect::<Vec<_>>(),
+        );
         seen = Life::Lives(processes);
     }
     seen
@@ -92,17 +113,25 @@ impl From<Vec<Process>> for Life {
 fn recorded(attempt: &Attempt, beginning: &Beginning, place: &Place, all: &[Process]) -> Life {
     let family = Family { place, own: beginning.leader, others: &beginning.others };
     let Members { own, unclear } = family.members(all, &|pid| shows(pid, attempt));
-    // A group of which nothing is seen to run may be hidden; if nothing is hidden here, it has ended and was not collected.
+    // A group of which nothing is seen to run may be hidden; if nothing is hidden here, it has
+    // ended and was not collected.
     let is_hidden = |leader: &Leader| {
-        process::has_group(leader.pid) && (all.iter().all(|process| process.group != leader.pid) || process::are_hidden().unwrap_or(true))
+        process::has_group(leader.pid)
+            && (all.iter().all(|process| process.group != leader.pid)
+                || process::are_hidden().unwrap_or(true))
     };
     let hidden = beginning.leader.filter(is_hidden);
     match (own.is_empty(), hidden) {
         (false, _) => Life::Lives(own),
-        (true, Some(leader)) => Life::Unseen(format!("the processes of the group {} cannot be seen", leader.pid)),
+        (true, Some(leader)) => {
+            Life::Unseen(format!("the processes of the group {} cannot be seen", leader.pid))
+        }
         (true, None) if unclear.is_empty() => Life::Gone,
         (true, None) => {
-            let named: Vec<String> = unclear.iter().map(|process| format!("{} ({})", process.pid, process::name(process.pid))).collect();
+            let named: Vec<String> = unclear
+                .iter()
+                .map(|process| format!("{} ({})", process.pid, process::name(process.pid)))
+                .collect();
             Life::Unseen(format!("process {} may be its", named.join(", ")))
         }
     }
@@ -130,9 +159,17 @@ pub enum Shown {
 
 pub fn shows(pid: i32, attempt: &Attempt) -> Shown {
     let environment = process::environment(pid).unwrap_or_default();
-    let value = |name: &str| environment.split(|byte| *byte == 0).find_map(|variable| variable.strip_prefix(name.as_bytes()));
+    let value = |name: &str| {
+        environment
+            .split(|byte| *byte == 0)
+            .find_map(|variable| variable.strip_prefix(name.as_bytes()))
+    };
     match (value("SWITCHOVER_IDEMPOTENCY_KEY="), value("SWITCHOVER_ATTEMPT=")) {
-        (Some(key), Some(number)) if key == attempt.key.as_bytes() && number == attempt.number.to_string().as_bytes() => Shown::Own,
+        (Some(key), Some(number))
+            if key == attempt.key.as_bytes() && number == attempt.number.to_string().as_bytes() =>
+        {
+            Shown::Own
+        }
         (Some(_), _) => Shown::Another,
         (None, _) => Shown::Nothing,
     }
@@ -166,9 +203,11 @@ enum Owner {
 }
 
 impl Family<'_> {
-    /// What lives of the command, by the table of processes; `shows` says whose a process says it is.
+    /// What lives of the command, by the table of processes; `shows` says whose a process says it
+    /// is.
     pub fn members(&self, all: &[Process], shows: &dyn Fn(i32) -> Shown) -> Members {
-        let table: HashMap<i32, &Process> = all.iter().map(|process| (process.pid, process)).collect();
+        let table: HashMap<i32, &Process> =
+            all.iter().map(|process| (process.pid, process)).collect();
         let mut members = Members::default();
         if table.get(&self.place.session).is_some_and(|keeper| keeper.begun != self.place.since) {
             // The number of the session was given away again, as nothing of it was left.
@@ -177,13 +216,18 @@ impl Family<'_> {
         // What began before the command did is not its.
         let since = self.own.and_then(|own| own.begun).unwrap_or(self.place.since);
         let lives = |process: &&Process| {
-            process.runs && process.begun >= since && process.session == self.place.session && process.pid != self.place.session
+            process.runs
+                && process.begun >= since
+                && process.session == self.place.session
+                && process.pid != self.place.session
         };
         for process in all.iter().filter(lives) {
             let owner = match self.owner(process, &table) {
                 Owner::Own => Shown::Own,
                 Owner::Another => Shown::Another,
-                Owner::Keeper if self.own.is_some() && shows(process.pid) == Shown::Nothing => Shown::Another,
+                Owner::Keeper if self.own.is_some() && shows(process.pid) == Shown::Nothing => {
+                    Shown::Another
+                }
                 Owner::Keeper | Owner::Unknown => shows(process.pid),
             };
             match owner {
@@ -218,9 +262,12 @@ impl Family<'_> {
         if process.session != self.place.session {
             return None;
         }
-        let leads = |leader: &&Leader| leader.pid == process.group && leader.begun.is_none_or(|begun| process.begun >= begun);
+        let leads = |leader: &&Leader| {
+            leader.pid == process.group && leader.begun.is_none_or(|begun| process.begun >= begun)
+        };
         // A number is given away again only when nothing of its group is left: the last one counts.
-        let last = self.own.iter().chain(self.others).filter(leads).max_by_key(|leader| leader.begun)?;
+        let last =
+            self.own.iter().chain(self.others).filter(leads).max_by_key(|leader| leader.begun)?;
         let is_another = |first: &&Process| last.begun.is_some_and(|begun| begun != first.begun);
         if table.get(&last.pid).is_some_and(is_another) {
             return None;
@@ -249,14 +296,23 @@ mod tests {
 
     fn place() -> Place {
         let text = || String::new();
-        Place { site: Site { machine: text(), boot: text(), numbers: text() }, session: 10, since: 100 }
+        Place {
+            site: Site { machine: text(), boot: text(), numbers: text() },
+            session: 10,
+            since: 100,
+        }
     }
 
     fn process(pid: i32, parent: i32, group: i32, session: i32, begun: u64) -> Process {
         Process { pid, parent, group, session, begun, runs: true }
     }
 
-    fn members(all: &[Process], own: Option<(i32, u64)>, others: &[(i32, u64)], shown: Shown) -> (Vec<i32>, Vec<i32>) {
+    fn members(
+        all: &[Process],
+        own: Option<(i32, u64)>,
+        others: &[(i32, u64)],
+        shown: Shown,
+    ) -> (Vec<i32>, Vec<i32>) {
         let leader = |(pid, begun): (i32, u64)| Leader { pid, begun: Some(begun) };
         let others: Vec<Leader> = others.iter().copied().map(leader).collect();
         let place = place();
@@ -281,20 +337,37 @@ mod tests {
     #[test]
     fn a_number_that_was_given_away_again_is_somebody_else() {
         // The group's, in another session; and the session's own.
-        assert_eq!(members(&[process(20, 1, 20, 11, 900)], Some((20, 200)), &[], Shown::Nothing), (vec![], vec![]));
+        assert_eq!(
+            members(&[process(20, 1, 20, 11, 900)], Some((20, 200)), &[], Shown::Nothing),
+            (vec![], vec![])
+        );
         let all = [process(10, 1, 10, 10, 900), process(20, 10, 20, 10, 901)];
         assert_eq!(members(&all, Some((20, 200)), &[], Shown::Own), (vec![], vec![]));
         // Another command of the same keeper.
         let all = [process(10, 1, 10, 10, 100), process(20, 10, 20, 10, 900)];
         assert_eq!(members(&all, Some((20, 200)), &[(20, 900)], Shown::Nothing), (vec![], vec![]));
-        assert_eq!(members(&all, Some((20, 900)), &[(20, 200)], Shown::Nothing), (vec![20], vec![]));
+        assert_eq!(
+            members(&all, Some((20, 900)), &[(20, 200)], Shown::Nothing),
+            (vec![20], vec![])
+        );
     }
 
     #[test]
     fn what_left_its_group_is_its_by_descent() {
-        let all = [process(20, 1, 20, 10, 200), process(21, 20, 21, 10, 201), process(22, 21, 22, 10, 202), process(30, 1, 30, 10, 300)];
-        assert_eq!(members(&all, Some((20, 200)), &[(30, 300)], Shown::Another), (vec![20, 21, 22], vec![]));
-        assert_eq!(members(&all, Some((30, 300)), &[(20, 200)], Shown::Another), (vec![30], vec![]));
+        let all = [
+            process(20, 1, 20, 10, 200),
+            process(21, 20, 21, 10, 201),
+            process(22, 21, 22, 10, 202),
+            process(30, 1, 30, 10, 300),
+        ];
+        assert_eq!(
+            members(&all, Some((20, 200)), &[(30, 300)], Shown::Another),
+            (vec![20, 21, 22], vec![])
+        );
+        assert_eq!(
+            members(&all, Some((30, 300)), &[(20, 200)], Shown::Another),
+            (vec![30], vec![])
+        );
     }
 
     #[test]
@@ -317,7 +390,11 @@ mod tests {
 
     #[test]
     fn a_session_of_its_own_is_none_of_it() {
-        let all = [process(20, 1, 20, 10, 200), process(26, 20, 26, 26, 206), process(27, 26, 27, 10, 207)];
+        let all = [
+            process(20, 1, 20, 10, 200),
+            process(26, 20, 26, 26, 206),
+            process(27, 26, 27, 10, 207),
+        ];
         assert_eq!(members(&all, Some((20, 200)), &[], Shown::Nothing), (vec![20, 27], vec![]));
     }
 }

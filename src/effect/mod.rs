@@ -1,5 +1,6 @@
-//! The outside world: one file per kind of action. Everything here blocks and runs on a thread of its own; a [`Stopper`]
-//! ends it from outside. Knows actions whose texts are rendered, not runs, journals or plans.
+//! The outside world: one file per kind of action. Everything here blocks and runs on a thread of
+//! its own; a [`Stopper`] ends it from outside. Knows actions whose texts are rendered, not runs,
+//! journals or plans.
 
 mod aside;
 pub mod brief;
@@ -38,7 +39,10 @@ use crate::runbook::size::Size;
 pub use command::{can_begin, last_bytes, life};
 pub use keeper::{Attempt, Exit, Keeper, Known, New, Over, VERB as KEEP, serve};
 pub use living::Life;
-pub use process::{Process, age, all as processes, children, close_to_others, die_with, ignores, own_program, signal_all, stop_here};
+pub use process::{
+    Process, age, all as processes, children, close_to_others, die_with, ignores, own_program,
+    signal_all, stop_here,
+};
 pub use reading::{PATIENCE as READING, Said, read};
 pub use redactor::Redactor;
 pub use rustix::process::Pid;
@@ -62,13 +66,15 @@ pub struct Job {
     pub attempt: Option<u32>,
     /// The longest it may take, as the engine sees to; for those who must be told beforehand.
     pub timeout: Option<Duration>,
-    /// The attempt's files are this path with `.out`, `.err`, `.output`, `.checkpoint` and `.progress` behind it.
+    /// The attempt's files are this path with `.out`, `.err`, `.output`, `.checkpoint` and
+    /// `.progress` behind it.
     pub stem: PathBuf,
     /// The names that `until` of a wait sees.
     pub names: Json,
     /// The secrets that the run has used so far.
     pub vault: Vault,
-    /// What the first attempt found before it changed anything: this action's own, or the one's that it takes back.
+    /// What the first attempt found before it changed anything: this action's own, or the one's
+    /// that it takes back.
     pub seen: Option<Json>,
     /// The last cursor of the same.
     pub reached: Option<String>,
@@ -108,7 +114,8 @@ pub struct EffectError {
 pub enum When {
     /// Provably nothing.
     Before,
-    /// The same, and it will be so until somebody does something about it: a secret is missing, a login is refused.
+    /// The same, and it will be so until somebody does something about it: a secret is missing, a
+    /// login is refused.
     Shut,
     During,
     /// Nobody knows: it may even have ended well.
@@ -139,13 +146,21 @@ fn bare(host: &str) -> &str {
 }
 
 /// Carries out one attempt; returns when it is over or was stopped.
-pub fn perform(job: &Job, keeper: &Keeper, stopper: &Arc<Stopper>, teller: &Teller) -> Result<Reading, EffectError> {
+pub fn perform(
+    job: &Job,
+    keeper: &Keeper,
+    stopper: &Arc<Stopper>,
+    teller: &Teller,
+) -> Result<Reading, EffectError> {
     if let Some(probe) = &job.probe {
         let seen = perform(&Job { probe: None, ..job.clone() }, keeper, stopper, teller)?;
         let probing = Job { action: probe.clone(), probe: None, only_looks: false, ..job.clone() };
         // What cannot be probed is looked at all the same.
         let read = perform(&probing, keeper, stopper, teller).unwrap_or_default();
-        return Ok(Reading { summary: format!("{}\n(probed: {})", seen.summary, read.summary), ..read });
+        return Ok(Reading {
+            summary: format!("{}\n(probed: {})", seen.summary, read.summary),
+            ..read
+        });
     }
     match &job.action {
         Action::Run(run) if job.only_looks => command::look(job, run),
@@ -165,9 +180,14 @@ pub fn perform(job: &Job, keeper: &Keeper, stopper: &Arc<Stopper>, teller: &Tell
     }
 }
 
-/// Begins an attempt that needs no thread of its own, and calls `then` when it is over. `false`: leave it to [`perform`], on a
-/// thread.
-pub fn begin(job: &Job, keeper: &Keeper, stopper: &Arc<Stopper>, then: impl FnOnce(Result<Reading, EffectError>) + Send + 'static) -> bool {
+/// Begins an attempt that needs no thread of its own, and calls `then` when it is over. `false`:
+/// leave it to [`perform`], on a thread.
+pub fn begin(
+    job: &Job,
+    keeper: &Keeper,
+    stopper: &Arc<Stopper>,
+    then: impl FnOnce(Result<Reading, EffectError>) + Send + 'static,
+) -> bool {
     // A secret may come from a command, which takes its time.
     let is_quick = job.env.values().all(|value| matches!(value, Value::Text(_)));
     match &job.action {
@@ -179,8 +199,14 @@ pub fn begin(job: &Job, keeper: &Keeper, stopper: &Arc<Stopper>, then: impl FnOn
     }
 }
 
-/// What a command left whose end an earlier session did not see, as its keeper recorded and masked it.
-pub fn recovered(stem: &Path, over: Over, keep: Option<Size>, vault: &Vault) -> Result<Reading, EffectError> {
+/// What a command left whose end an earlier session did not see, as its keeper recorded and masked
+/// it.
+pub fn recovered(
+    stem: &Path,
+    over: Over,
+    keep: Option<Size>,
+    vault: &Vault,
+) -> Result<Reading, EffectError> {
     command::reading(stem, over, keep, &Used::new(), vault)
 }
 
@@ -192,7 +218,9 @@ fn resolve(job: &Job, value: &Value<String>, used: &mut Used) -> Result<String, 
     match value {
         Value::Text(text) => Ok(text.clone()),
         Value::Secret { name, prefix, .. } => {
-            let source = job.secrets.get(name).ok_or_else(|| EffectError::before(format!("the secret `{name}` is not declared")))?;
+            let source = job.secrets.get(name).ok_or_else(|| {
+                EffectError::before(format!("the secret `{name}` is not declared"))
+            })?;
             let secret = job.vault.read(name, source)?;
             let whole = format!("{prefix}{secret}");
             used.push((name.clone(), secret));

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::param::clock_ticks_per_second;
-use rustix::process::{Pid, Signal, getpid, kill_process, kill_process_group, test_kill_process_group};
+use rustix::process::{
+    Pid, Signal, getpid, kill_process, kill_process_group, test_kill_process_group,
+};
 
 /// A process that is in the table, also if it has ended and nobody has collected it yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -23,7 +25,8 @@ pub struct Process {
     pub runs: bool,
 }
 
-/// All processes that can be seen. Where `/proc` hides those of other users, see [`are_hidden`], they are missing.
+/// All processes that can be seen. Where `/proc` hides those of other users, see [`are_hidden`],
+/// they are missing.
 ///
 /// # Errors
 /// If none can be seen: then nothing is known of any.
@@ -49,7 +52,8 @@ pub fn own() -> Result<Process> {
     look(getpid().as_raw_nonzero().get()).ok_or_else(|| ErrorKind::NotFound.into())
 }
 
-/// See proc_pid_stat(5): after the name in brackets come the state, the parent, the group, the session, and as field 22 the start.
+/// See proc_pid_stat(5): after the name in brackets come the state, the parent, the group, the
+/// session, and as field 22 the start.
 fn parse(pid: i32, stat: &str) -> Option<Process> {
     let mut fields = stat.rsplit(')').next()?.split_whitespace();
     let runs = !matches!(fields.next()?, "Z" | "X");
@@ -65,15 +69,19 @@ fn parse(pid: i32, stat: &str) -> Option<Process> {
 /// If that cannot be seen.
 pub fn are_hidden() -> Result<bool> {
     let is_hiding = |line: &str| {
-        let hides = |word: &str| word.starts_with("hidepid=") && !matches!(word, "hidepid=0" | "hidepid=off");
+        let hides = |word: &str| {
+            word.starts_with("hidepid=") && !matches!(word, "hidepid=0" | "hidepid=off")
+        };
         line.split(' ').nth(1) == Some("/proc") && line.split([' ', ',']).any(hides)
     };
     Ok(read("/proc/self/mounts")?.lines().any(is_hiding) && !rustix::process::geteuid().is_root())
 }
 
-/// Whether there is a group of this number: also one that cannot be seen, and one of which nothing runs any more.
+/// Whether there is a group of this number: also one that cannot be seen, and one of which nothing
+/// runs any more.
 pub fn has_group(group: i32) -> bool {
-    Pid::from_raw(group).is_some_and(|group| !matches!(test_kill_process_group(group), Err(Errno::SRCH)))
+    Pid::from_raw(group)
+        .is_some_and(|group| !matches!(test_kill_process_group(group), Err(Errno::SRCH)))
 }
 
 /// The user whose process it is, if that can be seen.
@@ -96,30 +104,51 @@ pub fn name(pid: i32) -> String {
 /// For how long a process has lived that began at this moment of the machine's time.
 pub fn age(begun: u64) -> Option<Duration> {
     let uptime: f64 = read("/proc/uptime").ok()?.split_whitespace().next()?.parse().ok()?;
-    Duration::try_from_secs_f64((uptime - begun as f64 / clock_ticks_per_second() as f64).max(0.0)).ok()
+    Duration::try_from_secs_f64((uptime - begun as f64 / clock_ticks_per_second() as f64).max(0.0))
+        .ok()
 }
 
-/// The processes that hold a lock on a file, of those whose descriptors can be seen. This program itself only looks who does.
+/// The processes that hold a lock on a file, of those whose descriptors can be seen. This program
+/// itself only looks who does.
 pub fn holders(path: &Path, all: &[Process]) -> Vec<Process> {
-    let (Ok(path), Ok(own)) = (std::fs::canonicalize(path), std::fs::read_link("/proc/self/exe")) else { return Vec::new() };
-    let is_other = |process: &&Process| std::fs::read_link(format!("/proc/{}/exe", process.pid)).is_ok_and(|program| program != own);
+    let (Ok(path), Ok(own)) = (std::fs::canonicalize(path), std::fs::read_link("/proc/self/exe"))
+    else {
+        return Vec::new();
+    };
+    let is_other = |process: &&Process| {
+        std::fs::read_link(format!("/proc/{}/exe", process.pid)).is_ok_and(|program| program != own)
+    };
     let holds = |process: &&Process| {
-        let descriptors = std::fs::read_dir(format!("/proc/{}/fd", process.pid)).into_iter().flatten().filter_map(Result::ok);
-        descriptors.filter(|entry| std::fs::read_link(entry.path()).is_ok_and(|to| to == path)).any(|entry| {
-            let info = format!("/proc/{}/fdinfo/{}", process.pid, entry.file_name().display());
-            read(&info).is_ok_and(|info| info.contains("FLOCK"))
-        })
+        let descriptors = std::fs::read_dir(format!("/proc/{}/fd", process.pid))
+            .into_iter()
+            .flatten()
+            .filter_map(Result::ok);
+        descriptors.filter(|entry| std::fs::read_link(entry.path()).is_ok_and(|to| to == path)).any(
+            |entry| {
+                let info = format!("/proc/{}/fdinfo/{}", process.pid, entry.file_name().display());
+                read(&info).is_ok_and(|info| info.contains("FLOCK"))
+            },
+        )
     };
     all.iter().filter(|process| process.runs).filter(is_other).filter(holds).copied().collect()
 }
 
-/// Signals processes. Of a group that is theirs alone, also what it has begun since it was seen; what has gone meanwhile needs none.
+/// Signals processes. Of a group that is theirs alone, also what it has begun since it was seen;
+/// what has gone meanwhile needs none.
 pub fn signal_all(processes: &[Process], signal: Signal) {
-    let groups: HashSet<i32> = processes.iter().filter(|process| process.group != process.session).map(|process| process.group).collect();
+    let groups: HashSet<i32> = processes
+        .iter()
+        .filter(|process| process.group != process.session)
+        .map(|process| process.group)
+        .collect();
     for group in groups.into_iter().filter_map(Pid::from_raw) {
         let _ = kill_process_group(group, signal);
     }
-    for pid in processes.iter().filter(|process| process.group == process.session).filter_map(|process| Pid::from_raw(process.pid)) {
+    for pid in processes
+        .iter()
+        .filter(|process| process.group == process.session)
+        .filter_map(|process| Pid::from_raw(process.pid))
+    {
         let _ = kill_process(pid, signal);
     }
 }
@@ -131,7 +160,9 @@ fn read(path: &str) -> Result<String> {
 /// Whether this process was begun to ignore a signal, as by `nohup`.
 pub fn ignores(signal: i32) -> bool {
     let status = read("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    let mask = status
+        .lines()
+        .find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
     mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }
 
@@ -148,8 +179,9 @@ pub fn own_program() -> Result<PathBuf> {
     if own.exists() { Ok(own) } else { std::env::current_exe() }
 }
 
-/// Lets nobody but the superuser look into this process: no core dump holds its secrets, and no command of the same user reads them
-/// from its memory or its environment. What it executes is as usual.
+/// Lets nobody but the superuser look into this process: no core dump holds its secrets, and no
+/// command of the same user reads them from its memory or its environment. What it executes is as
+/// usual.
 pub fn close_to_others() -> std::io::Result<()> {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;

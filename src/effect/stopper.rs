@@ -1,4 +1,5 @@
-//! Ends an action from outside: a flag that waits look at, and whatever must be called to interrupt what cannot look.
+//! Ends an action from outside: a flag that waits look at, and whatever must be called to interrupt
+//! what cannot look.
 
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -45,7 +46,8 @@ impl Stopper {
         self.wake.notify_all();
     }
 
-    /// Says how to interrupt what the thread does next; if the action was stopped already, it is interrupted at once.
+    /// Says how to interrupt what the thread does next; if the action was stopped already, it is
+    /// interrupted at once.
     pub fn on_stop(&self, interrupt: impl Fn(bool) + Send + 'static) {
         let mut state = self.lock();
         if state.stopped.is_some() {

@@ -1,5 +1,5 @@
-//! What an action tells the engine while it runs: what it found before it changes anything, how far it is, and what
-//! readings on the way say.
+//! What an action tells the engine while it runs: what it found before it changes anything, how far
+//! it is, and what readings on the way say.
 
 use std::sync::mpsc::{SyncSender, sync_channel};
 
@@ -29,14 +29,17 @@ impl Teller {
         Teller(Box::new(tell))
     }
 
-    /// Tells what was found before anything is changed, and waits until it is durable: only then can it be restored for certain.
+    /// Tells what was found before anything is changed, and waits until it is durable: only then
+    /// can it be restored for certain.
     ///
     /// # Errors
     /// If it cannot be journaled; nothing may be changed then.
     pub fn saw(&self, what: Json) -> Result<(), EffectError> {
         let (durable, is_durable) = sync_channel(1);
         (self.0)(Told::Saw { what, durable });
-        is_durable.recv().map_err(|_| EffectError::before("what was found could not be journaled, so nothing was changed"))
+        is_durable.recv().map_err(|_| {
+            EffectError::before("what was found could not be journaled, so nothing was changed")
+        })
     }
 
     /// Tells from where the next attempt goes on.
@@ -46,7 +49,12 @@ impl Teller {
 
     /// Tells what an analysis says that said something else before.
     pub fn reading(&self, analysis: &str, percent: u8, says: Says, words: &str) {
-        (self.0)(Told::Reading { analysis: analysis.to_owned(), percent, says, words: words.to_owned() });
+        (self.0)(Told::Reading {
+            analysis: analysis.to_owned(),
+            percent,
+            says,
+            words: words.to_owned(),
+        });
     }
 
     /// Tells people how far it is.

@@ -1,5 +1,6 @@
-//! All secrets that a run has used so far, for everything that masks: whoever reads one puts it here, and from then on it is masked
-//! in whatever any step says. It does not know where secrets come from, nor who may have them.
+//! All secrets that a run has used so far, for everything that masks: whoever reads one puts it
+//! here, and from then on it is masked in whatever any step says. It does not know where secrets
+//! come from, nor who may have them.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -42,7 +43,8 @@ impl std::fmt::Debug for Vault {
 }
 
 impl Vault {
-    /// The vault of a run that declares secrets; of one that declares none it is the default. In `folder` steps leave secrets.
+    /// The vault of a run that declares secrets; of one that declares none it is the default. In
+    /// `folder` steps leave secrets.
     pub fn new(key: MacKey, folder: PathBuf) -> Vault {
         Vault { expects: true, key, folder, known: Arc::default() }
     }
@@ -60,7 +62,10 @@ impl Vault {
         let path = self.path_of(file);
         crate::file::open(&path)?.sync_all()?;
         let above = self.folder.parent().unwrap_or(&self.folder);
-        path.ancestors().skip(1).take_while(|folder| folder.starts_with(above)).try_for_each(|folder| File::open(folder)?.sync_all())
+        path.ancestors()
+            .skip(1)
+            .take_while(|folder| folder.starts_with(above))
+            .try_for_each(|folder| File::open(folder)?.sync_all())
     }
 
     /// Whether the run declares secrets.
@@ -112,7 +117,11 @@ impl Vault {
     }
 
     /// The same, of all that an attempt gave; adds which secrets it was itself given.
-    pub fn mask_result(&self, result: Result<Reading, EffectError>, used: &Used) -> Result<Reading, EffectError> {
+    pub fn mask_result(
+        &self,
+        result: Result<Reading, EffectError>,
+        used: &Used,
+    ) -> Result<Reading, EffectError> {
         let Some(redactor) = self.redactor() else { return result };
         match result {
             Ok(mut reading) => {
@@ -126,7 +135,9 @@ impl Vault {
                     })
                     .collect();
                 reading.summary = redactor.mask(&reading.summary);
-                reading.secrets.extend(used.iter().map(|(name, value)| (name.clone(), self.digest(value))));
+                reading
+                    .secrets
+                    .extend(used.iter().map(|(name, value)| (name.clone(), self.digest(value))));
                 Ok(reading)
             }
             Err(error) => Err(EffectError { message: redactor.mask(&error.message), ..error }),
@@ -144,7 +155,8 @@ impl Vault {
         known.redactor.clone()
     }
 
-    /// HMAC-SHA-256 (RFC 2104): whoever has not the key cannot try values against it, as one could with a plain hash.
+    /// HMAC-SHA-256 (RFC 2104): whoever has not the key cannot try values against it, as one could
+    /// with a plain hash.
     pub fn digest(&self, value: &str) -> String {
         // The key's block has 64 bytes; a shorter key is filled up with zeros.
         let mut block = [0; 64];

@@ -1,5 +1,5 @@
-//! What the expressions on a reading see of it. A part is never taken for the whole: an expression that reads a name of which
-//! something is missing has no value, and says why.
+//! What the expressions on a reading see of it. A part is never taken for the whole: an expression
+//! that reads a name of which something is missing has no value, and says why.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -28,16 +28,34 @@ impl fmt::Display for Cut {
         match self {
             Cut::Start { had, kept } => {
                 let had = Size::from_bytes(*had);
-                write!(out, "has {had}, and only its last {kept} was kept: raise `keep_output`, or print less")
+                write!(
+                    out,
+                    "has {had}, and only its last {kept} was kept: raise `keep_output`, or \
+                    print less"
+                )
             }
             Cut::End { had, kept } => {
-                let had = had.map_or_else(|| format!("more than {kept}"), |had| Size::from_bytes(had).to_string());
-                write!(out, "has {had}, and only its first {kept} was kept: raise `keep_output`, or ask for less")
+                let had = had.map_or_else(
+                    || format!("more than {kept}"),
+                    |had| Size::from_bytes(had).to_string(),
+                );
+                write!(
+                    out,
+                    "has {had}, and only its first {kept} was kept: raise `keep_output`, \
+                    or ask for less"
+                )
             }
             Cut::Rows { kept, most } => {
-                write!(out, "has more than is kept ({most}), and stands for the first {kept} only: count or filter in SQL")
+                write!(
+                    out,
+                    "has more than is kept ({most}), and stands for the first {kept} only: \
+                    count or filter in SQL"
+                )
             }
-            Cut::NotText => out.write_str("holds bytes that are not UTF-8: let the program convert them, as with `iconv` or `xxd`"),
+            Cut::NotText => out.write_str(
+                "holds bytes that are not UTF-8: let the program convert \
+                them, as with `iconv` or `xxd`",
+            ),
         }
     }
 }
@@ -80,7 +98,10 @@ impl View {
         let read = references.iter().filter_map(|reference| reference.first());
         match read.filter_map(|name| self.cut.get_key_value(name)).next() {
             None => Ok(()),
-            Some((name, cut)) => Err(ConditionError(format!("`{}` cannot be decided: {name} {cut}", condition.source()))),
+            Some((name, cut)) => Err(ConditionError(format!(
+                "`{}` cannot be decided: {name} {cut}",
+                condition.source()
+            ))),
         }
     }
 }
@@ -122,12 +143,23 @@ mod tests {
 
     #[test]
     fn what_reads_a_part_has_no_value_and_the_rest_is_decided() {
-        let names = json!({ "stdout": "the end", "stderr": "", "exit_code": 0 }).as_object().cloned().unwrap();
-        let cut = BTreeMap::from([("stdout".to_owned(), Cut::Start { had: 1_258_291, kept: Size::from_mib(1) })]);
-        let view = Reading { names, cut, ..Reading::default() }.view(&json!({ "want": "x", "stdout": "from around" }));
+        let names = json!({ "stdout": "the end", "stderr": "", "exit_code": 0 })
+            .as_object()
+            .cloned()
+            .unwrap();
+        let cut = BTreeMap::from([(
+            "stdout".to_owned(),
+            Cut::Start { had: 1_258_291, kept: Size::from_mib(1) },
+        )]);
+        let view = Reading { names, cut, ..Reading::default() }
+            .view(&json!({ "want": "x", "stdout": "from around" }));
         let holds = |source: &str| view.holds(&Condition::compile(source).unwrap());
         assert_eq!(holds("exit_code == 0 && stderr == ''"), Ok(true));
-        assert_eq!(holds("['stdout'].exists(stdout, stdout == 'stdout')"), Ok(true), "a name of its own");
+        assert_eq!(
+            holds("['stdout'].exists(stdout, stdout == 'stdout')"),
+            Ok(true),
+            "a name of its own"
+        );
         for source in [
             "stdout.contains('x')",
             "size(stdout) > 3",
@@ -140,7 +172,10 @@ mod tests {
             "{stdout: 1} == {}",
         ] {
             let why = holds(source).unwrap_err().0;
-            assert!(why.contains("stdout has 1.2 MiB, and only its last 1 MiB was kept"), "{source}: {why}");
+            assert!(
+                why.contains("stdout has 1.2 MiB, and only its last 1 MiB was kept"),
+                "{source}: {why}"
+            );
             assert!(view.evaluate(&Condition::compile(source).unwrap()).is_err(), "{source}");
         }
         // Whatever spells the name otherwise does not find it at all.

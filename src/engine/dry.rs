@@ -1,5 +1,5 @@
-//! A dry run: what only reads is done, what would change something is looked at as far as that can be done without changing it, and
-//! each step says what it would do. Nothing is tried twice.
+//! A dry run: what only reads is done, what would change something is looked at as far as that can
+//! be done without changing it, and each step says what it would do. Nothing is tried twice.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,7 +11,9 @@ use crate::journal::JournalError;
 use crate::message::printable;
 use crate::run::*;
 use crate::runbook::action::{Command, Content, Notify, Value, Wait, in_words};
-use crate::runbook::{Act, Action, Condition, Direction, DryRun, Probe, Secret, Span, Step, StepIx, Text, Undo};
+use crate::runbook::{
+    Act, Action, Condition, Direction, DryRun, Probe, Secret, Span, Step, StepIx, Text, Undo,
+};
 
 /// How many of the last lines of what a command said are shown.
 const LINES: usize = 20;
@@ -24,7 +26,8 @@ enum Look<'a> {
     Read(&'a Act),
     /// What its author wrote for this.
     Own(&'a Act),
-    /// What the action can read of what it is about to change, and its probe, which says whether it has been done.
+    /// What the action can read of what it is about to change, and its probe, which says whether it
+    /// has been done.
     Ahead(Option<&'a Probe>),
     Nothing,
 }
@@ -36,8 +39,16 @@ impl Session<'_> {
         let step = runbook.step(ix);
         match self.fails_of(step.when.iter().filter(|when| self.state.undecided(when).is_none())) {
             Ok(None) => {}
-            Ok(Some(because)) => return self.record(Fact::StepSkipped { step: self.id(ix), because }),
-            Err(error) => return self.foresee(ix, Foreseen::Refused, format!("its condition cannot be decided: {error}")),
+            Ok(Some(because)) => {
+                return self.record(Fact::StepSkipped { step: self.id(ix), because });
+            }
+            Err(error) => {
+                return self.foresee(
+                    ix,
+                    Foreseen::Refused,
+                    format!("its condition cannot be decided: {error}"),
+                );
+            }
         }
         let look = look(step);
         let act = match look {
@@ -46,49 +57,96 @@ impl Session<'_> {
         };
         let scope = &runbook.scopes[step.scope as usize];
         let env = scope.env.values().chain(act.env.values()).filter_map(Value::text);
-        let probe = if let Look::Ahead(Some(probe)) = look { probe.action.texts() } else { Vec::new() };
-        let texts = act.action.texts().into_iter().chain(env).chain(probe).flat_map(Text::references);
-        let references: Vec<_> = texts.chain(conditions(act, &look).flat_map(|condition| condition.references())).collect();
+        let probe =
+            if let Look::Ahead(Some(probe)) = look { probe.action.texts() } else { Vec::new() };
+        let texts =
+            act.action.texts().into_iter().chain(env).chain(probe).flat_map(Text::references);
+        let references: Vec<_> = texts
+            .chain(conditions(act, &look).flat_map(|condition| condition.references()))
+            .collect();
         let (names, unknown) = self.state.foreseen_names(ix, &references);
-        let rendered = act.action.render(&names).and_then(|action| Ok((action, render_env(&self.state, ix, act, &names)?)));
+        let rendered = act
+            .action
+            .render(&names)
+            .and_then(|action| Ok((action, render_env(&self.state, ix, act, &names)?)));
         let (action, env) = match rendered {
             Ok(rendered) => rendered,
-            Err(_) if unknown.is_some() => return self.foresee(ix, Foreseen::Would, in_words(&act.action, &names)),
+            Err(_) if unknown.is_some() => {
+                return self.foresee(ix, Foreseen::Would, in_words(&act.action, &names));
+            }
             Err(error) => return self.foresee(ix, Foreseen::Refused, error.0),
         };
         let words = match action {
-            Action::Join if unknown.is_some() => "end the nested runbook, whose outputs are known then".to_owned(),
+            Action::Join if unknown.is_some() => {
+                "end the nested runbook, whose outputs are known then".to_owned()
+            }
             Action::Join => return self.join(ix),
             Action::Task(task) => format!("ask {} to do: {}", whom(step), task.instructions),
-            Action::Approve(approve) => format!("ask {} for a go: {}", whom(step), approve.question),
+            Action::Approve(approve) => {
+                format!("ask {} for a go: {}", whom(step), approve.question)
+            }
             Action::Notify(notify) => match self.written(ix, notify) {
                 Ok(notify) => sent(&notify),
-                Err(error) => return self.foresee(ix, Foreseen::NotYet, format!("the message cannot be written yet: {error}")),
+                Err(error) => {
+                    return self.foresee(
+                        ix,
+                        Foreseen::NotYet,
+                        format!("the message cannot be written yet: {error}"),
+                    );
+                }
             },
             // A look brings forth no secret.
-            action if unknown.is_some() || matches!(look, Look::Nothing) || self.needs_a_secret_of_a_step(ix) => action.in_words(),
+            action
+                if unknown.is_some()
+                    || matches!(look, Look::Nothing)
+                    || self.needs_a_secret_of_a_step(ix) =>
+            {
+                action.in_words()
+            }
             action => return self.begin_look(ix, &look, action, env, names),
         };
         self.foresee(ix, Foreseen::Would, words)
     }
 
     fn needs_a_secret_of_a_step(&self, ix: StepIx) -> bool {
-        self.secrets_of(ix, Direction::Forward).iter().any(|(_, source)| matches!(source, Secret::Step { .. }))
+        self.secrets_of(ix, Direction::Forward)
+            .iter()
+            .any(|(_, source)| matches!(source, Secret::Step { .. }))
     }
 
     /// Nothing is to be seen at the end of a nested runbook, but what it captures of its steps.
     fn join(&mut self, ix: StepIx) -> Result<(), JournalError> {
         let runbook = Arc::clone(&self.state.runbook);
-        let (direction, attempt, action) = (Direction::Forward, self.state.attempts(ix, Direction::Forward) + 1, Box::new(Action::Join));
+        let (direction, attempt, action) = (
+            Direction::Forward,
+            self.state.attempts(ix, Direction::Forward) + 1,
+            Box::new(Action::Join),
+        );
         let good = Reading { is_good: true, summary: "done".to_owned(), ..Reading::default() };
         let outputs = match self.judge(ix, direction, &runbook.step(ix).act, &good) {
             Ok(outputs) => outputs,
             Err(failure) => return self.foresee(ix, Foreseen::NotYet, failure.message),
         };
         let (key, env) = (self.state.idempotency_key(ix, direction), Default::default());
-        self.record(Fact::StepStarted(StepStarted { step: self.id(ix), direction, attempt, key, action, env }))?;
-        let (step, result, secrets, logs) = (self.id(ix), good.summary, Default::default(), Vec::new());
-        self.record(Fact::StepSucceeded(StepSucceeded { step, direction, attempt, outputs, result, secrets, logs }))
+        self.record(Fact::StepStarted(StepStarted {
+            step: self.id(ix),
+            direction,
+            attempt,
+            key,
+            action,
+            env,
+        }))?;
+        let (step, result, secrets, logs) =
+            (self.id(ix), good.summary, Default::default(), Vec::new());
+        self.record(Fact::StepSucceeded(StepSucceeded {
+            step,
+            direction,
+            attempt,
+            outputs,
+            result,
+            secrets,
+            logs,
+        }))
     }
 
     fn begin_look(
@@ -99,7 +157,8 @@ impl Session<'_> {
         env: Env,
         names: serde_json::Value,
     ) -> Result<(), JournalError> {
-        let (direction, attempt) = (Direction::Forward, self.state.attempts(ix, Direction::Forward) + 1);
+        let (direction, attempt) =
+            (Direction::Forward, self.state.attempts(ix, Direction::Forward) + 1);
         let key = self.state.idempotency_key(ix, direction);
         let probe = match look {
             Look::Ahead(Some(probe)) => match probe.action.render(&names) {
@@ -113,7 +172,14 @@ impl Session<'_> {
             Look::Ahead(_) | Look::Nothing => None,
         };
         let timeout = Some(timeout.unwrap_or(PATIENCE));
-        let started = StepStarted { step: self.id(ix), direction, attempt, key, action: Box::new(action.clone()), env: shown(&env) };
+        let started = StepStarted {
+            step: self.id(ix),
+            direction,
+            attempt,
+            key,
+            action: Box::new(action.clone()),
+            env: shown(&env),
+        };
         self.record(Fact::StepStarted(started))?;
         let mut job = Job {
             timeout: timeout.map(Span::as_duration),
@@ -123,12 +189,23 @@ impl Session<'_> {
             ..self.job(ix, direction, attempt, action, env)
         };
         job.context.insert("SWITCHOVER_DRY_RUN", "1".to_owned());
-        self.launches.push(Launch { ix, direction, attempt, work: Work::Act(Box::new(job)), timeout });
+        self.launches.push(Launch {
+            ix,
+            direction,
+            attempt,
+            work: Work::Act(Box::new(job)),
+            timeout,
+        });
         Ok(())
     }
 
     /// A look came to its end.
-    pub fn looked_at(&mut self, ix: StepIx, attempt: u32, result: Result<Reading, EffectError>) -> Result<(), JournalError> {
+    pub fn looked_at(
+        &mut self,
+        ix: StepIx,
+        attempt: u32,
+        result: Result<Reading, EffectError>,
+    ) -> Result<(), JournalError> {
         let runbook = Arc::clone(&self.state.runbook);
         let step = runbook.step(ix);
         let files = self.files(ix, Direction::Forward, attempt);
@@ -139,7 +216,9 @@ impl Session<'_> {
         };
         let look = look(step);
         let found = match result {
-            _ if stopping == Some(StopReason::Timeout) => Err(EffectError::during("it took too long")),
+            _ if stopping == Some(StopReason::Timeout) => {
+                Err(EffectError::during("it took too long"))
+            }
             _ if stopping.is_some() => {
                 let words = "it was interrupted, and nothing is known of it".to_owned();
                 return self.conclude(ix, attempt, Foreseen::NotYet, words, logs);
@@ -150,11 +229,26 @@ impl Session<'_> {
                     let secrets = reading.secrets.clone();
                     match self.judge(ix, Direction::Forward, act, &reading) {
                         // Whether it is for this run at all is not known, nor then what it gives.
-                        Ok(_) if step.when.iter().any(|when| self.state.undecided(when).is_some()) => Ok(reading.summary),
+                        Ok(_)
+                            if step
+                                .when
+                                .iter()
+                                .any(|when| self.state.undecided(when).is_some()) =>
+                        {
+                            Ok(reading.summary)
+                        }
                         Ok(_) if self.unready(ix).is_some() => Ok(reading.summary),
                         Ok(outputs) => {
                             let (step, result) = (self.id(ix), reading.summary);
-                            let done = StepSucceeded { step, direction: Direction::Forward, attempt, outputs, result, secrets, logs };
+                            let done = StepSucceeded {
+                                step,
+                                direction: Direction::Forward,
+                                attempt,
+                                outputs,
+                                result,
+                                secrets,
+                                logs,
+                            };
                             return self.record(Fact::StepSucceeded(done));
                         }
                         Err(failure) => Err(EffectError::during(failure.message)),
@@ -174,7 +268,9 @@ impl Session<'_> {
                     Ok(format!("{words}\n{state}"))
                 }
                 Look::Ahead(None) | Look::Nothing => Ok(match &step.act.action {
-                    Action::Copy(_) => format!("{}\n  {}", reading.summary, self.how_long(ix, &reading)?),
+                    Action::Copy(_) => {
+                        format!("{}\n  {}", reading.summary, self.how_long(ix, &reading)?)
+                    }
                     _ => reading.summary,
                 }),
             },
@@ -192,27 +288,39 @@ impl Session<'_> {
         let rows = reading.names.get("rows").and_then(serde_json::Value::as_f64);
         Ok(match rows.zip(rate) {
             Some((rows, rate)) => {
-                format!("about {} at {rate:.0} rows a second, as last time", Span::from_millis((rows / rate * 1000.0) as u64))
+                format!(
+                    "about {} at {rate:.0} rows a second, as last time",
+                    Span::from_millis((rows / rate * 1000.0) as u64)
+                )
             }
             None => "how long it takes is not known".to_owned(),
         })
     }
 
-    /// What is not good now may be so by then, if something changes first: a server comes to be, a table is made. But no step brings a
-    /// secret that is missing, and what names or divides traffic is there already, unless another step of its kind makes it otherwise.
+    /// What is not good now may be so by then, if something changes first: a server comes to be, a
+    /// table is made. But no step brings a secret that is missing, and what names or divides
+    /// traffic is there already, unless another step of its kind makes it otherwise.
     fn refused(&self, ix: StepIx, look: &Look, error: &EffectError) -> Foreseen {
         let runbook = &self.state.runbook;
         let kind = runbook.step(ix).act.action.kind();
         let is_first = || {
             let before = runbook.ancestors(ix);
-            let is_alike = |other: &StepIx| before[other.0 as usize] && runbook.step(*other).act.action.kind() == kind;
+            let is_alike = |other: &StepIx| {
+                before[other.0 as usize] && runbook.step(*other).act.action.kind() == kind
+            };
             matches!(kind, "dns" | "shift") && !runbook.ixs().any(|other| is_alike(&other))
         };
-        let is_shut = error.when == When::Shut || matches!(look, Look::Ahead(_)) && error.when == When::Before && is_first();
-        if is_shut || !self.state.is_after_a_change(ix) { Foreseen::Refused } else { Foreseen::NotYet }
+        let is_shut = error.when == When::Shut
+            || matches!(look, Look::Ahead(_)) && error.when == When::Before && is_first();
+        if is_shut || !self.state.is_after_a_change(ix) {
+            Foreseen::Refused
+        } else {
+            Foreseen::NotYet
+        }
     }
 
-    /// Which commands that the step needs besides its own could not be begun here, and why. Of what is known only later nothing is said.
+    /// Which commands that the step needs besides its own could not be begun here, and why. Of what
+    /// is known only later nothing is said.
     fn unready(&self, ix: StepIx) -> Option<String> {
         if !self.state.started.is_dry() {
             return None;
@@ -230,7 +338,8 @@ impl Session<'_> {
             let Some(act) = act else { continue };
             let action = itself.map(|what| (what, &act.action));
             let probe = act.probe.as_ref().map(|probe| (its_probe, &probe.action));
-            let why = |(what, action)| Some(format!("{what}: {}", self.cannot_begin(ix, act, action)?));
+            let why =
+                |(what, action)| Some(format!("{what}: {}", self.cannot_begin(ix, act, action)?));
             all.extend(action.into_iter().chain(probe).filter_map(why));
         }
         (!all.is_empty()).then(|| all.join("\n"))
@@ -240,23 +349,53 @@ impl Session<'_> {
         let Action::Run(run) = action else { return None };
         let names = names::of_step(&self.state, ix, Direction::Forward);
         let command = match &run.command {
-            Command::Script { shell, script } => Command::Script { shell: shell.clone(), script: script.clone() },
-            Command::Arguments(list) => Command::Arguments(vec![list.first()?.render(&names).ok()?]),
+            Command::Script { shell, script } => {
+                Command::Script { shell: shell.clone(), script: script.clone() }
+            }
+            Command::Arguments(list) => {
+                Command::Arguments(vec![list.first()?.render(&names).ok()?])
+            }
         };
         let folder = run.cwd.as_ref().map(|folder| folder.render(&names)).transpose().ok()?;
         let scope = &self.state.runbook.scopes[self.state.runbook.step(ix).scope as usize];
         let own = act.env.get("PATH").or_else(|| scope.env.get("PATH")).and_then(Value::text);
         let own = own.map(|path| path.render(&names)).transpose().ok()?;
         let path = self.path_with_stand_ins().map(|(_, path)| path).or(own);
-        can_begin(&command, Path::new(folder.as_deref().unwrap_or(".")), path).err().map(|error| error.message)
+        can_begin(&command, Path::new(folder.as_deref().unwrap_or(".")), path)
+            .err()
+            .map(|error| error.message)
     }
 
-    fn foresee(&mut self, ix: StepIx, verdict: Foreseen, words: String) -> Result<(), JournalError> {
-        self.conclude(ix, self.state.attempts(ix, Direction::Forward) + 1, verdict, words, Vec::new())
+    fn foresee(
+        &mut self,
+        ix: StepIx,
+        verdict: Foreseen,
+        words: String,
+    ) -> Result<(), JournalError> {
+        self.conclude(
+            ix,
+            self.state.attempts(ix, Direction::Forward) + 1,
+            verdict,
+            words,
+            Vec::new(),
+        )
     }
 
-    fn conclude(&mut self, ix: StepIx, attempt: u32, verdict: Foreseen, words: String, logs: Vec<Log>) -> Result<(), JournalError> {
-        let undecided = self.state.runbook.step(ix).when.iter().find_map(|when| Some((when, self.state.undecided(when)?)));
+    fn conclude(
+        &mut self,
+        ix: StepIx,
+        attempt: u32,
+        verdict: Foreseen,
+        words: String,
+        logs: Vec<Log>,
+    ) -> Result<(), JournalError> {
+        let undecided = self
+            .state
+            .runbook
+            .step(ix)
+            .when
+            .iter()
+            .find_map(|when| Some((when, self.state.undecided(when)?)));
         let (verdict, words) = match self.unready(ix) {
             None => (verdict, words),
             Some(why) if verdict == Foreseen::Refused || !self.state.is_after_a_change(ix) => {
@@ -272,7 +411,13 @@ impl Session<'_> {
             }
             (None, verdict) => (verdict, words),
         };
-        self.record(Fact::StepForeseen(StepForeseen { step: self.id(ix), attempt, verdict, words: printable(&words), logs }))
+        self.record(Fact::StepForeseen(StepForeseen {
+            step: self.id(ix),
+            attempt,
+            verdict,
+            words: printable(&words),
+            logs,
+        }))
     }
 }
 
@@ -285,7 +430,9 @@ fn look(step: &Step) -> Look<'_> {
             // These would go on for long, and are asked once.
             Action::Wait(_) | Action::Propagation(_) | Action::Copy(_) => Look::Ahead(None),
             action if action.only_reads() => Look::Read(&step.act),
-            Action::Run(_) | Action::Sql(_) | Action::Http(_) => Look::Ahead(step.act.probe.as_ref()),
+            Action::Run(_) | Action::Sql(_) | Action::Http(_) => {
+                Look::Ahead(step.act.probe.as_ref())
+            }
             _ => Look::Ahead(None),
         },
     }
@@ -294,9 +441,19 @@ fn look(step: &Step) -> Look<'_> {
 /// The conditions that a look decides.
 fn conditions<'a>(act: &'a Act, look: &Look<'a>) -> impl Iterator<Item = &'a Condition> {
     let judged = matches!(look, Look::Read(_) | Look::Own(_)) || matches!(act.action, Action::Join);
-    let of_probe = if let Look::Ahead(Some(probe)) = look { vec![&probe.done, &probe.not_done] } else { Vec::new() };
-    let until = if let Action::Wait(Wait::Until { until, .. }) = &act.action { Some(until) } else { None };
-    act.expect.iter().chain(act.capture.values()).filter(move |_| judged).chain(of_probe).chain(until)
+    let of_probe = if let Look::Ahead(Some(probe)) = look {
+        vec![&probe.done, &probe.not_done]
+    } else {
+        Vec::new()
+    };
+    let until =
+        if let Action::Wait(Wait::Until { until, .. }) = &act.action { Some(until) } else { None };
+    act.expect
+        .iter()
+        .chain(act.capture.values())
+        .filter(move |_| judged)
+        .chain(of_probe)
+        .chain(until)
 }
 
 fn whom(step: &Step) -> &str {

@@ -1,5 +1,5 @@
-//! The only place that waits: ask the planner, journal the intent, act, journal the result. Knows no terminal: it tells an
-//! observer what happened and asks a person through a closure.
+//! The only place that waits: ask the planner, journal the intent, act, journal the result. Knows
+//! no terminal: it tells an observer what happened and asks a person through a closure.
 
 mod attempt;
 mod dry;
@@ -15,7 +15,10 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use crate::journal::{Head, Holder, Journal, JournalError, Loaded, random_hex};
-use crate::run::{Decision, Digest, Event, Fact, Limits, Observer, Outcome, Person, Purpose, Rehearsed, RunStarted, RunState, Stop, next};
+use crate::run::{
+    Decision, Digest, Event, Fact, Limits, Observer, Outcome, Person, Purpose, Rehearsed,
+    RunStarted, RunState, Stop, next,
+};
 use crate::runbook::parameter::Kind;
 use crate::runbook::{Outputs, Runbook, StepId};
 
@@ -106,10 +109,16 @@ pub struct NewRun {
 }
 
 /// Starts a run and carries it out.
-pub fn start(mut journal: Journal, new: NewRun, config: Config, observer: &mut dyn Observer) -> Result<(RunState, Exit), JournalError> {
+pub fn start(
+    mut journal: Journal,
+    new: NewRun,
+    config: Config,
+    observer: &mut dyn Observer,
+) -> Result<(RunState, Exit), JournalError> {
     let run = fresh_id(&journal)?;
     let (uuid, folder) = (random_hex()?, working_folder()?);
-    let mut head = journal.create(&run, &uuid, &new.runbook.locks, &holder(&run, &config.operator))?;
+    let mut head =
+        journal.create(&run, &uuid, &new.runbook.locks, &holder(&run, &config.operator))?;
     let started = RunStarted {
         name: new.name,
         folder,
@@ -119,7 +128,8 @@ pub fn start(mut journal: Journal, new: NewRun, config: Config, observer: &mut d
         ..begun(&journal, &new.runbook, &run, &config.operator)?
     };
     let first = Event { number: 1, at: now(), fact: Fact::RunStarted(started) };
-    let state = RunState::new(Arc::new(new.runbook), &first).map_err(|source| JournalError::Illegal { run, source })?;
+    let state = RunState::new(Arc::new(new.runbook), &first)
+        .map_err(|source| JournalError::Illegal { run, source })?;
     journal.append(&mut head, std::slice::from_ref(&first))?;
     observer.event(&state, &first);
     let facts = Facts { wanted: new.overridden.into_iter().collect(), ..Facts::default() };
@@ -127,13 +137,26 @@ pub fn start(mut journal: Journal, new: NewRun, config: Config, observer: &mut d
 }
 
 /// Journals what a rehearsal found, as a run that consists of that alone.
-pub fn keep_rehearsal(journal: &mut Journal, runbook: &Runbook, found: Rehearsed, operator: &Person) -> Result<(), JournalError> {
+pub fn keep_rehearsal(
+    journal: &mut Journal,
+    runbook: &Runbook,
+    found: Rehearsed,
+    operator: &Person,
+) -> Result<(), JournalError> {
     let run = fresh_id(journal)?;
     let uuid = random_hex()?;
     let mut head = journal.create(&run, &uuid, &[], &holder(&run, operator))?;
-    let started = RunStarted { purpose: Purpose::Rehearsal, uuid, ..begun(journal, runbook, &run, operator)? };
+    let started = RunStarted {
+        purpose: Purpose::Rehearsal,
+        uuid,
+        ..begun(journal, runbook, &run, operator)?
+    };
     let facts = [Fact::RunStarted(started), Fact::Rehearsed(found)];
-    let events: Vec<Event> = facts.into_iter().zip(1..).map(|(fact, number)| Event { number, at: now(), fact }).collect();
+    let events: Vec<Event> = facts
+        .into_iter()
+        .zip(1..)
+        .map(|(fact, number)| Event { number, at: now(), fact })
+        .collect();
     journal.append(&mut head, &events)?;
     journal.anchor(&mut head)?;
     head.release();
@@ -141,9 +164,19 @@ pub fn keep_rehearsal(journal: &mut Journal, runbook: &Runbook, found: Rehearsed
 }
 
 /// How a run of this journal begins: bound to its definition and its parameters.
-fn begun(journal: &Journal, runbook: &Runbook, run: &str, operator: &Person) -> Result<RunStarted, JournalError> {
+fn begun(
+    journal: &Journal,
+    runbook: &Runbook,
+    run: &str,
+    operator: &Person,
+) -> Result<RunStarted, JournalError> {
     let (definition, parameters) = (journal.define(runbook)?, digest_of_parameters(runbook)?);
-    Ok(RunStarted { definition, parameters, journal: journal.uuid()?, ..RunStarted::of(runbook, run, operator.clone()) })
+    Ok(RunStarted {
+        definition,
+        parameters,
+        journal: journal.uuid()?,
+        ..RunStarted::of(runbook, run, operator.clone())
+    })
 }
 
 /// The SHA-256 of what a runbook's steps do, whatever the environment.
@@ -159,16 +192,22 @@ pub fn digest_of_substance(runbook: &Runbook) -> Result<Digest, JournalError> {
 /// # Errors
 /// As [`digest_of_substance`].
 pub fn digest_of_parameters(runbook: &Runbook) -> Result<Digest, JournalError> {
-    let parameters: Vec<_> = runbook.scopes[0].parameters.iter().map(|(name, parameter)| (name, &parameter.value)).collect();
+    let parameters: Vec<_> = runbook.scopes[0]
+        .parameters
+        .iter()
+        .map(|(name, parameter)| (name, &parameter.value))
+        .collect();
     digest_of("the parameters", &parameters)
 }
 
 fn digest_of(what: &str, value: &impl serde::Serialize) -> Result<Digest, JournalError> {
-    let text = serde_json::to_string(value).map_err(|source| JournalError::Unwritable { what: what.to_owned(), source })?;
+    let text = serde_json::to_string(value)
+        .map_err(|source| JournalError::Unwritable { what: what.to_owned(), source })?;
     Ok(crate::journal::sha256(text.as_bytes()))
 }
 
-/// Takes a run up again, with further facts first (a rollback or a cancellation that begins), and carries it out.
+/// Takes a run up again, with further facts first (a rollback or a cancellation that begins), and
+/// carries it out.
 pub fn go_on(
     journal: Journal,
     taken: (Head, Loaded),
@@ -181,7 +220,8 @@ pub fn go_on(
     session::carry_out(journal, head, loaded.state, facts, config, observer)
 }
 
-/// Results that an earlier session kept because it could not commit them, as far as the journal does not have them.
+/// Results that an earlier session kept because it could not commit them, as far as the journal
+/// does not have them.
 pub fn still_missing(loaded: &Loaded) -> Vec<Fact> {
     let mut tried = loaded.state.clone();
     let mut missing = Vec::new();
@@ -194,17 +234,26 @@ pub fn still_missing(loaded: &Loaded) -> Vec<Fact> {
     missing
 }
 
-/// Appends facts to a run that nobody executes, such as a person's decision, and what follows from them at once.
-pub fn record(journal: &mut Journal, taken: (Head, Loaded), facts: Vec<Fact>, actor: &Person) -> Result<RunState, JournalError> {
+/// Appends facts to a run that nobody executes, such as a person's decision, and what follows from
+/// them at once.
+pub fn record(
+    journal: &mut Journal,
+    taken: (Head, Loaded),
+    facts: Vec<Fact>,
+    actor: &Person,
+) -> Result<RunState, JournalError> {
     let facts = [still_missing(&taken.1), facts].concat();
     let (mut head, Loaded { mut state, kept, .. }) = taken;
     let mut events = Vec::new();
     for fact in facts {
         let event = Event { number: state.head + 1, at: now(), fact };
-        state.apply(&event).map_err(|source| JournalError::Illegal { run: head.run.clone(), source })?;
+        state
+            .apply(&event)
+            .map_err(|source| JournalError::Illegal { run: head.run.clone(), source })?;
         events.push(event);
     }
-    // A refusal may ask for everything to be undone: the next session must find that decided, as it forgets failures.
+    // A refusal may ask for everything to be undone: the next session must find that decided, as it
+    // forgets failures.
     let limits = Limits { parallel: 1, draining: None, attended: false, consents: false };
     while let Decision::RollBack { because } = next(&state, now(), limits) {
         let event = Event {
@@ -212,7 +261,9 @@ pub fn record(journal: &mut Journal, taken: (Head, Loaded), facts: Vec<Fact>, ac
             at: now(),
             fact: Fact::RollbackBegan { to: None, because, actor: actor.clone(), force: false },
         };
-        state.apply(&event).map_err(|source| JournalError::Illegal { run: head.run.clone(), source })?;
+        state
+            .apply(&event)
+            .map_err(|source| JournalError::Illegal { run: head.run.clone(), source })?;
         events.push(event);
     }
     journal.append(&mut head, &events)?;
@@ -228,8 +279,16 @@ pub fn record(journal: &mut Journal, taken: (Head, Loaded), facts: Vec<Fact>, ac
 
 /// Who will hold a run's locks.
 pub fn holder(run: &str, operator: &Person) -> Holder {
-    let host = hostname::get().map_or_else(|_| String::new(), |name| name.to_string_lossy().into_owned());
-    Holder { operator: operator.clone(), run: run.to_owned(), process: std::process::id(), host, since: now(), folder: None }
+    let host =
+        hostname::get().map_or_else(|_| String::new(), |name| name.to_string_lossy().into_owned());
+    Holder {
+        operator: operator.clone(),
+        run: run.to_owned(),
+        process: std::process::id(),
+        host,
+        since: now(),
+        folder: None,
+    }
 }
 
 /// Where a run begins, and is to be taken up. Empty if that is not known.

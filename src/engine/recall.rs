@@ -1,5 +1,5 @@
-//! What a session must know before anything runs: the secrets that the run has used by now, as a step may say what an earlier one
-//! wrote. It does not mask anything.
+//! What a session must know before anything runs: the secrets that the run has used by now, as a
+//! step may say what an earlier one wrote. It does not mask anything.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,15 +8,22 @@ use crate::effect::{EffectError, Reading};
 use crate::runbook::{Direction, Secret, StepIx};
 
 impl Session<'_> {
-    /// Reads again what earlier sessions used, and what this process was given in its environment, which costs nothing.
+    /// Reads again what earlier sessions used, and what this process was given in its environment,
+    /// which costs nothing.
     pub fn recall(&mut self) {
         if !self.vault.expects() {
             return;
         }
         let runbook = std::sync::Arc::clone(&self.state.runbook);
         let used = self.used();
-        for name in used.iter().filter(|name| !runbook.scopes.iter().any(|scope| scope.secrets.contains_key(*name))) {
-            self.observer.note(&format!("this run has used the secret `{name}`, which is not declared any more: it is not masked"));
+        for name in used
+            .iter()
+            .filter(|name| !runbook.scopes.iter().any(|scope| scope.secrets.contains_key(*name)))
+        {
+            self.observer.note(&format!(
+                "this run has used the secret `{name}`, which is not \
+                declared any more: it is not masked"
+            ));
         }
         // Two runbooks of a run may call different secrets the same.
         let mut others: BTreeMap<&str, bool> = BTreeMap::new();
@@ -27,13 +34,20 @@ impl Session<'_> {
             }
             match self.vault.read(name, source) {
                 Ok(value) if is_used => {
-                    let is_other = self.state.secrets.get(name).is_some_and(|digest| *digest != self.vault.digest(&value));
+                    let is_other = self
+                        .state
+                        .secrets
+                        .get(name)
+                        .is_some_and(|digest| *digest != self.vault.digest(&value));
                     others.entry(name).and_modify(|others| *others &= is_other).or_insert(is_other);
                 }
                 // With the run, what its steps left was over.
-                Err(_) if matches!(source, Secret::Step { .. }) && !self.vault.path_of("").exists() => {}
+                Err(_)
+                    if matches!(source, Secret::Step { .. })
+                        && !self.vault.path_of("").exists() => {}
                 Err(error) if is_used => {
-                    let what_follows = "this run has used it, and where its value comes again it is not masked";
+                    let what_follows =
+                        "this run has used it, and where its value comes again it is not masked";
                     self.observer.note(&format!("{}; {what_follows}", error.message));
                 }
                 // Whoever uses it hears what is wrong with it.
@@ -48,11 +62,17 @@ impl Session<'_> {
         }
     }
 
-    /// Takes the secrets that a step left: from now on they are masked, also in what it says itself.
-    pub fn learn_from(&self, ix: StepIx, result: Result<Reading, EffectError>) -> Result<Reading, EffectError> {
+    /// Takes the secrets that a step left: from now on they are masked, also in what it says
+    /// itself.
+    pub fn learn_from(
+        &self,
+        ix: StepIx,
+        result: Result<Reading, EffectError>,
+    ) -> Result<Reading, EffectError> {
         let step = self.state.runbook.step(ix);
         let secrets = &self.state.runbook.scopes[step.scope as usize].secrets;
-        // All of them are read, whether or not one is missing: each may stand in what the step says.
+        // All of them are read, whether or not one is missing: each may stand in what the step
+        // says.
         let mut missing = None;
         let mut has_some = false;
         for (name, source) in secrets {
@@ -61,10 +81,18 @@ impl Session<'_> {
                 continue;
             }
             has_some = true;
-            let settled = |_| self.vault.settle(file).map_err(|error| format!("the secret `{name}` cannot be made durable: {error}"));
-            let read = self.vault.read(name, source).map_err(|error| match self.vault.path_of(file).exists() {
-                true => error.message,
-                false => format!("it did not write the secret `{name}` into $SWITCHOVER_SECRETS/{name}"),
+            let settled = |_| {
+                self.vault
+                    .settle(file)
+                    .map_err(|error| format!("the secret `{name}` cannot be made durable: {error}"))
+            };
+            let read = self.vault.read(name, source).map_err(|error| {
+                match self.vault.path_of(file).exists() {
+                    true => error.message,
+                    false => format!(
+                        "it did not write the secret `{name}` into $SWITCHOVER_SECRETS/{name}"
+                    ),
+                }
             });
             let left = read.and_then(settled);
             missing = missing.or(left.err());
@@ -86,7 +114,10 @@ impl Session<'_> {
             let folder = self.journal.secrets_folder(&self.head.run);
             match std::fs::remove_dir_all(&folder) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    self.observer.note(&format!("the secrets in {} could not be removed: {error}", folder.display()));
+                    self.observer.note(&format!(
+                        "the secrets in {} could not be removed: {error}",
+                        folder.display()
+                    ));
                 }
                 _ => {}
             }
@@ -100,14 +131,24 @@ impl Session<'_> {
         for ix in self.state.runbook.ixs() {
             for direction in Direction::ALL {
                 if self.state.attempts(ix, direction) > 0 {
-                    used.extend(self.secrets_of(ix, direction).into_iter().map(|(name, _)| name.to_owned()));
+                    used.extend(
+                        self.secrets_of(ix, direction).into_iter().map(|(name, _)| name.to_owned()),
+                    );
                 }
             }
         }
-        let has_begun = self.state.runbook.ixs().any(|ix| self.state.attempts(ix, Direction::Forward) > 0);
+        let has_begun =
+            self.state.runbook.ixs().any(|ix| self.state.attempts(ix, Direction::Forward) > 0);
         if has_begun {
             // Nor does a guard say what it has read.
-            used.extend(self.state.runbook.guards.iter().flat_map(|guard| guard.analysis.source.secrets()).map(str::to_owned));
+            used.extend(
+                self.state
+                    .runbook
+                    .guards
+                    .iter()
+                    .flat_map(|guard| guard.analysis.source.secrets())
+                    .map(str::to_owned),
+            );
         }
         used
     }

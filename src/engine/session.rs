@@ -1,5 +1,5 @@
-//! One session of one run: a loop that owns the state, asks the planner until there is nothing to decide, commits what was
-//! decided, acts, and waits for what comes next.
+//! One session of one run: a loop that owns the state, asks the planner until there is nothing to
+//! decide, commits what was decided, acts, and waits for what comes next.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, Hasher};
@@ -15,14 +15,18 @@ use super::messages::Letter;
 use super::takeover::left;
 use super::watch::Watcher;
 use super::{Answer, Config, Exit, Question};
-use crate::effect::{EffectError, Keeper, Known, Life, New, Reading, Said, Signal, Stopper, Teller, Told, Vault, When};
+use crate::effect::{
+    EffectError, Keeper, Known, Life, New, Reading, Said, Signal, Stopper, Teller, Told, Vault,
+    When,
+};
 use crate::journal::{Durations, Head, Journal, JournalError};
 use crate::run::*;
 use crate::runbook::{Action, Direction, Downtime, Secret, StepIx};
 
 /// How long a command may take to end after TERM, before KILL.
 pub(super) const GRACE: Duration = Duration::from_secs(5);
-/// After how long a command that was killed, and of whose end nothing is heard, is no longer waited for. A keeper gives up sooner.
+/// After how long a command that was killed, and of whose end nothing is heard, is no longer waited
+/// for. A keeper gives up sooner.
 pub(super) const UNANSWERED: Duration = Duration::from_secs(25);
 /// How often cursors and progress are looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -39,7 +43,8 @@ pub(super) struct Session<'a> {
     pub launches: Vec<Launch>,
     /// Messages that are steps' actions, to be delivered after the next commit.
     pub letters: Vec<Letter>,
-    /// The number of the fact up to which people were told what they are owed, as far as it could be delivered.
+    /// The number of the fact up to which people were told what they are owed, as far as it could
+    /// be delivered.
     pub told_until: u64,
     /// To be removed when nothing waits for it.
     pub empty_logs: Vec<std::path::PathBuf>,
@@ -136,7 +141,13 @@ pub(super) enum Input {
     Suspend,
 }
 
-fn ended(ix: StepIx, direction: Direction, attempt: u32, is_probe: bool, result: Result<Reading, EffectError>) -> Input {
+fn ended(
+    ix: StepIx,
+    direction: Direction,
+    attempt: u32,
+    is_probe: bool,
+    result: Result<Reading, EffectError>,
+) -> Input {
     match is_probe {
         true => Input::Probed { ix, direction, attempt, result },
         false => Input::Finished { ix, direction, attempt, result },
@@ -161,16 +172,29 @@ pub(super) fn carry_out(
     observer: &mut dyn Observer,
 ) -> Result<(RunState, Exit), JournalError> {
     let hidden = state.runbook.scopes.iter().flat_map(|scope| scope.secrets.values());
-    let hidden = hidden.filter_map(|secret| if let Secret::Env(variable) = secret { Some(variable.clone()) } else { None });
+    let hidden = hidden.filter_map(|secret| {
+        if let Secret::Env(variable) = secret { Some(variable.clone()) } else { None }
+    });
     let keeper = Keeper::new(journal.run_folder(&head.run), state.head, hidden.collect());
     let left = left(&journal, &state)?;
     // Only who has a budget needs to know how long steps took that say nothing of it.
-    let history = if state.runbook.budgets.is_empty() { Durations::default() } else { journal.history(&state.runbook, &head.run)? };
+    let history = if state.runbook.budgets.is_empty() {
+        Durations::default()
+    } else {
+        journal.history(&state.runbook, &head.run)?
+    };
     let expected = Expected::of(&state.runbook, &history);
-    let has_secrets = !state.secrets.is_empty() || state.runbook.scopes.iter().any(|scope| !scope.secrets.is_empty());
-    let vault = if has_secrets { Vault::new(journal.mac_key()?, journal.secrets_folder(&head.run)) } else { Vault::default() };
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(JournalError::io(journal.folder(), "served"))?;
+    let has_secrets = !state.secrets.is_empty()
+        || state.runbook.scopes.iter().any(|scope| !scope.secrets.is_empty());
+    let vault = if has_secrets {
+        Vault::new(journal.mac_key()?, journal.secrets_folder(&head.run))
+    } else {
+        Vault::default()
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(JournalError::io(journal.folder(), "served"))?;
     let (send, receive) = mpsc::unbounded_channel();
     let mut session = Session {
         journal,
@@ -203,7 +227,9 @@ pub(super) fn carry_out(
         begun: (now(), Instant::now()),
     };
     // By a clock that was put back meanwhile, the next attempt could be years away.
-    if let Some(earliest) = not_before(&session.state).filter(|earliest| *earliest > session.begun.0) {
+    if let Some(earliest) =
+        not_before(&session.state).filter(|earliest| *earliest > session.begun.0)
+    {
         session.begun.0 = earliest;
     }
     session.recall();
@@ -221,7 +247,11 @@ pub(super) fn carry_out(
 }
 
 impl Session<'_> {
-    async fn run(&mut self, facts: Facts, mut receive: mpsc::UnboundedReceiver<Input>) -> Result<Exit, JournalError> {
+    async fn run(
+        &mut self,
+        facts: Facts,
+        mut receive: mpsc::UnboundedReceiver<Input>,
+    ) -> Result<Exit, JournalError> {
         self.listen();
         for fact in facts.kept {
             self.record(fact)?;
@@ -232,11 +262,15 @@ impl Session<'_> {
         }
         for mut fact in facts.wanted {
             if let Fact::RunResumed { still_running, .. } = &mut fact {
-                let step = |(ix, direction): &(StepIx, Direction)| StillRunning { step: self.id(*ix), direction: *direction };
+                let step = |(ix, direction): &(StepIx, Direction)| StillRunning {
+                    step: self.id(*ix),
+                    direction: *direction,
+                };
                 *still_running = self.running.keys().map(step).collect();
             }
             self.record(fact)?;
-            // What this session has written itself stands in no other copy: only now can a witness tell them apart.
+            // What this session has written itself stands in no other copy: only now can a witness
+            // tell them apart.
             if !self.is_witnessed {
                 self.commit()?;
                 self.ask_witness()?;
@@ -280,13 +314,26 @@ impl Session<'_> {
     /// What a person must decide is told at once, also if something else still runs for hours.
     fn tell_of_doubt(&mut self) {
         let asks = |(ix, direction): &&(StepIx, Direction)| {
-            self.state.runbook.step(*ix).act(*direction).is_some_and(|act| !act.idempotent && act.probe.is_none())
+            self.state
+                .runbook
+                .step(*ix)
+                .act(*direction)
+                .is_some_and(|act| !act.idempotent && act.probe.is_none())
         };
-        let doubts: Vec<String> = self.state.sets.doubt.iter().filter(asks).map(|(ix, _)| self.id(*ix).to_string()).collect();
+        let doubts: Vec<String> = self
+            .state
+            .sets
+            .doubt
+            .iter()
+            .filter(asks)
+            .map(|(ix, _)| self.id(*ix).to_string())
+            .collect();
         if !doubts.is_empty() && !self.running.is_empty() && self.state.mode == Mode::Forward {
             let doubts = doubts.join(", ");
-            self.observer
-                .note(&format!("nobody knows how {doubts} ended; nothing new begins, and once nothing runs any more you are asked"));
+            self.observer.note(&format!(
+                "nobody knows how {doubts} ended; nothing new begins, and once \
+                    nothing runs any more you are asked"
+            ));
         }
     }
 
@@ -295,7 +342,8 @@ impl Session<'_> {
         self.draining.is_some()
     }
 
-    /// The time that decides what is due in this session: it goes on whatever is done to the clock on the wall.
+    /// The time that decides what is due in this session: it goes on whatever is done to the clock
+    /// on the wall.
     pub fn clock(&self) -> Moment {
         let (moment, instant) = self.begun;
         Moment(moment.0 + instant.elapsed().as_millis() as i64)
@@ -307,32 +355,54 @@ impl Session<'_> {
             let now = self.clock();
             let Config { parallel, consents, .. } = self.config;
             // Of a point of no return that is not for this run, nobody need be asked.
-            let skipped = self.state.unconfirmed().find_map(|ix| Some((ix, self.passes_over(ix).ok()??)));
-            if let Some((ix, because)) = skipped.filter(|_| self.draining.is_none() && self.state.mode == Mode::Forward) {
+            let skipped =
+                self.state.unconfirmed().find_map(|ix| Some((ix, self.passes_over(ix).ok()??)));
+            if let Some((ix, because)) =
+                skipped.filter(|_| self.draining.is_none() && self.state.mode == Mode::Forward)
+            {
                 self.record(Fact::StepSkipped { step: self.id(ix), because })?;
                 continue;
             }
-            let limits = Limits { parallel, draining: self.draining, attended: self.config.ask.is_some(), consents };
+            let limits = Limits {
+                parallel,
+                draining: self.draining,
+                attended: self.config.ask.is_some(),
+                consents,
+            };
             let decision = next(&self.state, now, limits);
-            if matches!(decision, Decision::Begin(ix, Direction::Forward) if self.takes_down(ix)) && self.is_breached_now()? {
+            if matches!(decision, Decision::Begin(ix, Direction::Forward) if self.takes_down(ix))
+                && self.is_breached_now()?
+            {
                 continue;
             }
             match decision {
-                Decision::Begin(ix, Direction::Forward) if self.config.guided && !self.released.contains(&ix) => {
+                Decision::Begin(ix, Direction::Forward)
+                    if self.config.guided && !self.released.contains(&ix) =>
+                {
                     self.to_ask = self.asking.is_none().then_some(ix);
                     return Ok(Next::Wait(None));
                 }
                 // What it says may be a reason not to.
-                Decision::Begin(_, Direction::Forward) if self.is_a_guard_unread() => return Ok(Next::Wait(None)),
-                Decision::Begin(ix, direction) | Decision::Probe(ix, direction) if self.is_in_the_way((ix, direction)) => {
+                Decision::Begin(_, Direction::Forward) if self.is_a_guard_unread() => {
+                    return Ok(Next::Wait(None));
+                }
+                Decision::Begin(ix, direction) | Decision::Probe(ix, direction)
+                    if self.is_in_the_way((ix, direction)) =>
+                {
                     return Ok(Next::Wait(Some(Instant::now() + Duration::from_millis(200))));
                 }
                 Decision::Begin(ix, direction) => self.begin(ix, direction)?,
                 Decision::Confirm(ix) => {
                     let (step, actor) = (self.id(ix), self.config.operator.clone());
-                    self.record(Fact::PointConfirmed { step, actor, reason: "--yes was given".to_owned() })?;
+                    self.record(Fact::PointConfirmed {
+                        step,
+                        actor,
+                        reason: "--yes was given".to_owned(),
+                    })?;
                 }
-                Decision::Skip(ix, because) => self.record(Fact::StepSkipped { step: self.id(ix), because })?,
+                Decision::Skip(ix, because) => {
+                    self.record(Fact::StepSkipped { step: self.id(ix), because })?
+                }
                 Decision::Pass(ix) => self.record(Fact::UndoPassed { step: self.id(ix) })?,
                 Decision::Probe(ix, direction) => {
                     if !self.probe(ix, direction)? {
@@ -354,7 +424,9 @@ impl Session<'_> {
                     {
                         self.to_ask = self.asking.is_none().then_some(ix);
                     }
-                    let due = until.map(|until| Instant::now() + Duration::from_millis(until.since(now).as_millis()));
+                    let due = until.map(|until| {
+                        Instant::now() + Duration::from_millis(until.since(now).as_millis())
+                    });
                     return Ok(Next::Wait(due));
                 }
                 Decision::Stop(because) => {
@@ -368,7 +440,8 @@ impl Session<'_> {
                     return Ok(Next::Over(Exit::Ended(outcome)));
                 }
             }
-            // The more is decided before a commit, the fewer commits; but what could run should not wait for the rest.
+            // The more is decided before a commit, the fewer commits; but what could run should not
+            // wait for the rest.
             if self.launches.len() >= self.config.parallel {
                 self.commit()?;
             }
@@ -377,24 +450,30 @@ impl Session<'_> {
 
     /// Whether production, which is up, is taken down by this step.
     fn takes_down(&self, ix: StepIx) -> bool {
-        self.state.down_since.is_none() && self.state.runbook.step(ix).downtime == Some(Downtime::Begins)
+        self.state.down_since.is_none()
+            && self.state.runbook.step(ix).downtime == Some(Downtime::Begins)
     }
 
     /// Makes what was decided durable, then acts on it.
     pub fn commit(&mut self) -> Result<(), JournalError> {
-        // Before anything says that a command begins: only then can it be proved later that one did not.
+        // Before anything says that a command begins: only then can it be proved later that one did
+        // not.
         if self.launches.iter().any(Launch::is_command) || self.guards_begin_commands() {
             let new = self.keeper.ensure(self.state.head);
             match new.and_then(|new| new.map_or(Ok(()), |new| self.meet(new))) {
                 Ok(()) => {}
-                Err(error) => self.observer.note(&format!("the process that begins commands could not be started: {error}")),
+                Err(error) => self.observer.note(&format!(
+                    "the process that begins commands could not be started: {error}"
+                )),
             }
         }
         let events = std::mem::take(&mut self.pending);
         if let Err(error) = self.journal.append(&mut self.head, &events) {
             if self.journal.keep(&self.head, &events) {
-                self.observer
-                    .note("the last results could not be journaled; they are kept beside the journal, and the next session takes them up");
+                self.observer.note(
+                    "the last results could not be journaled; they are kept beside the \
+                        journal, and the next session takes them up",
+                );
             }
             return Err(error);
         }
@@ -457,12 +536,17 @@ impl Session<'_> {
         };
         self.running.insert((ix, direction), running);
         let send = self.send.clone();
-        // If nobody listens any more, the session is over; the journal knows that this attempt began.
+        // If nobody listens any more, the session is over; the journal knows that this attempt
+        // began.
         let then = move |result| drop(send.send(ended(ix, direction, attempt, is_probe, result)));
         if !crate::effect::begin(&job, &self.keeper, &stopper, then.clone()) {
             let (keeper, send) = (self.keeper.clone(), self.send.clone());
-            let teller = Teller::new(move |told| drop(send.send(Input::Told { ix, direction, attempt, told })));
-            tokio::task::spawn_blocking(move || then(crate::effect::perform(&job, &keeper, &stopper, &teller)));
+            let teller = Teller::new(move |told| {
+                drop(send.send(Input::Told { ix, direction, attempt, told }))
+            });
+            tokio::task::spawn_blocking(move || {
+                then(crate::effect::perform(&job, &keeper, &stopper, &teller))
+            });
         }
     }
 
@@ -507,14 +591,22 @@ impl Session<'_> {
     }
 
     /// What an action says while it runs.
-    fn told(&mut self, ix: StepIx, direction: Direction, attempt: u32, told: Told) -> Result<(), JournalError> {
+    fn told(
+        &mut self,
+        ix: StepIx,
+        direction: Direction,
+        attempt: u32,
+        told: Told,
+    ) -> Result<(), JournalError> {
         match told {
             Told::Saw { what: seen, durable } => {
                 let mut masked = seen.clone();
                 self.vault.mask_json(&mut masked);
                 if masked != seen {
-                    // Masked it could not be restored, and as it is it may not be journaled: nothing is changed.
-                    let note = "has a secret in it, and so cannot be journaled; nothing was changed";
+                    // Masked it could not be restored, and as it is it may not be journaled:
+                    // nothing is changed.
+                    let note =
+                        "has a secret in it, and so cannot be journaled; nothing was changed";
                     self.observer.note(&format!("what {} found {note}", self.id(ix)));
                     return Ok(());
                 }
@@ -524,7 +616,8 @@ impl Session<'_> {
                 // An action that was given up does not listen any more.
                 let _ = durable.send(());
             }
-            Told::Cursor(_) if direction == Direction::Forward && self.state.is_only_looked_at(ix) => {}
+            Told::Cursor(_)
+                if direction == Direction::Forward && self.state.is_only_looked_at(ix) => {}
             Told::Cursor(cursor) => {
                 if let Some(running) = self.running.get_mut(&(ix, direction)) {
                     running.cursor = Some(self.vault.mask(&cursor));
@@ -532,12 +625,24 @@ impl Session<'_> {
             }
             // A last one may come behind the end of a step that was given up.
             Told::Reading { analysis, percent, says, words }
-                if self.running.get(&(ix, direction)).is_some_and(|running| running.attempt == attempt) =>
+                if self
+                    .running
+                    .get(&(ix, direction))
+                    .is_some_and(|running| running.attempt == attempt) =>
             {
-                self.record(Fact::AnalysisRead { step: self.id(ix), attempt, analysis, percent, says, reading: self.vault.mask(&words) })?;
+                self.record(Fact::AnalysisRead {
+                    step: self.id(ix),
+                    attempt,
+                    analysis,
+                    percent,
+                    says,
+                    reading: self.vault.mask(&words),
+                })?;
             }
             Told::Reading { .. } => {}
-            Told::Progress(words) => self.observer.progress(&self.state, ix, &self.vault.mask(&words)),
+            Told::Progress(words) => {
+                self.observer.progress(&self.state, ix, &self.vault.mask(&words))
+            }
         }
         Ok(())
     }
@@ -546,12 +651,15 @@ impl Session<'_> {
     fn interrupt(&mut self, number: i32) -> Result<(), JournalError> {
         self.signals += 1;
         self.draining.get_or_insert(number);
-        let mut running: Vec<&str> = self.running.keys().map(|(ix, _)| &*self.state.runbook.step(*ix).id).collect();
+        let mut running: Vec<&str> =
+            self.running.keys().map(|(ix, _)| &*self.state.runbook.step(*ix).id).collect();
         running.sort_unstable();
         let names = running.join(", ");
         match (running.is_empty(), self.signals) {
             (true, _) => {}
-            (_, 1) => self.observer.note(&format!("nothing new begins; waiting for {names} (once more stops it)")),
+            (_, 1) => self
+                .observer
+                .note(&format!("nothing new begins; waiting for {names} (once more stops it)")),
             (_, 2) => self.observer.note(&format!("stopping {names} (once more kills it)")),
             _ => self.observer.note(&format!("killing {names}")),
         }
@@ -568,7 +676,8 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Stops here with all commands, until somebody lets this go on; the time in between does not count.
+    /// Stops here with all commands, until somebody lets this go on; the time in between does not
+    /// count.
     fn suspend(&mut self) {
         let since = Instant::now();
         self.observer.note("stopped here, with what runs; `fg` goes on");
@@ -577,13 +686,18 @@ impl Session<'_> {
         self.pause(false);
         let away = since.elapsed();
         self.begun.1 += away;
-        self.watchers.values_mut().flat_map(|watcher| &mut watcher.bad).for_each(|(first, last)| {
-            *first += away;
-            *last += away;
-        });
+        self.watchers.values_mut().flat_map(|watcher| &mut watcher.bad).for_each(
+            |(first, last)| {
+                *first += away;
+                *last += away;
+            },
+        );
         self.running.values().for_each(|running| running.stopper.was_away(away));
-        for due in
-            self.running.values_mut().flat_map(|running| [&mut running.deadline, &mut running.kill_at, &mut running.killed]).flatten()
+        for due in self
+            .running
+            .values_mut()
+            .flat_map(|running| [&mut running.deadline, &mut running.kill_at, &mut running.killed])
+            .flatten()
         {
             *due += away;
         }
@@ -593,11 +707,17 @@ impl Session<'_> {
     fn pause(&self, pause: bool) {
         self.keeper.pause(pause);
         let signal = if pause { Signal::STOP } else { Signal::CONT };
-        let afar: Vec<_> =
-            self.running.iter().filter(|(_, running)| !matches!(running.watch, Watch::Here)).map(|(pair, _)| *pair).collect();
+        let afar: Vec<_> = self
+            .running
+            .iter()
+            .filter(|(_, running)| !matches!(running.watch, Watch::Here))
+            .map(|(pair, _)| *pair)
+            .collect();
         if !afar.is_empty() {
             let all = crate::effect::processes();
-            afar.into_iter().for_each(|pair| crate::effect::signal_all(self.life(pair, &all).processes(), signal));
+            afar.into_iter().for_each(|pair| {
+                crate::effect::signal_all(self.life(pair, &all).processes(), signal)
+            });
         }
     }
 
@@ -629,12 +749,12 @@ impl Session<'_> {
             self.end(pair, true);
         }
         // Whoever stopped or froze the keeper must not put its commands out of reach.
-        if self
-            .running
-            .values()
-            .any(|running| matches!(running.watch, Watch::Here) && running.killed.is_some_and(|at| at.elapsed() > UNANSWERED))
-        {
-            self.observer.note("the process that watches the commands does not answer, and is killed");
+        if self.running.values().any(|running| {
+            matches!(running.watch, Watch::Here)
+                && running.killed.is_some_and(|at| at.elapsed() > UNANSWERED)
+        }) {
+            self.observer
+                .note("the process that watches the commands does not answer, and is killed");
             self.keeper.kill();
         }
         self.see_from_afar()?;
@@ -645,7 +765,10 @@ impl Session<'_> {
         let looked: Vec<_> = self.running.keys().copied().collect();
         for (ix, direction) in looked {
             self.save_told(ix, direction)?;
-            let is_command = matches!(self.state.runbook.step(ix).act(direction).map(|act| &act.action), Some(Action::Run(_)));
+            let is_command = matches!(
+                self.state.runbook.step(ix).act(direction).map(|act| &act.action),
+                Some(Action::Run(_))
+            );
             if is_command && self.is_told((ix, direction)) {
                 self.save_cursor(ix, direction)?;
                 if let Some(text) = self.read_last_line(ix, direction, "progress") {
@@ -658,13 +781,22 @@ impl Session<'_> {
         Ok(())
     }
 
-    pub fn request_stop(&mut self, ix: StepIx, direction: Direction, because: StopReason) -> Result<(), JournalError> {
-        let Track::Running { attempt, stopping: None, .. } = *self.state.track(ix, direction) else { return Ok(()) };
+    pub fn request_stop(
+        &mut self,
+        ix: StepIx,
+        direction: Direction,
+        because: StopReason,
+    ) -> Result<(), JournalError> {
+        let Track::Running { attempt, stopping: None, .. } = *self.state.track(ix, direction)
+        else {
+            return Ok(());
+        };
         self.record(Fact::StopRequested { step: self.id(ix), direction, attempt, because })
     }
 
     pub fn end(&mut self, pair: (StepIx, Direction), force: bool) {
-        let is_afar = self.running.get(&pair).is_some_and(|running| !matches!(running.watch, Watch::Here));
+        let is_afar =
+            self.running.get(&pair).is_some_and(|running| !matches!(running.watch, Watch::Here));
         let life = if is_afar { self.life(pair, &crate::effect::processes()) } else { Life::Gone };
         if let Some(running) = self.running.get_mut(&pair) {
             if is_afar {
@@ -685,10 +817,12 @@ impl Session<'_> {
 
     /// When to wake at the latest.
     fn next_look(&self, due: Option<Instant>) -> Option<Instant> {
-        let deadlines = self.running.values().flat_map(|running| [running.deadline, running.kill_at]).flatten();
+        let deadlines =
+            self.running.values().flat_map(|running| [running.deadline, running.kill_at]).flatten();
         let is_afar = self.running.values().any(|running| !matches!(running.watch, Watch::Here));
         let soon = is_afar.then(|| Instant::now() + Duration::from_millis(50));
-        let look = (!self.running.is_empty() || self.asking.is_some()).then(|| self.looked.max(Instant::now() - LOOK) + LOOK);
+        let look = (!self.running.is_empty() || self.asking.is_some())
+            .then(|| self.looked.max(Instant::now() - LOOK) + LOOK);
         deadlines.chain(due).chain(look).chain(soon).chain(self.next_breach()).min()
     }
 
@@ -704,11 +838,23 @@ impl Session<'_> {
         });
     }
 
-    fn answered(&mut self, ix: StepIx, question: &Question, answer: Answer) -> Result<(), JournalError> {
+    fn answered(
+        &mut self,
+        ix: StepIx,
+        question: &Question,
+        answer: Answer,
+    ) -> Result<(), JournalError> {
         let (step, actor) = (self.id(ix), self.config.operator.clone());
         let direction = question.direction;
         let resolved = |verdict, reason: String, outputs| {
-            Fact::StepResolved(StepResolved { step: step.clone(), direction, verdict, actor: actor.clone(), reason, outputs })
+            Fact::StepResolved(StepResolved {
+                step: step.clone(),
+                direction,
+                verdict,
+                actor: actor.clone(),
+                reason,
+                outputs,
+            })
         };
         let fact = match (question.kind, answer) {
             (super::QuestionKind::Step, Answer::Go) => {
@@ -719,22 +865,41 @@ impl Session<'_> {
                 self.released.insert(ix);
                 Fact::PointConfirmed { step, actor, reason: "go".to_owned() }
             }
-            (super::QuestionKind::Approve, Answer::Go) => resolved(Verdict::Go, "go".into(), Default::default()),
-            (super::QuestionKind::Approve, Answer::No { reason }) => resolved(Verdict::NoGo, reason, Default::default()),
-            (super::QuestionKind::Task, Answer::Done { outputs }) => resolved(Verdict::Done, "done".into(), outputs),
-            (super::QuestionKind::Task, Answer::No { reason }) => resolved(Verdict::NotDone, reason, Default::default()),
-            (_, Answer::Skip { reason }) => Fact::StepSkipped { step, because: SkipReason::Operator { actor, reason } },
-            (_, Answer::RollBack { reason }) => Fact::RollbackBegan { to: None, because: reason, actor, force: false },
+            (super::QuestionKind::Approve, Answer::Go) => {
+                resolved(Verdict::Go, "go".into(), Default::default())
+            }
+            (super::QuestionKind::Approve, Answer::No { reason }) => {
+                resolved(Verdict::NoGo, reason, Default::default())
+            }
+            (super::QuestionKind::Task, Answer::Done { outputs }) => {
+                resolved(Verdict::Done, "done".into(), outputs)
+            }
+            (super::QuestionKind::Task, Answer::No { reason }) => {
+                resolved(Verdict::NotDone, reason, Default::default())
+            }
+            (_, Answer::Skip { reason }) => {
+                Fact::StepSkipped { step, because: SkipReason::Operator { actor, reason } }
+            }
+            (_, Answer::RollBack { reason }) => {
+                Fact::RollbackBegan { to: None, because: reason, actor, force: false }
+            }
             (_, Answer::Stop) => return self.interrupt(2),
             // An answer that does not fit its question is asked for again.
             _ => return Ok(()),
         };
         // The run may have gone another way while the person thought.
-        let tried = self.state.clone().apply(&Event { number: self.state.head + 1, at: now(), fact: fact.clone() });
+        let tried = self.state.clone().apply(&Event {
+            number: self.state.head + 1,
+            at: now(),
+            fact: fact.clone(),
+        });
         match tried {
             Ok(()) => self.record(fact),
             Err(refused) => {
-                self.observer.note(&format!("this answer changes nothing: {}: {}", question.step, refused.why));
+                self.observer.note(&format!(
+                    "this answer changes nothing: {}: {}",
+                    question.step, refused.why
+                ));
                 Ok(())
             }
         }
@@ -742,7 +907,9 @@ impl Session<'_> {
 
     fn listen(&self) {
         let suspend = SignalKind::from_raw(rustix::process::Signal::TSTP.as_raw());
-        for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup(), suspend] {
+        for kind in
+            [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup(), suspend]
+        {
             // `nohup` asks for this one to be ignored.
             if kind == SignalKind::hangup() && crate::effect::ignores(kind.as_raw_value()) {
                 continue;
@@ -751,7 +918,11 @@ impl Session<'_> {
             let send = self.send.clone();
             tokio::spawn(async move {
                 while signals.recv().await.is_some() {
-                    let input = if kind == suspend { Input::Suspend } else { Input::Signal(kind.as_raw_value()) };
+                    let input = if kind == suspend {
+                        Input::Suspend
+                    } else {
+                        Input::Signal(kind.as_raw_value())
+                    };
                     if send.send(input).is_err() {
                         break;
                     }
@@ -763,7 +934,9 @@ impl Session<'_> {
     /// Applies a fact; it becomes durable with the next commit, before anything acts on it.
     pub fn record(&mut self, fact: Fact) -> Result<(), JournalError> {
         let event = Event { number: self.state.head + 1, at: now(), fact };
-        self.state.apply(&event).map_err(|source| JournalError::Illegal { run: self.head.run.clone(), source })?;
+        self.state
+            .apply(&event)
+            .map_err(|source| JournalError::Illegal { run: self.head.run.clone(), source })?;
         self.pending.push(event);
         Ok(())
     }
@@ -772,7 +945,8 @@ impl Session<'_> {
         self.running.contains_key(&(ix, direction))
     }
 
-    /// Begins a look at an attempt in doubt at once: it changes nothing, so nothing need be durable before it.
+    /// Begins a look at an attempt in doubt at once: it changes nothing, so nothing need be durable
+    /// before it.
     pub fn commit_probe(&mut self) -> Result<(), JournalError> {
         self.commit()
     }

@@ -1,5 +1,5 @@
-//! What an executor that was killed left: its commands outlive it. What has ended has its recorded end, and what still runs is
-//! watched until it is over. It does not know how a command is begun.
+//! What an executor that was killed left: its commands outlive it. What has ended has its recorded
+//! end, and what still runs is watched until it is over. It does not know how a command is begun.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,17 +13,23 @@ use crate::run::*;
 use crate::runbook::{Action, Direction, StepId, StepIx};
 
 /// What a person can do about it.
-const UNSEEN: &str = "; if you know that nothing of it runs any more, end this with Ctrl-C and say so with `switchover resolve`";
+const UNSEEN: &str = "; if you know that nothing of it runs any more, end this with Ctrl-C and say \
+    so with `switchover resolve`";
 
 impl Session<'_> {
-    /// Commands outlive a killed executor: what has ended has its recorded end, and what still runs is watched as if it had been
-    /// begun here. Nothing is decided as long as a keeper may still begin what it was told to.
-    pub async fn take_over(&mut self, receive: &mut mpsc::UnboundedReceiver<Input>) -> Result<Option<i32>, JournalError> {
+    /// Commands outlive a killed executor: what has ended has its recorded end, and what still runs
+    /// is watched as if it had been begun here. Nothing is decided as long as a keeper may still
+    /// begin what it was told to.
+    pub async fn take_over(
+        &mut self,
+        receive: &mut mpsc::UnboundedReceiver<Input>,
+    ) -> Result<Option<i32>, JournalError> {
         let mut told = false;
         while self.left.may_begin() {
             if !std::mem::replace(&mut told, true) {
                 self.observer.note(
-                    "waiting: the process that began the commands of an executor that died has not said what it has begun; `ps -ef --forest` shows them below `exe keep`",
+                    "waiting: the process that began the commands of an executor that died has not \
+                     said what it has begun; `ps -ef --forest` shows them below `exe keep`",
                 );
             }
             match tokio::time::timeout(Duration::from_millis(5), receive.recv()).await {
@@ -56,7 +62,12 @@ impl Session<'_> {
                     self.finish(ix, direction, attempt, result)?;
                 }
                 Recorded::NeverBegan => {
-                    self.finish(ix, direction, attempt, Err(EffectError::before("it was not begun: its executor died before that")))?;
+                    self.finish(
+                        ix,
+                        direction,
+                        attempt,
+                        Err(EffectError::before("it was not begun: its executor died before that")),
+                    )?;
                 }
                 Recorded::Nothing => {}
             }
@@ -64,18 +75,32 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Watches a command that an earlier session began. It has no more time than it would have had with its executor.
+    /// Watches a command that an earlier session began. It has no more time than it would have had
+    /// with its executor.
     fn watch(&mut self, (ix, direction): (StepIx, Direction)) {
-        let Track::Running { attempt, stopping, .. } = *self.state.track(ix, direction) else { return };
+        let Track::Running { attempt, stopping, .. } = *self.state.track(ix, direction) else {
+            return;
+        };
         let life = self.life((ix, direction), &crate::effect::processes());
         // It may have been stopped where it was when its executor died.
         crate::effect::signal_all(life.processes(), Signal::CONT);
-        let timeout = self.state.runbook.step(ix).act(direction).and_then(|act| act.timeout).filter(|_| stopping.is_none());
-        let recorded = self.left.beginning(&attempt_of(&self.state, ix, direction)).and_then(|beginning| beginning.leader?.begun);
+        let timeout = self
+            .state
+            .runbook
+            .step(ix)
+            .act(direction)
+            .and_then(|act| act.timeout)
+            .filter(|_| stopping.is_none());
+        let recorded = self
+            .left
+            .beginning(&attempt_of(&self.state, ix, direction))
+            .and_then(|beginning| beginning.leader?.begun);
         let begun = match &life {
             // On another machine, moments are counted from another one.
             Life::Unseen(_) => None,
-            Life::Gone | Life::Lives(_) => recorded.or_else(|| life.processes().iter().map(|process| process.begun).min()),
+            Life::Gone | Life::Lives(_) => {
+                recorded.or_else(|| life.processes().iter().map(|process| process.begun).min())
+            }
         };
         let age = begun.and_then(crate::effect::age);
         let left = timeout.and_then(|timeout| Some(timeout.as_duration().saturating_sub(age?)));
@@ -95,7 +120,11 @@ impl Session<'_> {
             (_, Some(_)) => "is being stopped",
             (_, None) => "still runs",
         };
-        let unlimited = if timeout.is_some() && left.is_none() { ", so its timeout cannot be kept" } else { "" };
+        let unlimited = if timeout.is_some() && left.is_none() {
+            ", so its timeout cannot be kept"
+        } else {
+            ""
+        };
         let way_out = if matches!(life, Life::Unseen(_)) { UNSEEN } else { "" };
         self.observer.note(&format!(
             "the command of {} {what}, left by an executor that died ({}{unlimited}){way_out}",
@@ -105,8 +134,8 @@ impl Session<'_> {
         self.running.insert((ix, direction), running);
     }
 
-    /// What a command says of itself is masked by its keeper at its end. Of one that nobody saw end it is masked now, or goes if it
-    /// was given secrets: they may have other values now.
+    /// What a command says of itself is masked by its keeper at its end. Of one that nobody saw end
+    /// it is masked now, or goes if it was given secrets: they may have other values now.
     fn forget_unmasked(&self, (ix, direction): (StepIx, Direction)) {
         let files = self.files(ix, direction, self.state.attempts(ix, direction));
         let is_given_some = !self.secrets_of(ix, direction).is_empty();
@@ -137,7 +166,11 @@ impl Session<'_> {
             Life::Lives(_) => ("still runs", ""),
             Life::Unseen(_) => ("may still run", UNSEEN),
         };
-        let note = format!("waiting: what the last attempt of {} left {runs} ({}){way_out}", self.id(ix), life.words());
+        let note = format!(
+            "waiting: what the last attempt of {} left {runs} ({}){way_out}",
+            self.id(ix),
+            life.words()
+        );
         if self.awaited.as_ref() != Some(&note) {
             self.observer.note(&note);
             self.awaited = Some(note);
@@ -145,17 +178,25 @@ impl Session<'_> {
         true
     }
 
-    /// Whether what a running attempt says of itself may be told: not before its keeper, which alone knows its secrets, masked it.
+    /// Whether what a running attempt says of itself may be told: not before its keeper, which
+    /// alone knows its secrets, masked it.
     pub fn is_told(&self, (ix, direction): (StepIx, Direction)) -> bool {
-        let is_here = self.running.get(&(ix, direction)).is_none_or(|running| !matches!(running.watch, Watch::Earlier));
+        let is_here = self
+            .running
+            .get(&(ix, direction))
+            .is_none_or(|running| !matches!(running.watch, Watch::Earlier));
         is_here || self.secrets_of(ix, direction).is_empty()
     }
 
-    /// Looks whether what nobody here watches is over: its end is on record, or it does not live any more. What was told to end is
-    /// over only with the last process of its group.
+    /// Looks whether what nobody here watches is over: its end is on record, or it does not live
+    /// any more. What was told to end is over only with the last process of its group.
     pub fn see_from_afar(&mut self) -> Result<(), JournalError> {
-        let afar: Vec<_> =
-            self.running.iter().filter(|(_, running)| !matches!(running.watch, Watch::Here)).map(|(pair, _)| *pair).collect();
+        let afar: Vec<_> = self
+            .running
+            .iter()
+            .filter(|(_, running)| !matches!(running.watch, Watch::Here))
+            .map(|(pair, _)| *pair)
+            .collect();
         if afar.is_empty() {
             return Ok(());
         }
@@ -185,8 +226,10 @@ impl Session<'_> {
                 // Also what it began since it was killed.
                 crate::effect::signal_all(life.processes(), Signal::KILL);
             }
-            // A keeper that does not record the end of what is gone is itself stopped, and nobody knows when it goes on.
-            let may_follow = lives || is_watched && running.gone.is_some_and(|at| at.elapsed() < UNANSWERED);
+            // A keeper that does not record the end of what is gone is itself stopped, and nobody
+            // knows when it goes on.
+            let may_follow =
+                lives || is_watched && running.gone.is_some_and(|at| at.elapsed() < UNANSWERED);
             if !is_hopeless && (is_ending || over.is_none() && may_follow) {
                 continue;
             }
@@ -195,7 +238,9 @@ impl Session<'_> {
             let result = match (over, running.watch) {
                 (Some(over), _) => self.recovered(ix, direction, running.attempt, over),
                 (None, Watch::Nobody(error)) => Err(error),
-                (None, _) => Err(EffectError::lost("it has ended, and nobody who watched it saw how")),
+                (None, _) => {
+                    Err(EffectError::lost("it has ended, and nobody who watched it saw how"))
+                }
             };
             if !is_masked {
                 self.forget_unmasked((ix, direction));
@@ -234,19 +279,32 @@ pub fn legacy(journal: &Journal, state: &RunState) -> Result<Legacy, JournalErro
     // Of what cannot be seen a person may say how it is.
     still.retain(|(_, life)| !matches!(life, Life::Unseen(_)));
     left.read_on();
-    let ended = state.sets.running.iter().find(|(ix, direction)| matches!(recorded(state, &left, *ix, *direction), Recorded::Ended(_)));
+    let ended = state.sets.running.iter().find(|(ix, direction)| {
+        matches!(recorded(state, &left, *ix, *direction), Recorded::Ended(_))
+    });
     let id = |ix: StepIx| Arc::clone(&state.runbook.step(ix).id);
     Ok(Legacy {
-        still_running: still.into_iter().map(|((ix, direction), _)| StillRunning { step: id(ix), direction }).collect(),
+        still_running: still
+            .into_iter()
+            .map(|((ix, direction), _)| StillRunning { step: id(ix), direction })
+            .collect(),
         ended: ended.map(|(ix, _)| id(*ix)),
         may_begin: left.may_begin(),
     })
 }
 
 /// The commands that still run, or may, although no executor watches them.
-fn still_running(journal: &Journal, state: &RunState, left: &Known) -> Vec<((StepIx, Direction), Life)> {
+fn still_running(
+    journal: &Journal,
+    state: &RunState,
+    left: &Known,
+) -> Vec<((StepIx, Direction), Life)> {
     let is_command = |(ix, direction): &(StepIx, Direction)| {
-        state.runbook.step(*ix).act(*direction).is_some_and(|act| matches!(act.action, Action::Run(_)))
+        state
+            .runbook
+            .step(*ix)
+            .act(*direction)
+            .is_some_and(|act| matches!(act.action, Action::Run(_)))
     };
     let running: Vec<_> = state.sets.running.iter().copied().filter(is_command).collect();
     if running.is_empty() {
@@ -261,7 +319,11 @@ fn still_running(journal: &Journal, state: &RunState, left: &Known) -> Vec<((Ste
             life => life,
         }
     };
-    running.into_iter().map(|pair| (pair, life(pair))).filter(|(_, life)| *life != Life::Gone).collect()
+    running
+        .into_iter()
+        .map(|pair| (pair, life(pair)))
+        .filter(|(_, life)| *life != Life::Gone)
+        .collect()
 }
 
 fn attempt_of(state: &RunState, ix: StepIx, direction: Direction) -> Attempt {
@@ -292,10 +354,16 @@ pub fn recorded(state: &RunState, known: &Known, ix: StepIx, direction: Directio
     let attempt = attempt_of(state, ix, direction);
     // What was found running did begin, whatever its record lost since.
     let is_inherited = state.sets.inherited.contains(&(ix, direction));
-    let is_command = state.runbook.step(ix).act(direction).is_some_and(|act| matches!(act.action, Action::Run(_)));
+    let is_command = state
+        .runbook
+        .step(ix)
+        .act(direction)
+        .is_some_and(|act| matches!(act.action, Action::Run(_)));
     match known.end(&attempt) {
         Some(over) => Recorded::Ended(over.clone()),
-        None if is_command && !is_inherited && known.never_began(&attempt, state.session) => Recorded::NeverBegan,
+        None if is_command && !is_inherited && known.never_began(&attempt, state.session) => {
+            Recorded::NeverBegan
+        }
         None => Recorded::Nothing,
     }
 }

@@ -1,6 +1,7 @@
-//! Tells the run's witness, a command of the author's, the hashes of the run's log: before a session does anything, and when it is
-//! over. The witness keeps the last one where no copy of the journal reaches, and refuses a session whose log does not have it. It
-//! is not known here how the witness does that.
+//! Tells the run's witness, a command of the author's, the hashes of the run's log: before a
+//! session does anything, and when it is over. The witness keeps the last one where no copy of the
+//! journal reaches, and refuses a session whose log does not have it. It is not known here how the
+//! witness does that.
 
 use super::session::Session;
 use crate::effect::brief;
@@ -22,9 +23,12 @@ impl Session<'_> {
     pub fn ask_witness(&mut self) -> Result<(), JournalError> {
         if !self.is_witnessed {
             if let Err(why) = self.tell_witness(When::Begins) {
-                // Whoever looks at the run later is to know that nobody died. What an earlier session left running still runs.
+                // Whoever looks at the run later is to know that nobody died. What an earlier
+                // session left running still runs.
                 if self.state.sets.running.is_empty() {
-                    self.record(Fact::RunStopped { because: Stop::Unwitnessed { why: why.clone() } })?;
+                    self.record(Fact::RunStopped {
+                        because: Stop::Unwitnessed { why: why.clone() },
+                    })?;
                     self.commit()?;
                 }
                 return Err(JournalError::Unwitnessed { run: self.head.run.clone(), why });

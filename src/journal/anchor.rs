@@ -1,5 +1,6 @@
-//! The anchor: the number and hash of a run's last event that was durable before an action began, in a file of its own. A
-//! database that lost commits (a cut or missing WAL passes SQLite's own checks) is behind it, and is refused.
+//! The anchor: the number and hash of a run's last event that was durable before an action began,
+//! in a file of its own. A database that lost commits (a cut or missing WAL passes SQLite's own
+//! checks) is behind it, and is refused.
 
 use std::fs::File;
 use std::io::Read;
@@ -27,7 +28,10 @@ impl Anchor {
         let file = files::open_private(path)?;
         let mut anchor = Anchor { file, path: path.to_owned(), turn: 0 };
         // Both slots are written, not only promised: a full disk is to be met here.
-        anchor.file.write_all_at(&[0; 2 * SLOT as usize], 0).map_err(JournalError::io(path, "written"))?;
+        anchor
+            .file
+            .write_all_at(&[0; 2 * SLOT as usize], 0)
+            .map_err(JournalError::io(path, "written"))?;
         anchor.set(0, &"0".repeat(64))?;
         anchor.file.sync_all().map_err(JournalError::io(path, "made durable"))?;
         files::sync_place(path)?;
@@ -39,7 +43,10 @@ impl Anchor {
         let held = Anchor::read(path)?;
         let file = files::open_private(path)?;
         let turn = held.as_ref().map_or(0, |(_, _, slot)| slot + 1);
-        Ok((Anchor { file, path: path.to_owned(), turn }, held.map(|(number, hash, _)| (number, hash))))
+        Ok((
+            Anchor { file, path: path.to_owned(), turn },
+            held.map(|(number, hash, _)| (number, hash)),
+        ))
     }
 
     /// What the anchor holds: number, hash and slot of the newest whole record.
@@ -55,7 +62,8 @@ impl Anchor {
         let slot = |slot: u64| {
             let at = (slot * SLOT) as usize;
             let record = bytes.get(at..at + RECORD)?;
-            let (stated, found) = std::str::from_utf8(record).ok()?.strip_suffix('\n')?.rsplit_once(' ')?;
+            let (stated, found) =
+                std::str::from_utf8(record).ok()?.strip_suffix('\n')?.rsplit_once(' ')?;
             let (number, hash) = stated.split_once(' ')?;
             (found == check(stated)).then_some((number.parse::<u64>().ok()?, hash.to_owned(), slot))
         };

@@ -17,7 +17,10 @@ impl Copy {
     /// Copies the database and its WAL. Nobody writes to them: the file system would not let them.
     pub fn of(journal: &Path) -> Result<Copy, JournalError> {
         let folder = std::env::temp_dir().join(format!("switchover-read-{}", files::random_hex()?));
-        DirBuilder::new().mode(0o700).create(&folder).map_err(JournalError::io(&folder, "copied"))?;
+        DirBuilder::new()
+            .mode(0o700)
+            .create(&folder)
+            .map_err(JournalError::io(&folder, "copied"))?;
         let made = Copy { folder };
         for name in ["switchover.db", "switchover.db-wal"] {
             let from = journal.join(name);

@@ -13,21 +13,35 @@ pub enum JournalError {
     Sql { what: &'static str, source: rusqlite::Error },
     #[error("{what} cannot be stored, as it could not be read back: {source}; it was not written")]
     Unwritable { what: String, source: serde_json::Error },
-    #[error("there is no journal at {}", std::path::absolute(.0).unwrap_or_else(|_| .0.clone()).display())]
+    #[error(
+        "there is no journal at {}",
+        std::path::absolute(.0).unwrap_or_else(|_| .0.clone()).display()
+    )]
     Missing(PathBuf),
     #[error("{} belongs to the user {owner}, and this is the user {own}", path.display())]
     Stranger { path: PathBuf, owner: u32, own: u32 },
-    #[error("the name of the folder {} is no UTF-8, so that a run that begins in it could not be taken up there again", .0.display())]
+    #[error(
+        "the name of the folder {} is no UTF-8, so that a run that begins in it could not be taken \
+         up there again",
+        .0.display()
+    )]
     FolderName(PathBuf),
     #[error("{} is a symbolic link, and the journal follows none", .0.display())]
     Symlink(PathBuf),
-    #[error("SQLite {found} is linked, but {wanted} or newer is needed: older ones can lose commits")]
+    #[error(
+        "SQLite {found} is linked, but {wanted} or newer is needed: older ones can lose commits"
+    )]
     OldSqlite { found: String, wanted: &'static str },
     #[error("the database does not keep the setting {name}: it says {found}")]
     Setting { name: &'static str, found: String },
-    #[error("the journal was written by a newer version of switchover (schema {found}; this one knows {known})")]
+    #[error(
+        "the journal was written by a newer version of switchover (schema {found}; this one \
+         knows {known})"
+    )]
     Newer { found: i64, known: i64 },
-    #[error("the guard {0} of the database was removed or changed: what is in it may have been, too")]
+    #[error(
+        "the guard {0} of the database was removed or changed: what is in it may have been, too"
+    )]
     Unguarded(String),
     #[error("there is no run {0} in this journal")]
     NoRun(String),
@@ -37,7 +51,11 @@ pub enum JournalError {
     Ambiguous { prefix: String, found: Vec<String> },
     #[error("the run {run} is not as it was written: {why}")]
     Altered { run: String, why: String },
-    #[error("the journal is an older copy, or a copy of it went on elsewhere: of the run {run}, {why} (noted in {})", seen.display())]
+    #[error(
+        "the journal is an older copy, or a copy of it went on elsewhere: of the run {run}, {why} \
+         (noted in {})",
+        seen.display()
+    )]
     Behind { run: String, why: String, seen: PathBuf },
     #[error("the witness of the run {run} does not let it go on: {why}")]
     Unwitnessed { run: String, why: String },
@@ -50,7 +68,10 @@ pub enum JournalError {
 }
 
 impl JournalError {
-    pub fn io(path: impl Into<PathBuf>, what: &'static str) -> impl FnOnce(std::io::Error) -> JournalError {
+    pub fn io(
+        path: impl Into<PathBuf>,
+        what: &'static str,
+    ) -> impl FnOnce(std::io::Error) -> JournalError {
         let path = path.into();
         move |source| JournalError::Io { path, what, source }
     }
@@ -61,23 +82,36 @@ impl JournalError {
 
     /// Whether it is a refusal (exit 6) and not a failing disk (exit 7).
     pub fn is_refusal(&self) -> bool {
-        !matches!(self, JournalError::Io { .. } | JournalError::Sql { .. } | JournalError::Unwritable { .. }) || self.is_corrupt()
+        !matches!(
+            self,
+            JournalError::Io { .. } | JournalError::Sql { .. } | JournalError::Unwritable { .. }
+        ) || self.is_corrupt()
     }
 
-    /// Whether the database is damaged. Our own statements are right, so what does not fit them is not what was written.
+    /// Whether the database is damaged. Our own statements are right, so what does not fit them is
+    /// not what was written.
     fn is_corrupt(&self) -> bool {
-        use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, SqlInputError, Utf8Error};
+        use rusqlite::Error::{
+            FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, SqlInputError,
+            Utf8Error,
+        };
         use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase, SystemIoFailure, Unknown};
         let JournalError::Sql { source, .. } = self else { return false };
         let unfit = matches!(
             source,
-            InvalidColumnType(..) | FromSqlConversionFailure(..) | IntegralValueOutOfRange(..) | Utf8Error(..) | SqlInputError { .. }
+            InvalidColumnType(..)
+                | FromSqlConversionFailure(..)
+                | IntegralValueOutOfRange(..)
+                | Utf8Error(..)
+                | SqlInputError { .. }
         );
         let code = source.sqlite_error().map(|error| (error.code, error.extended_code));
         unfit
             || match code {
                 Some((DatabaseCorrupt | NotADatabase | Unknown, _)) => true,
-                Some((SystemIoFailure, extended)) => extended == rusqlite::ffi::SQLITE_IOERR_SHORT_READ,
+                Some((SystemIoFailure, extended)) => {
+                    extended == rusqlite::ffi::SQLITE_IOERR_SHORT_READ
+                }
                 _ => false,
             }
     }
@@ -85,36 +119,61 @@ impl JournalError {
     /// What to do next.
     pub fn help(&self) -> Option<Cow<'static, str>> {
         if let JournalError::Stranger { owner, .. } = self {
-            return Some(format!("nothing was changed. Run it as its owner, for example with `sudo -u '#{owner}' switchover …`").into());
+            return Some(
+                format!(
+                    "nothing was changed. Run it as its owner, for example with `sudo \
+                -u '#{owner}' switchover …`"
+                )
+                .into(),
+            );
         }
         Some(Cow::Borrowed(match self {
             JournalError::Sql { .. } if self.is_corrupt() => {
-                "nothing was changed. Keep the whole journal folder as it is, and restore it from a backup that is complete"
+                "nothing was changed. Keep the whole journal folder as it is, and restore it from \
+                 a backup that is complete"
             }
-            JournalError::Altered { .. } | JournalError::Illegal { .. } | JournalError::Unguarded(_) => {
-                "nothing was changed. Keep the whole journal folder as it is, restore it from a backup that is complete, \
-                 or start a new run after checking by hand what this one did; `sqlite3 -readonly` shows what can be read"
+            JournalError::Altered { .. }
+            | JournalError::Illegal { .. }
+            | JournalError::Unguarded(_) => {
+                "nothing was changed. Keep the whole journal folder as it is, restore it from a \
+                 backup that is complete, or start a new run after checking by hand what this one \
+                 did; `sqlite3 -readonly` shows what can be read"
             }
             JournalError::Behind { .. } => {
-                "nothing was changed. Go on with the copy whose last event this machine has noted. If that is lost for good, \
-                 look at what its steps did since, then move that note away"
+                "nothing was changed. Go on with the copy whose last event this machine has noted. \
+                 If that is lost for good, look at what its steps did since, then move that note \
+                 away"
             }
             JournalError::Unwitnessed { .. } => {
-                "no step was begun. If another copy of this journal went on, go on with that one; if the witness cannot be \
-                 reached, see to that first"
+                "no step was begun. If another copy of this journal went on, go on with that one; \
+                 if the witness cannot be reached, see to that first"
             }
-            JournalError::Locks { .. } => "nothing was changed. Name a folder that all operators can write with SWITCHOVER_LOCKS",
-            JournalError::Locked { .. } => "nothing was changed. Wait until it is done, or end it there",
-            JournalError::Io { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
-                "nothing was changed. Run it as the user whose journal it is (`ls -l` shows who), or name another with --journal"
+            JournalError::Locks { .. } => {
+                "nothing was changed. Name a folder that all operators can write with \
+                 SWITCHOVER_LOCKS"
+            }
+            JournalError::Locked { .. } => {
+                "nothing was changed. Wait until it is done, or end it there"
+            }
+            JournalError::Io { source, .. }
+                if source.kind() == std::io::ErrorKind::PermissionDenied =>
+            {
+                "nothing was changed. Run it as the user whose journal it is (`ls -l` shows who), \
+                 or name another with --journal"
             }
             JournalError::Io { .. } | JournalError::Sql { .. } => {
                 "check that the disk has room and can be written, then `switchover resume`"
             }
-            JournalError::Unwritable { .. } => "tell the maintainers what the step gave; `switchover resume` looks at it again",
+            JournalError::Unwritable { .. } => {
+                "tell the maintainers what the step gave; `switchover resume` looks at it again"
+            }
             JournalError::Missing(_) => "name the folder with --journal or SWITCHOVER_JOURNAL",
-            JournalError::NoRun(_) | JournalError::Ambiguous { .. } | JournalError::Empty => "`switchover list` shows the runs",
-            JournalError::FolderName(_) => "nothing was changed. Begin it in a folder with another name",
+            JournalError::NoRun(_) | JournalError::Ambiguous { .. } | JournalError::Empty => {
+                "`switchover list` shows the runs"
+            }
+            JournalError::FolderName(_) => {
+                "nothing was changed. Begin it in a folder with another name"
+            }
             JournalError::Symlink(_) => "name the real folder with --journal",
             _ => return None,
         }))

@@ -36,7 +36,10 @@ impl AttemptFiles {
     /// Size and digest of an output file; `None` for one that is empty or not there.
     pub fn log(&self, ending: &str) -> Option<Log> {
         let path = self.path(ending);
-        let bytes = std::fs::symlink_metadata(&path).ok().map(|found| found.len()).filter(|bytes| *bytes > 0)?;
+        let bytes = std::fs::symlink_metadata(&path)
+            .ok()
+            .map(|found| found.len())
+            .filter(|bytes| *bytes > 0)?;
         let sha256 = digest_of(&path, bytes).ok()?;
         Some(Log { file: format!("{}.{ending}", self.stem), bytes, sha256 })
     }
@@ -51,9 +54,11 @@ pub fn hex(bytes: &[u8]) -> String {
     data_encoding::HEXLOWER.encode(bytes)
 }
 
-/// The SHA-256 of a file's first so many bytes: what a process left behind adds later is not what an event speaks of.
+/// The SHA-256 of a file's first so many bytes: what a process left behind adds later is not what
+/// an event speaks of.
 pub fn digest_of(path: &Path, bytes: u64) -> std::io::Result<Digest> {
-    let (mut file, mut hasher, mut buffer) = (crate::file::open(path)?.take(bytes), Sha256::new(), vec![0; 64 << 10]);
+    let (mut file, mut hasher, mut buffer) =
+        (crate::file::open(path)?.take(bytes), Sha256::new(), vec![0; 64 << 10]);
     loop {
         match file.read(&mut buffer)? {
             0 => return Ok(Digest(hex(&hasher.finalize()))),
@@ -62,19 +67,25 @@ pub fn digest_of(path: &Path, bytes: u64) -> std::io::Result<Digest> {
     }
 }
 
-/// Makes a folder of mode 0700, durably, if it is not there. One that is there must be one's own, and becomes private;
-/// a symbolic link in its place is refused. Says whether others could use it before.
+/// Makes a folder of mode 0700, durably, if it is not there. One that is there must be one's own,
+/// and becomes private; a symbolic link in its place is refused. Says whether others could use it
+/// before.
 pub fn folder(path: &Path) -> Result<bool, JournalError> {
     refuse_symlink(path)?;
     if !path.is_dir() {
         let missing: Vec<&Path> = path.ancestors().take_while(|part| !part.is_dir()).collect();
-        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(JournalError::io(path, "created"))?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(JournalError::io(path, "created"))?;
         missing.into_iter().try_for_each(sync_place)?;
     }
     keep_private(path)
 }
 
-/// Makes durable that a file or folder is there: a loss of power may otherwise take it with all that was synced in it.
+/// Makes durable that a file or folder is there: a loss of power may otherwise take it with all
+/// that was synced in it.
 pub fn sync_place(path: &Path) -> Result<(), JournalError> {
     let above = path.parent().filter(|above| *above != Path::new("")).unwrap_or(Path::new("."));
     match File::open(above).and_then(|folder| folder.sync_all()) {
@@ -96,13 +107,14 @@ pub fn open_private(path: &Path) -> Result<File, JournalError> {
     refuse_symlink(path)?;
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
-    let file = crate::file::open_as(&mut options, path).map_err(JournalError::io(path, "opened"))?;
+    let file =
+        crate::file::open_as(&mut options, path).map_err(JournalError::io(path, "opened"))?;
     keep_private(path)?;
     Ok(file)
 }
 
-/// Whether a file or folder belongs to whoever runs the program; what belongs to somebody else may say what
-/// they like.
+/// Whether a file or folder belongs to whoever runs the program; what belongs to somebody else may
+/// say what they like.
 pub fn is_own(found: &Metadata, path: &Path) -> Result<(), JournalError> {
     let own = rustix::process::geteuid().as_raw();
     if found.uid() == own {
@@ -111,7 +123,8 @@ pub fn is_own(found: &Metadata, path: &Path) -> Result<(), JournalError> {
     Err(JournalError::Stranger { path: path.to_owned(), owner: found.uid(), own })
 }
 
-/// Takes away from others what they may do with an own file or folder; whether they could do anything.
+/// Takes away from others what they may do with an own file or folder; whether they could do
+/// anything.
 ///
 /// # Errors
 /// If it is somebody else's, or a symbolic link.
@@ -127,7 +140,8 @@ pub fn keep_private(path: &Path) -> Result<bool, JournalError> {
     Ok(was_open)
 }
 
-/// The same for all that lies in a folder, however deep. What is no file and no folder is left alone: nothing of the journal is.
+/// The same for all that lies in a folder, however deep. What is no file and no folder is left
+/// alone: nothing of the journal is.
 ///
 /// # Errors
 /// If anything in it is somebody else's.
@@ -136,7 +150,8 @@ pub fn keep_all_private(folder: &Path) -> Result<(), JournalError> {
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder).map_err(JournalError::io(&folder, "read"))? {
             let path = entry.map_err(JournalError::io(&folder, "read"))?.path();
-            let found = std::fs::symlink_metadata(&path).map_err(JournalError::io(&path, "read"))?;
+            let found =
+                std::fs::symlink_metadata(&path).map_err(JournalError::io(&path, "read"))?;
             is_own(&found, &path)?;
             if found.is_dir() || found.is_file() {
                 keep_private(&path)?;
@@ -153,30 +168,40 @@ pub fn keep_all_private(folder: &Path) -> Result<(), JournalError> {
 pub fn random_hex() -> Result<String, JournalError> {
     let mut bytes = [0; 16];
     let source = Path::new("/dev/urandom");
-    File::open(source).and_then(|mut file| file.read_exact(&mut bytes)).map_err(JournalError::io(source, "read"))?;
+    File::open(source)
+        .and_then(|mut file| file.read_exact(&mut bytes))
+        .map_err(JournalError::io(source, "read"))?;
     Ok(hex(&bytes))
 }
 
-/// Writes a whole file of mode 0600 under its name at once, durably: it is there complete or not at all.
+/// Writes a whole file of mode 0600 under its name at once, durably: it is there complete or not at
+/// all.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let temporary = path.with_extension("partial");
-    let mut file = crate::file::open_as(OpenOptions::new().write(true).create(true).truncate(true), &temporary)?;
+    let mut file = crate::file::open_as(
+        OpenOptions::new().write(true).create(true).truncate(true),
+        &temporary,
+    )?;
     file.write_all(bytes)?;
     file.sync_all()?;
     std::fs::rename(&temporary, path)?;
     sync_place(path).map_err(std::io::Error::other)
 }
 
-/// Random bytes that stay the same from their first use on: a file that is made whole or not at all, and is durable when this
-/// returns, whoever made it.
+/// Random bytes that stay the same from their first use on: a file that is made whole or not at
+/// all, and is durable when this returns, whoever made it.
 pub fn random_once(path: &Path) -> Result<[u8; 32], JournalError> {
     refuse_symlink(path)?;
     if !path.exists() {
         let mut bytes = [0; 32];
-        File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut bytes)).map_err(JournalError::io(path, "made"))?;
+        File::open("/dev/urandom")
+            .and_then(|mut source| source.read_exact(&mut bytes))
+            .map_err(JournalError::io(path, "made"))?;
         let temporary = path.with_extension(std::process::id().to_string());
         let mut file = open_private(&temporary)?;
-        file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(JournalError::io(&temporary, "written"))?;
+        file.write_all(&bytes)
+            .and_then(|()| file.sync_all())
+            .map_err(JournalError::io(&temporary, "written"))?;
         // Of two that make it at once, the first one's stays.
         let _ = std::fs::hard_link(&temporary, path);
         std::fs::remove_file(&temporary).map_err(JournalError::io(&temporary, "removed"))?;
@@ -184,6 +209,8 @@ pub fn random_once(path: &Path) -> Result<[u8; 32], JournalError> {
     sync_place(path)?;
     keep_private(path)?;
     let mut bytes = [0; 32];
-    crate::file::open(path).and_then(|mut file| file.read_exact(&mut bytes)).map_err(JournalError::io(path, "read"))?;
+    crate::file::open(path)
+        .and_then(|mut file| file.read_exact(&mut bytes))
+        .map_err(JournalError::io(path, "read"))?;
     Ok(bytes)
 }

@@ -1,7 +1,8 @@
-//! What this machine has last seen of each run: its number and hash, in a file beside the named locks, for
-//! all journals of a user. A restored older copy of a journal, or one of which a copy went on, is behind it.
-//! Whoever goes on with a run holds a lock on that file: of two copies only one is gone on with at a time.
-//! It is not synced: it need only outlive processes. It does not know what a run is.
+//! What this machine has last seen of each run: its number and hash, in a file beside the named
+//! locks, for all journals of a user. A restored older copy of a journal, or one of which a copy
+//! went on, is behind it. Whoever goes on with a run holds a lock on that file: of two copies only
+//! one is gone on with at a time. It is not synced: it need only outlive processes. It does not
+//! know what a run is.
 
 use std::cell::Cell;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
@@ -29,8 +30,8 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// Opens what was seen of the run with this UUID; nothing for a run of an earlier version, which has none.
-    /// What is read of it stays true, as nobody else has it.
+    /// Opens what was seen of the run with this UUID; nothing for a run of an earlier version,
+    /// which has none. What is read of it stays true, as nobody else has it.
     ///
     /// # Errors
     /// If the place is another user's, or cannot be used, or if somebody else has it.
@@ -44,7 +45,8 @@ impl Seen {
         let file = file::open_as(&mut options, &path).map_err(unusable(&path))?;
         match lock::hold(&file) {
             Ok(()) => Ok(Some(Seen { file, path, turn: Cell::new(0) })),
-            // The lock in the journal's folder is free: who has this one goes on with another folder.
+            // The lock in the journal's folder is free: who has this one goes on with another
+            // folder.
             Err(TryLockError::WouldBlock) => Err(JournalError::Locked {
                 what: format!("the run {run}"),
                 holder: "another process, which goes on with a copy of this journal".to_owned(),
@@ -53,8 +55,8 @@ impl Seen {
         }
     }
 
-    /// Where it lies and what it says, for somebody who only looks: nothing is made or locked, and what cannot be read says
-    /// nothing.
+    /// Where it lies and what it says, for somebody who only looks: nothing is made or locked, and
+    /// what cannot be read says nothing.
     pub fn look(uuid: &str) -> Option<(PathBuf, (u64, String))> {
         let path = own(&lock::place().0).join(Some(uuid).filter(|uuid| is_uuid(uuid))?);
         let seen = Seen { file: file::open(&path).ok()?, path, turn: Cell::new(0) };
@@ -75,7 +77,8 @@ impl Seen {
             self.turn.set(1 - slot);
             return Ok(Some(seen));
         }
-        // Nothing was written whole yet. A file system may also leave zeros of what a power loss kept from the disk.
+        // Nothing was written whole yet. A file system may also leave zeros of what a power loss
+        // kept from the disk.
         if slots.iter().any(|slot| slot.iter().all(|byte| *byte == 0)) {
             return Ok(None);
         }
@@ -90,7 +93,9 @@ impl Seen {
         let stated = format!("{number:020} {hash}");
         let record = format!("{stated} {}\n", check_of(&stated));
         let slot = self.turn.get();
-        self.file.write_all_at(record.as_bytes(), (slot * SLOT) as u64).map_err(unusable(&self.path))?;
+        self.file
+            .write_all_at(record.as_bytes(), (slot * SLOT) as u64)
+            .map_err(unusable(&self.path))?;
         self.turn.set(1 - slot);
         Ok(())
     }
@@ -122,13 +127,16 @@ fn folder() -> Result<PathBuf, JournalError> {
     let user = rustix::process::geteuid().as_raw();
     let folder = own(&lock::machine_folder()?);
     match DirBuilder::new().mode(0o700).create(&folder) {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(unusable(&folder)(error)),
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            return Err(unusable(&folder)(error));
+        }
         _ => {}
     }
     // Who may write in the folder above may have made it first.
     let found = std::fs::symlink_metadata(&folder).map_err(unusable(&folder))?;
     if !found.is_dir() || found.uid() != user || found.mode() & 0o022 != 0 {
-        let why = format!("it is not this user's own folder: it belongs to the user {}", found.uid());
+        let why =
+            format!("it is not this user's own folder: it belongs to the user {}", found.uid());
         return Err(unusable(&folder)(std::io::Error::new(ErrorKind::PermissionDenied, why)));
     }
     Ok(folder)

@@ -1,4 +1,5 @@
-//! How long steps took in earlier runs of a runbook, by this journal. Knows nothing of what is expected of them.
+//! How long steps took in earlier runs of a runbook, by this journal. Knows nothing of what is
+//! expected of them.
 
 use std::collections::HashMap;
 
@@ -23,14 +24,18 @@ struct Took {
 }
 
 impl Journal {
-    /// How long the steps of `runbook` took in its last runs in the same environment, without `run`.
+    /// How long the steps of `runbook` took in its last runs in the same environment, without
+    /// `run`.
     ///
     /// # Errors
     /// If the journal cannot be read.
     pub fn history(&self, runbook: &Runbook, run: &str) -> Result<Durations, JournalError> {
         let mut runs = self.runs()?.readable;
-        let is_alike =
-            |other: &RunStarted| other.runbook == runbook.name && other.environment == runbook.environment && other.purpose.is_real();
+        let is_alike = |other: &RunStarted| {
+            other.runbook == runbook.name
+                && other.environment == runbook.environment
+                && other.purpose.is_real()
+        };
         runs.retain(|other| is_alike(&other.started) && other.run != run);
         runs.sort_by_key(|other| std::cmp::Reverse(other.began));
         let mut all: HashMap<(String, Direction), Vec<Span>> = HashMap::new();
@@ -38,7 +43,9 @@ impl Journal {
             let mut begun: HashMap<(String, Direction), Moment> = HashMap::new();
             for event in self.attempts_of(&other.run)? {
                 match event.fact {
-                    Fact::StepStarted(started) => drop(begun.insert((started.step.to_string(), started.direction), event.at)),
+                    Fact::StepStarted(started) => {
+                        begun.insert((started.step.to_string(), started.direction), event.at);
+                    }
                     Fact::StepSucceeded(done) => {
                         let key = (done.step.to_string(), done.direction);
                         if let Some(since) = begun.remove(&key) {
@@ -56,20 +63,36 @@ impl Journal {
     ///
     /// # Errors
     /// If the journal cannot be read.
-    pub fn rows_per_second(&self, runbook: &Runbook, step: &str) -> Result<Option<f64>, JournalError> {
+    pub fn rows_per_second(
+        &self,
+        runbook: &Runbook,
+        step: &str,
+    ) -> Result<Option<f64>, JournalError> {
         let mut runs = self.runs()?.readable;
-        runs.retain(|other| other.started.runbook == runbook.name && other.started.is_carried_out());
+        runs.retain(|other| {
+            other.started.runbook == runbook.name && other.started.is_carried_out()
+        });
         for other in runs.iter().take(RUNS) {
             let mut begun = None;
             for event in self.attempts_of(&other.run)? {
                 match event.fact {
-                    Fact::StepStarted(started) if *started.step == *step && started.direction == Direction::Forward => {
+                    Fact::StepStarted(started)
+                        if *started.step == *step && started.direction == Direction::Forward =>
+                    {
                         begun = begun.or(Some(event.at))
                     }
-                    Fact::StepSucceeded(done) if *done.step == *step && done.direction == Direction::Forward => {
-                        let rows = done.outputs.get("rows").and_then(serde_json::Value::as_f64).filter(|rows| *rows > 0.0);
+                    Fact::StepSucceeded(done)
+                        if *done.step == *step && done.direction == Direction::Forward =>
+                    {
+                        let rows = done
+                            .outputs
+                            .get("rows")
+                            .and_then(serde_json::Value::as_f64)
+                            .filter(|rows| *rows > 0.0);
                         if let (Some(rows), Some(begun)) = (rows, begun) {
-                            return Ok(Some(rows / event.at.since(begun).as_duration().as_secs_f64().max(0.001)));
+                            return Ok(Some(
+                                rows / event.at.since(begun).as_duration().as_secs_f64().max(0.001),
+                            ));
                         }
                     }
                     _ => {}
@@ -79,17 +102,24 @@ impl Journal {
         Ok(None)
     }
 
-    /// The beginnings and good ends of a run's attempts, as they stand: whether they are whole is not checked here. A run of which one
-    /// cannot be read says nothing of how long steps take.
+    /// The beginnings and good ends of a run's attempts, as they stand: whether they are whole is
+    /// not checked here. A run of which one cannot be read says nothing of how long steps take.
     fn attempts_of(&self, run: &str) -> Result<Vec<Event>, JournalError> {
         let mut statement = self
             .db
-            .prepare_cached("SELECT body FROM events WHERE run = ?1 AND event IN ('step_started', 'step_succeeded') ORDER BY number")
+            .prepare_cached(
+                "SELECT body FROM events WHERE run = ?1 AND event IN ('step_started', \
+                'step_succeeded') ORDER BY number",
+            )
             .map_err(JournalError::sql("read"))?;
-        let bodies = statement.query_map([run], |row| row.get::<_, String>(0)).map_err(JournalError::sql("read"))?;
+        let bodies = statement
+            .query_map([run], |row| row.get::<_, String>(0))
+            .map_err(JournalError::sql("read"))?;
         let mut events = Vec::new();
         for body in bodies {
-            let Ok(event) = serde_json::from_str(&body.map_err(JournalError::sql("read"))?) else { return Ok(Vec::new()) };
+            let Ok(event) = serde_json::from_str(&body.map_err(JournalError::sql("read"))?) else {
+                return Ok(Vec::new());
+            };
             events.push(event);
         }
         Ok(events)
@@ -97,7 +127,8 @@ impl Journal {
 }
 
 impl Durations {
-    /// How far a step's durations spread: the standard deviation of their logarithm. `None` if it was not done often enough.
+    /// How far a step's durations spread: the standard deviation of their logarithm. `None` if it
+    /// was not done often enough.
     pub fn spread(&self, step: &str, direction: Direction) -> Option<f64> {
         self.0.get(&(step.to_owned(), direction))?.spread
     }
@@ -114,7 +145,8 @@ impl Took {
         spans.sort_unstable();
         let median = spans.get(spans.len() / 2).copied().unwrap_or_default();
         let late = spans[(spans.len() * 95).div_ceil(100) - 1];
-        // Of a log-normal distribution the 95th percentile lies 1.645 standard deviations of the logarithm above the median.
+        // Of a log-normal distribution the 95th percentile lies 1.645 standard deviations of the
+        // logarithm above the median.
         let spread = || (late.as_millis() as f64 / median.as_millis() as f64).ln() / 1.645;
         let is_enough = spans.len() >= ENOUGH && median > Span::ZERO;
         Took { median, spread: is_enough.then(spread) }
@@ -127,7 +159,8 @@ mod tests {
 
     #[test]
     fn five_runs_say_how_far_durations_spread() {
-        let took = |seconds: &[u64]| Took::of(seconds.iter().copied().map(Span::from_secs).collect());
+        let took =
+            |seconds: &[u64]| Took::of(seconds.iter().copied().map(Span::from_secs).collect());
         assert_eq!(took(&[3, 1, 2]).median, Span::from_secs(2));
         assert_eq!(took(&[1, 2, 3, 4]).spread, None);
         let spread = took(&[8, 9, 10, 11, 20]).spread.unwrap();

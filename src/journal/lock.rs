@@ -1,6 +1,7 @@
-//! Locks that live exactly as long as the process that holds them: an open descriptor, no row and no expiry. A run's lock lies
-//! beside it; the locks that runbooks name lie in one place of the machine, for all journals and all users, and are not free
-//! either as long as a command lives that a killed executor left.
+//! Locks that live exactly as long as the process that holds them: an open descriptor, no row and
+//! no expiry. A run's lock lies beside it; the locks that runbooks name lie in one place of the
+//! machine, for all journals and all users, and are not free either as long as a command lives that
+//! a killed executor left.
 
 use std::fmt;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
@@ -36,8 +37,8 @@ pub struct Holder {
     pub folder: Option<PathBuf>,
 }
 
-/// A lock that is held until this is dropped. Its file names the last holder also after that, by which the next one finds
-/// commands that a killed one left, unless it was released.
+/// A lock that is held until this is dropped. Its file names the last holder also after that, by
+/// which the next one finds commands that a killed one left, unless it was released.
 #[derive(Debug)]
 pub struct Held {
     file: File,
@@ -60,7 +61,8 @@ impl Held {
         files::refuse_symlink(path)?;
         let mut options = OpenOptions::new();
         options.read(true).write(true);
-        // One that is there is opened as it is: where everybody may write, nobody may `create` another user's file.
+        // One that is there is opened as it is: where everybody may write, nobody may `create`
+        // another user's file.
         let file = match file::open_as(&mut options, path) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let made = file::open_as(options.create(true), path);
@@ -68,37 +70,60 @@ impl Held {
             }
             opened => opened,
         };
-        Held::lock(file.map_err(|source| JournalError::Locks { path: path.to_owned(), source })?, path, &format!("the lock {name}"), holder)
+        Held::lock(
+            file.map_err(|source| JournalError::Locks { path: path.to_owned(), source })?,
+            path,
+            &format!("the lock {name}"),
+            holder,
+        )
     }
 
-    fn lock(mut file: File, path: &Path, what: &str, holder: &Holder) -> Result<Held, JournalError> {
+    fn lock(
+        mut file: File,
+        path: &Path,
+        what: &str,
+        holder: &Holder,
+    ) -> Result<Held, JournalError> {
         match hold(&file) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let holder = holder_of(&mut file).map_or_else(|| "another process".to_owned(), |holder| holder.to_string());
+                let holder = holder_of(&mut file)
+                    .map_or_else(|| "another process".to_owned(), |holder| holder.to_string());
                 return Err(JournalError::Locked { what: what.to_owned(), holder });
             }
             Err(TryLockError::Error(error)) => return Err(JournalError::io(path, "locked")(error)),
         }
-        let left = holder_of(&mut file).filter(|before| before.folder.is_some() && before.folder != holder.folder);
-        if let Some((before, folder)) = left.and_then(|before| Some((before.to_string(), before.folder?))) {
+        let left = holder_of(&mut file)
+            .filter(|before| before.folder.is_some() && before.folder != holder.folder);
+        if let Some((before, folder)) =
+            left.and_then(|before| Some((before.to_string(), before.folder?)))
+        {
             let why = match has_locked_files(&folder) {
                 Ok(false) => None,
-                Ok(true) => Some(format!("which was killed, but commands of it still run; its run lies in {}", folder.display())),
+                Ok(true) => Some(format!(
+                    "which was killed, but commands of it still run; its run lies in {}",
+                    folder.display()
+                )),
                 Err(error) => {
                     let (folder, path) = (folder.display(), path.display());
                     Some(format!(
-                        "which was killed; whether commands of it still run cannot be seen in {folder}: {error}. If none does, empty {path}"
+                        "which was killed; whether commands of it still run cannot be seen \
+                         in {folder}: {error}. If none does, empty {path}"
                     ))
                 }
             };
             if let Some(why) = why {
-                return Err(JournalError::Locked { what: what.to_owned(), holder: format!("{before}, {why}") });
+                return Err(JournalError::Locked {
+                    what: what.to_owned(),
+                    holder: format!("{before}, {why}"),
+                });
             }
         }
         // What stands in the file is for people only; the lock is the descriptor.
         let text = serde_json::to_vec(holder).map_err(std::io::Error::from);
-        let _ = text.and_then(|text| file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(&text)));
+        let _ = text.and_then(|text| {
+            file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(&text))
+        });
         Ok(Held { file })
     }
 
@@ -135,16 +160,18 @@ impl fmt::Display for Holder {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Holder { operator: Person(operator), run, process, host, since, .. } = self;
         // Whoever may write the file may write what it likes, and as much.
-        let [operator, run, host] = [operator, run, host].map(|text| text.chars().take(MOST_TOLD).collect::<String>());
+        let [operator, run, host] =
+            [operator, run, host].map(|text| text.chars().take(MOST_TOLD).collect::<String>());
         write!(out, "{operator} with the run {run} (process {process} on {host}) since {since}")
     }
 }
 
-/// Whether a keeper or a command of a run lives: the one holds a lock on the session's record, the other on its output. No other
-/// file is touched, whatever folder is named.
+/// Whether a keeper or a command of a run lives: the one holds a lock on the session's record, the
+/// other on its output. No other file is touched, whatever folder is named.
 fn has_locked_files(folder: &Path) -> std::io::Result<bool> {
     let is_record = |name: &str| name.starts_with("commands-");
-    Ok(has_locked(folder, &is_record)? || has_locked(&folder.join("logs"), &|name| name.ends_with(".out"))?)
+    Ok(has_locked(folder, &is_record)?
+        || has_locked(&folder.join("logs"), &|name| name.ends_with(".out"))?)
 }
 
 fn has_locked(folder: &Path, is_meant: &dyn Fn(&str) -> bool) -> std::io::Result<bool> {
@@ -158,7 +185,9 @@ fn has_locked(folder: &Path, is_meant: &dyn Fn(&str) -> bool) -> std::io::Result
             continue;
         }
         match file::open_as(OpenOptions::new().append(true), &entry.path()) {
-            Ok(file) if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) => return Ok(true),
+            Ok(file) if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) => {
+                return Ok(true);
+            }
             // A log that was removed meanwhile belongs to nobody.
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -175,20 +204,29 @@ fn holder_of(file: &mut File) -> Option<Holder> {
     serde_json::from_str(&text).ok()
 }
 
-/// Where the named locks of this machine lie: `$SWITCHOVER_LOCKS`, else `/run/lock/switchover`, else a folder beside temporary
-/// files. Everybody may make files there, and nobody may remove another's.
+/// Where the named locks of this machine lie: `$SWITCHOVER_LOCKS`, else `/run/lock/switchover`,
+/// else a folder beside temporary files. Everybody may make files there, and nobody may remove
+/// another's.
 pub fn machine_folder() -> Result<PathBuf, JournalError> {
     let (folder, is_given) = place();
     files::refuse_symlink(&folder)?;
     if !folder.is_dir() {
         let made = DirBuilder::new().recursive(true).mode(0o1777).create(&folder);
         // The mask of the process took some of it away.
-        let made = made.and_then(|()| std::fs::set_permissions(&folder, Permissions::from_mode(0o1777)));
+        let made =
+            made.and_then(|()| std::fs::set_permissions(&folder, Permissions::from_mode(0o1777)));
         // Another may have made it at the same moment.
-        made.or_else(|source| if folder.is_dir() { Ok(()) } else { Err(JournalError::Locks { path: folder.clone(), source }) })?;
+        made.or_else(|source| {
+            if folder.is_dir() {
+                Ok(())
+            } else {
+                Err(JournalError::Locks { path: folder.clone(), source })
+            }
+        })?;
     }
     if !is_given {
-        is_trusted(&folder).map_err(|source| JournalError::Locks { path: folder.clone(), source })?;
+        is_trusted(&folder)
+            .map_err(|source| JournalError::Locks { path: folder.clone(), source })?;
     }
     Ok(folder)
 }
@@ -203,13 +241,17 @@ pub fn place() -> (PathBuf, bool) {
     }
 }
 
-/// Whether the usual folder is root's or one's own: somebody else's may lose what lies in it. So may one in which everybody may
-/// remove what is another's.
+/// Whether the usual folder is root's or one's own: somebody else's may lose what lies in it. So
+/// may one in which everybody may remove what is another's.
 fn is_trusted(folder: &Path) -> std::io::Result<()> {
     let (found, own) = (std::fs::metadata(folder)?, rustix::process::geteuid().as_raw());
     let why = match (found.uid(), found.mode()) {
-        (owner, _) if owner != 0 && owner != own => format!("it belongs to the user {owner}, who is neither root nor you"),
-        (_, mode) if mode & 0o022 != 0 && mode & 0o1000 == 0 => "others may remove what lies in it; `chmod +t` it".to_owned(),
+        (owner, _) if owner != 0 && owner != own => {
+            format!("it belongs to the user {owner}, who is neither root nor you")
+        }
+        (_, mode) if mode & 0o022 != 0 && mode & 0o1000 == 0 => {
+            "others may remove what lies in it; `chmod +t` it".to_owned()
+        }
         _ => return Ok(()),
     };
     Err(std::io::Error::new(ErrorKind::PermissionDenied, why))

@@ -1,5 +1,6 @@
-//! Where the facts are kept: one SQLite database for all runs, an anchor and a lock per run, and the files that commands
-//! write, all in one folder. Knows how to keep facts, not what they mean beyond their legal order.
+//! Where the facts are kept: one SQLite database for all runs, an anchor and a lock per run, and
+//! the files that commands write, all in one folder. Knows how to keep facts, not what they mean
+//! beyond their legal order.
 
 mod anchor;
 mod copy;

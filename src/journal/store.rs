@@ -1,5 +1,5 @@
-//! The database: append facts in one durable commit, read a run back and hold it against its hashes, its anchor and the
-//! legal order of events.
+//! The database: append facts in one durable commit, read a run back and hold it against its
+//! hashes, its anchor and the legal order of events.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -70,8 +70,8 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Whether the journal has what this machine has seen of the run, for somebody who only looks. Of a run that goes on it may
-    /// have seen more by now.
+    /// Whether the journal has what this machine has seen of the run, for somebody who only looks.
+    /// Of a run that goes on it may have seen more by now.
     ///
     /// # Errors
     /// [`JournalError::Behind`] if it has not.
@@ -84,11 +84,22 @@ impl Loaded {
         seen.read()?.map_or(Ok(()), |said| self.has(run, said, seen.path()))
     }
 
-    fn has(&self, run: &str, (number, hash): (u64, String), noted: &Path) -> Result<(), JournalError> {
+    fn has(
+        &self,
+        run: &str,
+        (number, hash): (u64, String),
+        noted: &Path,
+    ) -> Result<(), JournalError> {
         let why = match self.hashes.get((number as usize).saturating_sub(1)) {
             Some(found) if *found == hash => return Ok(()),
-            Some(_) => format!("its event {number} is another one than the last that this machine has noted: they went different ways"),
-            None => format!("this machine has seen {number} events of it, and the journal has {}", self.events.len()),
+            Some(_) => format!(
+                "its event {number} is another one than the last that this machine has noted: they \
+                 went different ways"
+            ),
+            None => format!(
+                "this machine has seen {number} events of it, and the journal has {}",
+                self.events.len()
+            ),
         };
         Err(JournalError::Behind { run: run.to_owned(), why, seen: noted.to_owned() })
     }
@@ -132,22 +143,31 @@ impl Journal {
             files::folder(&folder.join(part))?;
         }
         let path = Journal::database(folder)?;
-        for beside in ["switchover.db-wal", "switchover.db-shm", "mac.key", "uuid"].map(|name| folder.join(name)) {
+        for beside in ["switchover.db-wal", "switchover.db-shm", "mac.key", "uuid"]
+            .map(|name| folder.join(name))
+        {
             match files::keep_private(&beside) {
-                // It is made when it is needed, and the database's are taken away with the last that has it open.
-                Err(JournalError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
+                // It is made when it is needed, and the database's are taken away with the last
+                // that has it open.
+                Err(JournalError::Io { source, .. })
+                    if source.kind() == std::io::ErrorKind::NotFound => {}
                 kept => drop(kept?),
             }
         }
-        // Made before SQLite opens it: closing a descriptor of an open database would drop SQLite's locks.
-        let found = files::open_private(&path)?.metadata().map_err(JournalError::io(&path, "read"))?;
+        // Made before SQLite opens it: closing a descriptor of an open database would drop SQLite's
+        // locks.
+        let found =
+            files::open_private(&path)?.metadata().map_err(JournalError::io(&path, "read"))?;
         if found.len() == 0 {
             // Also what one that was killed has made: all that will be synced in it rests on this.
             files::sync_place(folder)?;
             files::sync_place(&path)?;
         }
-        let db = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
-            .map_err(JournalError::sql("opened"))?;
+        let db = Connection::open_with_flags(
+            &path,
+            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+        )
+        .map_err(JournalError::sql("opened"))?;
         let mut journal = Journal { db, folder: folder.to_owned(), _copy: None };
         // Closing must not write what a refusal found wrong into the database.
         journal.checkpoint_at_close(false)?;
@@ -165,7 +185,8 @@ impl Journal {
         }
         let open = |path: &Path, copy: Option<Copy>| -> Result<Journal, JournalError> {
             let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-            let db = Connection::open_with_flags(path, flags).map_err(JournalError::sql("opened"))?;
+            let db =
+                Connection::open_with_flags(path, flags).map_err(JournalError::sql("opened"))?;
             db.busy_timeout(PATIENCE).map_err(JournalError::sql("opened"))?;
             let journal = Journal { db, folder: folder.to_owned(), _copy: copy };
             if journal.version()? == 0 {
@@ -177,13 +198,18 @@ impl Journal {
             Ok(journal)
         };
         match open(&path, None) {
-            // In WAL mode a reader, too, needs a file that it can write. Where it cannot make one, it reads a copy.
-            Err(JournalError::Sql { source, .. }) if source.sqlite_error_code() == Some(rusqlite::ErrorCode::CannotOpen) => {
+            // In WAL mode a reader, too, needs a file that it can write. Where it cannot make one,
+            // it reads a copy.
+            Err(JournalError::Sql { source, .. })
+                if source.sqlite_error_code() == Some(rusqlite::ErrorCode::CannotOpen) =>
+            {
                 let copy = Copy::of(folder)?;
                 open(&copy.folder.join("switchover.db"), Some(copy))
             }
             // Killed while it was made: it is to be rolled back, which needs to write.
-            Err(JournalError::Sql { source, .. }) if source.sqlite_error_code() == Some(rusqlite::ErrorCode::ReadOnly) => {
+            Err(JournalError::Sql { source, .. })
+                if source.sqlite_error_code() == Some(rusqlite::ErrorCode::ReadOnly) =>
+            {
                 drop(Journal::open(folder)?);
                 open(&path, None)
             }
@@ -200,16 +226,23 @@ impl Journal {
 
     fn configure(&self) -> Result<(), JournalError> {
         if rusqlite::version_number() < WANTED_SQLITE.0 {
-            return Err(JournalError::OldSqlite { found: rusqlite::version().to_owned(), wanted: WANTED_SQLITE.1 });
+            return Err(JournalError::OldSqlite {
+                found: rusqlite::version().to_owned(),
+                wanted: WANTED_SQLITE.1,
+            });
         }
         self.db.busy_timeout(PATIENCE).map_err(JournalError::sql("opened"))?;
         let configure = || {
             self.db.execute_batch(
-                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;",
+                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
+                 PRAGMA trusted_schema = OFF;",
             )
         };
-        // Of several that switch a new database to WAL at once, SQLite lets some fail at once instead of waiting.
-        let is_busy = |error: &rusqlite::Error| error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy);
+        // Of several that switch a new database to WAL at once, SQLite lets some fail at once
+        // instead of waiting.
+        let is_busy = |error: &rusqlite::Error| {
+            error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy)
+        };
         let begun = std::time::Instant::now();
         let mut configured = configure();
         while configured.as_ref().is_err_and(is_busy) && begun.elapsed() < PATIENCE {
@@ -218,8 +251,10 @@ impl Journal {
         }
         configured.map_err(JournalError::sql("configured"))?;
         for (name, wanted) in [("journal_mode", "wal"), ("synchronous", "2")] {
-            let found: rusqlite::types::Value =
-                self.db.pragma_query_value(None, name, |row| row.get(0)).map_err(JournalError::sql("configured"))?;
+            let found: rusqlite::types::Value = self
+                .db
+                .pragma_query_value(None, name, |row| row.get(0))
+                .map_err(JournalError::sql("configured"))?;
             let found = match found {
                 rusqlite::types::Value::Text(text) => text,
                 rusqlite::types::Value::Integer(number) => number.to_string(),
@@ -233,9 +268,16 @@ impl Journal {
     }
 
     fn version(&self) -> Result<i64, JournalError> {
-        let found = self.db.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(JournalError::sql("read"))?;
+        let found = self
+            .db
+            .pragma_query_value(None, "user_version", |row| row.get(0))
+            .map_err(JournalError::sql("read"))?;
         let known = MIGRATIONS.len() as i64;
-        if (0..=known).contains(&found) { Ok(found) } else { Err(JournalError::Newer { found, known }) }
+        if (0..=known).contains(&found) {
+            Ok(found)
+        } else {
+            Err(JournalError::Newer { found, known })
+        }
     }
 
     /// The guards against changes are where they were put, and say what they said.
@@ -244,7 +286,11 @@ impl Journal {
             let name = line.split_whitespace().nth(2).unwrap_or_default();
             let found: Option<String> = self
                 .db
-                .query_row("SELECT sql FROM sqlite_schema WHERE type = 'trigger' AND name = ?1", [name], |row| row.get(0))
+                .query_row(
+                    "SELECT sql FROM sqlite_schema WHERE type = 'trigger' AND name = ?1",
+                    [name],
+                    |row| row.get(0),
+                )
                 .optional()
                 .map_err(JournalError::sql("read"))?;
             if found.as_deref() != Some(line.trim_end_matches(';')) {
@@ -258,14 +304,20 @@ impl Journal {
         if self.version()? == MIGRATIONS.len() as i64 {
             return Ok(());
         }
-        let transaction =
-            self.db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(JournalError::sql("migrated"))?;
+        let transaction = self
+            .db
+            .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
+            .map_err(JournalError::sql("migrated"))?;
         // Another process may have migrated it between the look and the lock.
-        let from: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(JournalError::sql("migrated"))?;
+        let from: i64 = transaction
+            .pragma_query_value(None, "user_version", |row| row.get(0))
+            .map_err(JournalError::sql("migrated"))?;
         for migration in &MIGRATIONS[from as usize..] {
             transaction.execute_batch(migration).map_err(JournalError::sql("migrated"))?;
         }
-        transaction.pragma_update(None, "user_version", MIGRATIONS.len() as i64).map_err(JournalError::sql("migrated"))?;
+        transaction
+            .pragma_update(None, "user_version", MIGRATIONS.len() as i64)
+            .map_err(JournalError::sql("migrated"))?;
         transaction.commit().map_err(JournalError::sql("migrated"))
     }
 
@@ -280,7 +332,13 @@ impl Journal {
     }
 
     /// Prepares a new run: its folder, lock and anchor. Nothing is in the database yet.
-    pub fn create(&self, run: &str, uuid: &str, locks: &[String], holder: &Holder) -> Result<Head, JournalError> {
+    pub fn create(
+        &self,
+        run: &str,
+        uuid: &str,
+        locks: &[String],
+        holder: &Holder,
+    ) -> Result<Head, JournalError> {
         // The named locks first: a run that does not get them leaves nothing behind.
         let mut held = self.named_locks(locks, holder)?;
         files::folder(&self.run_folder(run))?;
@@ -290,13 +348,25 @@ impl Journal {
         let anchor = Anchor::create(&self.run_folder(run).join("anchor"))?;
         self.checkpoint_at_close(true)?;
         let fallback = Fallback::open(&self.run_folder(run))?;
-        Ok(Head { run: run.to_owned(), number: 0, hash: String::new(), anchor, anchored: 0, fallback, seen, locks: held })
+        Ok(Head {
+            run: run.to_owned(),
+            number: 0,
+            hash: String::new(),
+            anchor,
+            anchored: 0,
+            fallback,
+            seen,
+            locks: held,
+        })
     }
 
     /// Takes a run's locks and reads it back for continuing.
     pub fn take(&self, run: &str, holder: &Holder) -> Result<(Head, Loaded), JournalError> {
         if !self.run_folder(run).is_dir() {
-            return Err(JournalError::Altered { run: run.to_owned(), why: "its folder is missing".to_owned() });
+            return Err(JournalError::Altered {
+                run: run.to_owned(),
+                why: "its folder is missing".to_owned(),
+            });
         }
         for folder in [self.run_folder(run), self.run_folder(run).join("logs")] {
             files::folder(&folder)?;
@@ -337,10 +407,17 @@ impl Journal {
         names.sort();
         names.dedup();
         // By whatever way it is reached, it is the same journal.
-        let journal = self.folder.canonicalize().map_err(JournalError::io(&self.folder, "found"))?;
+        let journal =
+            self.folder.canonicalize().map_err(JournalError::io(&self.folder, "found"))?;
         let folder = journal.join("runs").join(&holder.run);
         let holder = Holder { folder: Some(folder), ..holder.clone() };
-        let take = |name: &String| Held::take_shared(&machine_folder()?.join(files::sha256(name.as_bytes()).0), name, &holder);
+        let take = |name: &String| {
+            Held::take_shared(
+                &machine_folder()?.join(files::sha256(name.as_bytes()).0),
+                name,
+                &holder,
+            )
+        };
         names.into_iter().map(take).collect()
     }
 
@@ -352,9 +429,18 @@ impl Journal {
     /// Number and hash of each event of a run whose end is `head`, one a line.
     pub fn hashes(&self, head: &Head) -> Result<String, JournalError> {
         let sql = JournalError::sql;
-        let mut statement = self.db.prepare("SELECT number, hash FROM events WHERE run = ?1 ORDER BY number").map_err(sql("read"))?;
-        let line = |row: &rusqlite::Row| Ok(format!("{} {}\n", row.get::<_, i64>(0)?, row.get::<_, String>(1)?));
-        statement.query_map([&head.run], line).map_err(sql("read"))?.collect::<Result<_, _>>().map_err(sql("read"))
+        let mut statement = self
+            .db
+            .prepare("SELECT number, hash FROM events WHERE run = ?1 ORDER BY number")
+            .map_err(sql("read"))?;
+        let line = |row: &rusqlite::Row| {
+            Ok(format!("{} {}\n", row.get::<_, i64>(0)?, row.get::<_, String>(1)?))
+        };
+        statement
+            .query_map([&head.run], line)
+            .map_err(sql("read"))?
+            .collect::<Result<_, _>>()
+            .map_err(sql("read"))
     }
 
     /// The key of this journal for digests of secrets; made when it is first asked for.
@@ -364,10 +450,16 @@ impl Journal {
 
     /// Stores an expanded runbook; returns its digest.
     pub fn define(&self, runbook: &Runbook) -> Result<Digest, JournalError> {
-        let body = written(runbook).map_err(|source| JournalError::Unwritable { what: "the definition".to_owned(), source })?;
+        let body = written(runbook).map_err(|source| JournalError::Unwritable {
+            what: "the definition".to_owned(),
+            source,
+        })?;
         let digest = files::sha256(body.as_bytes());
         self.db
-            .execute("INSERT INTO definitions (digest, body) VALUES (?1, ?2) ON CONFLICT DO NOTHING", params![digest.0, body])
+            .execute(
+                "INSERT INTO definitions (digest, body) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+                params![digest.0, body],
+            )
             .map_err(JournalError::sql("written"))?;
         Ok(digest)
     }
@@ -379,34 +471,57 @@ impl Journal {
         }
         let mut bodies = Vec::with_capacity(events.len());
         for event in events {
-            let unwritable = |source| JournalError::Unwritable { what: format!("event {}", event.number), source };
+            let unwritable = |source| JournalError::Unwritable {
+                what: format!("event {}", event.number),
+                source,
+            };
             bodies.push(written(event).map_err(unwritable)?);
         }
-        let hash = self.write(head, events, bodies).map_err(JournalError::sql("written")).inspect_err(|_| {
-            // A transaction that failed to commit may still be open; what it held is not in the journal.
-            let _ = self.db.execute_batch("ROLLBACK");
-        })?;
+        let hash = self
+            .write(head, events, bodies)
+            .map_err(JournalError::sql("written"))
+            .inspect_err(|_| {
+                // A transaction that failed to commit may still be open; what it held is not in the
+                // journal.
+                let _ = self.db.execute_batch("ROLLBACK");
+            })?;
         head.hash = hash;
         head.number = events.last().map_or(head.number, |event| event.number);
         Ok(())
     }
 
     /// The statements that every step pays for: prepared once.
-    fn write(&self, head: &Head, events: &[Event], bodies: Vec<String>) -> rusqlite::Result<String> {
+    fn write(
+        &self,
+        head: &Head,
+        events: &[Event],
+        bodies: Vec<String>,
+    ) -> rusqlite::Result<String> {
         self.db.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        let mut insert =
-            self.db.prepare_cached("INSERT INTO events (run, number, at, event, step, body, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
+        let mut insert = self.db.prepare_cached(
+            "INSERT INTO events (run, number, at, event, step, body, hash) \
+                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )?;
         let mut hash = head.hash.clone();
         for (event, body) in events.iter().zip(bodies) {
             hash = chain(&hash, &head.run, &body);
             let step = event.fact.step().map(|step| &**step);
-            insert.execute(params![head.run, event.number as i64, event.at.to_string(), event::kind(&event.fact), step, body, hash])?;
+            insert.execute(params![
+                head.run,
+                event.number as i64,
+                event.at.to_string(),
+                event::kind(&event.fact),
+                step,
+                body,
+                hash
+            ])?;
         }
         self.db.prepare_cached("COMMIT")?.execute([])?;
         Ok(hash)
     }
 
-    /// Keeps the results among events that could not be appended, for the next session; says whether it could.
+    /// Keeps the results among events that could not be appended, for the next session; says
+    /// whether it could.
     pub fn keep(&self, head: &Head, events: &[Event]) -> bool {
         head.fallback.keep(events)
     }
@@ -416,7 +531,8 @@ impl Journal {
         head.fallback.clear()
     }
 
-    /// Makes the anchor point at the head; to be done before an action begins, and when the executor leaves.
+    /// Makes the anchor point at the head; to be done before an action begins, and when the
+    /// executor leaves.
     pub fn anchor(&self, head: &mut Head) -> Result<(), JournalError> {
         if head.anchored < head.number {
             head.anchor.set(head.number, &head.hash)?;
@@ -431,17 +547,22 @@ impl Journal {
     /// Reads a run and holds it against its hashes, its anchor and the legal order.
     pub fn load(&self, run: &str) -> Result<Loaded, JournalError> {
         let altered = |why: String| JournalError::Altered { run: run.to_owned(), why };
-        // Before the events: it is only ever set to what is committed, so what is read after it cannot be behind it.
+        // Before the events: it is only ever set to what is committed, so what is read after it
+        // cannot be behind it.
         let anchor = Anchor::read(&self.run_folder(run).join("anchor"))?;
         let mut rows = self
             .db
-            .prepare("SELECT number, at, event, step, body, hash FROM events WHERE run = ?1 ORDER BY number")
+            .prepare(
+                "SELECT number, at, event, step, body, hash FROM events WHERE run = ?1 ORDER \
+                BY number",
+            )
             .map_err(JournalError::sql("read"))?;
         let mut rows = rows.query([run]).map_err(JournalError::sql("read"))?;
         let (mut events, mut hashes) = (Vec::<Event>::new(), Vec::<String>::new());
         let mut state: Option<RunState> = None;
         while let Some(row) = rows.next().map_err(JournalError::sql("read"))? {
-            let (number, at, kind, step, body, hash) = read_row(row).map_err(JournalError::sql("read"))?;
+            let (number, at, kind, step, body, hash) =
+                read_row(row).map_err(JournalError::sql("read"))?;
             let expected = events.len() as u64 + 1;
             if number != expected {
                 return Err(altered(format!("after event {} stands event {number}", events.len())));
@@ -450,8 +571,8 @@ impl Journal {
             if chain(before, run, &body) != hash {
                 return Err(altered(format!("event {number} does not match its hash")));
             }
-            let mut event: Event =
-                serde_json::from_str(&body).map_err(|error| altered(format!("event {number} cannot be read: {error}")))?;
+            let mut event: Event = serde_json::from_str(&body)
+                .map_err(|error| altered(format!("event {number} cannot be read: {error}")))?;
             if let Fact::RunAmended(amended) = &mut event.fact {
                 amended.runbook = Some(self.definition(run, &amended.definition)?);
             }
@@ -464,19 +585,23 @@ impl Journal {
             }
             match &mut state {
                 None => {
-                    state = Some(
-                        RunState::new(self.first_definition(run, &event)?, &event)
-                            .map_err(|source| JournalError::Illegal { run: run.to_owned(), source })?,
-                    )
+                    state =
+                        Some(RunState::new(self.first_definition(run, &event)?, &event).map_err(
+                            |source| JournalError::Illegal { run: run.to_owned(), source },
+                        )?)
                 }
-                Some(state) => state.apply(&event).map_err(|source| JournalError::Illegal { run: run.to_owned(), source })?,
+                Some(state) => state
+                    .apply(&event)
+                    .map_err(|source| JournalError::Illegal { run: run.to_owned(), source })?,
             }
             events.push(event);
             hashes.push(hash);
         }
         let Some(state) = state else {
             return Err(match anchor {
-                Some((number, ..)) if number > 0 => altered(format!("its anchor knows {number} events, and the database none")),
+                Some((number, ..)) if number > 0 => {
+                    altered(format!("its anchor knows {number} events, and the database none"))
+                }
                 _ => JournalError::NoRun(run.to_owned()),
             });
         };
@@ -486,11 +611,16 @@ impl Journal {
             Some((number, hash, _)) => match hashes.get(number as usize - 1) {
                 None => {
                     return Err(altered(format!(
-                        "the anchor knows {number} events, but the database has only {}: commits were lost, or an older copy was restored",
+                        "the anchor knows {number} events, but the database has only {}: commits \
+                         were lost, or an older copy was restored",
                         events.len()
                     )));
                 }
-                Some(found) if *found != hash => return Err(altered(format!("event {number} is not the one that the anchor knows"))),
+                Some(found) if *found != hash => {
+                    return Err(altered(format!(
+                        "event {number} is not the one that the anchor knows"
+                    )));
+                }
                 Some(_) => number,
             },
         };
@@ -500,7 +630,10 @@ impl Journal {
     fn first_definition(&self, run: &str, first: &Event) -> Result<Arc<Runbook>, JournalError> {
         match &first.fact {
             Fact::RunStarted(started) => self.definition(run, &started.definition),
-            _ => Err(JournalError::Altered { run: run.to_owned(), why: "it does not begin with run_started".to_owned() }),
+            _ => Err(JournalError::Altered {
+                run: run.to_owned(),
+                why: "it does not begin with run_started".to_owned(),
+            }),
         }
     }
 
@@ -508,14 +641,17 @@ impl Journal {
         let altered = |why: String| JournalError::Altered { run: run.to_owned(), why };
         let body: Option<String> = self
             .db
-            .query_row("SELECT body FROM definitions WHERE digest = ?1", [&digest.0], |row| row.get(0))
+            .query_row("SELECT body FROM definitions WHERE digest = ?1", [&digest.0], |row| {
+                row.get(0)
+            })
             .optional()
             .map_err(JournalError::sql("read"))?;
         let body = body.ok_or_else(|| altered("its definition is missing".to_owned()))?;
         if files::sha256(body.as_bytes()) != *digest {
             return Err(altered("its definition does not match the digest".to_owned()));
         }
-        let runbook: Runbook = serde_json::from_str(&body).map_err(|error| altered(format!("its definition cannot be read: {error}")))?;
+        let runbook: Runbook = serde_json::from_str(&body)
+            .map_err(|error| altered(format!("its definition cannot be read: {error}")))?;
         Ok(Arc::new(runbook.with_index()))
     }
 
@@ -528,18 +664,19 @@ impl Journal {
             .db
             .prepare(
                 // From one run's first event to the next run's: what lies between is not read.
-                "WITH RECURSIVE ids (run) AS (SELECT min(run) FROM events UNION ALL \
-                 SELECT (SELECT min(run) FROM events WHERE run > ids.run) FROM ids WHERE ids.run IS NOT NULL) \
-                 SELECT first.run, first.at, first.body, last.body, stands.body FROM ids \
-                 JOIN events AS first ON first.run = ids.run AND first.number = 1 \
-                 JOIN events AS last ON last.run = ids.run AND last.number = (SELECT max(number) FROM events WHERE run = ids.run) \
-                 JOIN events AS stands ON stands.run = ids.run AND stands.number = \
-                   (SELECT number FROM events WHERE run = ids.run AND event <> 'message_sent' ORDER BY number DESC LIMIT 1) \
-                 ORDER BY first.at DESC, first.run",
+                "WITH RECURSIVE ids (run) AS (SELECT min(run) FROM events UNION ALL SELECT (SELECT \
+                 min(run) FROM events WHERE run > ids.run) FROM ids WHERE ids.run IS NOT NULL) \
+                 SELECT first.run, first.at, first.body, last.body, stands.body FROM ids JOIN \
+                 events AS first ON first.run = ids.run AND first.number = 1 JOIN events AS last \
+                 ON last.run = ids.run AND last.number = (SELECT max(number) FROM events WHERE run \
+                 = ids.run) JOIN events AS stands ON stands.run = ids.run AND stands.number = \
+                 (SELECT number FROM events WHERE run = ids.run AND event <> 'message_sent' ORDER \
+                 BY number DESC LIMIT 1) ORDER BY first.at DESC, first.run",
             )
             .map_err(JournalError::sql("read"))?;
-        let rows =
-            statement.query_map([], |row| <(String, String, String, String, String)>::try_from(row)).map_err(JournalError::sql("read"))?;
+        let rows = statement
+            .query_map([], |row| <(String, String, String, String, String)>::try_from(row))
+            .map_err(JournalError::sql("read"))?;
         let mut runs = Runs::default();
         for row in rows {
             let (run, at, first, last, stands) = row.map_err(JournalError::sql("read"))?;
@@ -569,7 +706,10 @@ impl Journal {
 
     /// Whether a run of this id is known.
     pub fn has_run(&self, id: &str) -> Result<bool, JournalError> {
-        let mut statement = self.db.prepare("SELECT 1 FROM events WHERE run = ?1 AND number = 1").map_err(JournalError::sql("read"))?;
+        let mut statement = self
+            .db
+            .prepare("SELECT 1 FROM events WHERE run = ?1 AND number = 1")
+            .map_err(JournalError::sql("read"))?;
         statement.exists([id]).map_err(JournalError::sql("read"))
     }
 
@@ -579,18 +719,24 @@ impl Journal {
     /// [`JournalError::Altered`] with the run that is missing.
     pub fn is_complete(&self) -> Result<(), JournalError> {
         self.anchored_runs(|run, number| {
-            let mut statement =
-                self.db.prepare_cached("SELECT 1 FROM events WHERE run = ?1 AND number = ?2").map_err(JournalError::sql("read"))?;
+            let mut statement = self
+                .db
+                .prepare_cached("SELECT 1 FROM events WHERE run = ?1 AND number = ?2")
+                .map_err(JournalError::sql("read"))?;
             statement.exists(params![run, number as i64]).map_err(JournalError::sql("read"))
         })
     }
 
     /// Asks of each run that was anchored with events whether it is there.
-    fn anchored_runs(&self, is_there: impl Fn(&str, u64) -> Result<bool, JournalError>) -> Result<(), JournalError> {
+    fn anchored_runs(
+        &self,
+        is_there: impl Fn(&str, u64) -> Result<bool, JournalError>,
+    ) -> Result<(), JournalError> {
         let Ok(folders) = std::fs::read_dir(self.folder.join("runs")) else { return Ok(()) };
         for folder in folders.filter_map(Result::ok) {
             let run = folder.file_name().to_string_lossy().into_owned();
-            // A disk of its own has a `lost+found`, which is closed to most; what fills one may be a file.
+            // A disk of its own has a `lost+found`, which is closed to most; what fills one may be
+            // a file.
             if !run.bytes().all(|byte| byte.is_ascii_alphanumeric())
                 || folder.file_type().is_ok_and(|found| !found.is_dir() && !found.is_symlink())
             {
@@ -601,7 +747,8 @@ impl Journal {
                 && !is_there(&run, number)?
             {
                 let why = format!(
-                    "its anchor knows {number} events, and the database does not have them: commits were lost, or an older copy was restored"
+                    "its anchor knows {number} events, and the database does not have them: \
+                     commits were lost, or an older copy was restored"
                 );
                 return Err(JournalError::Altered { run, why });
             }
@@ -615,22 +762,31 @@ impl Journal {
             self.is_complete()?;
         }
         let Runs { readable: runs, unreadable } = self.runs()?;
-        let altered = |bad: &Unreadable| JournalError::Altered { run: bad.run.clone(), why: bad.why.clone() };
+        let altered =
+            |bad: &Unreadable| JournalError::Altered { run: bad.run.clone(), why: bad.why.clone() };
         let Some(prefix) = wanted else {
             // Whoever names none means the latest, and not the one before it.
-            if let Some(bad) = unreadable.iter().find(|bad| runs.iter().all(|run| run.began.to_string() < bad.at)) {
+            if let Some(bad) =
+                unreadable.iter().find(|bad| runs.iter().all(|run| run.began.to_string() < bad.at))
+            {
                 return Err(altered(bad));
             }
             // A dry run after the real one must not stand in its way.
-            let last = runs.iter().find(|summary| summary.started.is_carried_out()).or(runs.first());
+            let last =
+                runs.iter().find(|summary| summary.started.is_carried_out()).or(runs.first());
             return last.map(|summary| summary.run.clone()).ok_or(JournalError::Empty);
         };
-        if let Some(exact) = runs.iter().find(|summary| summary.run == prefix || summary.started.name.as_deref() == Some(prefix)) {
+        if let Some(exact) = runs.iter().find(|summary| {
+            summary.run == prefix || summary.started.name.as_deref() == Some(prefix)
+        }) {
             return Ok(exact.run.clone());
         }
         let begins = |run: &str| run.starts_with(prefix);
-        let mut found: Vec<String> = runs.into_iter().map(|summary| summary.run).filter(|run| begins(run)).collect();
-        if let Some(bad) = unreadable.iter().find(|bad| bad.run == prefix || found.is_empty() && begins(&bad.run)) {
+        let mut found: Vec<String> =
+            runs.into_iter().map(|summary| summary.run).filter(|run| begins(run)).collect();
+        if let Some(bad) =
+            unreadable.iter().find(|bad| bad.run == prefix || found.is_empty() && begins(&bad.run))
+        {
             return Err(altered(bad));
         }
         match found.len() {
@@ -641,16 +797,34 @@ impl Journal {
     }
 
     /// The files of an attempt.
-    pub fn attempt_files(&self, state: &RunState, ix: StepIx, direction: Direction, attempt: u32) -> AttemptFiles {
+    pub fn attempt_files(
+        &self,
+        state: &RunState,
+        ix: StepIx,
+        direction: Direction,
+        attempt: u32,
+    ) -> AttemptFiles {
         Journal::files_of(&self.folder, state, ix, direction, attempt)
     }
 
     /// The same, of a journal that need not be open.
-    pub fn files_of(folder: &Path, state: &RunState, ix: StepIx, direction: Direction, attempt: u32) -> AttemptFiles {
+    pub fn files_of(
+        folder: &Path,
+        state: &RunState,
+        ix: StepIx,
+        direction: Direction,
+        attempt: u32,
+    ) -> AttemptFiles {
         let (RunStarted { run, uuid, .. }, runbook) = (&state.started, &state.runbook);
-        let name: String =
-            runbook.step(ix).name().chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).take(60).collect();
-        // Runs of versions before the UUID have shorter names, of which two can be made to be the same.
+        let name: String = runbook
+            .step(ix)
+            .name()
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' })
+            .take(60)
+            .collect();
+        // Runs of versions before the UUID have shorter names, of which two can be made to be the
+        // same.
         let digits = if uuid.is_empty() { 6 } else { 32 };
         // A number would change its meaning with an amendment.
         let id = &files::sha256(runbook.step(ix).id.as_bytes()).0[..digits];
@@ -668,17 +842,29 @@ impl Journal {
     }
 }
 
-/// What is to be stored, if it can be read back as it is: what cannot would make the run unreadable.
+/// What is to be stored, if it can be read back as it is: what cannot would make the run
+/// unreadable.
 fn written<T: Serialize + DeserializeOwned>(value: &T) -> Result<String, serde_json::Error> {
     let text = serde_json::to_string(value)?;
     let back: T = serde_json::from_str(&text)?;
-    if serde_json::to_string(&back)? == text { Ok(text) } else { Err(serde::de::Error::custom("it is read back as something else")) }
+    if serde_json::to_string(&back)? == text {
+        Ok(text)
+    } else {
+        Err(serde::de::Error::custom("it is read back as something else"))
+    }
 }
 
 type Row = (u64, String, String, Option<String>, String, String);
 
 fn read_row(row: &rusqlite::Row) -> rusqlite::Result<Row> {
-    Ok((row.get::<_, i64>(0)? as u64, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
+    Ok((
+        row.get::<_, i64>(0)? as u64,
+        row.get(1)?,
+        row.get(2)?,
+        row.get(3)?,
+        row.get(4)?,
+        row.get(5)?,
+    ))
 }
 
 /// The hash of an event whose predecessor has the hash `before`.
@@ -690,8 +876,14 @@ fn chain(before: &str, run: &str, body: &str) -> String {
     files::hex(&hasher.finalize())
 }
 
-/// Writes a message into a folder below the journal's, such as the outbox; returns its path below the journal's.
-pub fn message_file(folder: &Path, place: &str, name: &str, bytes: &[u8]) -> std::io::Result<String> {
+/// Writes a message into a folder below the journal's, such as the outbox; returns its path below
+/// the journal's.
+pub fn message_file(
+    folder: &Path,
+    place: &str,
+    name: &str,
+    bytes: &[u8],
+) -> std::io::Result<String> {
     let file = format!("{place}/{name}");
     files::folder(&folder.join(place)).map_err(std::io::Error::other)?;
     files::write_whole(&folder.join(&file), bytes)?;

@@ -1,5 +1,5 @@
-//! Messages to people: a template rendered over a documented, typed view of the runbook and the run, which holds no secret.
-//! Knows no channel: how a message travels is the world's business.
+//! Messages to people: a template rendered over a documented, typed view of the runbook and the
+//! run, which holds no secret. Knows no channel: how a message travels is the world's business.
 
 mod shown;
 
@@ -21,8 +21,8 @@ pub struct Message {
     pub to: Vec<String>,
 }
 
-/// What a template sees. Every field is always there; texts are empty where there is nothing to say. Lengths of time are in
-/// milliseconds: `{{duration downtime.total}}` shows them.
+/// What a template sees. Every field is always there; texts are empty where there is nothing to
+/// say. Lengths of time are in milliseconds: `{{duration downtime.total}}` shows them.
 #[derive(Debug, Serialize)]
 pub struct View {
     pub runbook: RunbookView,
@@ -102,7 +102,9 @@ pub struct About<'a> {
 
 /// The names that a template may use: the shape of [`View`].
 pub fn shape() -> Shape {
-    let leaves = |names: &[&str]| Shape::Object(names.iter().map(|name| ((*name).to_owned(), Shape::Leaf)).collect());
+    let leaves = |names: &[&str]| {
+        Shape::Object(names.iter().map(|name| ((*name).to_owned(), Shape::Leaf)).collect())
+    };
     let phase = leaves(&["id", "title", "done", "total"]);
     let step = leaves(&["id", "title", "role", "error", "question"]);
     Shape::object([
@@ -125,13 +127,30 @@ pub fn shape() -> Shape {
 }
 
 /// Renders a template as the run stands at `now`.
-pub fn render(template: &Template, state: &RunState, now: Moment, about: About, to: Vec<String>) -> Result<Message, TextError> {
-    let view = serde_json::to_value(view(state, now, about)).map_err(|error| TextError(error.to_string()))?;
-    Ok(Message { subject: one_line(&template.subject.render(&view)?), body: template.body.render(&view)?, to })
+pub fn render(
+    template: &Template,
+    state: &RunState,
+    now: Moment,
+    about: About,
+    to: Vec<String>,
+) -> Result<Message, TextError> {
+    let view = serde_json::to_value(view(state, now, about))
+        .map_err(|error| TextError(error.to_string()))?;
+    Ok(Message {
+        subject: one_line(&template.subject.render(&view)?),
+        body: template.body.render(&view)?,
+        to,
+    })
 }
 
-/// The message of an occasion, from that template; one that cannot be rendered says so, as it must not hold anything up.
-pub fn of_occasion(occasion: &Occasion, template: &Template, state: &RunState, now: Moment) -> Message {
+/// The message of an occasion, from that template; one that cannot be rendered says so, as it must
+/// not hold anything up.
+pub fn of_occasion(
+    occasion: &Occasion,
+    template: &Template,
+    state: &RunState,
+    now: Moment,
+) -> Message {
     let Occasion { name, phase, step, reason, .. } = occasion;
     let about = About { phase: *phase, step: *step, reason };
     render(template, state, now, about, Vec::new()).unwrap_or_else(|error| Message {
@@ -153,18 +172,27 @@ fn view(state: &RunState, now: Moment, about: About) -> View {
             let total = runbook.size_of(ix as u32);
             PhaseView {
                 id: phase.id.clone(),
-                title: phase.title.as_ref().map_or_else(|| phase.id.clone(), |text| title(text, state, &of_run)),
+                title: phase
+                    .title
+                    .as_ref()
+                    .map_or_else(|| phase.id.clone(), |text| title(text, state, &of_run)),
                 done: total - state.phase_left(ix as u32),
                 total,
             }
         })
         .collect();
     let total = runbook.steps.len();
-    let undo = state.rollback.as_ref().map(|rollback| Progress { done: rollback.total - rollback.left, total: rollback.total });
+    let undo = state
+        .rollback
+        .as_ref()
+        .map(|rollback| Progress { done: rollback.total - rollback.left, total: rollback.total });
     View {
         runbook: RunbookView {
             name: runbook.name.clone(),
-            title: runbook.title.as_ref().map_or_else(|| runbook.name.clone(), |text| title(text, state, &of_run)),
+            title: runbook
+                .title
+                .as_ref()
+                .map_or_else(|| runbook.name.clone(), |text| title(text, state, &of_run)),
             description: runbook.description.clone().unwrap_or_default(),
             owner: runbook.owner.clone().unwrap_or_default(),
             estimate: runbook.estimate().as_millis(),
@@ -180,7 +208,10 @@ fn view(state: &RunState, now: Moment, about: About) -> View {
         elapsed: now.since(state.began).as_millis(),
         progress: Progress { done: total - state.unsettled(), total },
         undo: undo.unwrap_or_default(),
-        downtime: DowntimeView { is_down: state.down_since.is_some(), total: state.downtime_until(now).as_millis() },
+        downtime: DowntimeView {
+            is_down: state.down_since.is_some(),
+            total: state.downtime_until(now).as_millis(),
+        },
         phase: about.phase.and_then(|ix| phases.get(ix as usize).cloned()).unwrap_or_default(),
         phases,
         step: about.step.map(|ix| step_view(state, ix)).unwrap_or_default(),
@@ -213,10 +244,10 @@ fn step_view(state: &RunState, ix: StepIx) -> StepView {
     };
     StepView {
         id: step.id.to_string(),
-        title: step
-            .title
-            .as_ref()
-            .map_or_else(|| step.id.to_string(), |text| text.render(&names).unwrap_or_else(|_| text.source().to_owned())),
+        title: step.title.as_ref().map_or_else(
+            || step.id.to_string(),
+            |text| text.render(&names).unwrap_or_else(|_| text.source().to_owned()),
+        ),
         role: step.role.clone().unwrap_or_default(),
         error: failure.map_or_else(String::new, |failure| match failure.kind {
             FailureKind::TimedOut => format!("timed out: {}", failure.message),
@@ -230,7 +261,8 @@ fn title(text: &crate::runbook::Text, state: &RunState, names: &OnceCell<Json>) 
     if !text.is_dynamic() {
         return text.source().to_owned();
     }
-    text.render(names.get_or_init(|| names_of_run(state))).unwrap_or_else(|_| text.source().to_owned())
+    text.render(names.get_or_init(|| names_of_run(state)))
+        .unwrap_or_else(|_| text.source().to_owned())
 }
 
 fn names_of_run(state: &RunState) -> Json {

@@ -18,29 +18,51 @@ impl World<'_> {
             let premise = self.stage.premise(ix);
             self.lived.assumed.extend(premise.assumed.iter().cloned());
             if let Some(condition) = premise.fails.clone() {
-                return self.record(Fact::StepSkipped { step: self.id(ix), because: SkipReason::Condition { condition } }).map(|()| false);
+                return self
+                    .record(Fact::StepSkipped {
+                        step: self.id(ix),
+                        because: SkipReason::Condition { condition },
+                    })
+                    .map(|()| false);
             }
         }
         let Some(act) = step.act(direction) else { return Ok(false) };
         let attempt = self.lived.state.attempts(ix, direction) + 1;
         let key = self.lived.state.idempotency_key(ix, direction);
-        let action = if act.action.is_for_a_person() { self.stage.asked(ix, direction) } else { Action::Join };
+        let action = if act.action.is_for_a_person() {
+            self.stage.asked(ix, direction)
+        } else {
+            Action::Join
+        };
         let (step_id, env) = (self.id(ix), Default::default());
-        self.record(Fact::StepStarted(StepStarted { step: step_id, direction, attempt, key, action: Box::new(action), env }))?;
+        self.record(Fact::StepStarted(StepStarted {
+            step: step_id,
+            direction,
+            attempt,
+            key,
+            action: Box::new(action),
+            env,
+        }))?;
         let takes = self.takes(ix, direction, act);
         let is_it = direction == Direction::Forward && attempt == 1;
         match self.mishap {
             Some(Mishap::KilledIn { step: id }) if *id == step.id && is_it && !self.is_killed => {
                 self.schedule(after(self.now, Span::from_millis(takes.as_millis() / 2)), Due::Kill);
             }
-            Some(Mishap::KilledAfter { step: id }) if *id == step.id && is_it && !self.is_killed => {
-                // Scheduled first, so that it comes before its end is seen; the change is there by then.
+            Some(Mishap::KilledAfter { step: id })
+                if *id == step.id && is_it && !self.is_killed =>
+            {
+                // Scheduled first, so that it comes before its end is seen; the change is there by
+                // then.
                 self.schedule(after(self.now, takes), Due::Kill);
             }
             _ => {}
         }
         if act.action.is_for_a_person() {
-            if !matches!(self.mishap, Some(Mishap::Unanswered { step }) if *step == runbook.step(ix).id) || direction != Direction::Forward
+            if !matches!(
+                self.mishap,
+                Some(Mishap::Unanswered { step }) if *step == runbook.step(ix).id
+            ) || direction != Direction::Forward
             {
                 self.schedule(after(self.now, takes), Due::Answer(ix, direction));
             } else {
@@ -49,9 +71,15 @@ impl World<'_> {
             return Ok(false);
         }
         let hangs = match self.mishap {
-            Some(Mishap::TimesOut { step: id }) => direction == Direction::Forward && *id == step.id,
-            Some(Mishap::UndoTimesOut { step: id }) => direction == Direction::Undo && *id == step.id,
-            Some(Mishap::ReleaseTimesOut { step: id }) => direction == Direction::Release && *id == step.id,
+            Some(Mishap::TimesOut { step: id }) => {
+                direction == Direction::Forward && *id == step.id
+            }
+            Some(Mishap::UndoTimesOut { step: id }) => {
+                direction == Direction::Undo && *id == step.id
+            }
+            Some(Mishap::ReleaseTimesOut { step: id }) => {
+                direction == Direction::Release && *id == step.id
+            }
             _ => false,
         };
         self.lived.came |= hangs;
@@ -74,12 +102,21 @@ impl World<'_> {
             (Direction::Release, _) => self.stage.expected.release(ix),
         };
         // A plain wait takes as long as it says, but for whom wants to see it slower.
-        let takes = if matches!(act.action, Action::Wait(Wait::For(_))) { expected } else { (self.varies)(ix, direction, expected) };
+        let takes = if matches!(act.action, Action::Wait(Wait::For(_))) {
+            expected
+        } else {
+            (self.varies)(ix, direction, expected)
+        };
         let slower = self.stage.setting.slow.get(&ix).copied().unwrap_or(1.0);
         Span::from_millis((takes.as_millis() as f64 * slower) as u64)
     }
 
-    pub(super) fn end(&mut self, ix: StepIx, direction: Direction, attempt: u32) -> Result<(), String> {
+    pub(super) fn end(
+        &mut self,
+        ix: StepIx,
+        direction: Direction,
+        attempt: u32,
+    ) -> Result<(), String> {
         if !self.runs(ix, direction, attempt) {
             return Ok(());
         }
@@ -87,39 +124,84 @@ impl World<'_> {
         let fails = match self.mishap {
             Some(Mishap::Fails { step: id }) => direction == Direction::Forward && *id == step,
             Some(Mishap::UndoFails { step: id }) => direction == Direction::Undo && *id == step,
-            Some(Mishap::ReleaseFails { step: id }) => direction == Direction::Release && *id == step,
+            Some(Mishap::ReleaseFails { step: id }) => {
+                direction == Direction::Release && *id == step
+            }
             _ => false,
         };
         if fails {
             self.lived.came = true;
-            return self.fail(ix, direction, attempt, Failure { kind: FailureKind::Failed, message: "as rehearsed".into() });
+            return self.fail(
+                ix,
+                direction,
+                attempt,
+                Failure { kind: FailureKind::Failed, message: "as rehearsed".into() },
+            );
         }
         self.done[ix.0 as usize] = direction == Direction::Forward;
         let runbook = Arc::clone(&self.lived.state.runbook);
-        if let Some(Action::Notify(notify)) = runbook.step(ix).act(direction).map(|act| &act.action) {
+        if let Some(Action::Notify(notify)) = runbook.step(ix).act(direction).map(|act| &act.action)
+        {
             self.notify(ix, direction, notify)?;
         }
         let (outputs, secrets, logs) = Default::default();
-        self.record(Fact::StepSucceeded(StepSucceeded { step, direction, attempt, outputs, result: "rehearsed".into(), secrets, logs }))
+        self.record(Fact::StepSucceeded(StepSucceeded {
+            step,
+            direction,
+            attempt,
+            outputs,
+            result: "rehearsed".into(),
+            secrets,
+            logs,
+        }))
     }
 
-    fn fail(&mut self, ix: StepIx, direction: Direction, attempt: u32, failure: Failure) -> Result<(), String> {
+    fn fail(
+        &mut self,
+        ix: StepIx,
+        direction: Direction,
+        attempt: u32,
+        failure: Failure,
+    ) -> Result<(), String> {
         let runbook = Arc::clone(&self.lived.state.runbook);
         let act = runbook.step(ix).act(direction).ok_or("there is no such action")?;
-        let stopped = matches!(self.lived.state.track(ix, direction), Track::Running { stopping: Some(StopReason::Breach), .. });
+        let stopped = matches!(
+            self.lived.state.track(ix, direction),
+            Track::Running { stopping: Some(StopReason::Breach), .. }
+        );
         let pause = if stopped { None } else { retry::pause(act, attempt, &failure, 0.5) };
         let retry_at = pause.map(|pause| after(self.now, pause));
-        let (step, outputs, secrets, logs) = (self.id(ix), Outputs::new(), Default::default(), Vec::new());
+        let (step, outputs, secrets, logs) =
+            (self.id(ix), Outputs::new(), Default::default(), Vec::new());
         // Half of what it does may be there, which its undo takes back.
-        self.record(Fact::StepFailed(StepFailed { step, direction, attempt, failure, outputs, retry_at, secrets, logs }))
+        self.record(Fact::StepFailed(StepFailed {
+            step,
+            direction,
+            attempt,
+            failure,
+            outputs,
+            retry_at,
+            secrets,
+            logs,
+        }))
     }
 
-    pub(super) fn stop(&mut self, ix: StepIx, direction: Direction, attempt: u32, because: StopReason) -> Result<(), String> {
+    pub(super) fn stop(
+        &mut self,
+        ix: StepIx,
+        direction: Direction,
+        attempt: u32,
+        because: StopReason,
+    ) -> Result<(), String> {
         if !self.runs(ix, direction, attempt) {
             return Ok(());
         }
         self.record(Fact::StopRequested { step: self.id(ix), direction, attempt, because })?;
-        let kind = if because == StopReason::Timeout { FailureKind::TimedOut } else { FailureKind::Failed };
+        let kind = if because == StopReason::Timeout {
+            FailureKind::TimedOut
+        } else {
+            FailureKind::Failed
+        };
         self.fail(ix, direction, attempt, Failure { kind, message: "stopped, as rehearsed".into() })
     }
 
@@ -128,8 +210,12 @@ impl World<'_> {
             return Ok(());
         }
         let runbook = Arc::clone(&self.lived.state.runbook);
-        let is_gate = matches!(runbook.step(ix).act(direction).map(|act| &act.action), Some(Action::Approve(_)));
-        let refuses = matches!(self.mishap, Some(Mishap::Refused { step }) if *step == runbook.step(ix).id);
+        let is_gate = matches!(
+            runbook.step(ix).act(direction).map(|act| &act.action),
+            Some(Action::Approve(_))
+        );
+        let refuses =
+            matches!(self.mishap, Some(Mishap::Refused { step }) if *step == runbook.step(ix).id);
         self.lived.came |= refuses;
         let verdict = match (is_gate, refuses) {
             (true, false) => Verdict::Go,
@@ -137,7 +223,15 @@ impl World<'_> {
             (false, false) => Verdict::Done,
             (false, true) => Verdict::NotDone,
         };
-        let (step, actor, reason, outputs) = (self.id(ix), super::stage::operator(), "rehearsed".into(), Outputs::new());
-        self.record(Fact::StepResolved(StepResolved { step, direction, verdict, actor, reason, outputs }))
+        let (step, actor, reason, outputs) =
+            (self.id(ix), super::stage::operator(), "rehearsed".into(), Outputs::new());
+        self.record(Fact::StepResolved(StepResolved {
+            step,
+            direction,
+            verdict,
+            actor,
+            reason,
+            outputs,
+        }))
     }
 }

@@ -1,5 +1,6 @@
-//! What must hold of a run whose executor was killed on the way, however it was taken up: an account of its own, by what the
-//! stand-ins wrote down themselves, the graph and the journal's events. Knows neither state nor planner, nor how anybody was killed.
+//! What must hold of a run whose executor was killed on the way, however it was taken up: an
+//! account of its own, by what the stand-ins wrote down themselves, the graph and the journal's
+//! events. Knows neither state nor planner, nor how anybody was killed.
 
 mod attempts;
 mod ledger;
@@ -103,18 +104,27 @@ pub fn smooth(account: &Account) -> Vec<String> {
     }
     for ix in account.runbook.ixs() {
         let (step, is_ruled_out) = (account.runbook.step(ix), account.ruled_out.contains(&ix));
-        let (word, wanted) = (ledger.word(&step.id, Direction::Forward), if is_ruled_out { Word::Skipped } else { Word::Done });
+        let (word, wanted) = (
+            ledger.word(&step.id, Direction::Forward),
+            if is_ruled_out { Word::Skipped } else { Word::Done },
+        );
         if word != wanted {
             wrong.push(format!("{} is {} instead of {}", step.id, word.words(), wanted.words()));
         }
         for direction in Direction::ALL {
             let is_due = match direction {
-                Direction::Forward | Direction::Release => !is_ruled_out && is_witnessed(step, direction),
+                Direction::Forward | Direction::Release => {
+                    !is_ruled_out && is_witnessed(step, direction)
+                }
                 Direction::Undo => false,
             };
             let (began, wanted) = (account.began(ix, direction), usize::from(is_due));
             if began != wanted {
-                wrong.push(format!("{} began {} {began} times instead of {wanted}", step.id, direction.word()));
+                wrong.push(format!(
+                    "{} began {} {began} times instead of {wanted}",
+                    step.id,
+                    direction.word()
+                ));
             }
         }
         if (!is_ruled_out && is_witnessed(step, Direction::Forward)) != account.is_marked(ix) {
@@ -137,40 +147,62 @@ pub fn resumed(account: &Account, smooth: &Account) -> Vec<String> {
         for direction in Direction::ALL {
             let (stands, stood) = (ledger.word(id, direction), was.word(id, direction));
             if stands != stood {
-                wrong.push(format!("{id}, {}, is {} instead of {}", direction.word(), stands.words(), stood.words()));
+                wrong.push(format!(
+                    "{id}, {}, is {} instead of {}",
+                    direction.word(),
+                    stands.words(),
+                    stood.words()
+                ));
             }
             let (began, wanted) = (account.began(ix, direction), smooth.began(ix, direction));
             if (began > 0) != (wanted > 0) {
-                wrong.push(format!("{id} began {} {began} times instead of {wanted}", direction.word()));
+                wrong.push(format!(
+                    "{id} began {} {began} times instead of {wanted}",
+                    direction.word()
+                ));
             }
         }
     }
     if account.marks != smooth.marks {
-        let differ: Vec<&str> = account.marks.symmetric_difference(&smooth.marks).map(String::as_str).collect();
+        let differ: Vec<&str> =
+            account.marks.symmetric_difference(&smooth.marks).map(String::as_str).collect();
         wrong.push(format!("the world is another one: {}", differ.join(", ")));
     }
     // Who was asked again, or for longer, is told so; nobody is told less.
     let told = account.told();
-    let less = smooth.told().into_iter().filter(|(about, times)| told.get(about).is_none_or(|told| told < times));
+    let less = smooth
+        .told()
+        .into_iter()
+        .filter(|(about, times)| told.get(about).is_none_or(|told| told < times));
     wrong.extend(
-        less.filter(|((name, _), _)| name != "waiting").map(|((name, _), times)| format!("{name} was told less than {times} times")),
+        less.filter(|((name, _), _)| name != "waiting")
+            .map(|((name, _), times)| format!("{name} was told less than {times} times")),
     );
     wrong
 }
 
-/// What does not hold of a run that was rolled back: all that took effect is taken back in reverse order of needs, as far as it can be.
+/// What does not hold of a run that was rolled back: all that took effect is taken back in reverse
+/// order of needs, as far as it can be.
 pub fn rolled_back(account: &Account) -> Vec<String> {
     let ledger = account.ledger();
     let mut wrong = sound(account, &ledger);
     let runbook = &account.runbook;
-    for step in runbook.ixs().filter(|ix| account.began(*ix, Direction::Forward) > 0).map(|ix| runbook.step(ix)) {
+    for step in runbook
+        .ixs()
+        .filter(|ix| account.began(*ix, Direction::Forward) > 0)
+        .map(|ix| runbook.step(ix))
+    {
         if !ledger.may_have_effect(&step.id) {
             wrong.push(format!("{} took effect, and the journal says that it did not", step.id));
         }
     }
     let WayBack { undone, stops } = WayBack::of(account, &ledger);
     for ix in runbook.ixs() {
-        let (step, is_undone, word) = (runbook.step(ix), undone[ix.0 as usize], ledger.word(&runbook.step(ix).id, Direction::Undo));
+        let (step, is_undone, word) = (
+            runbook.step(ix),
+            undone[ix.0 as usize],
+            ledger.word(&runbook.step(ix).id, Direction::Undo),
+        );
         if is_undone && word != Word::Done {
             wrong.push(format!("{}, undo, is {} instead of done", step.id, word.words()));
         }
@@ -181,25 +213,43 @@ pub fn rolled_back(account: &Account) -> Vec<String> {
         }
         let stays = account.began(ix, Direction::Forward) > 0 && !is_undone;
         if stays != account.is_marked(ix) {
-            wrong.push(format!("what {} did {}", step.id, if stays { "is gone" } else { "is still there" }));
+            wrong.push(format!(
+                "what {} did {}",
+                step.id,
+                if stays { "is gone" } else { "is still there" }
+            ));
         }
     }
     for ix in runbook.ixs().filter(|ix| undone[ix.0 as usize]) {
-        let Some(first) = account.witness.places(What::Begin, ix, Direction::Undo).first() else { continue };
+        let Some(first) = account.witness.places(What::Begin, ix, Direction::Undo).first() else {
+            continue;
+        };
         let after = runbook.descendants(ix);
-        let is_late = |other: &StepIx| account.witness.places(What::End, *other, Direction::Undo).last() > Some(first);
+        let is_late = |other: &StepIx| {
+            account.witness.places(What::End, *other, Direction::Undo).last() > Some(first)
+        };
         for other in runbook.ixs().filter(|other| after[other.0 as usize]).filter(is_late) {
-            wrong.push(format!("{} was undone before {}, which needs it", runbook.step(ix).id, runbook.step(other).id));
+            wrong.push(format!(
+                "{} was undone before {}, which needs it",
+                runbook.step(ix).id,
+                runbook.step(other).id
+            ));
         }
     }
     let is_as_wanted = match &ledger.end {
         End::Over(outcome) => stops.is_empty() && *outcome == Outcome::RolledBack,
-        End::Stopped(Stop::Stuck { steps }) => !stops.is_empty() && steps.iter().cloned().collect::<BTreeSet<_>>() == stops,
+        End::Stopped(Stop::Stuck { steps }) => {
+            !stops.is_empty() && steps.iter().cloned().collect::<BTreeSet<_>>() == stops
+        }
         _ => false,
     };
     if !is_as_wanted {
         let stops: Vec<&str> = stops.iter().map(|step| &**step).collect();
-        let wanted = if stops.is_empty() { "be all back".to_owned() } else { format!("stop at {}", stops.join(", ")) };
+        let wanted = if stops.is_empty() {
+            "be all back".to_owned()
+        } else {
+            format!("stop at {}", stops.join(", "))
+        };
         wrong.push(format!("it should {wanted}: {}", ending(&ledger)));
     }
     if ledger.end == End::Over(Outcome::RolledBack) {
@@ -219,23 +269,40 @@ struct WayBack {
 impl WayBack {
     fn of(account: &Account, ledger: &Ledger) -> WayBack {
         let runbook = &account.runbook;
-        // The witness knows who began; of people and messages, and of what may not have begun, only the journal does.
-        let touched = |ix: StepIx| account.began(ix, Direction::Forward) > 0 || ledger.may_have_effect(&runbook.step(ix).id);
-        let (mut spared, mut needed) = (vec![false; runbook.steps.len()], vec![false; runbook.steps.len()]);
-        let join = |all: &mut Vec<bool>, more: Vec<bool>| all.iter_mut().zip(more).for_each(|(one, other)| *one |= other);
+        // The witness knows who began; of people and messages, and of what may not have begun, only
+        // the journal does.
+        let touched = |ix: StepIx| {
+            account.began(ix, Direction::Forward) > 0
+                || ledger.may_have_effect(&runbook.step(ix).id)
+        };
+        let (mut spared, mut needed) =
+            (vec![false; runbook.steps.len()], vec![false; runbook.steps.len()]);
+        let join = |all: &mut Vec<bool>, more: Vec<bool>| {
+            all.iter_mut().zip(more).for_each(|(one, other)| *one |= other)
+        };
         // What lies before a point of no return that was passed stays.
         for ix in runbook.ixs().filter(|ix| runbook.step(*ix).point_of_no_return && touched(*ix)) {
             spared[ix.0 as usize] = true;
             join(&mut spared, runbook.ancestors(ix));
         }
         let target = |ix: &StepIx| touched(*ix) && !spared[ix.0 as usize];
-        let cannot: Vec<StepIx> = runbook.ixs().filter(target).filter(|ix| runbook.step(*ix).undo == Undo::Unknown).collect();
+        let cannot: Vec<StepIx> = runbook
+            .ixs()
+            .filter(target)
+            .filter(|ix| runbook.step(*ix).undo == Undo::Unknown)
+            .collect();
         // And so does what somebody needs that cannot be undone.
         cannot.iter().for_each(|ix| join(&mut needed, runbook.ancestors(*ix)));
-        let is_undone = |ix: StepIx| target(&ix) && !needed[ix.0 as usize] && matches!(runbook.step(ix).undo, Undo::Act(_));
+        let is_undone = |ix: StepIx| {
+            target(&ix) && !needed[ix.0 as usize] && matches!(runbook.step(ix).undo, Undo::Act(_))
+        };
         WayBack {
             undone: runbook.ixs().map(is_undone).collect(),
-            stops: cannot.iter().filter(|ix| !needed[ix.0 as usize]).map(|ix| runbook.step(*ix).id.clone()).collect(),
+            stops: cannot
+                .iter()
+                .filter(|ix| !needed[ix.0 as usize])
+                .map(|ix| runbook.step(*ix).id.clone())
+                .collect(),
         }
     }
 }
@@ -251,7 +318,9 @@ fn sound(account: &Account, ledger: &Ledger) -> Vec<String> {
     wrong.extend(told::wrong(account, ledger));
     for ix in account.runbook.ixs() {
         let (step, is_ruled_out) = (account.runbook.step(ix), account.ruled_out.contains(&ix));
-        if is_ruled_out && (account.began(ix, Direction::Forward) > 0 || ledger.may_have_effect(&step.id)) {
+        if is_ruled_out
+            && (account.began(ix, Direction::Forward) > 0 || ledger.may_have_effect(&step.id))
+        {
             wrong.push(format!("{} began, and its condition does not hold", step.id));
         }
         if !is_ruled_out && ledger.word(&step.id, Direction::Forward) == Word::Skipped {
@@ -261,7 +330,8 @@ fn sound(account: &Account, ledger: &Ledger) -> Vec<String> {
     wrong
 }
 
-/// Who began before what it needs was done: by the journal's order, which has every step, and by the witness's, which nobody decides.
+/// Who began before what it needs was done: by the journal's order, which has every step, and by
+/// the witness's, which nobody decides.
 fn needs(account: &Account, ledger: &Ledger) -> Vec<String> {
     let (runbook, mut wrong) = (&account.runbook, Vec::new());
     for event in &account.events {
@@ -270,19 +340,43 @@ fn needs(account: &Account, ledger: &Ledger) -> Vec<String> {
             wrong.push(format!("the journal knows a step {} that is none", started.step));
             continue;
         };
-        let is_early = |need: &&StepIx| ledger.settled(&runbook.step(**need).id).is_none_or(|at| at > event.number);
+        let is_early = |need: &&StepIx| {
+            ledger.settled(&runbook.step(**need).id).is_none_or(|at| at > event.number)
+        };
         if started.direction == Direction::Forward {
-            let early = runbook.step(ix).needs.iter().filter(is_early).map(|need| &runbook.step(*need).id);
-            wrong.extend(early.map(|need| format!("{} was started before {need}, which it needs, was done", started.step)));
+            let early =
+                runbook.step(ix).needs.iter().filter(is_early).map(|need| &runbook.step(*need).id);
+            wrong.extend(early.map(|need| {
+                format!("{} was started before {need}, which it needs, was done", started.step)
+            }));
         }
     }
     for ix in runbook.ixs() {
-        let Some(first) = account.witness.places(What::Begin, ix, Direction::Forward).first() else { continue };
+        let Some(first) = account.witness.places(What::Begin, ix, Direction::Forward).first()
+        else {
+            continue;
+        };
         let before = runbook.ancestors(ix);
-        let writes = |need: &StepIx| !account.ruled_out.contains(need) && is_witnessed(runbook.step(*need), Direction::Forward);
-        let is_late = |need: &StepIx| account.witness.places(What::End, *need, Direction::Forward).last().is_none_or(|end| end > first);
-        let late = runbook.ixs().filter(|need| before[need.0 as usize]).filter(writes).filter(is_late);
-        wrong.extend(late.map(|need| format!("{} began before {}, which it needs, was done", runbook.step(ix).id, runbook.step(need).id)));
+        let writes = |need: &StepIx| {
+            !account.ruled_out.contains(need)
+                && is_witnessed(runbook.step(*need), Direction::Forward)
+        };
+        let is_late = |need: &StepIx| {
+            account
+                .witness
+                .places(What::End, *need, Direction::Forward)
+                .last()
+                .is_none_or(|end| end > first)
+        };
+        let late =
+            runbook.ixs().filter(|need| before[need.0 as usize]).filter(writes).filter(is_late);
+        wrong.extend(late.map(|need| {
+            format!(
+                "{} began before {}, which it needs, was done",
+                runbook.step(ix).id,
+                runbook.step(need).id
+            )
+        }));
     }
     wrong
 }
@@ -302,7 +396,12 @@ fn ending(ledger: &Ledger) -> String {
 
 impl Account {
     /// The account of a run of these stand-ins.
-    pub fn of(stand_in: &StandIn, events: Vec<Event>, witness: Witness, marks: BTreeSet<String>) -> Account {
+    pub fn of(
+        stand_in: &StandIn,
+        events: Vec<Event>,
+        witness: Witness,
+        marks: BTreeSet<String>,
+    ) -> Account {
         let (runbook, ruled_out) = (Arc::clone(&stand_in.runbook), stand_in.ruled_out.clone());
         Account { runbook, ruled_out, events, witness, marks }
     }
@@ -332,13 +431,21 @@ impl Account {
         told
     }
 
-    /// What a run that is over still holds, though a stand-in releases it: people leave no mark, and take none away.
+    /// What a run that is over still holds, though a stand-in releases it: people leave no mark,
+    /// and take none away.
     fn held(&self) -> impl Iterator<Item = String> {
         let is_to_be_released = |mark: &&String| {
-            let step = || mark.strip_suffix(".held").and_then(|number| self.runbook.steps.get(number.parse::<usize>().ok()?));
-            mark.ends_with(".held") && step().is_none_or(|step| is_witnessed(step, Direction::Release))
+            let step = || {
+                mark.strip_suffix(".held")
+                    .and_then(|number| self.runbook.steps.get(number.parse::<usize>().ok()?))
+            };
+            mark.ends_with(".held")
+                && step().is_none_or(|step| is_witnessed(step, Direction::Release))
         };
-        self.marks.iter().filter(is_to_be_released).map(|mark| format!("something is still held: {mark}"))
+        self.marks
+            .iter()
+            .filter(is_to_be_released)
+            .map(|mark| format!("something is still held: {mark}"))
     }
 
     fn is_marked(&self, ix: StepIx) -> bool {

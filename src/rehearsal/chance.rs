@@ -1,12 +1,12 @@
-//! Chance that is the same for the same seed: SplitMix64, by Steele, Lea and Flood, "Fast splittable pseudorandom number generators"
-//! (OOPSLA 2014).
+//! Chance that is the same for the same seed: SplitMix64, by Steele, Lea and Flood, "Fast
+//! splittable pseudorandom number generators" (OOPSLA 2014).
 
 use crate::runbook::Span;
 
 pub struct Chance(u64);
 
-/// How far durations spread if nobody knows: with this standard deviation of its logarithm, 5 of 100 take more than 1.8 times what is
-/// expected.
+/// How far durations spread if nobody knows: with this standard deviation of its logarithm, 5 of
+/// 100 take more than 1.8 times what is expected.
 pub const SPREAD: f64 = 0.35;
 
 impl Chance {
@@ -29,10 +29,12 @@ impl Chance {
         ((self.next() >> 11) as f64 + 0.5) / (1u64 << 53) as f64
     }
 
-    /// A duration of which `expected` is the median, log-normally distributed, with this standard deviation of its logarithm.
+    /// A duration of which `expected` is the median, log-normally distributed, with this standard
+    /// deviation of its logarithm.
     pub fn around(&mut self, expected: Span, spread: f64) -> Span {
         // Box and Muller, "A note on the generation of random normal deviates" (1958).
-        let normal = (-2.0 * self.share().ln()).sqrt() * (std::f64::consts::TAU * self.share()).cos();
+        let normal =
+            (-2.0 * self.share().ln()).sqrt() * (std::f64::consts::TAU * self.share()).cos();
         Span::from_millis((expected.as_millis() as f64 * (spread * normal).exp()) as u64)
     }
 }
@@ -45,14 +47,24 @@ mod tests {
     fn the_same_seed_gives_the_same_durations_around_what_is_expected() {
         let durations = |seed| {
             let mut chance = Chance::of(seed, 3);
-            (0..10_001).map(|_| chance.around(Span::from_secs(100), SPREAD).as_millis()).collect::<Vec<_>>()
+            (0..10_001)
+                .map(|_| chance.around(Span::from_secs(100), SPREAD).as_millis())
+                .collect::<Vec<_>>()
         };
         let mut first = durations(7);
         assert_eq!(first, durations(7));
         assert_ne!(first, durations(8));
-        assert_ne!(first[0], Chance::of(7, 4).around(Span::from_secs(100), SPREAD).as_millis(), "each run has its own");
+        assert_ne!(
+            first[0],
+            Chance::of(7, 4).around(Span::from_secs(100), SPREAD).as_millis(),
+            "each run has its own"
+        );
         first.sort_unstable();
         assert!((95_000..105_000).contains(&first[5_000]), "the median is {}", first[5_000]);
-        assert!((170_000..190_000).contains(&first[9_500]), "the 95th percentile is {}", first[9_500]);
+        assert!(
+            (170_000..190_000).contains(&first[9_500]),
+            "the 95th percentile is {}",
+            first[9_500]
+        );
     }
 }

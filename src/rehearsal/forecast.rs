@@ -16,7 +16,8 @@ use crate::runbook::{Action, Direction, Span, StepIx};
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Forecast {
     pub runs: usize,
-    /// The share of runs that finish: a budget that is exceeded or a step that takes too long may stop one or take it back. `None` without runs.
+    /// The share of runs that finish: a budget that is exceeded or a step that takes too long may
+    /// stop one or take it back. `None` without runs.
     pub finished: Option<f64>,
     /// Of those that finish, the median and the 95th percentile of how long it takes.
     pub took_ms: (u64, u64),
@@ -26,9 +27,11 @@ pub struct Forecast {
     pub percentiles: Vec<(usize, u64, u64)>,
     /// The share of all runs that finish within the budget for the duration; `None` without one.
     pub within_duration: Option<f64>,
-    /// The share of all runs in which production is not down for longer than its budget, whether they finish or go back; `None` without one.
+    /// The share of all runs in which production is not down for longer than its budget, whether
+    /// they finish or go back; `None` without one.
     pub within_downtime: Option<f64>,
-    /// The share of all runs that are done before the window closes, if they begin as it opens; `None` without one.
+    /// The share of all runs that are done before the window closes, if they begin as it opens;
+    /// `None` without one.
     pub within_window: Option<f64>,
     /// The steps that decide how long the smooth run takes.
     pub critical: Vec<String>,
@@ -41,8 +44,9 @@ pub struct Gate {
     pub step: String,
     /// When it is asked, after the beginning, in the smooth run.
     pub asked_ms: u64,
-    /// The latest time after the beginning at which 95 of 100 runs still keep the budget for the duration, and are done before a window
-    /// closes that opened with it; `None` without either, and negative if it is too late from the first.
+    /// The latest time after the beginning at which 95 of 100 runs still keep the budget for the
+    /// duration, and are done before a window closes that opened with it; `None` without either,
+    /// and negative if it is too late from the first.
     pub latest_ms: Option<i64>,
 }
 
@@ -54,28 +58,41 @@ pub fn forecast(stage: &Stage, plan: &Plan, smooth: &Lived) -> Result<Forecast, 
     let runs = each(plan.runs, plan.threads, |number| {
         let mut chance = Chance::of(plan.setting.seed, number as u64);
         let spread = |ix, direction| plan.spreads.get(&(ix, direction)).copied().unwrap_or(SPREAD);
-        live(&stage, None, &mut |ix, direction, expected| chance.around(expected, spread(ix, direction))).map(|lived| Run::of(&lived))
+        live(&stage, None, &mut |ix, direction, expected| {
+            chance.around(expected, spread(ix, direction))
+        })
+        .map(|lived| Run::of(&lived))
     })?;
     let finished = || runs.iter().filter(|run| run.is_finished);
     let mut took: Vec<u64> = finished().map(|run| run.took).collect();
     let mut down: Vec<u64> = finished().map(|run| run.down).collect();
     took.sort_unstable();
     down.sort_unstable();
-    let share =
-        |holds: &dyn Fn(&Run) -> bool| (!runs.is_empty()).then(|| runs.iter().filter(|run| holds(run)).count() as f64 / runs.len() as f64);
+    let share = |holds: &dyn Fn(&Run) -> bool| {
+        (!runs.is_empty())
+            .then(|| runs.iter().filter(|run| holds(run)).count() as f64 / runs.len() as f64)
+    };
     let budgets = runbook.budgets;
     let done_within = |limit: Option<Span>| {
-        share(&|run| run.is_finished && run.took <= limit.unwrap_or_default().as_millis()).filter(|_| limit.is_some())
+        share(&|run| run.is_finished && run.took <= limit.unwrap_or_default().as_millis())
+            .filter(|_| limit.is_some())
     };
     let up_within = |limit: Span| share(&|run| !run.ends_down && run.down <= limit.as_millis());
     let limit_of = |budget: Option<Budget>| budget.map(|budget| budget.limit);
     let window = runbook.window.as_ref().map(Window::length);
     let gate = |(ix, _): &(StepIx, u64)| {
         let step = runbook.step(*ix);
-        let begun = smooth.events.iter().find(|event| matches!(&event.fact, Fact::StepStarted(started) if started.step == step.id));
-        let mut rest: Vec<u64> = finished().flat_map(|run| &run.answered).filter(|(gate, _)| gate == ix).map(|(_, rest)| *rest).collect();
+        let begun = smooth.events.iter().find(
+            |event| matches!(&event.fact, Fact::StepStarted(started) if started.step == step.id),
+        );
+        let mut rest: Vec<u64> = finished()
+            .flat_map(|run| &run.answered)
+            .filter(|(gate, _)| gate == ix)
+            .map(|(_, rest)| *rest)
+            .collect();
         rest.sort_unstable();
-        let limit = limit_of(budgets.duration).into_iter().chain(window).min().filter(|_| !rest.is_empty());
+        let limit =
+            limit_of(budgets.duration).into_iter().chain(window).min().filter(|_| !rest.is_empty());
         Gate {
             step: step.id.to_string(),
             asked_ms: begun.map_or(0, |event| event.at.since(smooth.state.began).as_millis()),
@@ -91,13 +108,16 @@ pub fn forecast(stage: &Stage, plan: &Plan, smooth: &Lived) -> Result<Forecast, 
         gates: Run::of(smooth).answered.iter().map(gate).collect(),
         took_ms: (percentile(&took, 50), percentile(&took, 95)),
         down_ms: (percentile(&down, 50), percentile(&down, 95)),
-        percentiles: [5, 25, 50, 75, 90, 95, 99].map(|percent| (percent, percentile(&took, percent), percentile(&down, percent))).into(),
+        percentiles: [5, 25, 50, 75, 90, 95, 99]
+            .map(|percent| (percent, percentile(&took, percent), percentile(&down, percent)))
+            .into(),
         critical: critical(smooth).into_iter().map(|ix| runbook.step(ix).id.to_string()).collect(),
     })
 }
 
-/// The steps that take time and of which each begins when the one before it is done, back from the last: what each needs or, where it had to
-/// wait for a place among those that may run at once, what made room for it.
+/// The steps that take time and of which each begins when the one before it is done, back from the
+/// last: what each needs or, where it had to wait for a place among those that may run at once,
+/// what made room for it.
 fn critical(smooth: &Lived) -> Vec<StepIx> {
     let runbook = &smooth.state.runbook;
     let mut times: Vec<Option<(Moment, Moment)>> = vec![None; runbook.steps.len()];
@@ -105,12 +125,16 @@ fn critical(smooth: &Lived) -> Vec<StepIx> {
         let is_forward = match &event.fact {
             Fact::StepStarted(StepStarted { direction, .. })
             | Fact::StepSucceeded(StepSucceeded { direction, .. })
-            | Fact::StepResolved(StepResolved { direction, .. }) => *direction == Direction::Forward,
+            | Fact::StepResolved(StepResolved { direction, .. }) => {
+                *direction == Direction::Forward
+            }
             // Passed over at once, when what it needs is done.
             Fact::StepSkipped { .. } => true,
             _ => false,
         };
-        if let Some(ix) = event.fact.step().filter(|_| is_forward).and_then(|step| runbook.find(step)) {
+        if let Some(ix) =
+            event.fact.step().filter(|_| is_forward).and_then(|step| runbook.find(step))
+        {
             times[ix.0 as usize].get_or_insert((event.at, event.at)).1 = event.at;
         }
     }
@@ -142,7 +166,8 @@ struct Run {
     down: u64,
     /// Production is down when it ends.
     ends_down: bool,
-    /// Each go or no-go, in the order in which they were given, and how long the run took from there.
+    /// Each go or no-go, in the order in which they were given, and how long the run took from
+    /// there.
     answered: Vec<(StepIx, u64)>,
 }
 
@@ -152,7 +177,8 @@ impl Run {
         let answered = lived.events.iter().filter_map(|event| {
             let Fact::StepResolved(resolved) = &event.fact else { return None };
             let ix = state.runbook.find(&resolved.step)?;
-            let is_gate = resolved.direction == Direction::Forward && matches!(state.runbook.step(ix).act.action, Action::Approve(_));
+            let is_gate = resolved.direction == Direction::Forward
+                && matches!(state.runbook.step(ix).act.action, Action::Approve(_));
             is_gate.then(|| (ix, state.last.since(event.at).as_millis()))
         });
         Run {

@@ -1,4 +1,5 @@
-//! Runs that have nothing to do with each other, on several threads. What comes out does not depend on how many there are.
+//! Runs that have nothing to do with each other, on several threads. What comes out does not depend
+//! on how many there are.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -6,7 +7,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 ///
 /// # Errors
 /// The first error by number.
-pub fn each<T: Send>(count: usize, threads: usize, work: impl Fn(usize) -> Result<T, String> + Sync) -> Result<Vec<T>, String> {
+pub fn each<T: Send>(
+    count: usize,
+    threads: usize,
+    work: impl Fn(usize) -> Result<T, String> + Sync,
+) -> Result<Vec<T>, String> {
     let next = AtomicUsize::new(0);
     let one = || {
         let mut done = Vec::new();

@@ -46,7 +46,11 @@ pub fn all(runbook: &Runbook, smooth: &Lived) -> Vec<Mishap> {
         let step_id = || step.id.clone();
         if step.act.action.is_for_a_person() {
             let killed = Mishap::KilledIn { step: step_id() };
-            all.extend([Mishap::Refused { step: step_id() }, Mishap::Unanswered { step: step_id() }, killed]);
+            all.extend([
+                Mishap::Refused { step: step_id() },
+                Mishap::Unanswered { step: step_id() },
+                killed,
+            ]);
             continue;
         }
         if !takes_time(step) {
@@ -78,10 +82,13 @@ pub fn all(runbook: &Runbook, smooth: &Lived) -> Vec<Mishap> {
     all
 }
 
-/// Each guard is bad from the middle of the time on for which it is watched, or as early as that takes to be a breach.
+/// Each guard is bad from the middle of the time on for which it is watched, or as early as that
+/// takes to be a breach.
 fn breaches(runbook: &Runbook, smooth: &Lived) -> Vec<Mishap> {
     let Some(first) = smooth.events.first() else { return Vec::new() };
-    let Ok(mut state) = RunState::new(smooth.state.runbook.clone(), first) else { return Vec::new() };
+    let Ok(mut state) = RunState::new(smooth.state.runbook.clone(), first) else {
+        return Vec::new();
+    };
     let mut watched: Vec<Option<(Moment, Moment)>> = vec![None; runbook.guards.len()];
     for event in &smooth.events[1..] {
         for (guard, watched) in runbook.guards.iter().zip(&mut watched) {
@@ -105,7 +112,9 @@ fn breaches(runbook: &Runbook, smooth: &Lived) -> Vec<Mishap> {
 /// Which actions of a step nothing ends if they hang: the words for each.
 pub fn endless(step: &Step) -> Vec<String> {
     let is_endless = |direction: &Direction| {
-        let hangs = |act: &&Act| matches!(act.action, Action::Run(_) | Action::Sql(_) | Action::Wait(Wait::Until { .. }));
+        let hangs = |act: &&Act| {
+            matches!(act.action, Action::Run(_) | Action::Sql(_) | Action::Wait(Wait::Until { .. }))
+        };
         step.act(*direction).filter(hangs).is_some_and(|act| act.timeout.is_none())
     };
     let words = |direction| match direction {
@@ -122,9 +131,11 @@ impl Mishap {
         matches!(self, Mishap::UndoFails { .. } | Mishap::UndoTimesOut { .. })
     }
 
-    /// Whether it is what frees or takes back that fails: a person has to mend that, whatever else is well.
+    /// Whether it is what frees or takes back that fails: a person has to mend that, whatever else
+    /// is well.
     pub fn is_of_the_way_out(&self) -> bool {
-        self.is_of_an_undo() || matches!(self, Mishap::ReleaseFails { .. } | Mishap::ReleaseTimesOut { .. })
+        self.is_of_an_undo()
+            || matches!(self, Mishap::ReleaseFails { .. } | Mishap::ReleaseTimesOut { .. })
     }
 
     /// The step it happens to.

@@ -1,5 +1,6 @@
-//! A migration before it happens: the same planner and the same facts over a world that is simulated, on a clock that is only a
-//! number. Deterministic for a seed. It carries nothing out, reads nothing and knows no journal.
+//! A migration before it happens: the same planner and the same facts over a world that is
+//! simulated, on a clock that is only a number. Deterministic for a seed. It carries nothing out,
+//! reads nothing and knows no journal.
 
 mod attempt;
 mod certificate;
@@ -28,7 +29,9 @@ use independent::each;
 use stage::Stage;
 use world::live;
 
-pub use certificate::{Account, Certificate, Death, Difference, Killed, Way, resumed, rolled_back, smooth};
+pub use certificate::{
+    Account, Certificate, Death, Difference, Killed, Way, resumed, rolled_back, smooth,
+};
 pub use forecast::{Forecast, Gate};
 pub use mishap::Mishap;
 pub use stand_in::{MARKS, StandIn, WITNESS, is_witnessed, stand_in};
@@ -112,7 +115,8 @@ pub struct Letter {
 }
 
 impl Rehearsal {
-    /// The mishap after which the way back takes longest, if every undo works: what is stuck takes as long as a person takes.
+    /// The mishap after which the way back takes longest, if every undo works: what is stuck takes
+    /// as long as a person takes.
     pub fn longest_way_back(&self) -> Option<(u64, &Case)> {
         let back = self.cases.iter().filter(|case| case.ends == Ending::RolledBack);
         back.filter_map(|case| Some((case.back_ms?, case))).max_by_key(|(back, _)| *back)
@@ -123,7 +127,11 @@ impl Rehearsal {
 ///
 /// # Errors
 /// If the planner and the state do not agree, which is a fault of this program.
-pub fn rehearse(runbook: &Arc<Runbook>, expected: &Expected, plan: &Plan) -> Result<Rehearsal, String> {
+pub fn rehearse(
+    runbook: &Arc<Runbook>,
+    expected: &Expected,
+    plan: &Plan,
+) -> Result<Rehearsal, String> {
     let stage = Stage::of(runbook, expected, &plan.setting)?;
     let as_expected = || |_: StepIx, _: Direction, expected: Span| expected;
     let lived = live(&stage, None, &mut as_expected())?;
@@ -134,15 +142,20 @@ pub fn rehearse(runbook: &Arc<Runbook>, expected: &Expected, plan: &Plan) -> Res
     };
     let cases = each(mishaps.len(), plan.threads, |number| {
         let mishap = &mishaps[number];
-        live(&stage, Some(mishap), &mut as_expected()).map(|lived| Case::of(Some(mishap.clone()), &lived))
+        live(&stage, Some(mishap), &mut as_expected())
+            .map(|lived| Case::of(Some(mishap.clone()), &lived))
     })?;
     let ids = |is_one: &dyn Fn(StepIx) -> bool| -> Vec<String> {
         runbook.ixs().filter(|ix| is_one(*ix)).map(|ix| runbook.step(ix).id.to_string()).collect()
     };
     let is_from_history = |ix: StepIx| {
         let step = runbook.step(ix);
-        let undo = matches!(step.undo, Undo::Act(_)) && step.undo_estimate.is_none() && expected.undo(ix) > Span::ZERO;
-        undo || world::takes_time(step) && step.estimate.is_none() && expected.forward(ix) > Span::ZERO
+        let undo = matches!(step.undo, Undo::Act(_))
+            && step.undo_estimate.is_none()
+            && expected.undo(ix) > Span::ZERO;
+        undo || world::takes_time(step)
+            && step.estimate.is_none()
+            && expected.forward(ix) > Span::ZERO
     };
     Ok(Rehearsal {
         runbook: runbook.name.clone(),
@@ -155,7 +168,9 @@ pub fn rehearse(runbook: &Arc<Runbook>, expected: &Expected, plan: &Plan) -> Res
         assumed: lived.assumed.iter().cloned().collect(),
         unknown: ids(&|ix| is_unknown(runbook.step(ix), expected.forward(ix))),
         from_history: ids(&is_from_history),
-        spread_from_history: ids(&|ix| Direction::ALL.iter().any(|direction| plan.spreads.contains_key(&(ix, *direction)))),
+        spread_from_history: ids(&|ix| {
+            Direction::ALL.iter().any(|direction| plan.spreads.contains_key(&(ix, *direction)))
+        }),
         forecast: forecast::forecast(&stage, plan, &lived)?,
         timeline: timeline(&lived),
         smooth,
@@ -168,7 +183,11 @@ pub fn rehearse(runbook: &Arc<Runbook>, expected: &Expected, plan: &Plan) -> Res
 ///
 /// # Errors
 /// As [`rehearse`].
-pub fn length(runbook: &Arc<Runbook>, expected: &Expected, setting: &Setting) -> Result<Span, String> {
+pub fn length(
+    runbook: &Arc<Runbook>,
+    expected: &Expected,
+    setting: &Setting,
+) -> Result<Span, String> {
     let stage = Stage::of(runbook, expected, setting)?;
     let lived = live(&stage, None, &mut |_, _, expected| expected)?;
     Ok(lived.state.last.since(lived.state.began))
@@ -193,7 +212,12 @@ fn timeline(lived: &Lived) -> Vec<Mark> {
             _ => None,
         };
         let step = event.fact.step().map(ToString::to_string);
-        Mark { at_ms: event.at.since(lived.state.began).as_millis(), event: kind(&event.fact), step, message }
+        Mark {
+            at_ms: event.at.since(lived.state.began).as_millis(),
+            event: kind(&event.fact),
+            step,
+            message,
+        }
     };
     lived.events.iter().map(mark).collect()
 }

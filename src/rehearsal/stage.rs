@@ -1,5 +1,5 @@
-//! What is the same in every run of a rehearsal, found once: which conditions hold, what people are asked.
-//! Simulated steps give no outputs, so that nothing of this depends on what has happened.
+//! What is the same in every run of a rehearsal, found once: which conditions hold, what people are
+//! asked. Simulated steps give no outputs, so that nothing of this depends on what has happened.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -36,13 +36,20 @@ pub struct Premise {
 impl Stage<'_> {
     /// # Errors
     /// If such a run cannot begin, which is a fault of this program.
-    pub fn of<'a>(runbook: &Arc<Runbook>, expected: &'a Expected, setting: &'a Setting) -> Result<Stage<'a>, String> {
+    pub fn of<'a>(
+        runbook: &Arc<Runbook>,
+        expected: &'a Expected,
+        setting: &'a Setting,
+    ) -> Result<Stage<'a>, String> {
         let first = world::first(runbook, setting.began);
-        let state = RunState::new(Arc::clone(runbook), &first).map_err(|error| error.to_string())?;
+        let state =
+            RunState::new(Arc::clone(runbook), &first).map_err(|error| error.to_string())?;
         let mut asked = HashMap::new();
         for ix in runbook.ixs() {
             for direction in Direction::ALL {
-                if let Some(act) = runbook.step(ix).act(direction).filter(|act| act.action.is_for_a_person()) {
+                if let Some(act) =
+                    runbook.step(ix).act(direction).filter(|act| act.action.is_for_a_person())
+                {
                     asked.insert((ix, direction), question(&state, ix, direction, act));
                 }
             }

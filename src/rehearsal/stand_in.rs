@@ -1,5 +1,6 @@
-//! A runbook whose actions only write down that they happened: each command, request and statement becomes one that says in a
-//! witness outside of the journal when it begins and ends. All that decides about going on and going back stays as it is.
+//! A runbook whose actions only write down that they happened: each command, request and statement
+//! becomes one that says in a witness outside of the journal when it begins and ends. All that
+//! decides about going on and going back stays as it is.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,12 +11,15 @@ use super::world::first;
 use crate::run::{Moment, RunState, names};
 use crate::runbook::action::{Approve, Command, Content, Notify, Run, Task, Value};
 use crate::runbook::{
-    Act, Action, Budgets, Condition, ConditionError, Direction, DryRun, Hold, Probe, Retry, Runbook, Span, Step, StepIx, Text, Undo,
+    Act, Action, Budgets, Condition, ConditionError, Direction, DryRun, Hold, Probe, Retry,
+    Runbook, Span, Step, StepIx, Text, Undo,
 };
 
-/// The file to which stand-ins add a line when they begin and when they end, in the folder of their run.
+/// The file to which stand-ins add a line when they begin and when they end, in the folder of their
+/// run.
 pub const WITNESS: &str = "witness";
-/// The folder in which they leave what they did: `N.done` for the step with the number N, and `N.held` as long as it holds something.
+/// The folder in which they leave what they did: `N.done` for the step with the number N, and
+/// `N.held` as long as it holds something.
 pub const MARKS: &str = "marks";
 
 const PAUSE: Span = Span::from_millis(10);
@@ -27,10 +31,14 @@ struct Effect {
     leaves_it: bool,
 }
 
-const FORWARD: Effect = Effect { script: ": > \"marks/$STAND_IN.done\"", mark: "done", leaves_it: true };
-const HOLDING: Effect = Effect { script: ": > \"marks/$STAND_IN.held\"; : > \"marks/$STAND_IN.done\"", ..FORWARD };
-const UNDO: Effect = Effect { script: "rm -f \"marks/$STAND_IN.done\"", mark: "done", leaves_it: false };
-const RELEASE: Effect = Effect { script: "rm -f \"marks/$STAND_IN.held\"", mark: "held", leaves_it: false };
+const FORWARD: Effect =
+    Effect { script: ": > \"marks/$STAND_IN.done\"", mark: "done", leaves_it: true };
+const HOLDING: Effect =
+    Effect { script: ": > \"marks/$STAND_IN.held\"; : > \"marks/$STAND_IN.done\"", ..FORWARD };
+const UNDO: Effect =
+    Effect { script: "rm -f \"marks/$STAND_IN.done\"", mark: "done", leaves_it: false };
+const RELEASE: Effect =
+    Effect { script: "rm -f \"marks/$STAND_IN.held\"", mark: "held", leaves_it: false };
 
 /// A runbook of stand-ins.
 #[derive(Debug, Clone)]
@@ -42,15 +50,18 @@ pub struct StandIn {
     pub assumed: Vec<String>,
 }
 
-/// Replaces every action of `real`. Retries do not wait, nothing has a timeout, guard, budget or secret, people are asked plainly.
+/// Replaces every action of `real`. Retries do not wait, nothing has a timeout, guard, budget or
+/// secret, people are asked plainly.
 ///
 /// # Errors
-/// If the state does not begin, or a condition of a stand-in's probe is none, which is a fault of this program.
+/// If the state does not begin, or a condition of a stand-in's probe is none, which is a fault of
+/// this program.
 pub fn stand_in(real: &Runbook) -> Result<StandIn, String> {
     let begun = first(real, Moment::default());
     let state = RunState::new(Arc::new(real.clone()), &begun).map_err(|error| error.to_string())?;
     let mut runbook = real.clone();
-    // Beside the scratch journal there is no such file: a run that is taken up again need not hold its definition against it.
+    // Beside the scratch journal there is no such file: a run that is taken up again need not hold
+    // its definition against it.
     runbook.file = file_name(&real.file).to_owned();
     runbook.stand_ins = None;
     runbook.guards = Vec::new();
@@ -65,8 +76,11 @@ pub fn stand_in(real: &Runbook) -> Result<StandIn, String> {
     let (mut assumed, mut ruled_out) = (Vec::new(), BTreeSet::new());
     for (ix, step) in real.ixs().zip(&mut runbook.steps) {
         step.when.retain(|when| {
-            let is_known = !when.condition.references().iter().any(|reference| reference[0] == "steps");
-            let holds = is_known.then(|| when.condition.holds(&names::of_when(&state, when)).ok()).flatten();
+            let is_known =
+                !when.condition.references().iter().any(|reference| reference[0] == "steps");
+            let holds = is_known
+                .then(|| when.condition.holds(&names::of_when(&state, when)).ok())
+                .flatten();
             match holds {
                 None => assumed.push(format!("{}: {}", step.id, when.condition.source())),
                 Some(false) => drop(ruled_out.insert(ix)),
@@ -102,8 +116,13 @@ fn replace(ix: StepIx, step: &mut Step) -> Result<(), ConditionError> {
 /// What stands in for `real`.
 fn act(ix: StepIx, real: &Act, id: &str, effect: &Effect) -> Result<Act, ConditionError> {
     let action = match &real.action {
-        Action::Task(task) => Action::Task(Task { instructions: plain(task.instructions.source()), fields: IndexMap::new() }),
-        Action::Approve(approve) => Action::Approve(Approve { question: plain(approve.question.source()) }),
+        Action::Task(task) => Action::Task(Task {
+            instructions: plain(task.instructions.source()),
+            fields: IndexMap::new(),
+        }),
+        Action::Approve(approve) => {
+            Action::Approve(Approve { question: plain(approve.question.source()) })
+        }
         Action::Notify(_) => {
             let content = Content::Words { subject: plain(id), body: Text::default() };
             Action::Notify(Notify { content, to: Vec::new() })
@@ -111,22 +130,37 @@ fn act(ix: StepIx, real: &Act, id: &str, effect: &Effect) -> Result<Act, Conditi
         Action::Join => Action::Join,
         _ => {
             let line = |word: &str| {
-                let values = "\"$STAND_IN\" \"$SWITCHOVER_DIRECTION\" \"$SWITCHOVER_ATTEMPT\" \"$SWITCHOVER_IDEMPOTENCY_KEY\"";
+                let values = "\"$STAND_IN\" \"$SWITCHOVER_DIRECTION\" \"$SWITCHOVER_ATTEMPT\" \
+                    \"$SWITCHOVER_IDEMPOTENCY_KEY\"";
                 format!("printf '{word} %s %s %s %s\\n' {values} >> {WITNESS}")
             };
             script(&format!("{}; sleep 0.005; {}; {}", line("begin"), effect.script, line("end")))
         }
     };
     let probe = real.probe.as_ref().map(|_| {
-        let is = |there: bool| Condition::compile(if there { "stdout == \"there\"" } else { "stdout == \"gone\"" });
-        let look = format!("if test -e \"{MARKS}/$STAND_IN.{}\"; then echo there; else echo gone; fi", effect.mark);
-        Ok(Probe { action: script(&look), done: is(effect.leaves_it)?, not_done: is(!effect.leaves_it)? })
+        let is = |there: bool| {
+            Condition::compile(if there { "stdout == \"there\"" } else { "stdout == \"gone\"" })
+        };
+        let look = format!(
+            "if test -e \"{MARKS}/$STAND_IN.{}\"; then echo there; else echo gone; fi",
+            effect.mark
+        );
+        Ok(Probe {
+            action: script(&look),
+            done: is(effect.leaves_it)?,
+            not_done: is(!effect.leaves_it)?,
+        })
     });
     Ok(Act {
         action,
         env: IndexMap::from([("STAND_IN".to_owned(), Value::Text(Text::from(&*ix.0.to_string())))]),
         timeout: None,
-        retry: real.retry.as_ref().map(|retry| Retry { attempts: retry.attempts, backoff: PAUSE, max_backoff: PAUSE, jitter: 0.0 }),
+        retry: real.retry.as_ref().map(|retry| Retry {
+            attempts: retry.attempts,
+            backoff: PAUSE,
+            max_backoff: PAUSE,
+            jitter: 0.0,
+        }),
         idempotent: real.idempotent,
         probe: probe.transpose()?,
         expect: Vec::new(),
@@ -135,7 +169,10 @@ fn act(ix: StepIx, real: &Act, id: &str, effect: &Effect) -> Result<Act, Conditi
 }
 
 fn script(script: &str) -> Action<Text> {
-    let command = Command::Script { shell: vec!["sh".to_owned(), "-euc".to_owned()], script: script.to_owned() };
+    let command = Command::Script {
+        shell: vec!["sh".to_owned(), "-euc".to_owned()],
+        script: script.to_owned(),
+    };
     Action::Run(Run { command, cwd: None, stdin: None, keep_output: None })
 }
 

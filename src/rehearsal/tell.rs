@@ -1,4 +1,5 @@
-//! What people are told in a simulated world: the messages of a real run, rendered as it renders them, and sent nowhere.
+//! What people are told in a simulated world: the messages of a real run, rendered as it renders
+//! them, and sent nowhere.
 
 use std::sync::Arc;
 
@@ -10,7 +11,12 @@ use crate::runbook::{Direction, StepId, StepIx, Text};
 
 impl World<'_> {
     /// The message that a step is.
-    pub(super) fn notify(&mut self, ix: StepIx, direction: Direction, notify: &Notify<Text>) -> Result<(), String> {
+    pub(super) fn notify(
+        &mut self,
+        ix: StepIx,
+        direction: Direction,
+        notify: &Notify<Text>,
+    ) -> Result<(), String> {
         if !self.stage.setting.tells {
             return Ok(());
         }
@@ -20,13 +26,20 @@ impl World<'_> {
         let words = |text: &Text| text.render(&names).unwrap_or_else(|_| text.source().to_owned());
         let to: Vec<String> = notify.to.iter().map(words).collect();
         let message = match &notify.content {
-            Content::Words { subject, body } => Message { subject: words(subject), body: words(body), to },
+            Content::Words { subject, body } => {
+                Message { subject: words(subject), body: words(body), to }
+            }
             Content::Template(name) => {
                 let Some(template) = runbook.templates.get(name) else { return Ok(()) };
-                let about = About { phase: Some(runbook.step(ix).phase), step: Some(ix), reason: "" };
-                let as_written =
-                    |_| Message { subject: template.subject.source().into(), body: template.body.source().into(), to: to.clone() };
-                message::render(template, &self.lived.state, self.now, about, to.clone()).unwrap_or_else(as_written)
+                let about =
+                    About { phase: Some(runbook.step(ix).phase), step: Some(ix), reason: "" };
+                let as_written = |_| Message {
+                    subject: template.subject.source().into(),
+                    body: template.body.source().into(),
+                    to: to.clone(),
+                };
+                message::render(template, &self.lived.state, self.now, about, to.clone())
+                    .unwrap_or_else(as_written)
             }
         };
         self.send("notify", None, Some(self.id(ix)), None, message)
@@ -39,11 +52,25 @@ impl World<'_> {
         }
         let runbook = Arc::clone(&self.lived.state.runbook);
         let told = std::mem::replace(&mut self.told_until, self.lived.state.head);
-        let owed: Vec<Occasion> = self.lived.state.notices.owed.iter().filter(|occasion| occasion.of > told).cloned().collect();
+        let owed: Vec<Occasion> = self
+            .lived
+            .state
+            .notices
+            .owed
+            .iter()
+            .filter(|occasion| occasion.of > told)
+            .cloned()
+            .collect();
         for occasion in owed {
             let Some(template) = occasion.template(&runbook) else { continue };
             let message = message::of_occasion(&occasion, template, &self.lived.state, self.now);
-            self.send(occasion.name, occasion.own_phase(&runbook).map(str::to_owned), None, Some(occasion.of), message)?;
+            self.send(
+                occasion.name,
+                occasion.own_phase(&runbook).map(str::to_owned),
+                None,
+                Some(occasion.of),
+                message,
+            )?;
         }
         Ok(())
     }
@@ -56,9 +83,20 @@ impl World<'_> {
         of: Option<u64>,
         message: Message,
     ) -> Result<(), String> {
-        let (occasion, channel, file) = (occasion.to_owned(), "rehearsal".to_owned(), String::new());
+        let (occasion, channel, file) =
+            (occasion.to_owned(), "rehearsal".to_owned(), String::new());
         let Message { subject, body, to } = message;
         self.lived.bodies.push(body);
-        self.record(Fact::MessageSent(MessageSent { occasion, phase, step, of, subject, to, channel, file, digest: Digest::default() }))
+        self.record(Fact::MessageSent(MessageSent {
+            occasion,
+            phase,
+            step,
+            of,
+            subject,
+            to,
+            channel,
+            file,
+            digest: Digest::default(),
+        }))
     }
 }

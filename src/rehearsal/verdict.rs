@@ -70,7 +70,10 @@ impl Case {
         let runbook = &state.runbook;
         let changed = |ix: &crate::runbook::StepIx| {
             let step = runbook.step(*ix);
-            state.step(*ix).touched && step.undo != Undo::Nothing && !step.act.action.only_reads() && state.step(*ix).word() != "undone"
+            state.step(*ix).touched
+                && step.undo != Undo::Nothing
+                && !step.act.action.only_reads()
+                && state.step(*ix).word() != "undone"
         };
         let stays = match ends {
             Ending::Finished => Vec::new(),
@@ -86,8 +89,11 @@ impl Case {
         ];
         let ends_down = state.down_since.is_some();
         // Nobody knows when it is up again, but that a person has to see to it first.
-        let is_over = |name: &str, limit: Span, spent: Span| spent > limit || ends_down && name == "downtime";
-        let over = over.into_iter().filter(|(name, budget, spent)| budget.is_some_and(|budget| is_over(name, budget.limit, *spent)));
+        let is_over =
+            |name: &str, limit: Span, spent: Span| spent > limit || ends_down && name == "downtime";
+        let over = over.into_iter().filter(|(name, budget, spent)| {
+            budget.is_some_and(|budget| is_over(name, budget.limit, *spent))
+        });
         Case {
             mishap,
             ends,

@@ -1,5 +1,5 @@
-//! What stand-ins wrote down of themselves, outside of the journal: who began and who ended, in this order. Knows neither journal
-//! nor state.
+//! What stand-ins wrote down of themselves, outside of the journal: who began and who ended, in
+//! this order. Knows neither journal nor state.
 
 use std::collections::BTreeMap;
 
@@ -43,10 +43,23 @@ impl Witness {
             };
             let step = StepIx(words.next()?.parse().ok()?);
             let word = words.next()?;
-            let direction = Direction::ALL.into_iter().find(|direction| direction.word() == word)?;
-            Some(Line { what, step, direction, attempt: words.next()?.parse().ok()?, key: words.next()?.to_owned() })
+            let direction =
+                Direction::ALL.into_iter().find(|direction| direction.word() == word)?;
+            Some(Line {
+                what,
+                step,
+                direction,
+                attempt: words.next()?.parse().ok()?,
+                key: words.next()?.to_owned(),
+            })
         };
-        text.lines().map(|text| line(text).ok_or_else(|| format!("the witness has a line that no stand-in writes: {text}"))).collect()
+        text.lines()
+            .map(|text| {
+                line(text).ok_or_else(|| {
+                    format!("the witness has a line that no stand-in writes: {text}")
+                })
+            })
+            .collect()
     }
 
     /// The places of a step's beginnings or ends in one direction.

@@ -1,5 +1,6 @@
-//! One simulated run: the planner decides, and what it begins ends after the time that is expected of it, well unless a mishap says
-//! otherwise. People answer at once after their estimate, and the operator reacts as a runbook's last words advise.
+//! One simulated run: the planner decides, and what it begins ends after the time that is expected
+//! of it, well unless a mishap says otherwise. People answer at once after their estimate, and the
+//! operator reacts as a runbook's last words advise.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -45,7 +46,8 @@ pub struct Lived {
 
 /// Whether a step does anything outside.
 pub fn takes_time(step: &Step) -> bool {
-    !matches!(step.act.action, Action::Join | Action::Notify(_)) && !step.act.action.is_for_a_person()
+    !matches!(step.act.action, Action::Join | Action::Notify(_))
+        && !step.act.action.is_for_a_person()
 }
 
 /// How long something takes, of which so much is expected.
@@ -56,7 +58,8 @@ pub type Varies<'a> = dyn FnMut(StepIx, Direction, Span) -> Span + 'a;
 /// # Errors
 /// If the planner and the state do not agree.
 pub fn live(stage: &Stage, mishap: Option<&Mishap>, varies: &mut Varies) -> Result<Lived, String> {
-    let state = RunState::new(Arc::clone(&stage.runbook), &stage.first).map_err(|error| error.to_string())?;
+    let state = RunState::new(Arc::clone(&stage.runbook), &stage.first)
+        .map_err(|error| error.to_string())?;
     let mut world = World {
         now: stage.setting.began,
         lived: Lived {
@@ -124,7 +127,8 @@ pub(super) enum Due {
 impl World<'_> {
     fn run(&mut self) -> Result<(), String> {
         if let Some(Mishap::Breached { guard, at }) = self.mishap
-            && let Some(number) = self.lived.state.runbook.guards.iter().position(|found| found.name == *guard)
+            && let Some(number) =
+                self.lived.state.runbook.guards.iter().position(|found| found.name == *guard)
         {
             self.schedule(Moment(self.stage.setting.began.0 + at), Due::Bad(number));
         }
@@ -166,7 +170,12 @@ impl World<'_> {
         let mut launched = 0;
         loop {
             let attended = !self.waits_in_vain();
-            let limits = Limits { parallel: self.stage.setting.parallel, draining: None, attended, consents: true };
+            let limits = Limits {
+                parallel: self.stage.setting.parallel,
+                draining: None,
+                attended,
+                consents: true,
+            };
             match next(&self.lived.state, self.now, limits) {
                 Decision::Begin(ix, direction) => {
                     if self.is_to_be_killed_before(ix, direction) {
@@ -183,17 +192,30 @@ impl World<'_> {
                     let (step, actor) = (self.id(ix), operator());
                     self.record(Fact::PointConfirmed { step, actor, reason: "rehearsed".into() })?;
                 }
-                Decision::Skip(ix, because) => self.record(Fact::StepSkipped { step: self.id(ix), because })?,
+                Decision::Skip(ix, because) => {
+                    self.record(Fact::StepSkipped { step: self.id(ix), because })?
+                }
                 Decision::Pass(ix) => self.record(Fact::UndoPassed { step: self.id(ix) })?,
                 Decision::Probe(ix, direction) => {
-                    let verdict =
-                        if self.done[ix.0 as usize] == (direction == Direction::Forward) { Probed::Done } else { Probed::NotDone };
+                    let verdict = if self.done[ix.0 as usize] == (direction == Direction::Forward) {
+                        Probed::Done
+                    } else {
+                        Probed::NotDone
+                    };
                     let attempt = self.lived.state.attempts(ix, direction);
-                    self.record(Fact::StepProbed { step: self.id(ix), direction, attempt, verdict, reading: "rehearsed".into() })?;
+                    self.record(Fact::StepProbed {
+                        step: self.id(ix),
+                        direction,
+                        attempt,
+                        verdict,
+                        reading: "rehearsed".into(),
+                    })?;
                 }
                 Decision::RollBack { because } => self.go_back(because)?,
                 Decision::Wait { until } => {
-                    if let Some(until) = until.filter(|until| self.agenda.first().is_none_or(|(due, ..)| until < due)) {
+                    if let Some(until) = until
+                        .filter(|until| self.agenda.first().is_none_or(|(due, ..)| until < due))
+                    {
                         self.now = self.now.max(until);
                         continue;
                     }
@@ -212,7 +234,9 @@ impl World<'_> {
                         self.record(Fact::RunEnded { outcome })?;
                     }
                     // Everything is taken back from the end, to see an undo fail.
-                    if outcome == Outcome::Finished && self.mishap.is_some_and(Mishap::is_of_an_undo) {
+                    if outcome == Outcome::Finished
+                        && self.mishap.is_some_and(Mishap::is_of_an_undo)
+                    {
                         self.go_back("to see whether it can be".into())?;
                         continue;
                     }
@@ -242,20 +266,38 @@ impl World<'_> {
                 self.now = reacted;
                 for step in steps {
                     let Some(ix) = self.lived.state.runbook.find(step) else { continue };
-                    let doubted = |direction: &Direction| matches!(self.lived.state.track(ix, *direction), Track::InDoubt { .. });
-                    let Some(direction) = Direction::ALL.into_iter().find(doubted) else { continue };
+                    let doubted = |direction: &Direction| {
+                        matches!(self.lived.state.track(ix, *direction), Track::InDoubt { .. })
+                    };
+                    let Some(direction) = Direction::ALL.into_iter().find(doubted) else {
+                        continue;
+                    };
                     self.lived.asked.push(format!("whether {step} had its effect"));
                     let is_done = self.done[ix.0 as usize] == (direction == Direction::Forward);
                     let verdict = if is_done { Verdict::Done } else { Verdict::NotDone };
-                    let (step, actor, reason, outputs) = (step.clone(), operator(), "looked".into(), Outputs::new());
-                    self.record(Fact::StepResolved(StepResolved { step, direction, verdict, actor, reason, outputs }))?;
+                    let (step, actor, reason, outputs) =
+                        (step.clone(), operator(), "looked".into(), Outputs::new());
+                    self.record(Fact::StepResolved(StepResolved {
+                        step,
+                        direction,
+                        verdict,
+                        actor,
+                        reason,
+                        outputs,
+                    }))?;
                 }
-                self.record(Fact::RunResumed { operator: operator(), until: None, still_running: Vec::new() })?;
+                self.record(Fact::RunResumed {
+                    operator: operator(),
+                    until: None,
+                    still_running: Vec::new(),
+                })?;
                 Ok(true)
             }
-            Stop::Waiting { .. } | Stop::Stuck { .. } | Stop::Until { .. } | Stop::Interrupted { .. } | Stop::Unwitnessed { .. } => {
-                Ok(false)
-            }
+            Stop::Waiting { .. }
+            | Stop::Stuck { .. }
+            | Stop::Until { .. }
+            | Stop::Interrupted { .. }
+            | Stop::Unwitnessed { .. } => Ok(false),
         }
     }
 
@@ -263,7 +305,11 @@ impl World<'_> {
         let is_retreat = self.lived.state.watch.retreats.is_some();
         self.record(Fact::RollbackBegan { to: None, because, actor: operator(), force: false })?;
         let state = &self.lived.state;
-        let stopped: Vec<StepIx> = state.runbook.ixs().filter(|ix| is_retreat && is_stopped_by_retreat(state, *ix)).collect();
+        let stopped: Vec<StepIx> = state
+            .runbook
+            .ixs()
+            .filter(|ix| is_retreat && is_stopped_by_retreat(state, *ix))
+            .collect();
         for ix in stopped {
             let attempt = self.lived.state.attempts(ix, Direction::Forward);
             self.stop(ix, Direction::Forward, attempt, StopReason::Breach)?;
@@ -274,7 +320,10 @@ impl World<'_> {
     /// The next thing comes to pass.
     fn advance(&mut self) -> Result<(), String> {
         let Some((at, _, due)) = self.agenda.pop_first() else {
-            return Err(format!("nothing is to come and nothing is decided, after {:?}", self.lived.events.last()));
+            return Err(format!(
+                "nothing is to come and nothing is decided, after {:?}",
+                self.lived.events.last()
+            ));
         };
         self.now = self.now.max(at);
         match due {
@@ -286,7 +335,9 @@ impl World<'_> {
             Due::Bad(number) => self.read_badly(number),
             Due::Breach(number) => self.breach(number),
             Due::Answer(ix, direction) => self.answer(ix, direction),
-            Due::Timeout(ix, direction, attempt) => self.stop(ix, direction, attempt, StopReason::Timeout),
+            Due::Timeout(ix, direction, attempt) => {
+                self.stop(ix, direction, attempt, StopReason::Timeout)
+            }
             Due::End(ix, direction, attempt) => self.end(ix, direction, attempt),
         }
     }
@@ -297,7 +348,11 @@ impl World<'_> {
         if self.is_dead || !is_watched(&self.lived.state, guard) {
             return Ok(());
         }
-        self.record(Fact::GuardRead { guard: guard.name.clone(), says: Says::Bad, reading: "rehearsed".to_owned() })?;
+        self.record(Fact::GuardRead {
+            guard: guard.name.clone(),
+            says: Says::Bad,
+            reading: "rehearsed".to_owned(),
+        })?;
         if guard.lasting == Span::ZERO {
             return self.breach(number);
         }
@@ -321,16 +376,21 @@ impl World<'_> {
     /// Nobody answers what is asked now.
     fn waits_in_vain(&self) -> bool {
         let Some(Mishap::Unanswered { step }) = self.mishap else { return false };
-        let waits = |ix| matches!(self.lived.state.track(ix, Direction::Forward), Track::Waiting { .. });
+        let waits =
+            |ix| matches!(self.lived.state.track(ix, Direction::Forward), Track::Waiting { .. });
         self.lived.state.runbook.find(step).is_some_and(waits)
     }
 
     fn is_to_be_killed_before(&self, ix: StepIx, direction: Direction) -> bool {
-        let is_it = matches!(self.mishap, Some(Mishap::KilledBefore { step }) if *step == self.lived.state.runbook.step(ix).id);
+        let is_it = matches!(
+            self.mishap,
+            Some(Mishap::KilledBefore { step }) if *step == self.lived.state.runbook.step(ix).id
+        );
         is_it && direction == Direction::Forward && !self.is_killed
     }
 
-    /// The executor dies. Commands outlive it, with a keeper that records how they end; the rest dies with it.
+    /// The executor dies. Commands outlive it, with a keeper that records how they end; the rest
+    /// dies with it.
     fn kill(&mut self) {
         (self.is_killed, self.is_dead, self.lived.came) = (true, true, true);
         let runbook = Arc::clone(&self.lived.state.runbook);
@@ -339,8 +399,9 @@ impl World<'_> {
         {
             self.done[ix.0 as usize] = true;
         }
-        let is_command =
-            |ix: StepIx, direction: Direction| matches!(runbook.step(ix).act(direction).map(|act| &act.action), Some(Action::Run(_)));
+        let is_command = |ix: StepIx, direction: Direction| {
+            matches!(runbook.step(ix).act(direction).map(|act| &act.action), Some(Action::Run(_)))
+        };
         self.agenda.retain(|(_, _, due)| match due {
             Due::End(ix, direction, _) => is_command(*ix, *direction),
             Due::Timeout(..) | Due::Kill | Due::Bad(_) | Due::Breach(_) => false,
@@ -349,14 +410,21 @@ impl World<'_> {
         self.schedule(after(self.now, self.stage.setting.reaction), Due::Resume);
     }
 
-    /// The operator takes the run up again: recorded ends are results, what still runs is watched, the rest is in doubt.
+    /// The operator takes the run up again: recorded ends are results, what still runs is watched,
+    /// the rest is in doubt.
     fn resume(&mut self) -> Result<(), String> {
         self.is_dead = false;
         let goes_on = |(ix, direction): &(StepIx, Direction)| {
-            self.agenda.iter().any(|(_, _, due)| matches!(due, Due::End(at, way, _) if (at, way) == (ix, direction)))
+            self.agenda.iter().any(
+                |(_, _, due)| matches!(due, Due::End(at, way, _) if (at, way) == (ix, direction)),
+            )
         };
-        let running: Vec<_> = self.lived.state.sets.running.iter().copied().filter(goes_on).collect();
-        let still = |(ix, direction): &(StepIx, Direction)| StillRunning { step: self.id(*ix), direction: *direction };
+        let running: Vec<_> =
+            self.lived.state.sets.running.iter().copied().filter(goes_on).collect();
+        let still = |(ix, direction): &(StepIx, Direction)| StillRunning {
+            step: self.id(*ix),
+            direction: *direction,
+        };
         let still_running = running.iter().map(still).collect();
         self.record(Fact::RunResumed { operator: operator(), until: None, still_running })?;
         self.tell()
@@ -372,7 +440,10 @@ impl World<'_> {
     }
 
     pub(super) fn runs(&self, ix: StepIx, direction: Direction, attempt: u32) -> bool {
-        matches!(self.lived.state.track(ix, direction), Track::Running { attempt: running, .. } if *running == attempt)
+        matches!(
+            self.lived.state.track(ix, direction),
+            Track::Running { attempt: running, .. } if *running == attempt
+        )
     }
 
     pub(super) fn schedule(&mut self, at: Moment, due: Due) {

@@ -1,5 +1,6 @@
-//! What stays at the bottom of a terminal while a run goes on: the phases, what runs now against its estimate, and how much is
-//! left. A text of the state; how it is drawn is the business of `live`.
+//! What stays at the bottom of a terminal while a run goes on: the phases, what runs now against
+//! its estimate, and how much is left. A text of the state; how it is drawn is the business of
+//! `live`.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -23,7 +24,8 @@ pub struct Seen<'a> {
 /// The board at `now`, at most `rows` lines of `columns` characters.
 pub fn board(state: &RunState, now: Moment, seen: &Seen, rows: usize, columns: usize) -> String {
     let mut lines = vec![head(state, now)];
-    let phases: Vec<_> = (0..state.runbook.phases.len() as u32).map(|ix| (ix, phase_row(state, ix, now))).collect();
+    let phases: Vec<_> =
+        (0..state.runbook.phases.len() as u32).map(|ix| (ix, phase_row(state, ix, now))).collect();
     let running = state.sets.running.len().min(rows.saturating_sub(3));
     let room = rows.saturating_sub(running + 2);
     // What is behind gives way first, then what is far ahead.
@@ -53,24 +55,36 @@ pub fn board(state: &RunState, now: Moment, seen: &Seen, rows: usize, columns: u
 
 fn head(state: &RunState, now: Moment) -> String {
     let started = &state.started;
-    let environment = started.environment.as_deref().map(|name| format!("  {name}")).unwrap_or_default();
+    let environment =
+        started.environment.as_deref().map(|name| format!("  {name}")).unwrap_or_default();
     let time = now.since(state.began).as_millis() / 1000;
     let clock = format!("{:02}:{:02}:{:02}", time / 3600, time / 60 % 60, time % 60);
     format!("{}  run {}{environment}  {}  {clock}", started.runbook, started.run, started.operator)
 }
 
-fn running_lines(state: &RunState, phase: u32, now: Moment, progress: &HashMap<StepIx, String>) -> Vec<String> {
-    let of_phase = state.sets.running.iter().filter(|(ix, _)| state.runbook.step(*ix).phase == phase);
+fn running_lines(
+    state: &RunState,
+    phase: u32,
+    now: Moment,
+    progress: &HashMap<StepIx, String>,
+) -> Vec<String> {
+    let of_phase =
+        state.sets.running.iter().filter(|(ix, _)| state.runbook.step(*ix).phase == phase);
     of_phase
         .map(|(ix, direction)| {
             let step = state.runbook.step(*ix);
-            let Track::Running { since, .. } = state.track(*ix, *direction) else { return String::new() };
+            let Track::Running { since, .. } = state.track(*ix, *direction) else {
+                return String::new();
+            };
             let (way, estimate) = match direction {
-                Direction::Forward => ("", step.estimate.map(|span| format!(" of about {span}")).unwrap_or_default()),
+                Direction::Forward => {
+                    ("", step.estimate.map(|span| format!(" of about {span}")).unwrap_or_default())
+                }
                 Direction::Undo => ("undo ", String::new()),
                 Direction::Release => ("release ", String::new()),
             };
-            let said = progress.get(ix).map(|text| one_line(text)).unwrap_or_else(|| title(state, *ix));
+            let said =
+                progress.get(ix).map(|text| one_line(text)).unwrap_or_else(|| title(state, *ix));
             format!("      {way}{}  {}{estimate}  {said}", step.name(), seconds(now.since(*since)))
         })
         .collect()
@@ -85,18 +99,26 @@ fn foot(state: &RunState, now: Moment) -> String {
     let total = state.runbook.steps.len();
     let done = total - state.unsettled();
     let mut foot = match &state.rollback {
-        Some(rollback) => format!("going back: {} of {} steps undone", rollback.total - rollback.left, rollback.total),
+        Some(rollback) => format!(
+            "going back: {} of {} steps undone",
+            rollback.total - rollback.left,
+            rollback.total
+        ),
         None => {
             let full = (done * 20).checked_div(total).unwrap_or(20);
             format!("[{}{}] {done} of {total} steps", "#".repeat(full), "-".repeat(20 - full))
         }
     };
     if state.rollback.is_none() {
-        // What the slowest way through the rest should take, if every step on it kept to its estimate.
+        // What the slowest way through the rest should take, if every step on it kept to its
+        // estimate.
         let rest = |ix: StepIx| {
-            let estimate = if state.is_settled(ix) { Span::ZERO } else { state.runbook.step(ix).estimated() };
+            let estimate =
+                if state.is_settled(ix) { Span::ZERO } else { state.runbook.step(ix).estimated() };
             match state.track(ix, Direction::Forward) {
-                Track::Running { since, .. } => Span::from_millis(estimate.as_millis().saturating_sub(now.since(*since).as_millis())),
+                Track::Running { since, .. } => Span::from_millis(
+                    estimate.as_millis().saturating_sub(now.since(*since).as_millis()),
+                ),
                 _ => estimate,
             }
         };
@@ -111,16 +133,23 @@ fn foot(state: &RunState, now: Moment) -> String {
 /// Budgets against what is spent of them, and guards that are not good.
 fn watch_line(state: &RunState, now: Moment, outlook: Option<Outlook>) -> Option<String> {
     let budgets = state.runbook.budgets;
-    let of = |budget: Option<Budget>| budget.map(|budget| format!(" of {} budget", budget.limit)).unwrap_or_default();
+    let of = |budget: Option<Budget>| {
+        budget.map(|budget| format!(" of {} budget", budget.limit)).unwrap_or_default()
+    };
     let mut parts = Vec::new();
     let downtime = state.downtime_until(now);
     if downtime > Span::ZERO || budgets.downtime.is_some() {
         parts.push(format!("downtime {}{}", seconds(downtime), of(budgets.downtime)));
     }
-    if let Some(back) = outlook.map(|outlook| outlook.back).filter(|back| *back > Span::ZERO || budgets.rollback.is_some()) {
+    if let Some(back) = outlook
+        .map(|outlook| outlook.back)
+        .filter(|back| *back > Span::ZERO || budgets.rollback.is_some())
+    {
         parts.push(format!("undo from here about {}{}", seconds(back), of(budgets.rollback)));
     }
-    for (guard, (says, reading)) in state.watch.says.iter().filter(|(_, (says, _))| *says != Says::Good) {
+    for (guard, (says, reading)) in
+        state.watch.says.iter().filter(|(_, (says, _))| *says != Says::Good)
+    {
         parts.push(format!("{guard} is {says} ({})", one_line(reading)));
     }
     (!parts.is_empty()).then(|| parts.join("     "))

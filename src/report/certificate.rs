@@ -11,20 +11,37 @@ pub fn certificate_text(found: &Certificate) -> Lines {
         all if all == found.tried => format!("{all} boundaries"),
         all => format!("{} of {all} boundaries", found.tried),
     };
-    let took = Span::from_millis(if found.took_ms >= 10_000 { found.took_ms / 1000 * 1000 } else { found.took_ms });
-    let environment = found.environment.as_deref().map(|name| format!(" in {name}")).unwrap_or_default();
-    let about = format!("{}{environment}: {} steps, {} events, tried in {took}", found.runbook, found.steps, found.events);
+    let took = Span::from_millis(if found.took_ms >= 10_000 {
+        found.took_ms / 1000 * 1000
+    } else {
+        found.took_ms
+    });
+    let environment =
+        found.environment.as_deref().map(|name| format!(" in {name}")).unwrap_or_default();
+    let about = format!(
+        "{}{environment}: {} steps, {} events, tried in {took}",
+        found.runbook, found.steps, found.events
+    );
     match found.differences.len() {
         0 => {
-            out.line(format_args!("certified: {boundaries}, each resumed and rolled back, the executor killed before and after its commands begin, and with its keeper: {} runs, the same end",
-                found.runs));
+            out.line(format_args!(
+                "certified: {boundaries}, each resumed and rolled back, the \
+                executor killed before and after its commands begin, and with its keeper: {} runs, \
+                the same end",
+                found.runs
+            ));
             out.line(format_args!("  {about}"));
         }
         _ if found.boundaries == 0 => {
-            out.line(format_args!("not certified: the run in which nobody is killed is not as it should be"));
+            out.line(format_args!(
+                "not certified: the run in which nobody is killed is not as it should be"
+            ));
         }
         some => {
-            out.line(format_args!("not certified: {some} of {} runs, at {boundaries}, did not end as they should", found.runs));
+            out.line(format_args!(
+                "not certified: {some} of {} runs, at {boundaries}, did not end as they should",
+                found.runs
+            ));
             out.line(format_args!("  {about}"));
             if found.given_up {
                 out.line(format_args!("  the rest was not tried"));
@@ -49,7 +66,10 @@ fn describe(out: &mut Lines, difference: &Difference) {
         };
         let way = if killed.way == Way::Resume { "resumed" } else { "rolled back" };
         out.space();
-        out.line(format_args!("{who} killed after event {} ({}{step}), then {way}", killed.event, killed.kind));
+        out.line(format_args!(
+            "{who} killed after event {} ({}{step}), then {way}",
+            killed.event, killed.kind
+        ));
     }
     difference.what.iter().for_each(|what| out.line(format_args!("  {what}")));
     out.line(format_args!("  kept in {}; switchover --journal {0}/journal audit", difference.kept));

@@ -27,21 +27,30 @@ pub fn closing(state: &RunState, now: Moment, stop: Option<&Stop>, said: Said) -
         (None, Some(Outcome::RolledBack)) => {
             let undone = state.rollback.as_ref().map_or(0, |rollback| rollback.total);
             out.line(format_args!("rolled back: run {run}, {undone} steps undone{down}"));
-            let stay = state.steps.iter().filter(|step| step.touched && step.word() != "undone").count();
+            let stay =
+                state.steps.iter().filter(|step| step.touched && step.word() != "undone").count();
             if stay > 0 {
-                out.line(format_args!("  stays      {stay} steps, which lie before that; `switchover status {run}` names them"));
-                out.line(format_args!("  further    switchover rollback {run} --force --reason '…'"));
+                out.line(format_args!(
+                    "  stays      {stay} steps, which lie before that; \
+                    `switchover status {run}` names them"
+                ));
+                out.line(format_args!(
+                    "  further    switchover rollback {run} --force --reason '…'"
+                ));
             }
             out.line(format_args!("  review     switchover audit {run}"));
         }
         (None, _) => {
-            out.line(format_args!("cancelled: run {run}; what was done stays, what was held is released"));
+            out.line(format_args!(
+                "cancelled: run {run}; what was done stays, what was held is released"
+            ));
         }
         (Some(stop), _) => {
             out.line(format_args!("{}", stop_words(stop)));
             let done = total - state.unsettled();
             out.line(format_args!("  run        {run}, {done} of {total} steps done{down}"));
-            let steps: Vec<StepIx> = steps_of(stop).iter().filter_map(|step| state.runbook.find(step)).collect();
+            let steps: Vec<StepIx> =
+                steps_of(stop).iter().filter_map(|step| state.runbook.find(step)).collect();
             for ix in &steps {
                 step_block(&mut out, state, *ix, now, said);
             }
@@ -76,8 +85,14 @@ pub(super) fn stand_ins(out: &mut Lines, state: &RunState) {
 
 fn steps_of(stop: &Stop) -> &[crate::runbook::StepId] {
     match stop {
-        Stop::Failed { steps } | Stop::Waiting { steps } | Stop::InDoubt { steps } | Stop::Stuck { steps } => steps,
-        Stop::Until { .. } | Stop::Interrupted { .. } | Stop::Breached { .. } | Stop::Unwitnessed { .. } => &[],
+        Stop::Failed { steps }
+        | Stop::Waiting { steps }
+        | Stop::InDoubt { steps }
+        | Stop::Stuck { steps } => steps,
+        Stop::Until { .. }
+        | Stop::Interrupted { .. }
+        | Stop::Breached { .. }
+        | Stop::Unwitnessed { .. } => &[],
     }
 }
 
@@ -88,11 +103,21 @@ fn step_block(out: &mut Lines, state: &RunState, ix: StepIx, now: Moment, said: 
     for direction in Direction::ALL {
         match state.track(ix, direction) {
             Track::Failed { attempt, failure } => {
-                out.line(format_args!("  {:<10} attempt {attempt}: {}", direction.word(), beginning(&failure.message)));
+                out.line(format_args!(
+                    "  {:<10} attempt {attempt}: {}",
+                    direction.word(),
+                    beginning(&failure.message)
+                ));
             }
             Track::InDoubt { attempt, .. } => {
-                let began = state.since(ix, direction).map(|at| format!(", begun {} ago", now.since(at))).unwrap_or_default();
-                out.line(format_args!("  {:<10} attempt {attempt} is in doubt{began}: nobody saw how it ended", direction.word()));
+                let began = state
+                    .since(ix, direction)
+                    .map(|at| format!(", begun {} ago", now.since(at)))
+                    .unwrap_or_default();
+                out.line(format_args!(
+                    "  {:<10} attempt {attempt} is in doubt{began}: nobody saw how it ended",
+                    direction.word()
+                ));
                 if let Some(cursor) = state.cursor(ix, direction) {
                     out.line(format_args!("  cursor     {cursor}"));
                 }
@@ -108,13 +133,19 @@ fn step_block(out: &mut Lines, state: &RunState, ix: StepIx, now: Moment, said: 
                 out.line(format_args!("  asked      {}", beginning(&text.unwrap_or_default())));
             }
             Track::Idle if direction == Direction::Forward && state.needs_confirmation(ix) => {
-                out.line(format_args!("  asked      may this point of no return be passed? After it, a rollback goes no further back"));
+                out.line(format_args!(
+                    "  asked      may this point of no return be passed? After \
+                    it, a rollback goes no further back"
+                ));
             }
             _ => {}
         }
     }
     for hint in &step.hints {
-        out.line(format_args!("  hint       {}", beginning(&hint.render(&names).unwrap_or_else(|_| hint.source().to_owned()))));
+        out.line(format_args!(
+            "  hint       {}",
+            beginning(&hint.render(&names).unwrap_or_else(|_| hint.source().to_owned()))
+        ));
     }
 }
 
@@ -125,7 +156,9 @@ fn next_block(out: &mut Lines, state: &RunState, stop: &Stop, first: Option<Step
         // The short name, unless it could be another step's.
         if state.runbook.find_by_suffix(step.name()).is_ok() { step.name() } else { &step.id }
     });
-    let is_task = first.is_some_and(|ix| matches!(state.runbook.step(ix).act.action, crate::runbook::Action::Task(_)));
+    let is_task = first.is_some_and(|ix| {
+        matches!(state.runbook.step(ix).act.action, crate::runbook::Action::Task(_))
+    });
     let lines: Vec<(&str, String)> = match stop {
         Stop::Failed { .. } => vec![
             ("next", format!("mend it, then  switchover resume {run}")),
@@ -138,22 +171,36 @@ fn next_block(out: &mut Lines, state: &RunState, stop: &Stop, first: Option<Step
             let is_point = first.is_some_and(|ix| state.needs_confirmation(ix));
             let or = if is_point { String::new() } else { format!("   (or {no})") };
             vec![
-                ("next", format!("switchover resolve {name} --run {run} --as {yes} --reason '…'{or}")),
+                (
+                    "next",
+                    format!("switchover resolve {name} --run {run} --as {yes} --reason '…'{or}"),
+                ),
                 ("then", format!("switchover resume {run}")),
             ]
         }
         Stop::InDoubt { .. } => vec![
             ("next", "find out whether it had its effect, then".to_owned()),
-            ("", format!("switchover resolve {name} --run {run} --as done|not-done|partial --reason '…'")),
+            (
+                "",
+                format!(
+                    "switchover resolve {name} --run {run} --as done|not-done|partial --reason '…'"
+                ),
+            ),
             ("then", format!("switchover resume {run}   or   switchover rollback {run}")),
             ("output", format!("switchover logs {name} --run {run}")),
         ],
-        Stop::Stuck { .. } if first.is_some_and(|ix| matches!(state.runbook.step(ix).undo, crate::runbook::Undo::Unknown)) => vec![
-            ("why", "no undo is written for it".to_owned()),
-            ("next", "undo it by hand and say so, then go on:".to_owned()),
-            ("", format!("switchover resolve {name} --run {run} --as done --reason '…'")),
-            ("", format!("switchover rollback {run}")),
-        ],
+        Stop::Stuck { .. }
+            if first.is_some_and(|ix| {
+                matches!(state.runbook.step(ix).undo, crate::runbook::Undo::Unknown)
+            }) =>
+        {
+            vec![
+                ("why", "no undo is written for it".to_owned()),
+                ("next", "undo it by hand and say so, then go on:".to_owned()),
+                ("", format!("switchover resolve {name} --run {run} --as done --reason '…'")),
+                ("", format!("switchover rollback {run}")),
+            ]
+        }
         Stop::Stuck { .. } if state.mode == Mode::Cancelling => vec![
             ("next", "mend it and try again, or release it by hand and say so:".to_owned()),
             ("", format!("switchover resume {run}")),
@@ -161,11 +208,23 @@ fn next_block(out: &mut Lines, state: &RunState, stop: &Stop, first: Option<Step
         ],
         Stop::Stuck { .. } => vec![
             ("next", "mend it and try again, or undo it by hand and say so:".to_owned()),
-            ("", format!("switchover {} {run}", if state.mode == Mode::Forward { "resume" } else { "rollback" })),
+            (
+                "",
+                format!(
+                    "switchover {} {run}",
+                    if state.mode == Mode::Forward { "resume" } else { "rollback" }
+                ),
+            ),
             ("", format!("switchover resolve {name} --run {run} --as done --reason '…'")),
         ],
         Stop::Breached { .. } => vec![
-            ("next", format!("find out why, then  switchover resume {run}   (what is still bad pauses it again)")),
+            (
+                "next",
+                format!(
+                    "find out why, then  switchover resume {run}   (what is still bad pauses it \
+                     again)"
+                ),
+            ),
             ("or", format!("switchover rollback {run}")),
             ("readings", format!("switchover audit {run}")),
         ],
@@ -173,7 +232,12 @@ fn next_block(out: &mut Lines, state: &RunState, stop: &Stop, first: Option<Step
             vec![("next", format!("switchover resume {run}   or   switchover rollback {run}"))]
         }
         Stop::Unwitnessed { .. } => {
-            vec![("next", "go on with the copy of this journal that went on; if there is none, see to the witness first".to_owned())]
+            vec![(
+                "next",
+                "go on with the copy of this journal that went on; if there is none, see \
+                to the witness first"
+                    .to_owned(),
+            )]
         }
     };
     for (word, text) in lines {

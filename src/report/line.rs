@@ -9,7 +9,9 @@ pub struct Plain;
 
 impl Observer for Plain {
     fn event(&mut self, state: &RunState, event: &Event) {
-        if let Some(line) = line(state, event).filter(|_| !is_end(&event.fact) && !is_look(state, &event.fact)) {
+        if let Some(line) =
+            line(state, event).filter(|_| !is_end(&event.fact) && !is_look(state, &event.fact))
+        {
             self.note(&format!("{} {line}", event.at.to_utc().format("%H:%M:%S")));
         }
     }
@@ -26,7 +28,11 @@ pub fn is_end(fact: &Fact) -> bool {
 
 /// What it would do is told when it is known.
 pub fn is_look(state: &RunState, fact: &Fact) -> bool {
-    matches!(fact, Fact::StepStarted(started) if state.runbook.find(&started.step).is_some_and(|ix| state.is_only_looked_at(ix)))
+    matches!(
+        fact,
+        Fact::StepStarted(started)
+            if state.runbook.find(&started.step).is_some_and(|ix| state.is_only_looked_at(ix))
+    )
 }
 
 /// A fact in words, its values as they are; `None` for one that only a program cares for.
@@ -42,16 +48,22 @@ pub fn line(state: &RunState, event: &Event) -> Option<String> {
     };
     Some(match &event.fact {
         Fact::RunStarted(started) => {
-            let environment = started.environment.as_ref().map(|name| format!(" in {name}")).unwrap_or_default();
+            let environment =
+                started.environment.as_ref().map(|name| format!(" in {name}")).unwrap_or_default();
             let (what, as_what) = match started.purpose {
                 Purpose::Real => ("run", ""),
                 Purpose::DryRun => ("dry run", ""),
                 Purpose::LiveTest => ("run", ": a live test, with the sides swapped"),
                 Purpose::Rehearsal => ("rehearsal", ""),
             };
-            format!("{what} {} of {}{environment} began, by {}{as_what}", started.run, started.runbook, started.operator)
+            format!(
+                "{what} {} of {}{environment} began, by {}{as_what}",
+                started.run, started.runbook, started.operator
+            )
         }
-        Fact::RunResumed { operator, still_running, .. } if still_running.is_empty() => format!("resumed by {operator}"),
+        Fact::RunResumed { operator, still_running, .. } if still_running.is_empty() => {
+            format!("resumed by {operator}")
+        }
         Fact::RunResumed { operator, still_running, .. } => {
             let steps: Vec<&str> = still_running.iter().map(|still| &*still.step).collect();
             format!("resumed by {operator}, while this still runs: {}", steps.join(", "))
@@ -71,17 +83,33 @@ pub fn line(state: &RunState, event: &Event) -> Option<String> {
             format!("look     {}", started.step)
         }
         Fact::StepStarted(started) => {
-            let attempt = if started.attempt > 1 { format!(", attempt {}", started.attempt) } else { String::new() };
+            let attempt = if started.attempt > 1 {
+                format!(", attempt {}", started.attempt)
+            } else {
+                String::new()
+            };
             format!("begin    {}{}{attempt}", way(&started.direction), started.step)
         }
         Fact::StepSucceeded(done) => {
-            let took = if done.direction == Direction::Forward { took(&done.step).unwrap_or_default() } else { String::new() };
+            let took = if done.direction == Direction::Forward {
+                took(&done.step).unwrap_or_default()
+            } else {
+                String::new()
+            };
             format!("done     {}{}{took}: {}", way(&done.direction), done.step, done.result)
         }
         Fact::StepFailed(failed) => {
-            let retry = failed.retry_at.map(|at| format!("; next attempt in {}", at.since(event.at))).unwrap_or_default();
+            let retry = failed
+                .retry_at
+                .map(|at| format!("; next attempt in {}", at.since(event.at)))
+                .unwrap_or_default();
             let word = if failed.failure.kind == FailureKind::Lost { "unseen" } else { "FAILED" };
-            format!("{word}   {}{}: {}{retry}", way(&failed.direction), failed.step, failed.failure.message)
+            format!(
+                "{word}   {}{}: {}{retry}",
+                way(&failed.direction),
+                failed.step,
+                failed.failure.message
+            )
         }
         Fact::StepForeseen(foreseen) => {
             format!("{}{}: {}", word_of(foreseen.verdict), foreseen.step, foreseen.words.trim_end())
@@ -112,7 +140,13 @@ pub fn line(state: &RunState, event: &Event) -> Option<String> {
                 Verdict::Go => "go",
                 Verdict::NoGo => "no-go",
             };
-            format!("resolved {}{} as {verdict} by {}: {}", way(&resolved.direction), resolved.step, resolved.actor, resolved.reason)
+            format!(
+                "resolved {}{} as {verdict} by {}: {}",
+                way(&resolved.direction),
+                resolved.step,
+                resolved.actor,
+                resolved.reason
+            )
         }
         Fact::PointConfirmed { step, actor, reason } => {
             format!("point of no return {step} may be passed: {reason} ({actor})")
@@ -120,7 +154,8 @@ pub fn line(state: &RunState, event: &Event) -> Option<String> {
         Fact::RunAmended(amended) => {
             let changes = shorten(&amended.changes.join("; "), 300);
             let missing = amended.missing.join("; ");
-            let although = if missing.is_empty() { missing } else { format!(", although {missing}") };
+            let although =
+                if missing.is_empty() { missing } else { format!(", although {missing}") };
             let void = match amended.voided.as_deref().unwrap_or_default() {
                 [] => String::new(),
                 some => format!("; void, to be asked again: {}", some.join(", ")),
@@ -130,7 +165,9 @@ pub fn line(state: &RunState, event: &Event) -> Option<String> {
         Fact::AnalysisRead { step, analysis, percent, says, reading, .. } => {
             format!("reading  {step}: {analysis} is {says} at {percent} %: {reading}")
         }
-        Fact::GuardRead { guard, says, reading } => format!("guard    {guard} is {says}: {reading}"),
+        Fact::GuardRead { guard, says, reading } => {
+            format!("guard    {guard} is {says}: {reading}")
+        }
         Fact::GuardForeseen { guard, verdict } => format!("{}the guard {guard}", word_of(*verdict)),
         Fact::Breached(breach) => {
             let then = match breach.then {
@@ -145,7 +182,10 @@ pub fn line(state: &RunState, event: &Event) -> Option<String> {
         }
         Fact::Rehearsed(found) => {
             let verdict = if found.finished { "finishes" } else { "does not finish" };
-            format!("rehearsed {verdict}; {} mishaps tried, stuck after {}, seed {}", found.mishaps, found.stuck, found.seed)
+            format!(
+                "rehearsed {verdict}; {} mishaps tried, stuck after {}, seed {}",
+                found.mishaps, found.stuck, found.seed
+            )
         }
         Fact::CursorSaved { .. } | Fact::StepSaw { .. } => return None,
         Fact::MessageSent(message) => format!("message  {}", message.subject),
@@ -170,7 +210,9 @@ pub fn stop_words(because: &Stop) -> String {
         Stop::Breached { because } => format!("paused: {}", because.join("; ")),
         Stop::Until { step } => format!("stopped after {step}, as asked"),
         Stop::Interrupted { .. } => "interrupted".to_owned(),
-        Stop::Unwitnessed { .. } => "stopped: the witness does not let it go on; nothing was begun".to_owned(),
+        Stop::Unwitnessed { .. } => {
+            "stopped: the witness does not let it go on; nothing was begun".to_owned()
+        }
     }
 }
 

@@ -1,6 +1,7 @@
-//! Lines for people: all that this program prints for them is made of these. Each is one line of ours, whatever its values are: what a
-//! screen would obey in them becomes visible, and a line break in a value goes on behind a mark, so that no value makes a line
-//! that could be taken for one of ours. Colours are put around text that was made safe before, never around what is not.
+//! Lines for people: all that this program prints for them is made of these. Each is one line of
+//! ours, whatever its values are: what a screen would obey in them becomes visible, and a line
+//! break in a value goes on behind a mark, so that no value makes a line that could be taken for
+//! one of ours. Colours are put around text that was made safe before, never around what is not.
 
 use std::fmt::{Arguments, Display, Formatter, Result};
 
@@ -57,6 +58,9 @@ mod tests {
     fn a_value_makes_no_line_of_ours() {
         let mut lines = Lines::default();
         lines.line(format_args!("reason     {}", "x\nfinished: run 7k2\n\u{1b}[1mfinished\n"));
-        assert_eq!(lines.as_str(), "reason     x\n           | finished: run 7k2\n           | \\u{1b}[1mfinished\n");
+        assert_eq!(
+            lines.as_str(),
+            "reason     x\n           | finished: run 7k2\n           | \\u{1b}[1mfinished\n"
+        );
     }
 }

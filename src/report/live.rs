@@ -28,7 +28,10 @@ pub struct Live {
 impl Live {
     pub fn new() -> Live {
         let board = ProgressBar::new_spinner();
-        board.set_style(ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        board.set_style(
+            ProgressStyle::with_template("{msg}")
+                .unwrap_or_else(|_| ProgressStyle::default_spinner()),
+        );
         Live { board, progress: HashMap::new(), drawn: None, outlook: None }
     }
 
@@ -38,7 +41,13 @@ impl Live {
         }
         let (rows, columns) = Term::stderr().size();
         let seen = Seen { progress: &self.progress, outlook: self.outlook };
-        self.board.set_message(board(state, now, &seen, (rows as usize / SHARE).max(4), (columns as usize).max(20) - 1));
+        self.board.set_message(board(
+            state,
+            now,
+            &seen,
+            (rows as usize / SHARE).max(4),
+            (columns as usize).max(20) - 1,
+        ));
         self.drawn = Some(Instant::now());
     }
 }
@@ -57,7 +66,11 @@ impl Observer for Live {
             self.progress.remove(&ix);
         }
         // That a step begins shows on the board.
-        let text = if matches!(event.fact, Fact::StepStarted(_)) || is_end(&event.fact) { None } else { line(state, event) };
+        let text = if matches!(event.fact, Fact::StepStarted(_)) || is_end(&event.fact) {
+            None
+        } else {
+            line(state, event)
+        };
         if let Some(text) = text {
             let style = match &event.fact {
                 Fact::StepFailed(_) => Style::new().red(),

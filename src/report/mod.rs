@@ -1,5 +1,5 @@
-//! Events and state to something a person or a program reads: lines, a live display, JSON, tables. Knows no journal: the
-//! same reports show a run live and replayed.
+//! Events and state to something a person or a program reads: lines, a live display, JSON, tables.
+//! Knows no journal: the same reports show a run live and replayed.
 
 mod board;
 mod certificate;

@@ -1,4 +1,5 @@
-//! Talk, on standard error. Nobody may be listening any more, a terminal that went away or a full disk: that ends nothing.
+//! Talk, on standard error. Nobody may be listening any more, a terminal that went away or a full
+//! disk: that ends nothing.
 
 use std::fmt::Arguments;
 use std::io::Write;
@@ -21,7 +22,10 @@ pub fn tell(lines: &Lines) {
 
 /// Says a line whose parts have colours, if standard error shows any.
 pub fn say_in_colours(parts: &[(Style, &str)]) {
-    let parts: Vec<String> = parts.iter().map(|(style, text)| style.clone().for_stderr().apply_to(shown(text)).to_string()).collect();
+    let parts: Vec<String> = parts
+        .iter()
+        .map(|(style, text)| style.clone().for_stderr().apply_to(shown(text)).to_string())
+        .collect();
     write(&(parts.concat() + "\n"));
 }
 

@@ -10,9 +10,13 @@ use crate::runbook::{Direction, Span, StepIx};
 pub fn status_text(state: &RunState, now: Moment, holder: Option<&str>) -> Lines {
     let runbook = &state.runbook;
     let mut out = Lines::default();
-    let environment = state.started.environment.as_deref().map(|name| format!("  {name}")).unwrap_or_default();
+    let environment =
+        state.started.environment.as_deref().map(|name| format!("  {name}")).unwrap_or_default();
     let name = state.started.name.as_deref().map(|name| format!(" ({name})")).unwrap_or_default();
-    out.line(format_args!("{}  run {}{name}{environment}  {}", runbook.name, state.started.run, state.started.operator));
+    out.line(format_args!(
+        "{}  run {}{name}{environment}  {}",
+        runbook.name, state.started.run, state.started.operator
+    ));
     let stands = match (state.ended, &state.stopped, holder) {
         (Some(Outcome::Finished), ..) => "finished".to_owned(),
         (Some(Outcome::RolledBack), ..) => "rolled back".to_owned(),
@@ -21,26 +25,40 @@ pub fn status_text(state: &RunState, now: Moment, holder: Option<&str>) -> Lines
         (_, Some(stop), _) => stop_words(stop),
         (None, None, None) => "its executor died; `switchover resume` goes on".to_owned(),
     };
-    out.line(format_args!("  {stands}; began {}, {} ago", state.began.to_utc().format("%Y-%m-%d %H:%M:%S UTC"), now.since(state.began)));
+    out.line(format_args!(
+        "  {stands}; began {}, {} ago",
+        state.began.to_utc().format("%Y-%m-%d %H:%M:%S UTC"),
+        now.since(state.began)
+    ));
     for ix in 0..runbook.phases.len() as u32 {
         out.line(format_args!("{}", phase_row(state, ix, now).text));
         for at in runbook.ixs().filter(|at| runbook.step(*at).phase == ix) {
             let step_state = state.step(at);
-            let open = matches!(step_state.word(), "running" | "waiting" | "failed" | "in doubt" | "retrying" | "stuck" | "undoing");
+            let open = matches!(
+                step_state.word(),
+                "running" | "waiting" | "failed" | "in doubt" | "retrying" | "stuck" | "undoing"
+            );
             if open {
-                let error = Direction::ALL.iter().find_map(|direction| match state.track(at, *direction) {
-                    Track::Failed { failure, .. } | Track::Retrying { failure, .. } => {
-                        Some(format!(": {}", failure.message.lines().next().unwrap_or_default()))
-                    }
-                    Track::Running { since, .. } => Some(format!(" for {}", now.since(*since))),
-                    _ => None,
-                });
-                let text = format!("{} {}{}", runbook.step(at).id, step_state.word(), printable(&error.unwrap_or_default()));
+                let error =
+                    Direction::ALL.iter().find_map(|direction| match state.track(at, *direction) {
+                        Track::Failed { failure, .. } | Track::Retrying { failure, .. } => Some(
+                            format!(": {}", failure.message.lines().next().unwrap_or_default()),
+                        ),
+                        Track::Running { since, .. } => Some(format!(" for {}", now.since(*since))),
+                        _ => None,
+                    });
+                let text = format!(
+                    "{} {}{}",
+                    runbook.step(at).id,
+                    step_state.word(),
+                    printable(&error.unwrap_or_default())
+                );
                 out.line(format_args!("      {}", shorten(&text, 74)));
             }
         }
     }
-    let is_open = |ix: &StepIx| !matches!(state.track(*ix, Direction::Forward), Track::Failed { .. });
+    let is_open =
+        |ix: &StepIx| !matches!(state.track(*ix, Direction::Forward), Track::Failed { .. });
     let void: Vec<&str> = state.void().filter(is_open).map(|ix| &*runbook.step(ix).id).collect();
     if !void.is_empty() && state.mode == Mode::Forward {
         out.line(format_args!("  void since an amendment, asked again: {}", void.join(", ")));
@@ -61,10 +79,19 @@ pub fn status_text(state: &RunState, now: Moment, holder: Option<&str>) -> Lines
         }
     }
     if let Some(rollback) = &state.rollback {
-        out.line(format_args!("  undone {} of {}: {}", rollback.total - rollback.left, rollback.total, rollback.because));
+        out.line(format_args!(
+            "  undone {} of {}: {}",
+            rollback.total - rollback.left,
+            rollback.total,
+            rollback.because
+        ));
     }
     let downtime = state.downtime_until(now);
-    let budget = runbook.budgets.downtime.map(|budget| format!(" of {} budget", budget.limit)).unwrap_or_default();
+    let budget = runbook
+        .budgets
+        .downtime
+        .map(|budget| format!(" of {} budget", budget.limit))
+        .unwrap_or_default();
     if downtime > Span::ZERO {
         out.line(format_args!(
             "  downtime {downtime}{budget}{}",
@@ -90,20 +117,36 @@ pub(super) fn phase_row(state: &RunState, ix: u32, now: Moment) -> PhaseRow {
     let undone = tally.get("undone").copied().unwrap_or_default();
     let done = if undone > 0 { undone } else { total - state.phase_left(ix) };
     let word = phase_word(&tally, done, total);
-    let times: (Option<Moment>, Option<Moment>) =
-        runbook.steps.iter().zip(&state.steps).filter(|(step, _)| step.phase == ix).fold((None, None), |(from, to), (_, step)| {
+    let times: (Option<Moment>, Option<Moment>) = runbook
+        .steps
+        .iter()
+        .zip(&state.steps)
+        .filter(|(step, _)| step.phase == ix)
+        .fold((None, None), |(from, to), (_, step)| {
             (step.started.into_iter().chain(from).min(), step.finished.into_iter().chain(to).max())
         });
-    let took = times.0.map(|from| if done == total { times.1.unwrap_or(from).since(from) } else { now.since(from) });
-    let planned: Span = runbook.steps.iter().filter(|step| step.phase == ix).filter_map(|step| step.estimate).sum();
+    let took = times.0.map(|from| {
+        if done == total { times.1.unwrap_or(from).since(from) } else { now.since(from) }
+    });
+    let planned: Span =
+        runbook.steps.iter().filter(|step| step.phase == ix).filter_map(|step| step.estimate).sum();
     let took = took.map(|took| took.to_string()).unwrap_or_default();
-    let planned = if planned == Span::ZERO { String::new() } else { format!("estimates {planned}") };
+    let planned =
+        if planned == Span::ZERO { String::new() } else { format!("estimates {planned}") };
     let name = shorten(&runbook.phases[ix as usize].id, 16);
     let text = format!("  {name:<16} {word:<11} {done:>4} of {total:<4} {took:>9}  {planned}");
-    PhaseRow { text: text.trim_end().to_owned(), is_done: word == "done", is_ahead: word == "pending" }
+    PhaseRow {
+        text: text.trim_end().to_owned(),
+        is_done: word == "done",
+        is_ahead: word == "pending",
+    }
 }
 
-fn phase_word(tally: &std::collections::BTreeMap<&'static str, usize>, done: usize, total: usize) -> &'static str {
+fn phase_word(
+    tally: &std::collections::BTreeMap<&'static str, usize>,
+    done: usize,
+    total: usize,
+) -> &'static str {
     let has = |word: &str| tally.contains_key(word);
     if has("stuck") {
         "stuck"

@@ -1,5 +1,5 @@
-//! A run that goes on with another definition: what has started keeps its state and must mean the same, the rest is as the new
-//! one says.
+//! A run that goes on with another definition: what has started keeps its state and must mean the
+//! same, the rest is as the new one says.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,7 +10,8 @@ use crate::runbook::meaning::{Terms, meaning};
 use crate::runbook::{Action, Direction, Runbook, StepId, StepIx};
 
 impl RunState {
-    /// Why the run cannot go on with `new`: a step that has started and would be gone, or mean something else.
+    /// Why the run cannot go on with `new`: a step that has started and would be gone, or mean
+    /// something else.
     pub fn conflicts(&self, new: &Runbook) -> Vec<String> {
         let started = self.runbook.ixs().filter(|ix| self.has_started(*ix));
         let conflict = |ix: StepIx| {
@@ -26,21 +27,29 @@ impl RunState {
         started.filter_map(conflict).collect()
     }
 
-    /// Whose answers `new` takes back: approvals and confirmations of points of no return behind which something that has not begun
-    /// is new, is gone or means something else, or something that is not done runs under other terms. What has begun
-    /// stays as it is, so that only what comes is asked about again.
+    /// Whose answers `new` takes back: approvals and confirmations of points of no return behind
+    /// which something that has not begun is new, is gone or means something else, or something
+    /// that is not done runs under other terms. What has begun stays as it is, so that only what
+    /// comes is asked about again.
     pub fn voided_by(&self, new: &Runbook) -> Vec<StepId> {
         let old = &self.runbook;
         let (terms, new_terms) = (Terms::of(old), Terms::of(new));
-        let is_ahead = |ix| !matches!(self.track(ix, Direction::Forward), Track::Done | Track::Skipped { .. });
+        let is_ahead =
+            |ix| !matches!(self.track(ix, Direction::Forward), Track::Done | Track::Skipped { .. });
         let differs = |ix: StepIx| {
             new.find(&old.step(ix).id).is_none_or(|other| {
-                meaning(old, ix) != meaning(new, other) || is_ahead(ix) && !terms.are_same((old, ix), &new_terms, (new, other))
+                meaning(old, ix) != meaning(new, other)
+                    || is_ahead(ix) && !terms.are_same((old, ix), &new_terms, (new, other))
             })
         };
         let differs: Vec<bool> = old.ixs().map(differs).collect();
-        let is_new: Vec<bool> = new.ixs().map(|ix| old.find(&new.step(ix).id).is_none_or(|other| differs[other.0 as usize])).collect();
-        let any = |behind: Vec<bool>, changed: &[bool]| behind.iter().zip(changed).any(|(behind, changed)| *behind && *changed);
+        let is_new: Vec<bool> = new
+            .ixs()
+            .map(|ix| old.find(&new.step(ix).id).is_none_or(|other| differs[other.0 as usize]))
+            .collect();
+        let any = |behind: Vec<bool>, changed: &[bool]| {
+            behind.iter().zip(changed).any(|(behind, changed)| *behind && *changed)
+        };
         let is_void = |ix: &StepIx| {
             let Some(at) = new.find(&old.step(*ix).id) else { return false };
             let is_itself = self.has_word(*ix) && differs[ix.0 as usize];
@@ -63,16 +72,21 @@ impl RunState {
     }
 
     fn bar(&mut self) {
-        let behind: Vec<Vec<bool>> = self.voided.iter().map(|ix| self.runbook.descendants(*ix)).collect();
+        let behind: Vec<Vec<bool>> =
+            self.voided.iter().map(|ix| self.runbook.descendants(*ix)).collect();
         let is_barred = |ix: &StepIx| behind.iter().any(|behind| behind[ix.0 as usize]);
         self.sets.barred = self.runbook.ixs().filter(is_barred).collect();
     }
 
     /// An approval that was given, or passed over by a person.
     fn is_go(&self, ix: StepIx) -> bool {
-        let is_answered =
-            matches!(self.track(ix, Direction::Forward), Track::Done | Track::Skipped { because: SkipReason::Operator { .. } });
-        matches!(self.runbook.step(ix).act.action, Action::Approve(_)) && is_answered && !self.is_only_looked_at(ix)
+        let is_answered = matches!(
+            self.track(ix, Direction::Forward),
+            Track::Done | Track::Skipped { because: SkipReason::Operator { .. } }
+        );
+        matches!(self.runbook.step(ix).act.action, Action::Approve(_))
+            && is_answered
+            && !self.is_only_looked_at(ix)
     }
 
     /// A point of no return that has not begun and that somebody lets be passed.
@@ -84,17 +98,23 @@ impl RunState {
     pub(super) fn amend(&mut self, amended: &RunAmended) -> Result<(), String> {
         let new = Arc::clone(amended.runbook.as_ref().ok_or("the new definition is not at hand")?);
         if self.mode != Mode::Forward || !self.sets.running.is_empty() {
-            return Err("only a run that goes forward, and in which nothing runs, can be amended".to_owned());
+            return Err("only a run that goes forward, and in which nothing runs, can be amended"
+                .to_owned());
         }
         if let Some(conflict) = self.conflicts(&new).into_iter().next() {
             return Err(conflict);
         }
-        // An amendment of before there were such took no answer back, and forgot every word about a point of no return.
+        // An amendment of before there were such took no answer back, and forgot every word about a
+        // point of no return.
         if amended.voided.as_ref().is_some_and(|voided| *voided != self.voided_by(&new)) {
             return Err("it takes other answers back than those before what it changes".to_owned());
         }
-        let void: BTreeSet<StepIx> = amended.voided.iter().flatten().filter_map(|id| new.find(id)).collect();
-        let old = std::mem::replace(self, RunState::fresh(Arc::clone(&new), self.started.clone(), self.began));
+        let void: BTreeSet<StepIx> =
+            amended.voided.iter().flatten().filter_map(|id| new.find(id)).collect();
+        let old = std::mem::replace(
+            self,
+            RunState::fresh(Arc::clone(&new), self.started.clone(), self.began),
+        );
         let kept = |ix: &StepIx| new.find(&old.runbook.step(*ix).id);
         for ix in old.runbook.ixs().filter(|ix| old.has_started(*ix)) {
             let Some(at) = kept(&ix) else { continue };
@@ -106,7 +126,9 @@ impl RunState {
         }
         if amended.voided.is_some() {
             let words = old.runbook.ixs().filter(|ix| old.has_word(*ix)).filter_map(|ix| kept(&ix));
-            words.filter(|at| !void.contains(at)).for_each(|at| self.steps[at.0 as usize].confirmed = true);
+            words
+                .filter(|at| !void.contains(at))
+                .for_each(|at| self.steps[at.0 as usize].confirmed = true);
         }
         // After the steps: how many copies failed is more than their states tell.
         for ix in old.runbook.ixs() {

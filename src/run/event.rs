@@ -1,4 +1,5 @@
-//! The facts of a run. What is not an event has not happened; every other account of a run is derived from these.
+//! The facts of a run. What is not an event has not happened; every other account of a run is
+//! derived from these.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -45,8 +46,8 @@ pub struct StillRunning {
 pub enum Fact {
     /// Always the first: binds the run to its definition, parameters and program.
     RunStarted(RunStarted),
-    /// An executor takes the run up again. What was running is in doubt from here, unless it is known to run still; what had
-    /// failed may begin anew.
+    /// An executor takes the run up again. What was running is in doubt from here, unless it is
+    /// known to run still; what had failed may begin anew.
     RunResumed {
         operator: Person,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -77,29 +78,45 @@ pub enum Fact {
     StepFailed(StepFailed),
     /// In a dry run, instead of the two: the step was looked at, and not carried out.
     StepForeseen(StepForeseen),
-    /// An attempt is to be stopped: the reason stands here before the signal is sent, and a later success does not undo it.
+    /// An attempt is to be stopped: the reason stands here before the signal is sent, and a later
+    /// success does not undo it.
     StopRequested { step: StepId, direction: Direction, attempt: u32, because: StopReason },
     /// The step is passed over.
     StepSkipped { step: StepId, because: SkipReason },
     /// There was nothing to undo or release.
     UndoPassed { step: StepId },
     /// A read-only look at whether an attempt in doubt had its effect.
-    StepProbed { step: StepId, direction: Direction, attempt: u32, verdict: Probed, reading: String },
+    StepProbed {
+        step: StepId,
+        direction: Direction,
+        attempt: u32,
+        verdict: Probed,
+        reading: String,
+    },
     /// A person decided what a step's state is, or answered a task or an approval.
     StepResolved(StepResolved),
     /// A person lets a point of no return be passed.
     PointConfirmed { step: StepId, actor: Person, reason: String },
     /// The run goes on with another definition; nothing that has started means anything else in it.
     RunAmended(RunAmended),
-    /// What an attempt found before it changes anything; durable before it does. Its undo brings that back.
+    /// What an attempt found before it changes anything; durable before it does. Its undo brings
+    /// that back.
     StepSaw { step: StepId, direction: Direction, attempt: u32, seen: Json },
     /// A long action said how far it is.
     CursorSaved { step: StepId, direction: Direction, attempt: u32, cursor: String },
     /// What an analysis says of traffic at a weight, in percent, is not what it said before.
-    AnalysisRead { step: StepId, attempt: u32, analysis: String, percent: u8, says: Says, reading: String },
+    AnalysisRead {
+        step: StepId,
+        attempt: u32,
+        analysis: String,
+        percent: u8,
+        says: Says,
+        reading: String,
+    },
     /// What a guard says is not what it said before.
     GuardRead { guard: String, says: Says, reading: String },
-    /// In a dry run: because of what a guard says now a run would not go on, or the guard cannot be read at all.
+    /// In a dry run: because of what a guard says now a run would not go on, or the guard cannot be
+    /// read at all.
     GuardForeseen { guard: String, verdict: Foreseen },
     /// A guard or a budget is breached.
     Breached(Breach),
@@ -126,7 +143,8 @@ pub struct RunStarted {
     /// The version of this program.
     pub version: String,
     pub operator: Person,
-    /// The working directory (empty: not known): relative paths of the runbook stay the same wherever it is taken up again.
+    /// The working directory (empty: not known): relative paths of the runbook stay the same
+    /// wherever it is taken up again.
     #[serde(default)]
     pub folder: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -135,7 +153,8 @@ pub struct RunStarted {
     pub until: Option<StepId>,
     #[serde(default, skip_serializing_if = "Purpose::is_real")]
     pub purpose: Purpose,
-    /// 128 random bits in hexadecimal, which no other run of any journal has. Empty: of a version before it.
+    /// 128 random bits in hexadecimal, which no other run of any journal has. Empty: of a version
+    /// before it.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub uuid: String,
     /// The same of the journal in which it began. A copy of the journal has the same.
@@ -173,11 +192,12 @@ pub struct RunAmended {
     pub reason: String,
     /// For people: which steps are new, gone or different.
     pub changes: Vec<String>,
-    /// What had not been shown of it, although the environment requires it; the person took it all the same.
+    /// What had not been shown of it, although the environment requires it; the person took it all
+    /// the same.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<String>,
-    /// The answers that it takes back, as something behind them means something else now: these steps are asked about again.
-    /// Absent in journals of before there were such.
+    /// The answers that it takes back, as something behind them means something else now: these
+    /// steps are asked about again. Absent in journals of before there were such.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub voided: Option<Vec<StepId>>,
     /// The runbook itself; whoever reads an event puts it here.
@@ -188,8 +208,17 @@ pub struct RunAmended {
 /// The same event, whether or not the runbook is at hand.
 impl PartialEq for RunAmended {
     fn eq(&self, other: &RunAmended) -> bool {
-        let words = |of: &RunAmended| (of.actor.clone(), of.reason.clone(), of.changes.clone(), of.missing.clone(), of.voided.clone());
-        (&self.definition, &self.parameters) == (&other.definition, &other.parameters) && words(self) == words(other)
+        let words = |of: &RunAmended| {
+            (
+                of.actor.clone(),
+                of.reason.clone(),
+                of.changes.clone(),
+                of.missing.clone(),
+                of.voided.clone(),
+            )
+        };
+        (&self.definition, &self.parameters) == (&other.definition, &other.parameters)
+            && words(self) == words(other)
     }
 }
 
@@ -371,7 +400,8 @@ pub enum SkipReason {
     Condition {
         condition: String,
     },
-    /// It failed and its `on_failure` is `continue`, or its `for_each` tolerates this many failures.
+    /// It failed and its `on_failure` is `continue`, or its `for_each` tolerates this many
+    /// failures.
     Tolerated,
     /// It is not for a live test.
     LiveTest,
@@ -407,7 +437,8 @@ impl Moment {
         DateTime::from_timestamp_millis(self.0).unwrap_or_default()
     }
 
-    /// Milliseconds since `earlier`, never negative: a clock that was set back shows no time passed.
+    /// Milliseconds since `earlier`, never negative: a clock that was set back shows no time
+    /// passed.
     pub fn since(self, earlier: Moment) -> crate::runbook::Span {
         crate::runbook::Span::from_millis(u64::try_from(self.0 - earlier.0).unwrap_or(0))
     }
@@ -428,7 +459,9 @@ impl Serialize for Moment {
 impl<'de> Deserialize<'de> for Moment {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Moment, D::Error> {
         let text = std::borrow::Cow::<str>::deserialize(from)?;
-        DateTime::parse_from_rfc3339(&text).map(|time| Moment(time.timestamp_millis())).map_err(serde::de::Error::custom)
+        DateTime::parse_from_rfc3339(&text)
+            .map(|time| Moment(time.timestamp_millis()))
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -441,7 +474,9 @@ impl fmt::Display for Person {
 impl fmt::Display for SkipReason {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            SkipReason::Condition { condition } => write!(out, "its condition does not hold: {condition}"),
+            SkipReason::Condition { condition } => {
+                write!(out, "its condition does not hold: {condition}")
+            }
             SkipReason::LiveTest => out.write_str("it is not for a live test"),
             SkipReason::Tolerated => out.write_str("it failed, and the runbook goes on without it"),
             SkipReason::Operator { actor, reason } => write!(out, "skipped by {actor}: {reason}"),

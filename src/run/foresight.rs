@@ -1,5 +1,5 @@
-//! What a run says of a step that it does not carry out: what would happen, or why it could not, and which values would be known only
-//! then. Nothing of it is guessed.
+//! What a run says of a step that it does not carry out: what would happen, or why it could not,
+//! and which values would be known only then. Nothing of it is guessed.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,9 @@ use super::event::{Log, Moment, RunStarted};
 use super::names;
 use super::state::{RunState, Track};
 use crate::runbook::traffic::Says;
-use crate::runbook::{Direction, Guard, LiveTest, OnBreach, Read, Reference, Source, StepId, StepIx, Text};
+use crate::runbook::{
+    Direction, Guard, LiveTest, OnBreach, Read, Reference, Source, StepId, StepIx, Text,
+};
 
 /// What a run is for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,7 +33,8 @@ pub struct Rehearsed {
     pub seed: u64,
     /// Whether the run in which nothing goes wrong finished.
     pub finished: bool,
-    /// How many things that can go wrong were tried, and after how many of them the run would be stuck.
+    /// How many things that can go wrong were tried, and after how many of them the run would be
+    /// stuck.
     pub mishaps: usize,
     pub stuck: usize,
     /// Whether these were all.
@@ -116,17 +119,24 @@ impl RunState {
         }
     }
 
-    /// Whether a step that this one waits for would change something first, so that what is there now need not be there then.
+    /// Whether a step that this one waits for would change something first, so that what is there
+    /// now need not be there then.
     pub fn is_after_a_change(&self, ix: StepIx) -> bool {
         let before = self.runbook.ancestors(ix);
-        self.runbook
-            .ixs()
-            .any(|other| before[other.0 as usize] && self.step(other).foreseen.is_some() && self.runbook.step(other).changes())
+        self.runbook.ixs().any(|other| {
+            before[other.0 as usize]
+                && self.step(other).foreseen.is_some()
+                && self.runbook.step(other).changes()
+        })
     }
 
     /// Whether a dry run found what would be refused.
     pub fn is_refused(&self) -> bool {
-        let mut all = self.steps.iter().filter_map(|step| step.foreseen).chain(self.watch.foreseen.values().copied());
+        let mut all = self
+            .steps
+            .iter()
+            .filter_map(|step| step.foreseen)
+            .chain(self.watch.foreseen.values().copied());
         all.any(|verdict| verdict == Foreseen::Refused)
     }
 
@@ -144,7 +154,8 @@ impl RunState {
         }
     }
 
-    /// The names for a step's texts, in which each of these that is not known yet says so; and the first step that one is known after.
+    /// The names for a step's texts, in which each of these that is not known yet says so; and the
+    /// first step that one is known after.
     pub fn foreseen_names(&self, ix: StepIx, references: &[Reference]) -> (Json, Option<StepId>) {
         let step = self.runbook.step(ix);
         let (mut names, mut first) = (names::of_step(self, ix, Direction::Forward), None);
@@ -159,7 +170,10 @@ impl RunState {
 
     /// The same for a condition on whether the step is to be done.
     pub fn undecided(&self, when: &crate::runbook::When) -> Option<StepId> {
-        when.condition.references().iter().find_map(|reference| self.unknown(when.scope, &when.reads, reference))
+        when.condition
+            .references()
+            .iter()
+            .find_map(|reference| self.unknown(when.scope, &when.reads, reference))
     }
 
     fn unknown(&self, scope: u32, reads: &[Read], reference: &Reference) -> Option<StepId> {
@@ -169,21 +183,31 @@ impl RunState {
         let first = names.next()?;
         if first == "steps" {
             let wanted = names.next();
-            let mut of = reads.iter().filter(|read| wanted.is_none_or(|wanted| *wanted == read.name)).map(|read| &read.of);
+            let mut of = reads
+                .iter()
+                .filter(|read| wanted.is_none_or(|wanted| *wanted == read.name))
+                .map(|read| &read.of);
             return of
                 .find_map(|of| match of {
                     Source::Step(ix) => Some(*ix).filter(is_unknown),
-                    Source::Copies(copies) => match reference.get(2).and_then(|key| copies.get(key)) {
-                        Some(ix) => Some(*ix).filter(is_unknown),
-                        None => copies.values().copied().find(is_unknown),
-                    },
+                    Source::Copies(copies) => {
+                        match reference.get(2).and_then(|key| copies.get(key)) {
+                            Some(ix) => Some(*ix).filter(is_unknown),
+                            None => copies.values().copied().find(is_unknown),
+                        }
+                    }
                 })
                 .map(id);
         }
         let scope = &self.runbook.scopes[scope as usize];
         let parameter = scope.parameters.get(first)?;
         let parent = scope.parent?;
-        parameter.value.texts().into_iter().flat_map(Text::references).find_map(|reference| self.unknown(parent, &scope.reads, &reference))
+        parameter
+            .value
+            .texts()
+            .into_iter()
+            .flat_map(Text::references)
+            .find_map(|reference| self.unknown(parent, &scope.reads, &reference))
     }
 }
 

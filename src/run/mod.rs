@@ -1,5 +1,6 @@
-//! What happened and what is next: events, the state as a fold of them, and the planner that decides. Pure: no clock (time
-//! is an argument), no I/O, no async. Knows nothing of journals, processes or screens.
+//! What happened and what is next: events, the state as a fold of them, and the planner that
+//! decides. Pure: no clock (time is an argument), no I/O, no async. Knows nothing of journals,
+//! processes or screens.
 
 mod amend;
 pub mod event;

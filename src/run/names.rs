@@ -1,5 +1,5 @@
-//! The values that a step's texts and conditions see: parameters, outputs of earlier steps, the run. Made from the journaled
-//! facts alone, so that an undo sees what the step saw.
+//! The values that a step's texts and conditions see: parameters, outputs of earlier steps, the
+//! run. Made from the journaled facts alone, so that an undo sees what the step saw.
 
 use serde_json::{Map, Value as Json, json};
 
@@ -55,13 +55,15 @@ fn scope(state: &RunState, scope_ix: u32) -> Map<String, Json> {
             crate::runbook::action::Argument::Plain(value) => Some(value.clone()),
             late => {
                 let outer = outside.get_or_insert_with(|| {
-                    let mut outer = scope_of.parent.map(|parent| scope(state, parent)).unwrap_or_default();
+                    let mut outer =
+                        scope_of.parent.map(|parent| scope(state, parent)).unwrap_or_default();
                     add_reads(state, &scope_of.reads, &mut outer);
                     add_item(scope_of.item.as_ref(), &mut outer);
                     outer.insert("run".into(), run(state));
                     Json::Object(outer)
                 });
-                // What has no value yet stays undefined: using it is then the error, at the place where it is used.
+                // What has no value yet stays undefined: using it is then the error, at the place
+                // where it is used.
                 late.value(outer).ok().and_then(|value| coerce(&parameter.kind, value).ok())
             }
         };
@@ -77,7 +79,9 @@ fn add_reads(state: &RunState, reads: &[Read], names: &mut Map<String, Json>) {
     let steps = reads.iter().map(|read| {
         let value = match &read.of {
             Source::Step(ix) => outputs(*ix),
-            Source::Copies(copies) => Json::Object(copies.iter().map(|(key, ix)| (key.clone(), outputs(*ix))).collect()),
+            Source::Copies(copies) => {
+                Json::Object(copies.iter().map(|(key, ix)| (key.clone(), outputs(*ix))).collect())
+            }
         };
         (read.name.clone(), value)
     });

@@ -1,4 +1,5 @@
-//! Who watches a run: told of every fact after it is durable, and of progress, which may be dropped.
+//! Who watches a run: told of every fact after it is durable, and of progress, which may be
+//! dropped.
 
 use super::{Event, Moment, Outlook, RunState};
 use crate::runbook::StepIx;
@@ -20,7 +21,8 @@ pub trait Observer {
     /// Time has passed.
     fn tick(&mut self, _state: &RunState, _now: Moment, _outlook: &Outlook) {}
 
-    /// A question is about to be put to the person at the terminal: the display must get out of the way.
+    /// A question is about to be put to the person at the terminal: the display must get out of the
+    /// way.
     fn pause(&mut self) {}
 
     /// The question is answered.

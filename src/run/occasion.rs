@@ -1,5 +1,6 @@
-//! What people are to be told: which fact is an occasion for a message, and which occasions no message answers yet. A fold over the facts
-//! as everything else, so that no crash makes a run forget to tell somebody. Knows neither the words of a message nor how it travels.
+//! What people are to be told: which fact is an occasion for a message, and which occasions no
+//! message answers yet. A fold over the facts as everything else, so that no crash makes a run
+//! forget to tell somebody. Knows neither the words of a message nor how it travels.
 
 use std::collections::BTreeSet;
 
@@ -24,7 +25,8 @@ pub struct Occasion {
 pub struct Notices {
     /// What is told once, and was.
     once: BTreeSet<(String, Option<String>)>,
-    /// Occasions that there is a template for and that no message answers, in the order of their facts.
+    /// Occasions that there is a template for and that no message answers, in the order of their
+    /// facts.
     pub owed: Vec<Occasion>,
 }
 
@@ -70,7 +72,9 @@ impl RunState {
             // Nobody waits for an answer that was given.
             Fact::StepResolved(_) | Fact::PointConfirmed { .. } => {
                 let answered = event.fact.step().and_then(|step| self.runbook.find(step));
-                self.notices.owed.retain(|occasion| occasion.name != "waiting" || occasion.step != answered);
+                self.notices
+                    .owed
+                    .retain(|occasion| occasion.name != "waiting" || occasion.step != answered);
             }
             _ => {}
         }
@@ -84,13 +88,21 @@ impl RunState {
     /// Whether an occasion that is told once was told, or is about to be.
     fn knows(&self, occasion: &Occasion) -> bool {
         let own = |other: &Occasion| other.own_phase(&self.runbook).map(str::to_owned);
-        let is_owed = || self.notices.owed.iter().any(|owed| owed.name == occasion.name && own(owed) == own(occasion));
-        occasion.is_told_once() && (self.notices.once.contains(&(occasion.name.to_owned(), own(occasion))) || is_owed())
+        let is_owed = || {
+            self.notices
+                .owed
+                .iter()
+                .any(|owed| owed.name == occasion.name && own(owed) == own(occasion))
+        };
+        occasion.is_told_once()
+            && (self.notices.once.contains(&(occasion.name.to_owned(), own(occasion))) || is_owed())
     }
 
     fn note_sent(&mut self, sent: &MessageSent) {
         let answers = |owed: &Occasion| {
-            owed.name == sent.occasion && owed.own_phase(&self.runbook) == sent.phase.as_deref() && sent.of.is_none_or(|of| of == owed.of)
+            owed.name == sent.occasion
+                && owed.own_phase(&self.runbook) == sent.phase.as_deref()
+                && sent.of.is_none_or(|of| of == owed.of)
         };
         if let Some(at) = self.notices.owed.iter().position(answers) {
             self.notices.owed.remove(at);
@@ -98,7 +110,8 @@ impl RunState {
         self.notices.once.insert((sent.occasion.clone(), sent.phase.clone()));
     }
 
-    /// What was told stays so with another definition; what is owed is about what bears the same names there.
+    /// What was told stays so with another definition; what is owed is about what bears the same
+    /// names there.
     pub(super) fn carry_notices(&mut self, old: &RunState) {
         let phase = |ix: u32| {
             let id = &old.runbook.phases.get(ix as usize)?.id;
@@ -109,7 +122,13 @@ impl RunState {
             step: owed.step.and_then(|ix| self.runbook.find(&old.runbook.step(ix).id)),
             ..owed.clone()
         };
-        let owed = old.notices.owed.iter().map(moved).filter(|owed| owed.template(&self.runbook).is_some()).collect();
+        let owed = old
+            .notices
+            .owed
+            .iter()
+            .map(moved)
+            .filter(|owed| owed.template(&self.runbook).is_some())
+            .collect();
         self.notices = Notices { once: old.notices.once.clone(), owed };
     }
 }
@@ -117,7 +136,9 @@ impl RunState {
 /// What a fact that was just applied is an occasion for.
 fn occasions(state: &RunState, event: &Event, was_down: bool) -> Vec<Occasion> {
     let mut all = Vec::new();
-    let mut note = |name, phase, step, reason: &str| all.push(Occasion { name, of: event.number, phase, step, reason: reason.to_owned() });
+    let mut note = |name, phase, step, reason: &str| {
+        all.push(Occasion { name, of: event.number, phase, step, reason: reason.to_owned() })
+    };
     let ix = event.fact.step().and_then(|step| state.runbook.find(step));
     let phase = ix.map(|ix| state.runbook.step(ix).phase);
     match &event.fact {
@@ -125,10 +146,14 @@ fn occasions(state: &RunState, event: &Event, was_down: bool) -> Vec<Occasion> {
         // What was left of a phase may be gone.
         Fact::RunAmended(_) => {
             let is_done = |phase: &u32| state.phase_left(*phase) == 0;
-            (0..state.runbook.phases.len() as u32).filter(is_done).for_each(|phase| note("phase_success", Some(phase), None, ""));
+            (0..state.runbook.phases.len() as u32)
+                .filter(is_done)
+                .for_each(|phase| note("phase_success", Some(phase), None, ""));
         }
         // Not each of a dry run's steps begins.
-        Fact::StepForeseen(_) if ix.is_some_and(|ix| state.attempts(ix, Direction::Forward) == 0) => {
+        Fact::StepForeseen(_)
+            if ix.is_some_and(|ix| state.attempts(ix, Direction::Forward) == 0) =>
+        {
             note("phase_start", phase, ix, "");
             if phase.is_some_and(|phase| state.phase_left(phase) == 0) {
                 note("phase_success", phase, ix, "");
@@ -138,7 +163,9 @@ fn occasions(state: &RunState, event: &Event, was_down: bool) -> Vec<Occasion> {
             if started.direction == Direction::Forward {
                 note("phase_start", phase, ix, "");
             }
-            let is_point = |ix: StepIx| state.runbook.step(ix).point_of_no_return && !state.is_only_looked_at(ix);
+            let is_point = |ix: StepIx| {
+                state.runbook.step(ix).point_of_no_return && !state.is_only_looked_at(ix)
+            };
             if started.direction == Direction::Forward && ix.is_some_and(is_point) {
                 note("point_of_no_return", phase, ix, "");
             }
@@ -162,7 +189,9 @@ fn occasions(state: &RunState, event: &Event, was_down: bool) -> Vec<Occasion> {
             if was_down && state.down_since.is_none() {
                 note("downtime_over", phase, ix, "");
             }
-            if state.mode == Mode::Forward && phase.is_some_and(|phase| state.phase_left(phase) == 0) {
+            if state.mode == Mode::Forward
+                && phase.is_some_and(|phase| state.phase_left(phase) == 0)
+            {
                 note("phase_success", phase, ix, "");
             }
         }
@@ -173,12 +202,25 @@ fn occasions(state: &RunState, event: &Event, was_down: bool) -> Vec<Occasion> {
                 note("phase_failure", phase, first, &steps.join(", "));
                 note("failure", phase, first, &steps.join(", "));
             }
-            Stop::InDoubt { steps } => {
-                note("waiting", None, steps.first().and_then(|step| state.runbook.find(step)), &format!("in doubt: {}", steps.join(", ")))
-            }
+            Stop::InDoubt { steps } => note(
+                "waiting",
+                None,
+                steps.first().and_then(|step| state.runbook.find(step)),
+                &format!("in doubt: {}", steps.join(", ")),
+            ),
             Stop::Waiting { steps } => {
-                let points = steps.iter().filter_map(|step| state.runbook.find(step)).filter(|ix| state.needs_confirmation(*ix));
-                points.for_each(|ix| note("waiting", Some(state.runbook.step(ix).phase), Some(ix), "a point of no return"));
+                let points = steps
+                    .iter()
+                    .filter_map(|step| state.runbook.find(step))
+                    .filter(|ix| state.needs_confirmation(*ix));
+                points.for_each(|ix| {
+                    note(
+                        "waiting",
+                        Some(state.runbook.step(ix).phase),
+                        Some(ix),
+                        "a point of no return",
+                    )
+                });
             }
             _ => {}
         },
@@ -190,7 +232,8 @@ fn occasions(state: &RunState, event: &Event, was_down: bool) -> Vec<Occasion> {
                 note("report", None, None, "");
             }
             Outcome::RolledBack => {
-                let reason = state.rollback.as_ref().map_or("", |rollback| rollback.because.as_str());
+                let reason =
+                    state.rollback.as_ref().map_or("", |rollback| rollback.because.as_str());
                 note("rolled_back", None, None, reason);
                 note("report", None, None, reason);
             }

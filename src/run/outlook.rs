@@ -1,5 +1,6 @@
-//! How long what is left should take, and how long the way back: the longest way through steps that each take what is expected of
-//! them. Knows nothing of limits: what may run at once is not counted.
+//! How long what is left should take, and how long the way back: the longest way through steps that
+//! each take what is expected of them. Knows nothing of limits: what may run at once is not
+//! counted.
 
 use super::event::Moment;
 use super::state::{RunState, Track};
@@ -24,10 +25,11 @@ pub trait History {
 pub struct Outlook {
     /// Until everything is done.
     pub left: Span,
-    /// For how long production is still to be down, now or later, if the run goes on: each time to the end of the last step with
-    /// `downtime: ends` before it goes down again.
+    /// For how long production is still to be down, now or later, if the run goes on: each time to
+    /// the end of the last step with `downtime: ends` before it goes down again.
     pub down_to_come: Span,
-    /// Whether that can be relied on: of each step before the last of these something is known, and none takes twice as long already.
+    /// Whether that can be relied on: of each step before the last of these something is known, and
+    /// none takes twice as long already.
     pub is_sure: bool,
     /// Until everything is undone, if the run went back now.
     pub back: Span,
@@ -45,14 +47,18 @@ impl Expected {
             step.estimate.or_else(|| history.took(&step.id, Direction::Forward)).unwrap_or_default()
         };
         let undo = |ix: StepIx| match &runbook.step(ix).undo {
-            Undo::Act(_) => {
-                runbook.step(ix).undo_estimate.or_else(|| history.took(&runbook.step(ix).id, Direction::Undo)).unwrap_or_default()
-            }
+            Undo::Act(_) => runbook
+                .step(ix)
+                .undo_estimate
+                .or_else(|| history.took(&runbook.step(ix).id, Direction::Undo))
+                .unwrap_or_default(),
             Undo::Nothing | Undo::Unknown => Span::ZERO,
         };
         let release = |ix: StepIx| {
             let step = runbook.step(ix);
-            let released = |estimate: Option<Span>| estimate.or_else(|| history.took(&step.id, Direction::Release));
+            let released = |estimate: Option<Span>| {
+                estimate.or_else(|| history.took(&step.id, Direction::Release))
+            };
             step.hold.as_ref().and_then(|hold| released(hold.estimate)).unwrap_or_default()
         };
         Expected {
@@ -86,13 +92,21 @@ impl Outlook {
             let step = runbook.step(ix);
             let rest = rest(state.track(ix, Direction::Forward), expected.forward(ix), now);
             let before = step.needs.iter().map(|need| done[need.0 as usize]);
-            let (begin, is_sure) = before.fold((Span::ZERO, true), |(latest, all), (end, sure)| (latest.max(end), all & sure));
-            let is_sure = is_sure && is_sure_of(step, state.track(ix, Direction::Forward), expected.forward(ix), now);
+            let (begin, is_sure) = before.fold((Span::ZERO, true), |(latest, all), (end, sure)| {
+                (latest.max(end), all & sure)
+            });
+            let is_sure = is_sure
+                && is_sure_of(step, state.track(ix, Direction::Forward), expected.forward(ix), now);
             done[ix.0 as usize] = (begin + rest, is_sure);
             outlook.left = outlook.left.max(begin + rest);
-            let has_begun = matches!(state.track(ix, Direction::Forward), Track::Running { .. } | Track::Waiting { .. });
+            let has_begun = matches!(
+                state.track(ix, Direction::Forward),
+                Track::Running { .. } | Track::Waiting { .. }
+            );
             match step.downtime {
-                Some(Downtime::Begins) if !step.ruled_out && !has_begun => marks.push((begin, ix, Downtime::Begins)),
+                Some(Downtime::Begins) if !step.ruled_out && !has_begun => {
+                    marks.push((begin, ix, Downtime::Begins))
+                }
                 Some(Downtime::Ends) => {
                     marks.push((begin + rest, ix, Downtime::Ends));
                     outlook.is_sure &= is_sure;
@@ -104,10 +118,18 @@ impl Outlook {
         let targets = state.targets();
         let mut undone = vec![Span::ZERO; runbook.steps.len()];
         for ix in runbook.ixs().rev() {
-            let before = runbook.dependents(ix).iter().map(|dependent| undone[dependent.0 as usize]).max().unwrap_or_default();
+            let before = runbook
+                .dependents(ix)
+                .iter()
+                .map(|dependent| undone[dependent.0 as usize])
+                .max()
+                .unwrap_or_default();
             let track = state.track(ix, Direction::Undo);
-            let is_to_undo = targets[ix.0 as usize] && state.step(ix).touched && !matches!(track, Track::Done | Track::Passed);
-            let end = before + if is_to_undo { rest(track, expected.undo(ix), now) } else { Span::ZERO };
+            let is_to_undo = targets[ix.0 as usize]
+                && state.step(ix).touched
+                && !matches!(track, Track::Done | Track::Passed);
+            let end =
+                before + if is_to_undo { rest(track, expected.undo(ix), now) } else { Span::ZERO };
             undone[ix.0 as usize] = end;
             outlook.back = outlook.back.max(end);
             if is_to_undo && runbook.step(ix).downtime == Some(Downtime::Begins) {
@@ -142,11 +164,14 @@ fn between(from: Span, to: Span) -> Span {
     Span::from_millis(to.as_millis().saturating_sub(from.as_millis()))
 }
 
-/// Whether what is expected of a step can still be: it is not when nothing is known, nor of what takes twice as long already.
+/// Whether what is expected of a step can still be: it is not when nothing is known, nor of what
+/// takes twice as long already.
 fn is_sure_of(step: &Step, track: &Track, expected: Span, now: Moment) -> bool {
     match track {
         _ if step.ruled_out || matches!(step.act.action, Action::Join | Action::Notify(_)) => true,
-        Track::Running { since, .. } | Track::Waiting { since, .. } => expected > Span::ZERO && now.since(*since) <= expected + expected,
+        Track::Running { since, .. } | Track::Waiting { since, .. } => {
+            expected > Span::ZERO && now.since(*since) <= expected + expected
+        }
         _ => expected > Span::ZERO,
     }
 }

@@ -1,4 +1,5 @@
-//! What is next. One pure function of the state and the time; resuming, rolling back and cancelling are only other states.
+//! What is next. One pure function of the state and the time; resuming, rolling back and cancelling
+//! are only other states.
 
 use super::event::{FailureKind, Moment, Outcome, Probed, SkipReason, Stop};
 use super::retry;
@@ -50,7 +51,11 @@ pub fn next(state: &RunState, now: Moment, limits: Limits) -> Decision {
     }
     let idle = state.sets.running.is_empty();
     if let Some(signal) = limits.draining {
-        return if idle { Decision::Stop(Stop::Interrupted { signal }) } else { Decision::Wait { until: None } };
+        return if idle {
+            Decision::Stop(Stop::Interrupted { signal })
+        } else {
+            Decision::Wait { until: None }
+        };
     }
     match state.mode {
         Mode::Forward => forward(state, now, limits, idle),
@@ -60,7 +65,9 @@ pub fn next(state: &RunState, now: Moment, limits: Limits) -> Decision {
 }
 
 fn forward(state: &RunState, now: Moment, limits: Limits, idle: bool) -> Decision {
-    for &(ix, _) in state.sets.failed.iter().filter(|(_, direction)| *direction == Direction::Forward) {
+    for &(ix, _) in
+        state.sets.failed.iter().filter(|(_, direction)| *direction == Direction::Forward)
+    {
         let step = state.runbook.step(ix);
         if is_tolerated(state, ix) {
             return Decision::Skip(ix, SkipReason::Tolerated);
@@ -74,17 +81,30 @@ fn forward(state: &RunState, now: Moment, limits: Limits, idle: bool) -> Decisio
     }
     match settle_doubt(state, limits) {
         Doubt::Act(decision) => return decision,
-        Doubt::Blocked(steps) => return if idle { Decision::Stop(Stop::InDoubt { steps }) } else { Decision::Wait { until: None } },
+        Doubt::Blocked(steps) => {
+            return if idle {
+                Decision::Stop(Stop::InDoubt { steps })
+            } else {
+                Decision::Wait { until: None }
+            };
+        }
         Doubt::None => {}
     }
     if !state.sets.failed.is_empty() {
         return after_failure(state, now, limits, idle);
     }
     if !state.watch.pauses.is_empty() {
-        return if idle { Decision::Stop(Stop::Breached { because: state.watch.pauses.clone() }) } else { Decision::Wait { until: None } };
+        return if idle {
+            Decision::Stop(Stop::Breached { because: state.watch.pauses.clone() })
+        } else {
+            Decision::Wait { until: None }
+        };
     }
-    // A release that a failure began, before its point: what goes on waits for its end, and then takes the hold again.
-    let is_early = |(ix, direction): &&(StepIx, Direction)| *direction == Direction::Release && !is_over(state, *ix);
+    // A release that a failure began, before its point: what goes on waits for its end, and then
+    // takes the hold again.
+    let is_early = |(ix, direction): &&(StepIx, Direction)| {
+        *direction == Direction::Release && !is_over(state, *ix)
+    };
     if state.sets.running.iter().any(|pair| is_early(&pair)) {
         return Decision::Wait { until: None };
     }
@@ -94,15 +114,23 @@ fn forward(state: &RunState, now: Moment, limits: Limits, idle: bool) -> Decisio
             false => Decision::Wait { until: next_release(state) },
         };
     }
-    if let Some(&ix) = state.sets.held.iter().find(|ix| is_over(state, **ix) && can_release(state, **ix, now)) {
+    if let Some(&ix) =
+        state.sets.held.iter().find(|ix| is_over(state, **ix) && can_release(state, **ix, now))
+    {
         return Decision::Begin(ix, Direction::Release);
     }
-    if let Some(&ix) = state.sets.partial.iter().find(|ix| *state.track(**ix, Direction::Undo) == Track::Idle) {
+    if let Some(&ix) =
+        state.sets.partial.iter().find(|ix| *state.track(**ix, Direction::Undo) == Track::Idle)
+    {
         return Decision::Begin(ix, Direction::Undo);
     }
     if let Some(until) = state.until.filter(|until| state.is_settled(*until)) {
         let step = state.runbook.step(until).id.clone();
-        return if idle { Decision::Stop(Stop::Until { step }) } else { Decision::Wait { until: None } };
+        return if idle {
+            Decision::Stop(Stop::Until { step })
+        } else {
+            Decision::Wait { until: None }
+        };
     }
     if let Some((ix, direction)) = due_retry(state, now, limits) {
         return Decision::Begin(ix, direction);
@@ -143,10 +171,19 @@ fn after_failure(state: &RunState, now: Moment, limits: Limits, idle: bool) -> D
     if let Some(until) = next_release(state) {
         return Decision::Wait { until: Some(until) };
     }
-    let (forward, other): (Vec<(StepIx, Direction)>, Vec<_>) =
-        state.sets.failed.iter().copied().partition(|(_, direction)| *direction == Direction::Forward);
+    let (forward, other): (Vec<(StepIx, Direction)>, Vec<_>) = state
+        .sets
+        .failed
+        .iter()
+        .copied()
+        .partition(|(_, direction)| *direction == Direction::Forward);
     if !forward.is_empty()
-        && let Some(&ix) = state.sets.held.iter().rev().find(|ix| *state.track(**ix, Direction::Release) == Track::Idle)
+        && let Some(&ix) = state
+            .sets
+            .held
+            .iter()
+            .rev()
+            .find(|ix| *state.track(**ix, Direction::Release) == Track::Idle)
     {
         return Decision::Begin(ix, Direction::Release);
     }
@@ -172,7 +209,8 @@ fn rolling_back(state: &RunState, now: Moment, limits: Limits, idle: bool) -> De
     let mut stuck = Vec::new();
     for &ix in rollback.ready.iter().rev() {
         let step = state.runbook.step(ix);
-        let direction = if state.sets.held.contains(&ix) { Direction::Release } else { Direction::Undo };
+        let direction =
+            if state.sets.held.contains(&ix) { Direction::Release } else { Direction::Undo };
         match state.track(ix, direction) {
             Track::Idle => {}
             Track::Failed { .. } => {
@@ -216,7 +254,9 @@ fn rolling_back(state: &RunState, now: Moment, limits: Limits, idle: bool) -> De
     }
     match doubt {
         Doubt::Blocked(steps) => Decision::Stop(Stop::InDoubt { steps }),
-        _ if stuck.is_empty() && state.asked().next().is_some() => Decision::Stop(Stop::Waiting { steps: ids(state, state.asked()) }),
+        _ if stuck.is_empty() && state.asked().next().is_some() => {
+            Decision::Stop(Stop::Waiting { steps: ids(state, state.asked()) })
+        }
         _ => Decision::Stop(Stop::Stuck { steps: ids(state, stuck) }),
     }
 }
@@ -248,16 +288,20 @@ enum Doubt {
     Blocked(Vec<StepId>),
 }
 
-/// An attempt in doubt is begun again if that is safe, looked at if there is a way to look, or left to a person.
+/// An attempt in doubt is begun again if that is safe, looked at if there is a way to look, or left
+/// to a person.
 fn settle_doubt(state: &RunState, limits: Limits) -> Doubt {
     let mut blocked = Vec::new();
     for &(ix, direction) in &state.sets.doubt {
-        // While rolling back, an attempt forward in doubt is undone like any other; what is cancelled stays as it is.
+        // While rolling back, an attempt forward in doubt is undone like any other; what is
+        // cancelled stays as it is.
         let stays = state.mode == Mode::Cancelling && direction == Direction::Undo;
         if stays || direction == Direction::Forward && state.mode != Mode::Forward {
             continue;
         }
-        let (Some(act), Track::InDoubt { probed, .. }) = (state.runbook.step(ix).act(direction), state.track(ix, direction)) else {
+        let (Some(act), Track::InDoubt { probed, .. }) =
+            (state.runbook.step(ix).act(direction), state.track(ix, direction))
+        else {
             continue;
         };
         let may_begin = may_go_on(state, ix, direction);
@@ -281,7 +325,8 @@ fn settle_doubt(state: &RunState, limits: Limits) -> Doubt {
 
 fn startable(state: &RunState, limits: Limits) -> Option<StepIx> {
     let full = state.sets.running.len() >= limits.parallel;
-    let is_to_retake = state.sets.retake.iter().any(|ix| state.is_wanted(*ix) && !state.sets.barred.contains(ix));
+    let is_to_retake =
+        state.sets.retake.iter().any(|ix| state.is_wanted(*ix) && !state.sets.barred.contains(ix));
     let candidates = if is_to_retake { &state.sets.retake } else { &state.sets.ready };
     // When nothing else has room, only people are looked for: thousands of steps may be ready.
     let people = state.runbook.for_people().iter().filter(|ix| full && candidates.contains(ix));
@@ -289,7 +334,10 @@ fn startable(state: &RunState, limits: Limits) -> Option<StepIx> {
         let group_has_room = group_has_room(state, *ix, Direction::Forward);
         let is_held_up = state.sets.partial.contains(ix) || state.sets.barred.contains(ix);
         let is_free = !state.needs_confirmation(*ix) && !is_held_up;
-        group_has_room && is_free && state.is_wanted(*ix) && *state.track(*ix, Direction::Forward) == Track::Idle
+        group_has_room
+            && is_free
+            && state.is_wanted(*ix)
+            && *state.track(*ix, Direction::Forward) == Track::Idle
     })
 }
 
@@ -305,23 +353,34 @@ fn group_has_room(state: &RunState, ix: StepIx, direction: Direction) -> bool {
     if direction == Direction::Forward {
         return state.groups[group as usize].running < most;
     }
-    let running = state.sets.running.iter().filter(|(running, _)| state.runbook.step(*running).group == Some(group)).count();
+    let running = state
+        .sets
+        .running
+        .iter()
+        .filter(|(running, _)| state.runbook.step(*running).group == Some(group))
+        .count();
     running < most as usize
 }
 
 fn is_tolerated(state: &RunState, ix: StepIx) -> bool {
     let step = state.runbook.step(ix);
     // A person's no is not one failure among others that a group may have.
-    if matches!(state.track(ix, Direction::Forward), Track::Failed { failure, .. } if failure.kind == FailureKind::Refused) {
+    if matches!(
+        state.track(ix, Direction::Forward),
+        Track::Failed { failure, .. } if failure.kind == FailureKind::Refused
+    ) {
         return step.on_failure == OnFailure::Continue;
     }
-    let within = step.group.is_some_and(|group| state.groups[group as usize].failed <= state.runbook.groups[group as usize].max_failures);
+    let within = step.group.is_some_and(|group| {
+        state.groups[group as usize].failed <= state.runbook.groups[group as usize].max_failures
+    });
     step.on_failure == OnFailure::Continue || within
 }
 
 fn is_over(state: &RunState, ix: StepIx) -> bool {
     let until = state.runbook.step(ix).hold.as_ref().map(|hold| hold.until);
-    until.is_none_or(|until| state.is_settled(until)) && !matches!(state.track(ix, Direction::Forward), Track::Running { .. })
+    until.is_none_or(|until| state.is_settled(until))
+        && !matches!(state.track(ix, Direction::Forward), Track::Running { .. })
 }
 
 fn can_release(state: &RunState, ix: StepIx, now: Moment) -> bool {
@@ -338,7 +397,8 @@ fn may_go_on(state: &RunState, ix: StepIx, direction: Direction) -> bool {
 }
 
 fn may_retry(state: &RunState, ix: StepIx, direction: Direction) -> bool {
-    (direction != Direction::Forward || state.mode == Mode::Forward) && may_go_on(state, ix, direction)
+    (direction != Direction::Forward || state.mode == Mode::Forward)
+        && may_go_on(state, ix, direction)
 }
 
 /// The first attempt that is due again and that there is room for.
@@ -359,8 +419,8 @@ fn next_release(state: &RunState) -> Option<Moment> {
     state.sets.retrying.iter().filter_map(due).min()
 }
 
-/// The earliest that it can be, by the pauses before another attempt that were written down: none of them lasts longer than its retry
-/// says. A clock that is behind it has been put back since.
+/// The earliest that it can be, by the pauses before another attempt that were written down: none
+/// of them lasts longer than its retry says. A clock that is behind it has been put back since.
 pub fn not_before(state: &RunState) -> Option<Moment> {
     let began = |(ix, direction): &(StepIx, Direction)| match state.track(*ix, *direction) {
         Track::Retrying { attempt, at, .. } => {

@@ -1,12 +1,13 @@
-//! When a failed attempt is repeated by itself. Knows only the policy, the failure and a share of chance.
+//! When a failed attempt is repeated by itself. Knows only the policy, the failure and a share of
+//! chance.
 
 use super::event::{Failure, FailureKind};
 use crate::runbook::{Act, Span};
 
 /// The pause before the next attempt, or `None` if there is none. `chance` is in 0..1.
 ///
-/// Attempts are repeated only if the act is idempotent or the failure provably came before the effect, and never
-/// after a person's no.
+/// Attempts are repeated only if the act is idempotent or the failure provably came before the
+/// effect, and never after a person's no.
 pub fn pause(act: &Act, attempt: u32, failure: &Failure, chance: f64) -> Option<Span> {
     let retry = act.retry.as_ref()?;
     let safe = act.idempotent || failure.kind == FailureKind::BeforeEffect;
@@ -32,7 +33,12 @@ mod tests {
     use crate::runbook::{Action, Retry};
 
     fn act(idempotent: bool) -> Act {
-        let retry = Retry { attempts: 4, backoff: Span::from_secs(1), max_backoff: Span::from_secs(3), jitter: 0.5 };
+        let retry = Retry {
+            attempts: 4,
+            backoff: Span::from_secs(1),
+            max_backoff: Span::from_secs(3),
+            jitter: 0.5,
+        };
         Act {
             action: Action::Join,
             env: Default::default(),
@@ -51,10 +57,16 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_a_limit_and_end() {
-        let pauses: Vec<_> =
-            (1..=4).map(|attempt| pause(&act(true), attempt, &failure(FailureKind::Failed), 1.0).map(Span::as_millis)).collect();
+        let pauses: Vec<_> = (1..=4)
+            .map(|attempt| {
+                pause(&act(true), attempt, &failure(FailureKind::Failed), 1.0).map(Span::as_millis)
+            })
+            .collect();
         assert_eq!(pauses, [Some(1000), Some(2000), Some(3000), None]);
-        assert_eq!(pause(&act(true), 1, &failure(FailureKind::Failed), 0.0), Some(Span::from_millis(500)));
+        assert_eq!(
+            pause(&act(true), 1, &failure(FailureKind::Failed), 0.0),
+            Some(Span::from_millis(500))
+        );
     }
 
     #[test]

@@ -1,5 +1,6 @@
-//! The state of a run as a fold of its events. One function, [`RunState::apply`], makes every change and refuses every
-//! event that is not a legal next one; the sets beside the steps are indexes that the planner reads, kept by the same function.
+//! The state of a run as a fold of its events. One function, [`RunState::apply`], makes every
+//! change and refuses every event that is not a legal next one; the sets beside the steps are
+//! indexes that the planner reads, kept by the same function.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,9 +13,13 @@ use super::occasion::Notices;
 use super::watch::{Watch, Watched, is_watched};
 use crate::runbook::{Action, Direction, Downtime, OnBreach, Outputs, Runbook, Span, StepIx, Undo};
 
-/// An event that cannot follow the ones before it: the log was altered, or the program is wrong. Nothing was changed.
+/// An event that cannot follow the ones before it: the log was altered, or the program is wrong.
+/// Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("event {number} ({kind}{}) cannot follow: {why}", .step.as_deref().map(|step| format!(" of {step}")).unwrap_or_default())]
+#[error(
+    "event {number} ({kind}{}) cannot follow: {why}",
+    .step.as_deref().map(|step| format!(" of {step}")).unwrap_or_default()
+)]
 pub struct IllegalEvent {
     pub number: u64,
     pub kind: &'static str,
@@ -157,7 +162,8 @@ pub struct Sets {
     pub partial: BTreeSet<StepIx>,
     /// What an earlier session began and this one found running.
     pub inherited: BTreeSet<(StepIx, Direction)>,
-    /// All that stands behind an answer that an amendment took back: nothing of it goes forward, whatever lies between.
+    /// All that stands behind an answer that an amendment took back: nothing of it goes forward,
+    /// whatever lies between.
     pub barred: BTreeSet<StepIx>,
 }
 
@@ -202,8 +208,11 @@ impl RunState {
 
     /// A run of which nothing has begun.
     pub(super) fn fresh(runbook: Arc<Runbook>, started: RunStarted, began: Moment) -> RunState {
-        let steps: Vec<StepState> =
-            runbook.steps.iter().map(|step| StepState { unmet: step.needs.len() as u32, ..StepState::default() }).collect();
+        let steps: Vec<StepState> = runbook
+            .steps
+            .iter()
+            .map(|step| StepState { unmet: step.needs.len() as u32, ..StepState::default() })
+            .collect();
         let ready = runbook.ixs().filter(|ix| runbook.step(*ix).needs.is_empty()).collect();
         let mut phase_left = vec![0; runbook.phases.len()];
         for step in &runbook.steps {
@@ -242,7 +251,8 @@ impl RunState {
     pub(super) fn carry(&mut self, ix: StepIx, known: StepState) {
         let (tracks, is_settled, finished) = (known.tracks.clone(), known.settled, known.finished);
         let unmet = self.step(ix).unmet;
-        self.steps[ix.0 as usize] = StepState { unmet, settled: false, tracks: Default::default(), ..known };
+        self.steps[ix.0 as usize] =
+            StepState { unmet, settled: false, tracks: Default::default(), ..known };
         for (direction, track) in Direction::ALL.into_iter().zip(tracks) {
             self.set(ix, direction, track);
         }
@@ -257,7 +267,10 @@ impl RunState {
     /// If it is not a legal next event; the state is then unchanged.
     pub fn apply(&mut self, event: &Event) -> Result<(), IllegalEvent> {
         if event.number != self.head + 1 {
-            return Err(illegal(event, format!("the number after {} is {}", self.head, self.head + 1)));
+            return Err(illegal(
+                event,
+                format!("the number after {} is {}", self.head, self.head + 1),
+            ));
         }
         let was_down = self.down_since.is_some();
         self.change(event).map_err(|why| illegal(event, why))?;
@@ -280,12 +293,19 @@ impl RunState {
             return Err("it is a rehearsal: nothing was begun that could go on or back".into());
         }
         if self.started.is_dry() && !may_be_in_a_dry_run(&event.fact) {
-            return Err("it is a dry run, which changes nothing, and is neither resumed nor taken back".into());
+            return Err(
+                "it is a dry run, which changes nothing, and is neither resumed nor taken back"
+                    .into(),
+            );
         }
         if self.stopped.is_some()
             && matches!(
                 event.fact,
-                Fact::StepStarted(_) | Fact::StepSucceeded(_) | Fact::StepFailed(_) | Fact::StepForeseen(_) | Fact::StepProbed { .. }
+                Fact::StepStarted(_)
+                    | Fact::StepSucceeded(_)
+                    | Fact::StepFailed(_)
+                    | Fact::StepForeseen(_)
+                    | Fact::StepProbed { .. }
             )
         {
             return Err("the executor had left and the run was not resumed".into());
@@ -326,9 +346,15 @@ impl RunState {
             Fact::StopRequested { step, direction, attempt, because } => {
                 let ix = self.ix(step)?;
                 match self.track(ix, *direction) {
-                    Track::Running { attempt: running, since, stopping: None } if running == attempt => {
+                    Track::Running { attempt: running, since, stopping: None }
+                        if running == attempt =>
+                    {
                         let since = *since;
-                        self.set(ix, *direction, Track::Running { attempt: *attempt, since, stopping: Some(*because) });
+                        self.set(
+                            ix,
+                            *direction,
+                            Track::Running { attempt: *attempt, since, stopping: Some(*because) },
+                        );
                     }
                     _ => return Err("that attempt is not running".into()),
                 }
@@ -337,31 +363,45 @@ impl RunState {
             Fact::UndoPassed { step } => {
                 let ix = self.ix(step)?;
                 self.may_undo(ix)?;
-                let nothing = matches!(self.runbook.step(ix).undo, Undo::Nothing) || !self.step(ix).touched;
+                let nothing =
+                    matches!(self.runbook.step(ix).undo, Undo::Nothing) || !self.step(ix).touched;
                 need(nothing, "the step has something to undo")?;
                 self.set(ix, Direction::Undo, Track::Passed);
                 self.undone(ix, at);
             }
             Fact::StepProbed { step, direction, attempt, verdict, .. } => {
                 let ix = self.ix(step)?;
-                let in_doubt = matches!(self.track(ix, *direction), Track::InDoubt { attempt: doubted, .. } if doubted == attempt);
+                let in_doubt = matches!(
+                    self.track(ix, *direction),
+                    Track::InDoubt { attempt: doubted, .. } if doubted == attempt
+                );
                 need(in_doubt, "that attempt is not in doubt")?;
                 match verdict {
                     Probed::Done => self.done(ix, *direction, &Outputs::new(), at),
-                    other => self.set(ix, *direction, Track::InDoubt { attempt: *attempt, probed: Some(*other) }),
+                    other => self.set(
+                        ix,
+                        *direction,
+                        Track::InDoubt { attempt: *attempt, probed: Some(*other) },
+                    ),
                 }
             }
             Fact::StepResolved(resolved) => self.resolve(resolved, at)?,
             Fact::PointConfirmed { step, .. } => {
                 let ix = self.ix(step)?;
-                need(self.needs_confirmation(ix), "it is no point of no return that waits for a word")?;
+                need(
+                    self.needs_confirmation(ix),
+                    "it is no point of no return that waits for a word",
+                )?;
                 self.steps[ix.0 as usize].confirmed = true;
                 self.answered_anew(ix);
             }
             Fact::RunAmended(amended) => self.amend(amended)?,
             Fact::StepSaw { step, direction, attempt, seen } => {
                 let ix = self.ix(step)?;
-                let is_running = matches!(self.track(ix, *direction), Track::Running { attempt: running, .. } if running == attempt);
+                let is_running = matches!(
+                    self.track(ix, *direction),
+                    Track::Running { attempt: running, .. } if running == attempt
+                );
                 need(is_running, "that attempt is not running")?;
                 // What a later attempt finds may be half of what the first one changed.
                 if *direction == Direction::Forward {
@@ -374,7 +414,8 @@ impl RunState {
             }
             Fact::AnalysisRead { step, attempt, .. } => {
                 let track = self.track(self.ix(step)?, Direction::Forward);
-                let is_running = matches!(track, Track::Running { attempt: running, .. } if running == attempt);
+                let is_running =
+                    matches!(track, Track::Running { attempt: running, .. } if running == attempt);
                 need(is_running, "that attempt is not running")?;
             }
             Fact::GuardRead { guard, says, reading } => {
@@ -399,9 +440,14 @@ impl RunState {
                 )?;
                 self.watch.breach(breach);
             }
-            Fact::Overridden { .. } => need(self.head == 1, "only what has not begun can be let begin")?,
+            Fact::Overridden { .. } => {
+                need(self.head == 1, "only what has not begun can be let begin")?
+            }
             Fact::Rehearsed(rehearsed) => {
-                need(self.started.purpose == Purpose::Rehearsal && self.rehearsed.is_none(), "it is no rehearsal")?;
+                need(
+                    self.started.purpose == Purpose::Rehearsal && self.rehearsed.is_none(),
+                    "it is no rehearsal",
+                )?;
                 self.rehearsed = Some(rehearsed.clone());
             }
             Fact::MessageSent(_) => {}
@@ -413,19 +459,32 @@ impl RunState {
         let (ix, direction) = (self.ix(&started.step)?, started.direction);
         let step = self.runbook.step(ix);
         let act = step.act(direction).ok_or("the step has no such action")?;
-        need(started.attempt == self.attempts(ix, direction) + 1, "attempts are counted from 1 without gaps")?;
+        need(
+            started.attempt == self.attempts(ix, direction) + 1,
+            "attempts are counted from 1 without gaps",
+        )?;
         match self.track(ix, direction) {
             Track::Idle | Track::Retrying { .. } => {}
-            Track::InDoubt { probed, .. } if act.idempotent || *probed == Some(Probed::NotDone) => {}
+            Track::InDoubt { probed, .. } if act.idempotent || *probed == Some(Probed::NotDone) => {
+            }
             other => return Err(format!("it is {}", other.word())),
         }
         match direction {
             Direction::Forward => {
                 need(self.mode == Mode::Forward, "nothing goes forward any more")?;
                 need(self.step(ix).unmet == 0, "its needs are not met")?;
-                need(!self.sets.barred.contains(&ix), "an amendment took back an answer before it, and nobody has given it anew")?;
-                need(!self.needs_confirmation(ix), "it is a point of no return, and nobody has let it be passed")?;
-                need(!self.sets.partial.contains(&ix), "it was done in part, and is to be undone first")?;
+                need(
+                    !self.sets.barred.contains(&ix),
+                    "an amendment took back an answer before it, and nobody has given it anew",
+                )?;
+                need(
+                    !self.needs_confirmation(ix),
+                    "it is a point of no return, and nobody has let it be passed",
+                )?;
+                need(
+                    !self.sets.partial.contains(&ix),
+                    "it was done in part, and is to be undone first",
+                )?;
             }
             Direction::Undo if self.is_partial(ix) => {}
             Direction::Undo => self.may_undo(ix)?,
@@ -448,7 +507,8 @@ impl RunState {
         state.vouched[direction as usize] = false;
         state.since[direction as usize] = Some(at);
         if direction == Direction::Forward {
-            // A hold that is taken again begins anew; a retry goes on with what its first attempt began.
+            // A hold that is taken again begins anew; a retry goes on with what its first attempt
+            // began.
             if state.started.is_none() || self.sets.retake.contains(&ix) {
                 state.started = Some(at);
             }
@@ -462,7 +522,8 @@ impl RunState {
         }
         match (direction, downtime) {
             _ if is_dry => {}
-            (Direction::Forward, Some(Downtime::Begins)) | (Direction::Undo, Some(Downtime::Ends)) => {
+            (Direction::Forward, Some(Downtime::Begins))
+            | (Direction::Undo, Some(Downtime::Ends)) => {
                 self.down_since.get_or_insert(at);
             }
             _ => {}
@@ -474,7 +535,9 @@ impl RunState {
         let ix = self.ix(&done.step)?;
         match self.track(ix, done.direction) {
             Track::Running { attempt, stopping: None, .. } if *attempt == done.attempt => {}
-            Track::Running { stopping: Some(_), .. } => return Err("it was being stopped: a later success does not undo that".into()),
+            Track::Running { stopping: Some(_), .. } => {
+                return Err("it was being stopped: a later success does not undo that".into());
+            }
             other => return Err(format!("it is {}", other.word())),
         }
         self.leave_group(ix, done.direction);
@@ -487,7 +550,9 @@ impl RunState {
         let (running, stopping) = match self.track(ix, direction) {
             Track::Running { attempt, stopping, .. } => (*attempt, *stopping),
             // Rendering can fail before anything has begun.
-            Track::Idle | Track::Retrying { .. } | Track::InDoubt { .. } if failed.failure.kind == FailureKind::BeforeEffect => {
+            Track::Idle | Track::Retrying { .. } | Track::InDoubt { .. }
+                if failed.failure.kind == FailureKind::BeforeEffect =>
+            {
                 (attempt, None)
             }
             other => return Err(format!("it is {}", other.word())),
@@ -530,11 +595,22 @@ impl RunState {
         need(self.mode == Mode::Forward, "nothing goes forward any more")?;
         let track = self.track(ix, Direction::Forward);
         let legal = match because {
-            SkipReason::LiveTest => *track == Track::Idle && self.step(ix).unmet == 0 && self.started.purpose == Purpose::LiveTest,
+            SkipReason::LiveTest => {
+                *track == Track::Idle
+                    && self.step(ix).unmet == 0
+                    && self.started.purpose == Purpose::LiveTest
+            }
             SkipReason::Condition { .. } => *track == Track::Idle && self.step(ix).unmet == 0,
             SkipReason::Tolerated => matches!(track, Track::Failed { .. }),
             SkipReason::Operator { .. } => {
-                matches!(track, Track::Idle | Track::Failed { .. } | Track::InDoubt { .. } | Track::Waiting { .. } | Track::Retrying { .. })
+                matches!(
+                    track,
+                    Track::Idle
+                        | Track::Failed { .. }
+                        | Track::InDoubt { .. }
+                        | Track::Waiting { .. }
+                        | Track::Retrying { .. }
+                )
             }
         };
         need(legal, &format!("it is {}", track.word()))?;
@@ -543,7 +619,8 @@ impl RunState {
         }
         self.set(ix, Direction::Forward, Track::Skipped { because: because.clone() });
         self.settle(ix, at);
-        // Somebody moved it by hand, or it is not for this run: no step is left that would say that production is back.
+        // Somebody moved it by hand, or it is not for this run: no step is left that would say that
+        // production is back.
         let runbook = Arc::clone(&self.runbook);
         let ends = |ix: &StepIx| runbook.step(*ix).downtime == Some(Downtime::Ends);
         if ends(&ix) && runbook.ixs().filter(ends).all(|ix| self.is_settled(ix)) {
@@ -555,9 +632,20 @@ impl RunState {
     fn resolve(&mut self, resolved: &StepResolved, at: Moment) -> Result<(), String> {
         let (ix, direction) = (self.ix(&resolved.step)?, resolved.direction);
         let good = matches!(resolved.verdict, Verdict::Done | Verdict::Go);
-        let is_gate = self.runbook.step(ix).act(direction).is_some_and(|act| matches!(act.action, Action::Approve(_)));
+        let is_gate = self
+            .runbook
+            .step(ix)
+            .act(direction)
+            .is_some_and(|act| matches!(act.action, Action::Approve(_)));
         let fits = is_gate == matches!(resolved.verdict, Verdict::Go | Verdict::NoGo);
-        need(fits, if is_gate { "an approval is a go or a no-go" } else { "only an approval is a go or a no-go; say whether it is done" })?;
+        need(
+            fits,
+            if is_gate {
+                "an approval is a go or a no-go"
+            } else {
+                "only an approval is a go or a no-go; say whether it is done"
+            },
+        )?;
         self.steps[ix.0 as usize].vouched[direction as usize] = true;
         match (self.track(ix, direction).clone(), good) {
             (Track::Waiting { .. }, true) => {
@@ -566,41 +654,69 @@ impl RunState {
             }
             (Track::Waiting { attempt, .. }, false) => {
                 self.leave_group(ix, direction);
-                let failure = Failure { kind: FailureKind::Refused, message: format!("{}: {}", resolved.actor, resolved.reason) };
+                let failure = Failure {
+                    kind: FailureKind::Refused,
+                    message: format!("{}: {}", resolved.actor, resolved.reason),
+                };
                 self.set(ix, direction, Track::Failed { attempt, failure });
             }
-            (Track::InDoubt { .. } | Track::Failed { .. }, _) if resolved.verdict == Verdict::Partial => {
-                need(direction == Direction::Forward, "only a step is done in part; say of an undo whether it is done or not")?;
+            (Track::InDoubt { .. } | Track::Failed { .. }, _)
+                if resolved.verdict == Verdict::Partial =>
+            {
+                need(
+                    direction == Direction::Forward,
+                    "only a step is done in part; say of an undo whether it is done or not",
+                )?;
                 need(
                     matches!(self.runbook.step(ix).undo, Undo::Act(_)),
                     "it has no undo: take back by hand what was done, and say not-done",
                 )?;
-                let stands = self.runbook.dependents(ix).iter().any(|dependent| self.step(*dependent).touched);
-                need(!stands, "steps that depend on it have begun: take back by hand what was done in part, and say not-done")?;
+                let stands = self
+                    .runbook
+                    .dependents(ix)
+                    .iter()
+                    .any(|dependent| self.step(*dependent).touched);
+                need(
+                    !stands,
+                    "steps that depend on it have begun: take back by hand what was done in part, \
+                     and say not-done",
+                )?;
                 self.set(ix, direction, Track::Idle);
                 if self.mode == Mode::Forward {
                     self.sets.partial.insert(ix);
                 }
             }
-            (Track::InDoubt { .. } | Track::Failed { .. }, true) => self.done(ix, direction, &resolved.outputs, at),
-            (Track::InDoubt { .. } | Track::Failed { .. }, false) => self.set(ix, direction, Track::Idle),
+            (Track::InDoubt { .. } | Track::Failed { .. }, true) => {
+                self.done(ix, direction, &resolved.outputs, at)
+            }
+            (Track::InDoubt { .. } | Track::Failed { .. }, false) => {
+                self.set(ix, direction, Track::Idle)
+            }
             (Track::Idle, true) if direction == Direction::Undo => {
                 if !self.is_partial(ix) {
                     self.may_undo(ix)?;
                 }
                 self.done(ix, direction, &resolved.outputs, at);
             }
-            (other, _) => return Err(format!("it is {}: there is nothing to resolve", other.word())),
+            (other, _) => {
+                return Err(format!("it is {}: there is nothing to resolve", other.word()));
+            }
         }
         Ok(())
     }
 
-    fn resume(&mut self, until: Option<&str>, still_running: &[StillRunning]) -> Result<(), String> {
+    fn resume(
+        &mut self,
+        until: Option<&str>,
+        still_running: &[StillRunning],
+    ) -> Result<(), String> {
         let goes_on = |still: &StillRunning| Ok((self.ix(&still.step)?, still.direction));
-        let go_on: BTreeSet<_> = still_running.iter().map(goes_on).collect::<Result<_, String>>()?;
+        let go_on: BTreeSet<_> =
+            still_running.iter().map(goes_on).collect::<Result<_, String>>()?;
         need(go_on.is_subset(&self.sets.running), "what is said to run still was not running")?;
-        // Who resumes has seen the failures of a session that stopped because of them, and takes them up again; a failure that
-        // nobody was told of stands. What had no effect may be begun in any case.
+        // Who resumes has seen the failures of a session that stopped because of them, and takes
+        // them up again; a failure that nobody was told of stands. What had no effect may be begun
+        // in any case.
         let is_told = self.stopped.take().is_some();
         self.watch.begin_anew();
         self.set_until(until);
@@ -609,7 +725,11 @@ impl RunState {
                 self.leave_group(ix, direction);
                 // Of what was only looked at nothing is in doubt.
                 let is_look = direction == Direction::Forward && self.is_only_looked_at(ix);
-                self.set(ix, direction, if is_look { Track::Idle } else { Track::InDoubt { attempt, probed: None } });
+                self.set(
+                    ix,
+                    direction,
+                    if is_look { Track::Idle } else { Track::InDoubt { attempt, probed: None } },
+                );
             }
         }
         self.sets.inherited = go_on;
@@ -620,9 +740,13 @@ impl RunState {
             }
         }
         for (ix, direction) in self.sets.failed.clone() {
-            let had_no_effect =
-                matches!(self.track(ix, direction), Track::Failed { failure, .. } if failure.kind == FailureKind::BeforeEffect);
-            if (is_told || had_no_effect) && (direction != Direction::Forward || self.mode == Mode::Forward) {
+            let had_no_effect = matches!(
+                self.track(ix, direction),
+                Track::Failed { failure, .. } if failure.kind == FailureKind::BeforeEffect
+            );
+            if (is_told || had_no_effect)
+                && (direction != Direction::Forward || self.mode == Mode::Forward)
+            {
                 self.set(ix, direction, Track::Idle);
             }
         }
@@ -635,17 +759,27 @@ impl RunState {
         Ok(())
     }
 
-    fn begin_rollback(&mut self, to: Option<&str>, because: &str, force: bool, at: Moment) -> Result<(), String> {
+    fn begin_rollback(
+        &mut self,
+        to: Option<&str>,
+        because: &str,
+        force: bool,
+        at: Moment,
+    ) -> Result<(), String> {
         let again = self.ended == Some(Outcome::RolledBack);
         need(self.mode == Mode::Forward || again, "it is not going forward")?;
         let runbook = Arc::clone(&self.runbook);
         let to = to.map(|to| self.ix(to)).transpose()?;
         // A run that went back in part may go back further.
-        let is_back = |step: &StepState| matches!(step.tracks[Direction::Undo as usize], Track::Done | Track::Passed);
+        let is_back = |step: &StepState| {
+            matches!(step.tracks[Direction::Undo as usize], Track::Done | Track::Passed)
+        };
         let began = |step: &StepState| step.attempts[Direction::Forward as usize] > 0;
         let mut targets = self.begun_and_not_back();
         // What was being undone to be begun anew is undone to its end, whatever else stays.
-        let is_half_back = |step: &StepState| step.tracks[Direction::Undo as usize] != Track::Idle && !is_back(step);
+        let is_half_back = |step: &StepState| {
+            step.tracks[Direction::Undo as usize] != Track::Idle && !is_back(step)
+        };
         let half_back: Vec<bool> = self.steps.iter().map(is_half_back).collect();
         if let Some(to) = to {
             need(
@@ -661,23 +795,37 @@ impl RunState {
         targets.iter_mut().zip(half_back).for_each(|(target, half_back)| *target |= half_back);
         let total = targets.iter().filter(|target| **target).count();
         let is_held_back = runbook.ixs().any(|ix| began(self.step(ix)) && !is_back(self.step(ix)));
-        let why_not = if is_held_back { ": what stays lies before a point of no return (--force passes it)" } else { "" };
+        let why_not = if is_held_back {
+            ": what stays lies before a point of no return (--force passes it)"
+        } else {
+            ""
+        };
         need(total > 0 || !again, &format!("there is nothing left to undo{why_not}"))?;
         let waits = runbook.ixs().map(|ix| runbook.dependents(ix).len() as u32).collect();
-        self.rollback =
-            Some(Rollback { to, because: because.to_owned(), began: at, targets, waits, ready: BTreeSet::new(), left: total, total });
+        self.rollback = Some(Rollback {
+            to,
+            because: because.to_owned(),
+            began: at,
+            targets,
+            waits,
+            ready: BTreeSet::new(),
+            left: total,
+            total,
+        });
         // What was done in part is undone with the rest.
         self.sets.partial.clear();
         self.watch.retreats = None;
         self.mode = Mode::RollingBack;
         self.ended = None;
         self.stopped = None;
-        let leaves: Vec<StepIx> = runbook.ixs().filter(|ix| runbook.dependents(*ix).is_empty()).collect();
+        let leaves: Vec<StepIx> =
+            runbook.ixs().filter(|ix| runbook.dependents(*ix).is_empty()).collect();
         leaves.into_iter().for_each(|ix| self.clear_for_undo(ix));
         Ok(())
     }
 
-    /// Which steps a rollback takes back: the one that is under way or, if there is none, one that began now.
+    /// Which steps a rollback takes back: the one that is under way or, if there is none, one that
+    /// began now.
     pub fn targets(&self) -> Vec<bool> {
         if let Some(rollback) = &self.rollback {
             return rollback.targets.clone();
@@ -688,25 +836,37 @@ impl RunState {
     }
 
     fn begun_and_not_back(&self) -> Vec<bool> {
-        let is_back = |step: &StepState| matches!(step.tracks[Direction::Undo as usize], Track::Done | Track::Passed);
-        self.steps.iter().map(|step| step.attempts[Direction::Forward as usize] > 0 && !is_back(step)).collect()
+        let is_back = |step: &StepState| {
+            matches!(step.tracks[Direction::Undo as usize], Track::Done | Track::Passed)
+        };
+        self.steps
+            .iter()
+            .map(|step| step.attempts[Direction::Forward as usize] > 0 && !is_back(step))
+            .collect()
     }
 
     /// What lies before a point of no return that was passed stays.
     fn spare_points(&self, targets: &mut [bool]) {
         for &ix in self.points.iter().filter(|ix| self.step(**ix).touched) {
             targets[ix.0 as usize] = false;
-            targets.iter_mut().zip(self.runbook.ancestors(ix)).for_each(|(target, before)| *target &= !before);
+            targets
+                .iter_mut()
+                .zip(self.runbook.ancestors(ix))
+                .for_each(|(target, before)| *target &= !before);
         }
     }
 
-    /// All dependents of `ix` are out of the way: it can be undone, or, if it is not to be, what it needs can.
+    /// All dependents of `ix` are out of the way: it can be undone, or, if it is not to be, what it
+    /// needs can.
     fn clear_for_undo(&mut self, ix: StepIx) {
         let Some(rollback) = &mut self.rollback else { return };
         let mut clear = vec![ix];
         while let Some(at) = clear.pop() {
             if rollback.targets[at.0 as usize]
-                && !matches!(self.steps[at.0 as usize].tracks[Direction::Undo as usize], Track::Done | Track::Passed)
+                && !matches!(
+                    self.steps[at.0 as usize].tracks[Direction::Undo as usize],
+                    Track::Done | Track::Passed
+                )
             {
                 rollback.ready.insert(at);
                 continue;
@@ -732,8 +892,11 @@ impl RunState {
     fn undone(&mut self, ix: StepIx, at: Moment) {
         match self.runbook.step(ix).downtime {
             Some(Downtime::Begins) => self.production_is_back(at),
-            // A step that had nothing to undo, or was undone by hand, goes over to the old side as one whose undo began.
-            Some(Downtime::Ends) if self.goes_back_over_a_downtime() => drop(self.down_since.get_or_insert(at)),
+            // A step that had nothing to undo, or was undone by hand, goes over to the old side as
+            // one whose undo began.
+            Some(Downtime::Ends) if self.goes_back_over_a_downtime() => {
+                self.down_since.get_or_insert(at);
+            }
             _ => {}
         }
         let Some(rollback) = &mut self.rollback else { return };
@@ -748,14 +911,21 @@ impl RunState {
     fn goes_back_over_a_downtime(&self) -> bool {
         let is_back = |ix| matches!(self.track(ix, Direction::Undo), Track::Done | Track::Passed);
         let begins = |ix| self.runbook.step(ix).downtime == Some(Downtime::Begins);
-        self.runbook.ixs().any(|ix| begins(ix) && self.is_target(ix) && self.step(ix).touched && !is_back(ix))
+        self.runbook
+            .ixs()
+            .any(|ix| begins(ix) && self.is_target(ix) && self.step(ix).touched && !is_back(ix))
     }
 
     fn end(&mut self, outcome: Outcome) -> Result<(), String> {
         need(self.sets.running.is_empty(), "actions are still running")?;
         let done = match outcome {
-            Outcome::Finished => self.mode == Mode::Forward && self.unsettled == 0 && self.sets.held.is_empty(),
-            Outcome::RolledBack => self.rollback.as_ref().is_some_and(|rollback| rollback.left == 0) && self.sets.held.is_empty(),
+            Outcome::Finished => {
+                self.mode == Mode::Forward && self.unsettled == 0 && self.sets.held.is_empty()
+            }
+            Outcome::RolledBack => {
+                self.rollback.as_ref().is_some_and(|rollback| rollback.left == 0)
+                    && self.sets.held.is_empty()
+            }
             Outcome::Cancelled => self.mode == Mode::Cancelling && self.sets.held.is_empty(),
         };
         need(done, "there is something left to do")?;
@@ -795,8 +965,14 @@ impl RunState {
             Direction::Undo => self.undone(ix, at),
             Direction::Release => {
                 self.sets.held.remove(&ix);
-                // A release that a failure began, and a later session ended: what goes on now needs the hold again.
-                let goes_on = self.mode == Mode::Forward && !self.sets.failed.iter().any(|(_, direction)| *direction == Direction::Forward);
+                // A release that a failure began, and a later session ended: what goes on now needs
+                // the hold again.
+                let goes_on = self.mode == Mode::Forward
+                    && !self
+                        .sets
+                        .failed
+                        .iter()
+                        .any(|(_, direction)| *direction == Direction::Forward);
                 if goes_on {
                     self.retake(ix);
                 }
@@ -818,7 +994,10 @@ impl RunState {
     fn retake(&mut self, ix: StepIx) {
         let until = self.runbook.step(ix).hold.as_ref().map_or(ix, |hold| hold.until);
         let released = *self.track(ix, Direction::Release) == Track::Done;
-        if released && *self.track(ix, Direction::Forward) == Track::Done && !self.step(until).settled {
+        if released
+            && *self.track(ix, Direction::Forward) == Track::Done
+            && !self.step(until).settled
+        {
             self.set(ix, Direction::Forward, Track::Idle);
             self.set(ix, Direction::Release, Track::Idle);
             self.begin_anew(ix);
@@ -846,7 +1025,8 @@ impl RunState {
         }
     }
 
-    /// The only place where a track changes; keeps the sets, and how many copies of a group have failed.
+    /// The only place where a track changes; keeps the sets, and how many copies of a group have
+    /// failed.
     fn set(&mut self, ix: StepIx, direction: Direction, track: Track) {
         if let (Direction::Forward, Some(group)) = (direction, self.runbook.step(ix).group) {
             let failed = &mut self.groups[group as usize].failed;
@@ -869,7 +1049,9 @@ impl RunState {
             _ => {}
         }
         match &track {
-            Track::Idle if direction == Direction::Forward && state.unmet == 0 => drop(sets.ready.insert(ix)),
+            Track::Idle if direction == Direction::Forward && state.unmet == 0 => {
+                sets.ready.insert(ix);
+            }
             Track::Running { .. } => drop(sets.running.insert(pair)),
             Track::Waiting { .. } => drop(sets.waiting.insert(ix)),
             Track::InDoubt { .. } => drop(sets.doubt.insert(pair)),
@@ -902,7 +1084,12 @@ impl RunState {
     }
 
     fn guarded(&self, guard: &str) -> Result<(), String> {
-        let found = self.runbook.guards.iter().find(|found| found.name == guard).ok_or("the runbook has no such guard")?;
+        let found = self
+            .runbook
+            .guards
+            .iter()
+            .find(|found| found.name == guard)
+            .ok_or("the runbook has no such guard")?;
         need(is_watched(self, found), "it is not watched now")
     }
 
@@ -951,7 +1138,8 @@ impl RunState {
         self.steps[ix.0 as usize].settled
     }
 
-    /// Whether all that a step needs is settled, and no answer before it void. Of one that has begun it may be so no longer.
+    /// Whether all that a step needs is settled, and no answer before it void. Of one that has
+    /// begun it may be so no longer.
     pub fn are_needs_met(&self, ix: StepIx) -> bool {
         self.step(ix).unmet == 0 && !self.sets.barred.contains(&ix)
     }
@@ -981,8 +1169,8 @@ impl RunState {
         self.downtime + self.down_since.map_or(Span::ZERO, |since| now.since(since))
     }
 
-    /// The same for all attempts of a step in one direction, and for nothing else; a step that was taken back and is begun anew
-    /// has another one.
+    /// The same for all attempts of a step in one direction, and for nothing else; a step that was
+    /// taken back and is begun anew has another one.
     pub fn idempotency_key(&self, ix: StepIx, direction: Direction) -> String {
         let again = match self.step(ix).generation {
             0 => String::new(),
@@ -994,24 +1182,36 @@ impl RunState {
         format!("{run}:{}:{}{again}", self.runbook.step(ix).id, direction.word())
     }
 
-    /// Whether the step is a point of no return that has not begun and that nobody has let be passed.
+    /// Whether the step is a point of no return that has not begun and that nobody has let be
+    /// passed.
     pub fn needs_confirmation(&self, ix: StepIx) -> bool {
         let step = self.step(ix);
-        let has_begun = !self.is_past(ix, Direction::Forward, self.attempts(ix, Direction::Forward));
-        self.runbook.step(ix).point_of_no_return && !step.confirmed && !has_begun && !self.is_only_looked_at(ix)
+        let has_begun =
+            !self.is_past(ix, Direction::Forward, self.attempts(ix, Direction::Forward));
+        self.runbook.step(ix).point_of_no_return
+            && !step.confirmed
+            && !has_begun
+            && !self.is_only_looked_at(ix)
     }
 
     /// The points of no return whose turn has come, and that wait for a word.
     pub fn unconfirmed(&self) -> impl Iterator<Item = StepIx> + '_ {
         let has_turn = |ix: &StepIx| self.sets.ready.contains(ix) && !self.sets.barred.contains(ix);
-        let waits = move |ix: &StepIx| has_turn(ix) && self.needs_confirmation(*ix) && self.is_wanted(*ix);
+        let waits =
+            move |ix: &StepIx| has_turn(ix) && self.needs_confirmation(*ix) && self.is_wanted(*ix);
         self.points.iter().copied().filter(waits)
     }
 
-    /// The steps that somebody is asked about now; on the way back, what was asked going forward is no longer open.
+    /// The steps that somebody is asked about now; on the way back, what was asked going forward is
+    /// no longer open.
     pub fn asked(&self) -> impl Iterator<Item = StepIx> + '_ {
-        let waits = |ix: StepIx, direction| matches!(self.track(ix, direction), Track::Waiting { .. });
-        let is_open = move |ix: &StepIx| self.mode == Mode::Forward || waits(*ix, Direction::Undo) || waits(*ix, Direction::Release);
+        let waits =
+            |ix: StepIx, direction| matches!(self.track(ix, direction), Track::Waiting { .. });
+        let is_open = move |ix: &StepIx| {
+            self.mode == Mode::Forward
+                || waits(*ix, Direction::Undo)
+                || waits(*ix, Direction::Release)
+        };
         self.sets.waiting.iter().copied().filter(is_open)
     }
 
@@ -1034,7 +1234,13 @@ impl RunState {
 impl StepState {
     /// A question that was answered, to be asked again.
     pub(super) fn unanswered(self) -> StepState {
-        StepState { tracks: Default::default(), finished: None, settled: false, outputs: Outputs::new(), ..self }
+        StepState {
+            tracks: Default::default(),
+            finished: None,
+            settled: false,
+            outputs: Outputs::new(),
+            ..self
+        }
     }
 
     /// The step's state in one word.
@@ -1094,5 +1300,10 @@ fn need(holds: bool, otherwise: &str) -> Result<(), String> {
 }
 
 fn illegal(event: &Event, why: impl Into<String>) -> IllegalEvent {
-    IllegalEvent { number: event.number, kind: kind(&event.fact), step: event.fact.step().map(ToString::to_string), why: why.into() }
+    IllegalEvent {
+        number: event.number,
+        kind: kind(&event.fact),
+        step: event.fact.step().map(ToString::to_string),
+        why: why.into(),
+    }
 }

@@ -1,5 +1,5 @@
-//! What is watched beside the steps: whether a guard is, and which budget is exceeded or will be. Knows no clock: the time is an
-//! argument, and what steps should take is too.
+//! What is watched beside the steps: whether a guard is, and which budget is exceeded or will be.
+//! Knows no clock: the time is an argument, and what steps should take is too.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,8 @@ use crate::runbook::watch::Budget;
 use crate::runbook::{Direction, Guard, OnBreach, Span};
 
 /// What is said of a downtime that has yet to begin.
-const UP: &str = "; production is still up (what its steps are to take is their `estimate` or, without one, what they took before)";
+const UP: &str = "; production is still up (what its steps are to take is their `estimate` or, \
+    without one, what they took before)";
 
 /// A breach: of what, how it was seen, and what follows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,7 +58,8 @@ impl Budgeted {
 pub struct Watch {
     /// What each guard said last in this session.
     pub says: std::collections::BTreeMap<String, (Says, String)>,
-    /// What a dry run says of the guards because of which a run would not go on, or that cannot be read.
+    /// What a dry run says of the guards because of which a run would not go on, or that cannot be
+    /// read.
     pub foreseen: std::collections::BTreeMap<String, Foreseen>,
     /// The guards that are breached, until they are good again, and the budgets, for good.
     pub breached: BTreeSet<Watched>,
@@ -70,7 +72,8 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// A new session begins: what a guard said is as old as the session that read it, and who resumes lets a pause be over.
+    /// A new session begins: what a guard said is as old as the session that read it, and who
+    /// resumes lets a pause be over.
     pub(super) fn begin_anew(&mut self) {
         self.says.clear();
         self.pauses.clear();
@@ -86,13 +89,16 @@ impl Watch {
 
     /// Whether a breach is not one that was known and acted on before.
     pub(super) fn is_new(&self, breach: &Breach) -> bool {
-        !self.breached.contains(&breach.of) || breach.then != OnBreach::Warn && self.softened.contains(&breach.of)
+        !self.breached.contains(&breach.of)
+            || breach.then != OnBreach::Warn && self.softened.contains(&breach.of)
     }
 
     pub(super) fn breach(&mut self, breach: &Breach) {
         self.breached.insert(breach.of.clone());
         match (breach.then, &breach.of) {
-            (OnBreach::Warn, Watched::Budget { .. }) => drop(self.softened.insert(breach.of.clone())),
+            (OnBreach::Warn, Watched::Budget { .. }) => {
+                self.softened.insert(breach.of.clone());
+            }
             _ => drop(self.softened.remove(&breach.of)),
         }
         match breach.then {
@@ -117,14 +123,17 @@ pub fn is_watched(state: &RunState, guard: &Guard) -> bool {
     state.mode == Mode::Forward && state.ended.is_none() && has_begun && !is_over
 }
 
-/// What follows from a breach that asks for `wanted`, and why it is something else: nothing is taken back by itself behind a point
-/// of no return.
+/// What follows from a breach that asks for `wanted`, and why it is something else: nothing is
+/// taken back by itself behind a point of no return.
 pub fn consequence(state: &RunState, wanted: OnBreach) -> (OnBreach, &'static str) {
     let runbook = &state.runbook;
-    let is_passed = || runbook.ixs().any(|ix| runbook.step(ix).point_of_no_return && state.step(ix).touched);
+    let is_passed =
+        || runbook.ixs().any(|ix| runbook.step(ix).point_of_no_return && state.step(ix).touched);
     match wanted {
         _ if state.mode != Mode::Forward => (OnBreach::Warn, ""),
-        OnBreach::Rollback if is_passed() => (OnBreach::Pause, ", but a point of no return is passed"),
+        OnBreach::Rollback if is_passed() => {
+            (OnBreach::Pause, ", but a point of no return is passed")
+        }
         wanted => (wanted, ""),
     }
 }
@@ -132,42 +141,76 @@ pub fn consequence(state: &RunState, wanted: OnBreach) -> (OnBreach, &'static st
 /// The budgets that are breached at `now` and were not before.
 pub fn breaches(state: &RunState, expected: &Expected, now: Moment) -> Vec<Breach> {
     let budgets = state.runbook.budgets;
-    if budgets.is_empty() || state.started.is_dry() || state.ended.is_some() || state.mode == Mode::Cancelling {
+    if budgets.is_empty()
+        || state.started.is_dry()
+        || state.ended.is_some()
+        || state.mode == Mode::Cancelling
+    {
         return Vec::new();
     }
     let outlook = Outlook::of(state, expected, now);
     let mut found = Vec::new();
     let forward = state.mode == Mode::Forward;
-    let mut hold = |budget: Budgeted, limit: Option<Budget>, spent: Span, in_all: Span, then: &dyn Fn(Budget) -> OnBreach| {
+    let mut hold = |budget: Budgeted,
+                    limit: Option<Budget>,
+                    spent: Span,
+                    in_all: Span,
+                    then: &dyn Fn(Budget) -> OnBreach| {
         let Some(limit) = limit else { return };
         for (is_expected, length) in [(false, spent), (true, in_all)] {
             let of = Watched::Budget { budget, expected: is_expected };
             let (then, why) = consequence(state, then(limit));
-            // What has come to pass need not be foretold; what was only told is acted on once that helps.
-            let is_known =
-                |of: &Watched| state.watch.breached.contains(of) && (then == OnBreach::Warn || !state.watch.softened.contains(of));
-            if length <= limit.limit || is_known(&Watched::Budget { budget, expected: false }) || is_known(&of) {
+            // What has come to pass need not be foretold; what was only told is acted on once that
+            // helps.
+            let is_known = |of: &Watched| {
+                state.watch.breached.contains(of)
+                    && (then == OnBreach::Warn || !state.watch.softened.contains(of))
+            };
+            if length <= limit.limit
+                || is_known(&Watched::Budget { budget, expected: false })
+                || is_known(&of)
+            {
                 continue;
             }
-            let up = if budget == Budgeted::Downtime && state.down_since.is_none() { UP } else { "" };
-            let all = if is_expected { format!(", and {in_all} expected in all{up}") } else { String::new() };
-            let quicker =
-                if forward && then != limit.on_breach && why.is_empty() { ", but going on is quicker than going back" } else { why };
-            found.push(Breach { of, reading: format!("{spent} of {}{all}{quicker}", limit.limit), then });
+            let up =
+                if budget == Budgeted::Downtime && state.down_since.is_none() { UP } else { "" };
+            let all = if is_expected {
+                format!(", and {in_all} expected in all{up}")
+            } else {
+                String::new()
+            };
+            let quicker = if forward && then != limit.on_breach && why.is_empty() {
+                ", but going on is quicker than going back"
+            } else {
+                why
+            };
+            found.push(Breach {
+                of,
+                reading: format!("{spent} of {}{all}{quicker}", limit.limit),
+                then,
+            });
             return;
         }
     };
     let as_said = |budget: Budget| budget.on_breach;
     // Going back brings production back too: only if that is quicker than going on does it help.
     let if_cheaper = |budget: Budget| match budget.on_breach {
-        OnBreach::Rollback if outlook.is_sure && outlook.back_up >= outlook.down_to_come => OnBreach::Warn,
+        OnBreach::Rollback if outlook.is_sure && outlook.back_up >= outlook.down_to_come => {
+            OnBreach::Warn
+        }
         wanted => wanted,
     };
     let down = state.downtime_until(now);
     let down_in_all = if forward { down + outlook.down_to_come } else { down };
     hold(Budgeted::Downtime, budgets.downtime, down, down_in_all, &if_cheaper);
     let lasted = now.since(state.began);
-    hold(Budgeted::Duration, budgets.duration, lasted, if forward { lasted + outlook.left } else { lasted }, &as_said);
+    hold(
+        Budgeted::Duration,
+        budgets.duration,
+        lasted,
+        if forward { lasted + outlook.left } else { lasted },
+        &as_said,
+    );
     match &state.rollback {
         None => hold(Budgeted::Rollback, budgets.rollback, Span::ZERO, outlook.back, &as_said),
         Some(rollback) => {
@@ -178,17 +221,21 @@ pub fn breaches(state: &RunState, expected: &Expected, now: Moment) -> Vec<Breac
     found
 }
 
-/// Whether what runs is stopped when everything is to be undone: only what knows its way back, or changed nothing.
+/// Whether what runs is stopped when everything is to be undone: only what knows its way back, or
+/// changed nothing.
 pub fn is_stopped_by_retreat(state: &RunState, ix: crate::runbook::StepIx) -> bool {
     let step = state.runbook.step(ix);
-    let is_running = matches!(state.track(ix, Direction::Forward), Track::Running { stopping: None, .. });
+    let is_running =
+        matches!(state.track(ix, Direction::Forward), Track::Running { stopping: None, .. });
     is_running && step.undo != crate::runbook::Undo::Unknown && !step.point_of_no_return
 }
 
 impl std::fmt::Display for Breach {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.of {
-            Watched::Guard { guard } => write!(out, "the guard {guard} is breached: {}", self.reading),
+            Watched::Guard { guard } => {
+                write!(out, "the guard {guard} is breached: {}", self.reading)
+            }
             Watched::Budget { budget, expected } => {
                 let verb = if *expected { "is expected to be" } else { "is" };
                 write!(out, "the {} budget {verb} exceeded: {}", budget.word(), self.reading)

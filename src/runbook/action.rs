@@ -1,5 +1,6 @@
-//! What a step can do, as data. `Action<Text>` is what the author wrote; `Action<String>` is the same with every text
-//! rendered, which is what is journaled and carried out. Knows nothing of how an action is carried out.
+//! What a step can do, as data. `Action<Text>` is what the author wrote; `Action<String>` is the
+//! same with every text rendered, which is what is journaled and carried out. Knows nothing of how
+//! an action is carried out.
 
 use std::collections::BTreeMap;
 
@@ -210,14 +211,19 @@ impl<T> Action<T> {
         }
     }
 
-    /// Whether it changes nothing outside, so that there is nothing to undo and repeating it is harmless.
+    /// Whether it changes nothing outside, so that there is nothing to undo and repeating it is
+    /// harmless.
     pub fn only_reads(&self) -> bool {
         match self {
             Action::Sql(sql) => sql.reads,
             Action::Http(http) => matches!(http.method, Method::Get | Method::Head),
             Action::Copy(copy) => copy.verify_only,
             Action::Wait(_) | Action::Propagation(_) | Action::Approve(_) | Action::Join => true,
-            Action::Run(_) | Action::Dns(_) | Action::Shift(_) | Action::Notify(_) | Action::Task(_) => false,
+            Action::Run(_)
+            | Action::Dns(_)
+            | Action::Shift(_)
+            | Action::Notify(_)
+            | Action::Task(_) => false,
         }
     }
 
@@ -258,7 +264,9 @@ impl<T> Action<T> {
             Action::Sql(sql) => sql.secrets(),
             Action::Copy(copy) => copy.secrets(),
             Action::Dns(dns) => dns.zone.secrets(),
-            Action::Propagation(propagation) => propagation.zone.iter().flat_map(|zone| zone.secrets()).collect(),
+            Action::Propagation(propagation) => {
+                propagation.zone.iter().flat_map(|zone| zone.secrets()).collect()
+            }
             Action::Wait(Wait::Until { probe, .. }) => probe.secrets(),
             Action::Shift(shift) => shift.secrets(),
             _ => Vec::new(),
@@ -294,8 +302,12 @@ impl Action<Text> {
         Ok(match self {
             Action::Run(run) => Action::Run(Run {
                 command: match &run.command {
-                    Command::Script { shell, script } => Command::Script { shell: shell.clone(), script: script.clone() },
-                    Command::Arguments(list) => Command::Arguments(list.iter().map(one).collect::<Result<_, _>>()?),
+                    Command::Script { shell, script } => {
+                        Command::Script { shell: shell.clone(), script: script.clone() }
+                    }
+                    Command::Arguments(list) => {
+                        Command::Arguments(list.iter().map(one).collect::<Result<_, _>>()?)
+                    }
                 },
                 cwd: optional(&run.cwd, values)?,
                 stdin: optional(&run.stdin, values)?,
@@ -321,18 +333,30 @@ impl Action<Text> {
             Action::Wait(Wait::For(span)) => Action::Wait(Wait::For(one(span)?)),
             Action::Wait(Wait::Until { until, probe, every, stable }) => {
                 let probe = Box::new(probe.render(values)?);
-                Action::Wait(Wait::Until { until: until.clone(), probe, every: *every, stable: *stable })
+                Action::Wait(Wait::Until {
+                    until: until.clone(),
+                    probe,
+                    every: *every,
+                    stable: *stable,
+                })
             }
             Action::Shift(shift) => Action::Shift(shift.render(values)?),
             Action::Notify(notify) => Action::Notify(Notify {
                 content: match &notify.content {
                     Content::Template(name) => Content::Template(name.clone()),
-                    Content::Words { subject, body } => Content::Words { subject: one(subject)?, body: one(body)? },
+                    Content::Words { subject, body } => {
+                        Content::Words { subject: one(subject)?, body: one(body)? }
+                    }
                 },
                 to: notify.to.iter().map(one).collect::<Result<_, _>>()?,
             }),
-            Action::Task(task) => Action::Task(Task { instructions: one(&task.instructions)?, fields: task.fields.clone() }),
-            Action::Approve(approve) => Action::Approve(Approve { question: one(&approve.question)? }),
+            Action::Task(task) => Action::Task(Task {
+                instructions: one(&task.instructions)?,
+                fields: task.fields.clone(),
+            }),
+            Action::Approve(approve) => {
+                Action::Approve(Approve { question: one(&approve.question)? })
+            }
             Action::Join => Action::Join,
         })
     }
@@ -379,7 +403,11 @@ impl Action<Text> {
 
 impl Tls<Text> {
     pub fn render(&self, values: &Json) -> Result<Tls<String>, TextError> {
-        Ok(Tls { ca: optional(&self.ca, values)?, cert: optional(&self.cert, values)?, key: optional(&self.key, values)? })
+        Ok(Tls {
+            ca: optional(&self.ca, values)?,
+            cert: optional(&self.cert, values)?,
+            key: optional(&self.key, values)?,
+        })
     }
 
     pub fn texts(&self) -> Vec<&Text> {
@@ -391,7 +419,9 @@ impl Value<Text> {
     pub fn render(&self, values: &Json) -> Result<Value<String>, TextError> {
         Ok(match self {
             Value::Text(text) => Value::Text(text.render(values)?),
-            Value::Secret { name, prefix, form } => Value::Secret { name: name.clone(), prefix: prefix.clone(), form: *form },
+            Value::Secret { name, prefix, form } => {
+                Value::Secret { name: name.clone(), prefix: prefix.clone(), form: *form }
+            }
         })
     }
 
@@ -410,9 +440,13 @@ impl Argument<Text> {
                 let text = Text::compile(text)?;
                 if text.is_dynamic() { Argument::Text(text) } else { Argument::Plain(json.clone()) }
             }
-            Json::Array(items) => Argument::List(items.iter().map(Argument::from_json).collect::<Result<_, _>>()?),
+            Json::Array(items) => {
+                Argument::List(items.iter().map(Argument::from_json).collect::<Result<_, _>>()?)
+            }
             Json::Object(fields) => {
-                let fields = fields.iter().map(|(name, value)| Ok((name.clone(), Argument::from_json(value)?)));
+                let fields = fields
+                    .iter()
+                    .map(|(name, value)| Ok((name.clone(), Argument::from_json(value)?)));
                 Argument::Map(fields.collect::<Result<_, TextError>>()?)
             }
             plain => Argument::Plain(plain.clone()),
@@ -424,14 +458,19 @@ impl Argument<Text> {
         Ok(match self {
             Argument::Plain(json) => json.clone(),
             Argument::Text(text) => match text.single_reference() {
-                Some(path) => {
-                    look_up(values, &path).ok_or_else(|| TextError(format!("`{}` has no value at this point", path.join("."))))?.clone()
-                }
+                Some(path) => look_up(values, &path)
+                    .ok_or_else(|| {
+                        TextError(format!("`{}` has no value at this point", path.join(".")))
+                    })?
+                    .clone(),
                 None => Json::String(text.render(values)?),
             },
-            Argument::List(items) => Json::Array(items.iter().map(|item| item.value(values)).collect::<Result<_, _>>()?),
+            Argument::List(items) => {
+                Json::Array(items.iter().map(|item| item.value(values)).collect::<Result<_, _>>()?)
+            }
             Argument::Map(fields) => {
-                let fields = fields.iter().map(|(name, value)| Ok((name.clone(), value.value(values)?)));
+                let fields =
+                    fields.iter().map(|(name, value)| Ok((name.clone(), value.value(values)?)));
                 Json::Object(fields.collect::<Result<_, TextError>>()?)
             }
         })
@@ -466,8 +505,12 @@ impl Argument<String> {
         match self {
             Argument::Plain(json) => json,
             Argument::Text(text) => Json::String(text),
-            Argument::List(items) => Json::Array(items.into_iter().map(Argument::into_json).collect()),
-            Argument::Map(fields) => Json::Object(fields.into_iter().map(|(name, value)| (name, value.into_json())).collect()),
+            Argument::List(items) => {
+                Json::Array(items.into_iter().map(Argument::into_json).collect())
+            }
+            Argument::Map(fields) => Json::Object(
+                fields.into_iter().map(|(name, value)| (name, value.into_json())).collect(),
+            ),
         }
     }
 }
@@ -476,7 +519,10 @@ fn optional(text: &Option<Text>, values: &Json) -> Result<Option<String>, TextEr
     text.as_ref().map(|text| text.render(values)).transpose()
 }
 
-fn map<A, B>(entries: &IndexMap<String, A>, render: impl Fn(&A) -> Result<B, TextError>) -> Result<IndexMap<String, B>, TextError> {
+fn map<A, B>(
+    entries: &IndexMap<String, A>,
+    render: impl Fn(&A) -> Result<B, TextError>,
+) -> Result<IndexMap<String, B>, TextError> {
     entries.iter().map(|(name, value)| Ok((name.clone(), render(value)?))).collect()
 }
 
@@ -485,7 +531,9 @@ pub fn in_words(action: &Action<Text>, values: &Json) -> String {
     match action.render(values) {
         Ok(rendered) => rendered.in_words(),
         Err(_) => match action {
-            Action::Run(Run { command: Command::Script { script, .. }, .. }) => script.trim_end().to_owned(),
+            Action::Run(Run { command: Command::Script { script, .. }, .. }) => {
+                script.trim_end().to_owned()
+            }
             _ => format!(
                 "{} (its values are known only later)",
                 action.texts().iter().map(|text| text.source()).collect::<Vec<_>>().join(" ")

@@ -1,5 +1,5 @@
-//! What was compiled on this thread, by its source: compiling costs far more than using it, and the same few sources are used
-//! again and again. Knows nothing of what is compiled.
+//! What was compiled on this thread, by its source: compiling costs far more than using it, and the
+//! same few sources are used again and again. Knows nothing of what is compiled.
 
 use std::cell::RefCell;
 use std::collections::HashMap;

@@ -1,5 +1,5 @@
-//! CEL conditions: `when`, `expect`, `until`, `capture`. Bounded before they are compiled, so that no source can exhaust
-//! the stack or the clock. Knows nothing of where values come from.
+//! CEL conditions: `when`, `expect`, `until`, `capture`. Bounded before they are compiled, so that
+//! no source can exhaust the stack or the clock. Knows nothing of where values come from.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -68,7 +68,8 @@ impl Condition {
             && depth > 1
         {
             return Err(ConditionError(
-                "a macro such as all, exists, map or filter inside another one is not allowed: its cost has no bound".into(),
+                "a macro such as all, exists, map or filter inside another one is not allowed: its \
+                 cost has no bound".into(),
             ));
         }
         Ok(Condition(source.to_owned()))
@@ -83,14 +84,17 @@ impl Condition {
         let program = program(&self.0)?;
         let mut context = Context::default();
         // Programs end what they print with a line break.
-        let _ = context.add_function("trim", |This(text): This<Arc<String>>| text.trim().to_owned());
+        let _ =
+            context.add_function("trim", |This(text): This<Arc<String>>| text.trim().to_owned());
         // Only what it refers to: there may be much more, and each value is copied.
         for name in self.references().iter().filter_map(|reference| reference.first()) {
             if let Some(value) = values.get(name) {
                 context.add_variable_from_value(name.as_str(), to_cel(value));
             }
         }
-        let value = program.execute(&context).map_err(|error| ConditionError(format!("`{}`: {error}", self.0)))?;
+        let value = program
+            .execute(&context)
+            .map_err(|error| ConditionError(format!("`{}`: {error}", self.0)))?;
         value.json().map_err(|error| ConditionError(format!("`{}`: {error}", self.0)))
     }
 
@@ -101,7 +105,9 @@ impl Condition {
     pub fn holds(&self, values: &Json) -> Result<bool, ConditionError> {
         match self.evaluate(values)? {
             Json::Bool(holds) => Ok(holds),
-            other => Err(ConditionError(format!("`{}` must be true or false, but is {other}", self.0))),
+            other => {
+                Err(ConditionError(format!("`{}` must be true or false, but is {other}", self.0)))
+            }
         }
     }
 
@@ -129,7 +135,10 @@ fn program(source: &str) -> Result<Rc<Program>, ConditionError> {
 
 fn parse(source: &str) -> Result<Program, ConditionError> {
     if source.len() > MAX_SOURCE {
-        return Err(ConditionError(format!("a condition may have {MAX_SOURCE} bytes; this one has {}", source.len())));
+        return Err(ConditionError(format!(
+            "a condition may have {MAX_SOURCE} bytes; this one has {}",
+            source.len()
+        )));
     }
     if source.trim().is_empty() {
         return Err(ConditionError("the condition is empty".into()));
@@ -149,13 +158,20 @@ fn parse(source: &str) -> Result<Program, ConditionError> {
     Program::compile(source).map_err(|errors| {
         let first = errors.errors.first().map_or_else(
             || "it does not parse".to_owned(),
-            |error| format!("at column {}: {}", error.pos.1.max(1), error.msg.lines().next().unwrap_or_default()),
+            |error| {
+                format!(
+                    "at column {}: {}",
+                    error.pos.1.max(1),
+                    error.msg.lines().next().unwrap_or_default()
+                )
+            },
         );
         ConditionError(format!("bad condition, {first}"))
     })
 }
 
-/// JSON to CEL by hand: the library's serializer would make every small integer unsigned, and `1u == 1` a type error.
+/// JSON to CEL by hand: the library's serializer would make every small integer unsigned, and `1u
+/// == 1` a type error.
 fn to_cel(value: &Json) -> cel::Value {
     match value {
         Json::Null => cel::Value::Null,
@@ -166,13 +182,16 @@ fn to_cel(value: &Json) -> cel::Value {
         },
         Json::String(value) => value.as_str().into(),
         Json::Array(items) => items.iter().map(to_cel).collect::<Vec<_>>().into(),
-        Json::Object(fields) => {
-            fields.iter().map(|(name, value)| (name.clone(), to_cel(value))).collect::<std::collections::HashMap<_, _>>().into()
-        }
+        Json::Object(fields) => fields
+            .iter()
+            .map(|(name, value)| (name.clone(), to_cel(value)))
+            .collect::<std::collections::HashMap<_, _>>()
+            .into(),
     }
 }
 
-/// A function that is called and is not there. Operators and what macros are made of have names that no author can write.
+/// A function that is called and is not there. Operators and what macros are made of have names
+/// that no author can write.
 fn unknown_function(expression: &IdedExpr) -> Option<String> {
     if let Expr::Call(call) = &expression.expr
         && call.func_name.chars().all(|c| c.is_ascii_alphanumeric())
@@ -188,9 +207,17 @@ fn children(expression: &IdedExpr) -> Vec<&IdedExpr> {
         Expr::Call(call) => call.target.as_deref().into_iter().chain(&call.args).collect(),
         Expr::List(list) => list.elements.iter().collect(),
         Expr::Map(map) => map.entries.iter().flat_map(|entry| entry_parts(&entry.expr)).collect(),
-        Expr::Struct(record) => record.entries.iter().flat_map(|entry| entry_parts(&entry.expr)).collect(),
+        Expr::Struct(record) => {
+            record.entries.iter().flat_map(|entry| entry_parts(&entry.expr)).collect()
+        }
         Expr::Select(select) => vec![&select.operand],
-        Expr::Comprehension(inner) => vec![&inner.iter_range, &inner.accu_init, &inner.loop_cond, &inner.loop_step, &inner.result],
+        Expr::Comprehension(inner) => vec![
+            &inner.iter_range,
+            &inner.accu_init,
+            &inner.loop_cond,
+            &inner.loop_step,
+            &inner.result,
+        ],
         Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => Vec::new(),
     }
 }
@@ -271,25 +298,46 @@ mod tests {
     #[test]
     fn values_keep_their_types() {
         let values = json!({"rows": [["on", 3]], "n": 2, "x": 1.5, "m": {"a-b": "c"}});
-        for source in
-            ["rows[0][0] == \"on\"", "rows[0][1] == 3", "n + 1 == 3", "x > 1.0", "m[\"a-b\"] == 'c'", "rows.all(r, r[1] > 2)", "!has(m.zz)"]
-        {
+        for source in [
+            "rows[0][0] == \"on\"",
+            "rows[0][1] == 3",
+            "n + 1 == 3",
+            "x > 1.0",
+            "m[\"a-b\"] == 'c'",
+            "rows.all(r, r[1] > 2)",
+            "!has(m.zz)",
+        ] {
             assert!(Condition::compile(source).unwrap().holds(&values).unwrap(), "{source}");
         }
         assert!(Condition::compile("\"prod\" > 3").unwrap().holds(&values).is_err());
-        assert!(Condition::compile("n").unwrap().holds(&values).unwrap_err().0.contains("must be true or false"));
+        assert!(
+            Condition::compile("n")
+                .unwrap()
+                .holds(&values)
+                .unwrap_err()
+                .0
+                .contains("must be true or false")
+        );
     }
 
     #[test]
     fn functions_are_known_beforehand() {
         let unknown = |source: &str| Condition::compile(source).unwrap_err().0;
-        assert_eq!(unknown("stdout.trimm() == \"0\""), "there is no function `trimm`; did you mean `trim`?");
+        assert_eq!(
+            unknown("stdout.trimm() == \"0\""),
+            "there is no function `trimm`; did you mean `trim`?"
+        );
         assert!(unknown("[1].exists(x, foo(x))").contains("no function `foo`"));
-        assert_eq!(Condition::compile("text.trim()").unwrap().evaluate(&json!({"text": " 7\n"})), Ok(json!("7")));
+        assert_eq!(
+            Condition::compile("text.trim()").unwrap().evaluate(&json!({"text": " 7\n"})),
+            Ok(json!("7"))
+        );
         for name in FUNCTIONS {
-            let called =
-                [format!("{name}()"), format!("\"x\".{name}()"), format!("{name}(1)")].map(|source| Condition(source).evaluate(&json!({})));
-            let is_there = called.iter().any(|result| result.as_ref().err().is_none_or(|error| !error.0.contains("Undeclared reference")));
+            let called = [format!("{name}()"), format!("\"x\".{name}()"), format!("{name}(1)")]
+                .map(|source| Condition(source).evaluate(&json!({})));
+            let is_there = called.iter().any(|result| {
+                result.as_ref().err().is_none_or(|error| !error.0.contains("Undeclared reference"))
+            });
             assert!(is_there, "{name}: {called:?}");
         }
     }
@@ -297,8 +345,14 @@ mod tests {
     #[test]
     fn references_leave_macro_variables_out() {
         let names = |source: &str| Condition::compile(source).unwrap().references();
-        assert_eq!(names("rows.exists(r, r[0] == want)"), [vec!["rows".to_owned()], vec!["want".into()]]);
-        assert_eq!(names("steps[\"back-up\"].size > 1"), [vec!["steps".to_owned(), "back-up".into(), "size".into()]]);
+        assert_eq!(
+            names("rows.exists(r, r[0] == want)"),
+            [vec!["rows".to_owned()], vec!["want".into()]]
+        );
+        assert_eq!(
+            names("steps[\"back-up\"].size > 1"),
+            [vec!["steps".to_owned(), "back-up".into(), "size".into()]]
+        );
         assert_eq!(names("has(a.b) && size(c) > 0"), [vec!["a".to_owned()], vec!["c".into()]]);
     }
 

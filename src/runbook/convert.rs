@@ -1,4 +1,5 @@
-//! One raw action to its domain form. Reports what a schema cannot say: two actions, a retry that is not safe, an unknown secret.
+//! One raw action to its domain form. Reports what a schema cannot say: two actions, a retry that
+//! is not safe, an unknown secret.
 
 use indexmap::IndexMap;
 
@@ -11,11 +12,14 @@ use super::parameter::Kind;
 use super::problem::{Place, Problem, suggest};
 use super::raw::*;
 use super::source::Mark;
-use super::traffic::{Analysis, Commands, Haproxy, Nginx, Prometheus, Shift, Source, Traffic, Weighted, growth};
+use super::traffic::{
+    Analysis, Commands, Haproxy, Nginx, Prometheus, Shift, Source, Traffic, Weighted, growth,
+};
 use super::zone::raw::RawZone;
 use super::{Condition, Span, Text};
 
-const ACTIONS: &str = "run, sql, http, copy, dns, propagation, shift, wait, notify, task, approve or runbook";
+const ACTIONS: &str =
+    "run, sql, http, copy, dns, propagation, shift, wait, notify, task, approve or runbook";
 
 /// What the conversion of one step needs to know, and the problems it finds.
 pub struct Converter<'a> {
@@ -35,8 +39,14 @@ pub struct Converter<'a> {
 }
 
 impl Converter<'_> {
-    /// The act of a step, an undo or a release. `below` is the way from the step to it; `env` is what it inherits.
-    pub fn act(&mut self, raw: &RawAct, below: &[&str], env: &IndexMap<String, Value<Text>>) -> Option<Act> {
+    /// The act of a step, an undo or a release. `below` is the way from the step to it; `env` is
+    /// what it inherits.
+    pub fn act(
+        &mut self,
+        raw: &RawAct,
+        below: &[&str],
+        env: &IndexMap<String, Value<Text>>,
+    ) -> Option<Act> {
         let mut action = self.action(raw, below)?;
         self.keep(&mut action, raw.keep_output.as_deref(), below);
         let mut env = env.clone();
@@ -44,14 +54,27 @@ impl Converter<'_> {
         if let Some(RawRun::Map(map)) = &raw.run {
             env.extend(self.values(&map.env, below, "env"));
         }
-        let idempotent = raw.idempotent.unwrap_or(action.only_reads() || action.goes_on() || matches!(action, Action::Notify(_)));
+        let idempotent = raw.idempotent.unwrap_or(
+            action.only_reads() || action.goes_on() || matches!(action, Action::Notify(_)),
+        );
         if raw.retry.is_some() && !idempotent {
-            let help = "say `idempotent: true` if doing it twice does no harm; without it, a failed attempt may have had its effect";
-            self.report(below, "retry", "a step that is not idempotent is never repeated by itself".into(), Some(help.into()));
+            let help = "say `idempotent: true` if doing it twice does no harm; without it, a \
+                failed attempt may have had its effect";
+            self.report(
+                below,
+                "retry",
+                "a step that is not idempotent is never repeated by itself".into(),
+                Some(help.into()),
+            );
         }
         if raw.timeout.is_some() && action.is_for_a_person() {
             let help = "people are not stopped; the run waits, and `resolve` or `cancel` ends it";
-            self.report(below, "timeout", "a task or an approval has no timeout".into(), Some(help.into()));
+            self.report(
+                below,
+                "timeout",
+                "a task or an approval has no timeout".into(),
+                Some(help.into()),
+            );
         }
         let wait_timeout = match (&raw.wait, &raw.propagation) {
             (Some(RawWait::Until(until)), _) => until.timeout.as_deref(),
@@ -80,7 +103,11 @@ impl Converter<'_> {
                 Some(OneOrMany::One(one)) => vec![condition(one)],
                 Some(OneOrMany::Many(many)) => many.iter().map(|one| condition(one)).collect(),
             },
-            capture: raw.capture.iter().map(|(name, source)| (name.clone(), condition(source))).collect(),
+            capture: raw
+                .capture
+                .iter()
+                .map(|(name, source)| (name.clone(), condition(source)))
+                .collect(),
         })
     }
 
@@ -89,14 +116,19 @@ impl Converter<'_> {
         match raw {
             Some(RawUndo::None(_)) => Undo::Nothing,
             Some(RawUndo::Act(raw)) => {
-                // What a step leaves is gone once the run is over, and a run that is over can be undone: only an undo that asks for
-                // it itself needs it.
-                let is_passing = |name: &str| self.secrets.get(name).is_some_and(|secret| secret.step.is_some());
-                let lasting = act.env.iter().filter(|(_, value)| !value.secret().is_some_and(is_passing));
+                // What a step leaves is gone once the run is over, and a run that is over can be
+                // undone: only an undo that asks for it itself needs it.
+                let is_passing =
+                    |name: &str| self.secrets.get(name).is_some_and(|secret| secret.step.is_some());
+                let lasting =
+                    act.env.iter().filter(|(_, value)| !value.secret().is_some_and(is_passing));
                 let env = lasting.map(|(name, value)| (name.clone(), value.clone())).collect();
-                self.act(&raw.act, &["undo"], &env).map_or(Undo::Nothing, |act| Undo::Act(Box::new(act)))
+                self.act(&raw.act, &["undo"], &env)
+                    .map_or(Undo::Nothing, |act| Undo::Act(Box::new(act)))
             }
-            None if act.action.only_reads() || matches!(act.action, Action::Notify(_)) => Undo::Nothing,
+            None if act.action.only_reads() || matches!(act.action, Action::Notify(_)) => {
+                Undo::Nothing
+            }
             // It knows what it found or wrote, and takes that back.
             None => match act.action.inverse() {
                 Some(action) => Undo::Act(Box::new(Act {
@@ -118,18 +150,36 @@ impl Converter<'_> {
             None => DryRun::Look,
             Some(RawDryRun::Word(DryRunWord::Same)) => {
                 if act.action.is_for_a_person()
-                    || matches!(act.action, Action::Copy(_) | Action::Dns(_) | Action::Shift(_) | Action::Notify(_))
+                    || matches!(
+                        act.action,
+                        Action::Copy(_) | Action::Dns(_) | Action::Shift(_) | Action::Notify(_)
+                    )
                 {
-                    let message = format!("a {} changes something or asks somebody, so a dry run cannot do the same", act.action.kind());
-                    self.report(&[], "dry_run", message, Some("leave it out: a dry run looks by itself".into()));
+                    let message = format!(
+                        "a {} changes something or asks somebody, so a dry run cannot do the same",
+                        act.action.kind()
+                    );
+                    self.report(
+                        &[],
+                        "dry_run",
+                        message,
+                        Some("leave it out: a dry run looks by itself".into()),
+                    );
                 }
                 DryRun::Same
             }
             Some(RawDryRun::Word(DryRunWord::None)) => DryRun::Nothing,
             Some(RawDryRun::Act(raw)) => {
-                let Some(own) = self.act(&raw.act, &["dry_run"], &act.env) else { return DryRun::Look };
-                if !own.action.only_reads() && !matches!(own.action, Action::Run(_)) || matches!(own.action, Action::Approve(_)) {
-                    let message = format!("what is done in a dry run may only read, and this is a {}", own.action.kind());
+                let Some(own) = self.act(&raw.act, &["dry_run"], &act.env) else {
+                    return DryRun::Look;
+                };
+                if !own.action.only_reads() && !matches!(own.action, Action::Run(_))
+                    || matches!(own.action, Action::Approve(_))
+                {
+                    let message = format!(
+                        "what is done in a dry run may only read, and this is a {}",
+                        own.action.kind()
+                    );
                     self.report(
                         &["dry_run"],
                         own.action.kind(),
@@ -180,7 +230,12 @@ impl Converter<'_> {
                     way.extend(["wait", "probe"]);
                     let probe = Box::new(self.read(&until.probe.read, &way)?);
                     let every = span(until.every.as_deref()).unwrap_or(Span::from_secs(5));
-                    Action::Wait(Wait::Until { until: condition(&until.until), probe, every, stable: until.stable.unwrap_or(1) })
+                    Action::Wait(Wait::Until {
+                        until: condition(&until.until),
+                        probe,
+                        every,
+                        stable: until.stable.unwrap_or(1),
+                    })
                 }
             }
         } else if let Some(shift) = &raw.shift {
@@ -189,10 +244,16 @@ impl Converter<'_> {
             Action::Notify(self.notify(notify, below)?)
         } else if let Some(task) = &raw.task {
             Action::Task(match task {
-                RawTask::Instructions(words) => Task { instructions: text(words), fields: IndexMap::new() },
+                RawTask::Instructions(words) => {
+                    Task { instructions: text(words), fields: IndexMap::new() }
+                }
                 RawTask::Map(map) => Task {
                     instructions: text(&map.instructions),
-                    fields: map.fields.iter().map(|(name, field)| (name.clone(), Kind::from(field))).collect(),
+                    fields: map
+                        .fields
+                        .iter()
+                        .map(|(name, field)| (name.clone(), Kind::from(field)))
+                        .collect(),
                 },
             })
         } else {
@@ -204,14 +265,19 @@ impl Converter<'_> {
         })
     }
 
-    /// Reports none or several actions; both are as easily a slip of the indentation as of the mind.
+    /// Reports none or several actions; both are as easily a slip of the indentation as of the
+    /// mind.
     pub fn exactly_one(&mut self, named: &[&str], below: &[&str]) -> Option<()> {
         let message = match named {
             [_] => return Some(()),
             [] => "there is no action here".to_owned(),
             several => format!("there are {} actions here: {}", several.len(), several.join(", ")),
         };
-        let help = if named.is_empty() { format!("give it one of {ACTIONS}") } else { "make a step of each".to_owned() };
+        let help = if named.is_empty() {
+            format!("give it one of {ACTIONS}")
+        } else {
+            "make a step of each".to_owned()
+        };
         let place = below.last().map_or(self.place, |_| self.key_place(below));
         self.problems.push(Problem::new(place, message, Some(help)));
         None
@@ -220,8 +286,14 @@ impl Converter<'_> {
     /// A command that only reads has the variables of what it reads for.
     fn reading_run(&mut self, raw: &RawRun, below: &[&str]) -> Option<Run<Text>> {
         if matches!(raw, RawRun::Map(map) if !map.env.is_empty()) {
-            let help = "give them to the `env` of the step, or of the runbook for a guard".to_owned();
-            self.report(below, "run", "a command that only reads has no variables of its own".into(), Some(help));
+            let help =
+                "give them to the `env` of the step, or of the runbook for a guard".to_owned();
+            self.report(
+                below,
+                "run",
+                "a command that only reads has no variables of its own".into(),
+                Some(help),
+            );
         }
         self.run(raw, below)
     }
@@ -235,26 +307,47 @@ impl Converter<'_> {
                 stdin: None,
                 keep_output: None,
             },
-            RawRun::Arguments(list) => Run { command: self.arguments(list, below)?, cwd: None, stdin: None, keep_output: None },
+            RawRun::Arguments(list) => Run {
+                command: self.arguments(list, below)?,
+                cwd: None,
+                stdin: None,
+                keep_output: None,
+            },
             RawRun::Map(map) => {
                 let command = match (&map.script, &map.command) {
-                    (Some(script), None) => {
-                        Command::Script { shell: map.shell.clone().unwrap_or_else(default_shell), script: script.clone() }
-                    }
+                    (Some(script), None) => Command::Script {
+                        shell: map.shell.clone().unwrap_or_else(default_shell),
+                        script: script.clone(),
+                    },
                     (None, Some(list)) => self.arguments(list, below)?,
                     _ => {
-                        self.report(below, "run", "exactly one of script and command belongs here".into(), None);
+                        self.report(
+                            below,
+                            "run",
+                            "exactly one of script and command belongs here".into(),
+                            None,
+                        );
                         return None;
                     }
                 };
-                Run { command, cwd: map.cwd.as_deref().map(text), stdin: map.stdin.as_deref().map(text), keep_output: None }
+                Run {
+                    command,
+                    cwd: map.cwd.as_deref().map(text),
+                    stdin: map.stdin.as_deref().map(text),
+                    keep_output: None,
+                }
             }
         })
     }
 
     fn arguments(&mut self, list: &[RawScalar], below: &[&str]) -> Option<Command<Text>> {
         if list.is_empty() {
-            self.report(below, "run", "the list of arguments is empty".into(), Some("the first item is the program".into()));
+            self.report(
+                below,
+                "run",
+                "the list of arguments is empty".into(),
+                Some("the first item is the program".into()),
+            );
             return None;
         }
         Some(Command::Arguments(list.iter().map(scalar_text).collect()))
@@ -266,11 +359,18 @@ impl Converter<'_> {
             (None, Some(query)) => (query, true),
             _ => {
                 let help = "a query only reads and has rows; a statement changes something";
-                self.report(below, "sql", "exactly one of statement and query belongs here".into(), Some(help.into()));
+                self.report(
+                    below,
+                    "sql",
+                    "exactly one of statement and query belongs here".into(),
+                    Some(help.into()),
+                );
                 return None;
             }
         };
-        if !raw.attach.is_empty() && self.databases.get(&raw.database).is_some_and(|found| found.sqlite.is_none()) {
+        if !raw.attach.is_empty()
+            && self.databases.get(&raw.database).is_some_and(|found| found.sqlite.is_none())
+        {
             self.report(below, "sql", "only an SQLite file can have others attached".into(), None);
         }
         let (mut parameters, mut given) = (IndexMap::new(), IndexMap::new());
@@ -302,23 +402,35 @@ impl Converter<'_> {
     fn given(&mut self, name: &str, raw: &RawGiven, below: &[&str]) -> Option<Given<Text>> {
         match (&raw.secret, &raw.database, &raw.query) {
             (Some(secret), None, None) => {
-                let used = RawSecretUse { secret: secret.clone(), prefix: raw.prefix.clone(), form: SecretForm::Value };
+                let used = RawSecretUse {
+                    secret: secret.clone(),
+                    prefix: raw.prefix.clone(),
+                    form: SecretForm::Value,
+                };
                 let value = IndexMap::from([(name.to_owned(), RawValue::Secret(used))]);
                 self.values(&value, below, "sql").shift_remove(name).map(Given::Secret)
             }
-            (None, Some(database), Some(query)) if raw.prefix.is_empty() => Some(Given::Query(Box::new(Sql {
-                database: self.database(database, "sql", below)?,
-                attach: IndexMap::new(),
-                text: query.clone(),
-                reads: true,
-                parameters: IndexMap::new(),
-                given: IndexMap::new(),
-                transaction: false,
-                keep_output: None,
-            }))),
+            (None, Some(database), Some(query)) if raw.prefix.is_empty() => {
+                Some(Given::Query(Box::new(Sql {
+                    database: self.database(database, "sql", below)?,
+                    attach: IndexMap::new(),
+                    text: query.clone(),
+                    reads: true,
+                    parameters: IndexMap::new(),
+                    given: IndexMap::new(),
+                    transaction: false,
+                    keep_output: None,
+                })))
+            }
             _ => {
-                let help = "write `{ secret: name }`, perhaps with `prefix`, or `{ database: name, query: … }`";
-                self.report(below, "sql", format!("the value of `:{name}` is neither a secret nor a query"), Some(help.into()));
+                let help = "write `{ secret: name }`, perhaps with `prefix`, or \
+                    `{ database: name, query: … }`";
+                self.report(
+                    below,
+                    "sql",
+                    format!("the value of `:{name}` is neither a secret nor a query"),
+                    Some(help.into()),
+                );
                 None
             }
         }
@@ -344,8 +456,11 @@ impl Converter<'_> {
     }
 
     fn server(&mut self, raw: &RawServer, port: &str, below: &[&str]) -> Server<Text> {
-        let password: IndexMap<String, RawValue> =
-            raw.password.iter().map(|used| ("password".to_owned(), RawValue::Secret(used.clone()))).collect();
+        let password: IndexMap<String, RawValue> = raw
+            .password
+            .iter()
+            .map(|used| ("password".to_owned(), RawValue::Secret(used.clone())))
+            .collect();
         Server {
             host: text(&raw.host),
             port: raw.port.as_ref().map_or_else(|| text(port), scalar_text),
@@ -361,10 +476,16 @@ impl Converter<'_> {
     }
 
     fn copy(&mut self, raw: &RawCopy, below: &[&str]) -> Option<Copy<Text>> {
-        let (from, to) = (self.database(&raw.from, "copy", below)?, self.database(&raw.to, "copy", below)?);
+        let (from, to) =
+            (self.database(&raw.from, "copy", below)?, self.database(&raw.to, "copy", below)?);
         let tables: IndexMap<String, Table> = match &raw.tables {
-            RawTables::Names(names) => names.iter().map(|name| (name.clone(), Table::default())).collect(),
-            RawTables::Map(map) => map.iter().map(|(name, into)| (name.clone(), Table { into: Some(into.clone()) })).collect(),
+            RawTables::Names(names) => {
+                names.iter().map(|name| (name.clone(), Table::default())).collect()
+            }
+            RawTables::Map(map) => map
+                .iter()
+                .map(|(name, into)| (name.clone(), Table { into: Some(into.clone()) }))
+                .collect(),
         };
         if tables.is_empty() {
             self.report(below, "copy", "there is no table to copy".into(), None);
@@ -374,7 +495,11 @@ impl Converter<'_> {
                 let mut way = below.to_vec();
                 way.extend(["copy", "throttle"]);
                 let every = span(raw.every.as_deref()).unwrap_or(Span::from_secs(1));
-                Some(Throttle { probe: Box::new(self.read(&raw.read, &way)?), until: condition(&raw.until), every })
+                Some(Throttle {
+                    probe: Box::new(self.read(&raw.read, &way)?),
+                    until: condition(&raw.until),
+                    every,
+                })
             }
             None => None,
         };
@@ -398,14 +523,25 @@ impl Converter<'_> {
             (None, Some(json)) => Some(Body::Json(Argument::from_json(json).ok()?)),
             (None, None) => None,
             (Some(_), Some(_)) => {
-                self.report(below, "http", "body and json stand side by side".into(), Some("keep one of the two".into()));
+                self.report(
+                    below,
+                    "http",
+                    "body and json stand side by side".into(),
+                    Some("keep one of the two".into()),
+                );
                 return None;
             }
         };
-        if !matches!(raw.method, Method::Get | Method::Head) && matches!(raw.follow, Some(Follow::SameOrigin | Follow::Any)) {
-            let help = "leave `follow` out, and look at `status` and `location` in `expect`".to_owned();
-            let message =
-                format!("a redirect that answers a {} is not followed: it would hide that the change was made", raw.method.word());
+        if !matches!(raw.method, Method::Get | Method::Head)
+            && matches!(raw.follow, Some(Follow::SameOrigin | Follow::Any))
+        {
+            let help =
+                "leave `follow` out, and look at `status` and `location` in `expect`".to_owned();
+            let message = format!(
+                "a redirect that answers a {} is not followed: it would hide that the change was \
+                 made",
+                raw.method.word()
+            );
             self.report(below, "http", message, Some(help));
         }
         Some(Http {
@@ -426,7 +562,12 @@ impl Converter<'_> {
             (None, Some(RawSteps::Growth(raw))) => match growth(raw) {
                 Ok(steps) => steps,
                 Err(why) => {
-                    self.report(below, "shift", why, Some("as in `steps: { by: 20 }` or `steps: { from: 5, times: 2 }`".into()));
+                    self.report(
+                        below,
+                        "shift",
+                        why,
+                        Some("as in `steps: { by: 20 }` or `steps: { from: 5, times: 2 }`".into()),
+                    );
                     return None;
                 }
             },
@@ -440,7 +581,8 @@ impl Converter<'_> {
                 return None;
             }
         };
-        let analysis: Vec<_> = raw.analysis.iter().filter_map(|analysis| self.analysis(analysis, below)).collect();
+        let analysis: Vec<_> =
+            raw.analysis.iter().filter_map(|analysis| self.analysis(analysis, below)).collect();
         Some(Shift {
             name: raw.traffic.clone(),
             traffic: self.traffic(&raw.traffic, below)?,
@@ -454,7 +596,8 @@ impl Converter<'_> {
 
     fn traffic(&mut self, name: &str, below: &[&str]) -> Option<Traffic<Text>> {
         let Some(raw) = self.traffic.get(name) else {
-            let help = suggest(name, self.traffic.keys().map(String::as_str)).or_else(|| Some("declare it under `traffic`".into()));
+            let help = suggest(name, self.traffic.keys().map(String::as_str))
+                .or_else(|| Some("declare it under `traffic`".into()));
             self.report(below, "shift", format!("there is no traffic `{name}`"), help);
             return None;
         };
@@ -462,27 +605,57 @@ impl Converter<'_> {
         let (traffic, commands) = match (&raw.haproxy, &raw.nginx, &raw.dns, &raw.run) {
             (Some(raw), ..) => {
                 let (from, to) = (text(&raw.from), text(&raw.to));
-                (Traffic::Haproxy(Haproxy { socket: text(&raw.socket), backend: text(&raw.backend), from, to }), vec![])
+                (
+                    Traffic::Haproxy(Haproxy {
+                        socket: text(&raw.socket),
+                        backend: text(&raw.backend),
+                        from,
+                        to,
+                    }),
+                    vec![],
+                )
             }
             (_, Some(raw), ..) => {
                 let (test, reload) = (all(&raw.test), all(&raw.reload));
-                (Traffic::Nginx(Nginx { file: text(&raw.file), from: text(&raw.from), to: text(&raw.to), test, reload }), vec![&raw.reload])
+                (
+                    Traffic::Nginx(Nginx {
+                        file: text(&raw.file),
+                        from: text(&raw.from),
+                        to: text(&raw.to),
+                        test,
+                        reload,
+                    }),
+                    vec![&raw.reload],
+                )
             }
             (_, _, Some(raw), _) => {
                 let zone = self.zone(&raw.zone, below, "shift")?;
                 if !zone.has_weights() {
                     let help = Some("use `run` with commands of its own".into());
-                    self.report(below, "shift", format!("the records of the zone `{}` have no weights", raw.zone), help);
+                    self.report(
+                        below,
+                        "shift",
+                        format!("the records of the zone `{}` have no weights", raw.zone),
+                        help,
+                    );
                 }
                 let (name, from, to) = (text(&raw.name), text(&raw.from), text(&raw.to));
                 (Traffic::Dns(Weighted { zone, name, kind: raw.kind, from, to }), vec![])
             }
-            (.., Some(raw)) => (Traffic::Run(Commands { set: all(&raw.set), get: all(&raw.get) }), vec![&raw.set, &raw.get]),
+            (.., Some(raw)) => (
+                Traffic::Run(Commands { set: all(&raw.set), get: all(&raw.get) }),
+                vec![&raw.set, &raw.get],
+            ),
             _ => return None,
         };
         if commands.iter().any(|command| command.is_empty()) {
             let help = Some("the first item is the program".into());
-            self.report(below, "shift", format!("a command of the traffic `{name}` is empty"), help);
+            self.report(
+                below,
+                "shift",
+                format!("a command of the traffic `{name}` is empty"),
+                help,
+            );
         }
         Some(traffic)
     }
@@ -500,12 +673,22 @@ impl Converter<'_> {
     }
 
     /// What is read, and what it says. `what` names it for people.
-    pub fn measure(&mut self, raw: &RawMeasure, what: &str, way: &[&str]) -> Option<Analysis<Text>> {
+    pub fn measure(
+        &mut self,
+        raw: &RawMeasure,
+        what: &str,
+        way: &[&str],
+    ) -> Option<Analysis<Text>> {
         let (below, key) = way.split_at(way.len() - 1);
-        let readings = [raw.prometheus.is_some(), raw.http.is_some(), raw.sql.is_some(), raw.run.is_some()];
-        let is_one = readings.iter().filter(|there| **there).count() == 1 && raw.prometheus.is_some() == raw.query.is_some();
+        let readings =
+            [raw.prometheus.is_some(), raw.http.is_some(), raw.sql.is_some(), raw.run.is_some()];
+        let is_one = readings.iter().filter(|there| **there).count() == 1
+            && raw.prometheus.is_some() == raw.query.is_some();
         if !is_one || raw.baseline.is_some() && raw.query.is_none() {
-            let help = Some("give it prometheus with a query (and perhaps a baseline), http, sql, or run".into());
+            let help = Some(
+                "give it prometheus with a query (and perhaps a baseline), http, sql, or run"
+                    .into(),
+            );
             self.report(below, key[0], format!("{what} needs exactly one reading"), help);
             return None;
         }
@@ -562,9 +745,16 @@ impl Converter<'_> {
     fn notify(&mut self, raw: &RawNotify, below: &[&str]) -> Option<Notify<Text>> {
         let content = match (&raw.template, &raw.subject, &raw.body) {
             (Some(name), None, None) => Content::Template(name.clone()),
-            (None, Some(subject), Some(body)) => Content::Words { subject: text(subject), body: text(body) },
+            (None, Some(subject), Some(body)) => {
+                Content::Words { subject: text(subject), body: text(body) }
+            }
             _ => {
-                self.report(below, "notify", "a message is a template, or a subject with a body".into(), None);
+                self.report(
+                    below,
+                    "notify",
+                    "a message is a template, or a subject with a body".into(),
+                    None,
+                );
                 return None;
             }
         };
@@ -574,14 +764,19 @@ impl Converter<'_> {
     fn probe(&mut self, raw: &RawProbe, below: &[&str]) -> Option<Probe> {
         let mut way = below.to_vec();
         way.push("probe");
-        Some(Probe { action: self.read(&raw.read, &way)?, done: condition(&raw.done), not_done: condition(&raw.not_done) })
+        Some(Probe {
+            action: self.read(&raw.read, &way)?,
+            done: condition(&raw.done),
+            not_done: condition(&raw.not_done),
+        })
     }
 
     fn read(&mut self, raw: &RawRead, way: &[&str]) -> Option<Action<Text>> {
-        let named: Vec<&str> = [("run", raw.run.is_some()), ("sql", raw.sql.is_some()), ("http", raw.http.is_some())]
-            .into_iter()
-            .filter_map(|(name, there)| there.then_some(name))
-            .collect();
+        let named: Vec<&str> =
+            [("run", raw.run.is_some()), ("sql", raw.sql.is_some()), ("http", raw.http.is_some())]
+                .into_iter()
+                .filter_map(|(name, there)| there.then_some(name))
+                .collect();
         self.exactly_one(&named, way)?;
         let mut action = match (&raw.run, &raw.sql, &raw.http) {
             (Some(run), ..) => Action::Run(self.reading_run(run, way)?),
@@ -604,19 +799,37 @@ impl Converter<'_> {
         match action.keep_output() {
             Some(kept) => *kept = Some(size),
             None => {
-                let help = "put it beside the `run`, `sql` or `http` that is read, as in a `probe`".to_owned();
-                self.report(way, "keep_output", format!("a {kind} says nothing of which a part could be kept"), Some(help));
+                let help = "put it beside the `run`, `sql` or `http` that is read, as in a `probe`"
+                    .to_owned();
+                self.report(
+                    way,
+                    "keep_output",
+                    format!("a {kind} says nothing of which a part could be kept"),
+                    Some(help),
+                );
             }
         }
     }
 
     /// Environment variables or headers.
-    pub fn values(&mut self, raw: &IndexMap<String, RawValue>, below: &[&str], key: &str) -> IndexMap<String, Value<Text>> {
+    pub fn values(
+        &mut self,
+        raw: &IndexMap<String, RawValue>,
+        below: &[&str],
+        key: &str,
+    ) -> IndexMap<String, Value<Text>> {
         let mut values = IndexMap::new();
         for (name, value) in raw {
             if key == "env" && !is_variable(name) {
-                let help = "letters, digits and `_`, not beginning with a digit or with SWITCHOVER_".to_owned();
-                self.report(below, key, format!("`{name}` cannot be an environment variable"), Some(help));
+                let help =
+                    "letters, digits and `_`, not beginning with a digit or with SWITCHOVER_"
+                        .to_owned();
+                self.report(
+                    below,
+                    key,
+                    format!("`{name}` cannot be an environment variable"),
+                    Some(help),
+                );
             }
             let value = match value {
                 RawValue::Text(source) => Value::Text(text(source)),
@@ -626,12 +839,26 @@ impl Converter<'_> {
                     if !self.secrets.contains_key(&used.secret) {
                         let help = suggest(&used.secret, self.secrets.keys().map(String::as_str))
                             .or_else(|| Some("declare it under `secrets`".into()));
-                        self.report(below, key, format!("the secret `{}` is not declared", used.secret), help);
+                        self.report(
+                            below,
+                            key,
+                            format!("the secret `{}` is not declared", used.secret),
+                            help,
+                        );
                     }
                     if used.form == SecretForm::File && key != "env" {
-                        self.report(below, key, "only a command can be given a secret in a file".to_owned(), None);
+                        self.report(
+                            below,
+                            key,
+                            "only a command can be given a secret in a file".to_owned(),
+                            None,
+                        );
                     }
-                    Value::Secret { name: used.secret.clone(), prefix: used.prefix.clone(), form: used.form }
+                    Value::Secret {
+                        name: used.secret.clone(),
+                        prefix: used.prefix.clone(),
+                        form: used.form,
+                    }
                 }
             };
             values.insert(name.clone(), value);
@@ -664,7 +891,11 @@ pub fn text(source: &str) -> Text {
 }
 
 fn tls(raw: &RawTls) -> Tls<Text> {
-    Tls { ca: raw.ca.as_deref().map(text), cert: raw.cert.as_deref().map(text), key: raw.key.as_deref().map(text) }
+    Tls {
+        ca: raw.ca.as_deref().map(text),
+        cert: raw.cert.as_deref().map(text),
+        key: raw.key.as_deref().map(text),
+    }
 }
 
 fn condition(source: &str) -> Condition {

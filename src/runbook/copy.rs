@@ -54,10 +54,23 @@ pub struct Table {
 
 impl Copy<Text> {
     pub fn render(&self, values: &Json) -> Result<Copy<String>, TextError> {
-        let Copy { tables, chunk, parallel, verify, verify_only, sequence_margin, removes, .. } = self.clone();
-        let throttle = self.throttle.as_ref().map(|throttle| throttle.render(values)).transpose()?;
+        let Copy { tables, chunk, parallel, verify, verify_only, sequence_margin, removes, .. } =
+            self.clone();
+        let throttle =
+            self.throttle.as_ref().map(|throttle| throttle.render(values)).transpose()?;
         let (from, to) = (self.from.render(values)?, self.to.render(values)?);
-        Ok(Copy { from, to, tables, chunk, parallel, verify, verify_only, sequence_margin, throttle, removes })
+        Ok(Copy {
+            from,
+            to,
+            tables,
+            chunk,
+            parallel,
+            verify,
+            verify_only,
+            sequence_margin,
+            throttle,
+            removes,
+        })
     }
 
     /// Every text in it, for checking names.
@@ -89,7 +102,11 @@ impl<T> Copy<T> {
 
 impl Throttle<Text> {
     fn render(&self, values: &Json) -> Result<Throttle<String>, TextError> {
-        Ok(Throttle { probe: Box::new(self.probe.render(values)?), until: self.until.clone(), every: self.every })
+        Ok(Throttle {
+            probe: Box::new(self.probe.render(values)?),
+            until: self.until.clone(),
+            every: self.every,
+        })
     }
 }
 

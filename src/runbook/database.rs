@@ -1,4 +1,5 @@
-//! Where data is kept: a file of SQLite, or a server and who asks it. Knows nothing of how it is asked.
+//! Where data is kept: a file of SQLite, or a server and who asks it. Knows nothing of how it is
+//! asked.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
@@ -69,8 +70,16 @@ impl Database<Text> {
             Database::Sqlite(file) => vec![file],
             Database::Postgres(server) | Database::Mysql(server) => {
                 let password = server.password.iter().filter_map(Value::text);
-                let tls = if let Encryption::Tls(tls) = &server.encryption { tls.texts() } else { Vec::new() };
-                [&server.host, &server.port, &server.database, &server.user].into_iter().chain(password).chain(tls).collect()
+                let tls = if let Encryption::Tls(tls) = &server.encryption {
+                    tls.texts()
+                } else {
+                    Vec::new()
+                };
+                [&server.host, &server.port, &server.database, &server.user]
+                    .into_iter()
+                    .chain(password)
+                    .chain(tls)
+                    .collect()
             }
         }
     }

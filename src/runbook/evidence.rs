@@ -1,5 +1,5 @@
-//! What must have been shown before a runbook may be run in an environment, and what of a runbook it must have been shown of: its
-//! steps as they are written, whatever the environment's values.
+//! What must have been shown before a runbook may be run in an environment, and what of a runbook
+//! it must have been shown of: its steps as they are written, whatever the environment's values.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use super::raw::OneOrMany;
-use super::{Action, Runbook, Source, Span, Step, StepIx};
+use super::{Action, Runbook, Scope, Source, Span, Step, StepIx};
 
 /// What must have been shown before, by runs of the same steps in the same journal.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -40,7 +40,9 @@ impl RawRequires {
     /// If `dry_run` is not `within` a length of time.
     pub fn checked(&self) -> Result<Requires, String> {
         let within = |text: &String| {
-            let span = text.strip_prefix("within ").ok_or_else(|| format!("`{text}` is not understood; write `within 24h`"))?;
+            let span = text
+                .strip_prefix("within ")
+                .ok_or_else(|| format!("`{text}` is not understood; write `within 24h`"))?;
             span.parse::<Span>().map_err(|error| error.to_string())
         };
         Ok(Requires {
@@ -55,8 +57,9 @@ impl RawRequires {
     }
 }
 
-/// Each step as its author wrote it, by its name without the items that it is copied for: the same whatever the values of an
-/// environment, and different if what a run does is. What people only read does not count.
+/// Each step as its author wrote it, by its name without the items that it is copied for: the same
+/// whatever the values of an environment, and different if what a run does is. What people only
+/// read does not count.
 pub fn substance(runbook: &Runbook) -> BTreeMap<String, Json> {
     let mut all: BTreeMap<String, Json> = BTreeMap::new();
     let mut needs: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -73,11 +76,19 @@ pub fn substance(runbook: &Runbook) -> BTreeMap<String, Json> {
     }
     for guard in &runbook.guards {
         let around = [guard.from.as_ref().map(name), guard.until.as_ref().map(name)];
-        let means = json!({ "reads": guard.analysis, "for": guard.lasting, "then": guard.on_breach, "around": around });
+        let means = json!({
+            "reads": guard.analysis,
+            "for": guard.lasting,
+            "then": guard.on_breach,
+            "around": around,
+        });
         all.insert(format!("the guard {}", without_items(&guard.name)), means);
     }
     let top = &runbook.scopes[0];
-    all.insert("the runbook".to_owned(), json!({ "env": top.env, "secrets": top.secrets, "budgets": runbook.budgets }));
+    all.insert(
+        "the runbook".to_owned(),
+        json!({ "env": top.env, "secrets": top.secrets, "budgets": runbook.budgets }),
+    );
     all
 }
 
@@ -91,9 +102,13 @@ fn of_step(runbook: &Runbook, step: &Step) -> Json {
         };
         (&read.name, of)
     });
-    let limits = step.group.map(|group| &runbook.groups[group as usize]).map(|group| (group.max_parallel, group.max_failures));
+    let limits = step
+        .group
+        .map(|group| &runbook.groups[group as usize])
+        .map(|group| (group.max_parallel, group.max_failures));
     // The end of a nested runbook stands for what it is called with.
-    let scope = Some(&runbook.scopes[step.scope as usize]).filter(|_| matches!(step.act.action, Action::Join));
+    let scope = Some(&runbook.scopes[step.scope as usize])
+        .filter(|_| matches!(step.act.action, Action::Join));
     json!({
         "phase": runbook.phases[step.phase as usize].id,
         "reads": reads.collect::<BTreeMap<_, _>>(),
@@ -107,8 +122,14 @@ fn of_step(runbook: &Runbook, step: &Step) -> Json {
         "hold": step.hold.as_ref().map(|hold| (name(&hold.until), &hold.release)),
         "dry_run": step.dry_run,
         "live_test": step.live_test,
-        "nested": scope.map(|scope| json!({ "arguments": scope.arguments, "env": scope.env, "secrets": scope.secrets })),
+        "nested": scope.map(nested),
     })
+}
+
+/// What a nested runbook is called with.
+fn nested(scope: &Scope) -> Json {
+    let Scope { arguments, env, secrets, .. } = scope;
+    json!({ "arguments": arguments, "env": env, "secrets": secrets })
 }
 
 /// The steps that are not the same in both, or only in one.

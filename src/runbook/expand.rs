@@ -1,5 +1,6 @@
-//! Raw files to the flat graph: phases, `needs`, `for_each` copies and nested runbooks become steps that need steps.
-//! Two passes over each file: first every step gets its nodes, then every name is resolved.
+//! Raw files to the flat graph: phases, `needs`, `for_each` copies and nested runbooks become steps
+//! that need steps. Two passes over each file: first every step gets its nodes, then every name is
+//! resolved.
 
 mod budgets;
 mod conditions;
@@ -28,12 +29,17 @@ use super::source::Mark;
 use super::{Condition, Guard};
 
 /// Names in scope that are not parameters.
-pub const RESERVED: &[&str] = &["steps", "run", "item", "key", "outputs", "attempt", "true", "false", "null", "in"];
+pub const RESERVED: &[&str] =
+    &["steps", "run", "item", "key", "outputs", "attempt", "true", "false", "null", "in"];
 /// The most steps of an expanded runbook.
 const MAX_STEPS: usize = 250_000;
 
 /// Expands the top file. `None` if a problem made it impossible; the problems are in `loading`.
-pub fn expand(loading: &mut Loading, file: &Rc<File>, parameters: IndexMap<String, Parameter>) -> Option<Runbook> {
+pub fn expand(
+    loading: &mut Loading,
+    file: &Rc<File>,
+    parameters: IndexMap<String, Parameter>,
+) -> Option<Runbook> {
     let mut builder = Builder {
         loading,
         graph: Graph::default(),
@@ -49,7 +55,18 @@ pub fn expand(loading: &mut Loading, file: &Rc<File>, parameters: IndexMap<Strin
     };
     let scope = builder.scope(file, None, parameters, Vec::new(), None);
     let entry = builder.graph.barrier("the start");
-    builder.file(file, Place::default(), Around { prefix: String::new(), scope, phase: None, entry, when: Vec::new(), live_test: None });
+    builder.file(
+        file,
+        Place::default(),
+        Around {
+            prefix: String::new(),
+            scope,
+            phase: None,
+            entry,
+            when: Vec::new(),
+            live_test: None,
+        },
+    );
     builder.finish(file)
 }
 
@@ -124,14 +141,23 @@ impl Builder<'_, '_, '_> {
         };
         let env = converter.values(&file.raw.env, &[], "env");
         self.loading.problems.extend(problems);
-        self.scopes.push(Scope { parent, parameters, secrets, env, reads, item, arguments: IndexMap::new() });
+        self.scopes.push(Scope {
+            parent,
+            parameters,
+            secrets,
+            env,
+            reads,
+            item,
+            arguments: IndexMap::new(),
+        });
         self.scopes.len() as u32 - 1
     }
 
     fn secrets(&mut self, file: &File) -> IndexMap<String, Secret> {
         let mut secrets = IndexMap::new();
         for (name, raw) in &file.raw.secrets {
-            let place = file.mark.get("secrets").and_then(|mark| mark.key(name)).unwrap_or(file.mark.place);
+            let place =
+                file.mark.get("secrets").and_then(|mark| mark.key(name)).unwrap_or(file.mark.place);
             if let Some(error) = id_error(name) {
                 self.report(place, error, None);
             }
@@ -140,7 +166,9 @@ impl Builder<'_, '_, '_> {
                 (_, Some(path), ..) => Secret::File(path.clone()),
                 (.., Some(command), _) => Secret::Command(command.clone()),
                 // Its full name is known when all steps are.
-                (.., Some(step)) => Secret::Step { step: step.as_str().into(), file: String::new() },
+                (.., Some(step)) => {
+                    Secret::Step { step: step.as_str().into(), file: String::new() }
+                }
                 _ => continue,
             };
             secrets.insert(name.clone(), secret);
@@ -152,7 +180,8 @@ impl Builder<'_, '_, '_> {
     fn file(&mut self, file: &Rc<File>, place: Place, around: Around) -> (Node, Locals) {
         let exit = self.graph.barrier("the end");
         if self.stack.contains(&file.path) {
-            let mut chain: Vec<String> = self.stack.iter().map(|path| path.display().to_string()).collect();
+            let mut chain: Vec<String> =
+                self.stack.iter().map(|path| path.display().to_string()).collect();
             chain.push(file.path.display().to_string());
             self.report(place, format!("runbooks nest in a circle: {}", chain.join(" → ")), None);
             return (exit, Locals::new());
@@ -173,20 +202,45 @@ impl Builder<'_, '_, '_> {
             for (at, (name, raw)) in phase.steps.iter().enumerate() {
                 let entry = steps.and_then(|steps| steps.entries().get(at));
                 let empty = Mark::default();
-                let (step_place, step_mark) = entry.map_or((phase_place, &empty), |entry| (entry.1, &entry.2));
+                let (step_place, step_mark) =
+                    entry.map_or((phase_place, &empty), |entry| (entry.1, &entry.2));
                 if let Some(error) = id_error(name) {
                     self.report(step_place, error, None);
                 }
-                let at = At { file, mark: step_mark, place: step_place, phase_id: id, name, number, top };
-                if let Some(local) = self.step(&at, raw, &around).or_else(|| self.stand_in(&at, &around)) {
+                let at = At {
+                    file,
+                    mark: step_mark,
+                    place: step_place,
+                    phase_id: id,
+                    name,
+                    number,
+                    top,
+                };
+                if let Some(local) =
+                    self.step(&at, raw, &around).or_else(|| self.stand_in(&at, &around))
+                {
                     if let Some(first) = locals.get(name) {
-                        let message = format!("the step `{name}` stands here a second time; the first is on line {}", first.place.line);
-                        self.report(step_place, message, Some("ids are unique in a runbook, so that a name always means one step".into()));
+                        let message = format!(
+                            "the step `{name}` stands here a second time; the first is on line {}",
+                            first.place.line
+                        );
+                        self.report(
+                            step_place,
+                            message,
+                            Some(
+                                "ids are unique in a runbook, so that a name always means one step"
+                                    .into(),
+                            ),
+                        );
                     }
                     locals.insert(name.clone(), local);
                 }
                 if self.steps.len() > MAX_STEPS {
-                    self.report(step_place, format!("the runbook has more than {MAX_STEPS} steps"), None);
+                    self.report(
+                        step_place,
+                        format!("the runbook has more than {MAX_STEPS} steps"),
+                        None,
+                    );
                     self.stack.pop();
                     return (exit, locals);
                 }
@@ -201,19 +255,30 @@ impl Builder<'_, '_, '_> {
 
     fn top_phase(&mut self, file: &File, id: &str, phase: &RawPhase, place: Place) -> u32 {
         let mut messages = IndexMap::new();
-        for (occasion, name) in
-            [("start", &phase.messages.start), ("success", &phase.messages.success), ("failure", &phase.messages.failure)]
-        {
+        for (occasion, name) in [
+            ("start", &phase.messages.start),
+            ("success", &phase.messages.success),
+            ("failure", &phase.messages.failure),
+        ] {
             if let Some(name) = name {
                 self.loading.template(name, place);
                 messages.insert(occasion.to_owned(), name.clone());
             }
         }
         let needs = match &phase.needs {
-            Some(needs) => needs.iter().filter_map(|need| file.raw.phases.get_index_of(need)).map(|ix| ix as u32).collect(),
+            Some(needs) => needs
+                .iter()
+                .filter_map(|need| file.raw.phases.get_index_of(need))
+                .map(|ix| ix as u32)
+                .collect(),
             None => self.phases.len().checked_sub(1).into_iter().map(|ix| ix as u32).collect(),
         };
-        self.phases.push(Phase { id: id.to_owned(), title: phase.title.as_deref().map(text), needs, messages });
+        self.phases.push(Phase {
+            id: id.to_owned(),
+            title: phase.title.as_deref().map(text),
+            needs,
+            messages,
+        });
         self.phases.len() as u32 - 1
     }
 
@@ -240,12 +305,15 @@ impl Builder<'_, '_, '_> {
             kind: "run",
             nested: None,
         };
-        // The steps of nested runbooks are in no group: a copy waits for the one so many places before it.
-        let most = max_parallel.filter(|_| raw.runbook.is_some()).map_or(usize::MAX, |most| most as usize);
+        // The steps of nested runbooks are in no group: a copy waits for the one so many places
+        // before it.
+        let most =
+            max_parallel.filter(|_| raw.runbook.is_some()).map_or(usize::MAX, |most| most as usize);
         let mut exits = Vec::new();
         for item in items {
             let key = item.key.clone();
-            let one = self.copy(at, raw, around, &format!("{path}[{key}]"), Some(item), Some(group))?;
+            let one =
+                self.copy(at, raw, around, &format!("{path}[{key}]"), Some(item), Some(group))?;
             self.graph.need(one.entry, entry);
             if let Some(before) = exits.len().checked_sub(most).and_then(|at| exits.get(at)) {
                 self.graph.need(one.entry, *before);
@@ -262,15 +330,31 @@ impl Builder<'_, '_, '_> {
         Some(all)
     }
 
-    /// What stands for a step that is wrong, so that those who name it are not blamed. The runbook is refused in any case.
+    /// What stands for a step that is wrong, so that those who name it are not blamed. The runbook
+    /// is refused in any case.
     fn stand_in(&mut self, at: &At, around: &Around) -> Option<Local> {
         let act = RawAct { run: Some(RawRun::Script(String::new())), ..RawAct::default() };
         let raw = RawStep { act, ..RawStep::default() };
-        self.copy(at, &raw, around, &format!("{}{}/{}", around.prefix, at.phase_id, at.name), None, None)
+        self.copy(
+            at,
+            &raw,
+            around,
+            &format!("{}{}/{}", around.prefix, at.phase_id, at.name),
+            None,
+            None,
+        )
     }
 
     /// One step, or one copy of it.
-    fn copy(&mut self, at: &At, raw: &RawStep, around: &Around, path: &str, item: Option<Item>, group: Option<u32>) -> Option<Local> {
+    fn copy(
+        &mut self,
+        at: &At,
+        raw: &RawStep,
+        around: &Around,
+        path: &str,
+        item: Option<Item>,
+        group: Option<u32>,
+    ) -> Option<Local> {
         let mut when = around.when.clone();
         if let Some(source) = &raw.when {
             when.push(When {
@@ -294,17 +378,36 @@ impl Builder<'_, '_, '_> {
                     problems: &mut problems,
                 };
                 let act = converter.act(&raw.act, &[], &IndexMap::new());
-                let undo = act.as_ref().map(|act| converter.undo(raw.undo.as_ref(), act)).unwrap_or_default();
-                let dry_run = act.as_ref().map(|act| converter.dry_run(raw.dry_run.as_ref(), act)).unwrap_or_default();
+                let undo = act
+                    .as_ref()
+                    .map(|act| converter.undo(raw.undo.as_ref(), act))
+                    .unwrap_or_default();
+                let dry_run = act
+                    .as_ref()
+                    .map(|act| converter.dry_run(raw.dry_run.as_ref(), act))
+                    .unwrap_or_default();
                 let known = self.known(around.scope, item.as_ref());
                 let hold = match (&raw.hold, &act) {
-                    (Some(hold), Some(act)) => converter.act(&hold.release.act, &["hold", "release"], &act.env),
+                    (Some(hold), Some(act)) => {
+                        converter.act(&hold.release.act, &["hold", "release"], &act.env)
+                    }
                     _ => None,
                 };
                 self.loading.problems.extend(problems);
                 let act = act?;
-                for act in [Some(&act), hold.as_ref(), if let Undo::Act(act) = &undo { Some(&**act) } else { None }].into_iter().flatten() {
-                    if let Action::Notify(super::action::Notify { content: super::action::Content::Template(name), .. }) = &act.action {
+                for act in [
+                    Some(&act),
+                    hold.as_ref(),
+                    if let Undo::Act(act) = &undo { Some(&**act) } else { None },
+                ]
+                .into_iter()
+                .flatten()
+                {
+                    if let Action::Notify(super::action::Notify {
+                        content: super::action::Content::Template(name),
+                        ..
+                    }) = &act.action
+                    {
                         self.loading.template(name, at.place);
                     }
                 }
@@ -314,17 +417,32 @@ impl Builder<'_, '_, '_> {
                 // The point up to which it holds is a name, resolved in the second pass.
                 let hold = hold.map(|release| Hold {
                     until: StepIx(ix as u32),
-                    estimate: times::of(&release, raw.hold.as_ref().and_then(|hold| hold.release.estimate.as_deref()), &known),
+                    estimate: times::of(
+                        &release,
+                        raw.hold.as_ref().and_then(|hold| hold.release.estimate.as_deref()),
+                        &known,
+                    ),
                     release: Box::new(release),
                 });
                 self.places.push(at.place);
                 let live_test = raw.live_test.or(around.live_test);
                 let estimate = times::of(&act, raw.estimate.as_deref(), &known);
                 let undo_estimate = match (&undo, &raw.undo) {
-                    (Undo::Act(undo), Some(RawUndo::Act(raw))) => times::of(undo, raw.estimate.as_deref(), &known),
+                    (Undo::Act(undo), Some(RawUndo::Act(raw))) => {
+                        times::of(undo, raw.estimate.as_deref(), &known)
+                    }
                     _ => None,
                 };
-                let step = Step { item, group, when, undo, hold, dry_run, live_test, ..self.plain(at, raw, around.scope, path, act) };
+                let step = Step {
+                    item,
+                    group,
+                    when,
+                    undo,
+                    hold,
+                    dry_run,
+                    live_test,
+                    ..self.plain(at, raw, around.scope, path, act)
+                };
                 let step = Step { estimate, undo_estimate, ..step };
                 self.loading.problems.extend(times::contradictions(&step, at.mark));
                 self.steps.push(step);
@@ -384,12 +502,30 @@ impl Builder<'_, '_, '_> {
         group: Option<u32>,
         when: Vec<When>,
     ) -> Option<Local> {
-        const ALLOWED: &[&str] =
-            &["title", "description", "role", "needs", "when", "for_each", "estimate", "hints", "capture", "live_test", "runbook"];
+        const ALLOWED: &[&str] = &[
+            "title",
+            "description",
+            "role",
+            "needs",
+            "when",
+            "for_each",
+            "estimate",
+            "hints",
+            "capture",
+            "live_test",
+            "runbook",
+        ];
         for (key, place, _) in at.mark.entries() {
             if !ALLOWED.contains(&key.as_str()) {
-                let help = Some(format!("put it on the steps of that runbook; here go {}", ALLOWED.join(", ")));
-                self.report(*place, format!("a step that runs a runbook has no `{key}` of its own"), help);
+                let help = Some(format!(
+                    "put it on the steps of that runbook; here go {}",
+                    ALLOWED.join(", ")
+                ));
+                self.report(
+                    *place,
+                    format!("a step that runs a runbook has no `{key}` of its own"),
+                    help,
+                );
             }
         }
         let empty = IndexMap::new();
@@ -426,7 +562,12 @@ impl Builder<'_, '_, '_> {
         let node = self.graph.step(ix);
         self.graph.need(node, entry);
         self.graph.need(node, inner_exit);
-        let capture = raw.act.capture.iter().map(|(name, source)| (name.clone(), Condition::compile(source).unwrap_or_default())).collect();
+        let capture = raw
+            .act
+            .capture
+            .iter()
+            .map(|(name, source)| (name.clone(), Condition::compile(source).unwrap_or_default()))
+            .collect();
         let act = Act {
             action: Action::Join,
             env: IndexMap::new(),
@@ -438,8 +579,10 @@ impl Builder<'_, '_, '_> {
             capture,
         };
         let mut step = self.plain(at, raw, scope, path, act);
-        // Its title belongs to the scope outside, its outputs to the one inside: the title is rendered now.
-        step.title = step.title.and_then(|title| title.render(&known).ok()).map(|title| text(&title));
+        // Its title belongs to the scope outside, its outputs to the one inside: the title is
+        // rendered now.
+        step.title =
+            step.title.and_then(|title| title.render(&known).ok()).map(|title| text(&title));
         (step.description, step.hints) = (None, Vec::new());
         step.when = when;
         step.group = group;
@@ -462,12 +605,18 @@ impl Builder<'_, '_, '_> {
         known_in(&self.scopes, scope, item)
     }
 
-    fn items(&mut self, at: &At, each: &RawForEach, scope: u32) -> Option<(Vec<Item>, Option<u32>, u32)> {
+    fn items(
+        &mut self,
+        at: &At,
+        each: &RawForEach,
+        scope: u32,
+    ) -> Option<(Vec<Item>, Option<u32>, u32)> {
         let known = self.known(scope, None);
         let place = at.mark.place_at(&["for_each"]);
         let expression = |source: &str| {
             let condition = Condition::compile(source).map_err(|error| error.0)?;
-            // A name that stands alone keeps its order, which an expression's value does not have: then names are put in theirs.
+            // A name that stands alone keeps its order, which an expression's value does not have:
+            // then names are put in theirs.
             if let [path] = condition.references().as_slice()
                 && path.join(".") == source.trim()
                 && let Some(value) = look_up(&known, path)
@@ -477,11 +626,18 @@ impl Builder<'_, '_, '_> {
             let mut value = condition.evaluate(&known).map_err(|error| error.0)?;
             value.sort_all_objects();
             if let Json::Array(items) = &mut value {
-                put_in_order(items, condition.references().iter().filter_map(|path| look_up(&known, path)));
+                put_in_order(
+                    items,
+                    condition.references().iter().filter_map(|path| look_up(&known, path)),
+                );
             }
             Ok(value)
         };
-        let literal = |json: Json| Argument::from_json(&json).and_then(|argument| argument.value(&known)).map_err(|error| error.0);
+        let literal = |json: Json| {
+            Argument::from_json(&json)
+                .and_then(|argument| argument.value(&known))
+                .map_err(|error| error.0)
+        };
         let (value, max_parallel, max_failures) = match each {
             RawForEach::Items(items) => (literal(Json::Array(items.clone())), None, 0),
             RawForEach::Expression(source) => (expression(source), None, 0),
@@ -496,26 +652,44 @@ impl Builder<'_, '_, '_> {
         };
         let items = match value {
             Ok(Json::Array(items)) => list_items(items),
-            Ok(Json::Object(map)) => map.into_iter().map(|(key, value)| Item { key, value }).collect(),
+            Ok(Json::Object(map)) => {
+                map.into_iter().map(|(key, value)| Item { key, value }).collect()
+            }
             Ok(other) => {
                 self.report(place, format!("for_each needs a list or a map, not {other}"), None);
                 return None;
             }
             Err(error) => {
-                let help = "what it repeats over must be known before the run: parameters and literals, no outputs of steps".to_owned();
+                let help = "what it repeats over must be known before the run: parameters and \
+                    literals, no outputs of steps"
+                    .to_owned();
                 self.report(place, format!("for_each: {error}"), Some(help));
                 return None;
             }
         };
         if let Some(item) = items.iter().find(|item| item.key.contains(char::is_control)) {
-            self.report(place, format!("for_each: the key {:?} has control characters, and is part of a name", item.key), None);
+            self.report(
+                place,
+                format!(
+                    "for_each: the key {:?} has control characters, and is part of a name",
+                    item.key
+                ),
+                None,
+            );
             return None;
         }
         Some((items, max_parallel, max_failures))
     }
 
     /// Second pass: who waits for whom.
-    fn link(&mut self, file: &File, around: &Around, locals: &Locals, bounds: &[(Node, Node)], exit: Node) {
+    fn link(
+        &mut self,
+        file: &File,
+        around: &Around,
+        locals: &Locals,
+        bounds: &[(Node, Node)],
+        exit: Node,
+    ) {
         let marks = file.mark.get("phases");
         let mut has_follower = vec![false; locals.len()];
         for (number, (id, phase)) in file.raw.phases.iter().enumerate() {
@@ -560,7 +734,9 @@ impl Builder<'_, '_, '_> {
                     }
                     Some(needs) => {
                         for (at, need) in needs.iter().enumerate() {
-                            match locals.get_full(need.strip_prefix(&format!("{id}/")).unwrap_or(need)) {
+                            match locals
+                                .get_full(need.strip_prefix(&format!("{id}/")).unwrap_or(need))
+                            {
                                 Some((other, _, needed)) => {
                                     self.graph.need(local.entry, needed.exit);
                                     if needed.phase == number {
@@ -598,14 +774,19 @@ impl Builder<'_, '_, '_> {
         }
     }
 
-    /// Second pass: which outputs each step reads, and whether every name in its texts and conditions is known.
+    /// Second pass: which outputs each step reads, and whether every name in its texts and
+    /// conditions is known.
     fn references(&mut self, file: &File, locals: &Locals, scope: u32) {
         let parameters = self.parameter_shapes(scope);
         self.secrets_of_steps(file, locals, scope);
         let steps = Shape::Object(locals.keys().map(|name| (name.clone(), Shape::Any)).collect());
         for (name, local) in locals {
-            let Some(hold) =
-                file.raw.phases.get_index(local.phase).and_then(|(_, phase)| phase.steps.get(name)).and_then(|raw| raw.hold.as_ref())
+            let Some(hold) = file
+                .raw
+                .phases
+                .get_index(local.phase)
+                .and_then(|(_, phase)| phase.steps.get(name))
+                .and_then(|raw| raw.hold.as_ref())
             else {
                 continue;
             };
@@ -618,9 +799,14 @@ impl Builder<'_, '_, '_> {
                         self.holds.push((ix, local.place));
                     }
                 }
-                Some(Source::Copies(_)) => {
-                    self.report(local.place, format!("`{}` is repeated by for_each: hold until a step that stands once", hold.until), None)
-                }
+                Some(Source::Copies(_)) => self.report(
+                    local.place,
+                    format!(
+                        "`{}` is repeated by for_each: hold until a step that stands once",
+                        hold.until
+                    ),
+                    None,
+                ),
                 None => self.report(
                     local.place,
                     format!("hold: there is no step `{}`", hold.until),
@@ -638,20 +824,32 @@ impl Builder<'_, '_, '_> {
                 continue;
             }
             let Some(local) = locals.get(name) else { continue };
-            if file.raw.phases.get_index_of(phase) != Some(local.phase) || rest.first().is_some_and(|key| key == "for_each") {
+            if file.raw.phases.get_index_of(phase) != Some(local.phase)
+                || rest.first().is_some_and(|key| key == "for_each")
+            {
                 continue; // for_each was evaluated, which says more than its names
             }
-            let capture_of_nested = rest.first().is_some_and(|key| key == "capture") && local.nested.is_some();
+            let capture_of_nested =
+                rest.first().is_some_and(|key| key == "capture") && local.nested.is_some();
             let scope_shape = match (&local.nested, capture_of_nested) {
                 (Some(inner), true) => {
-                    let inner_steps = Shape::Object(inner.keys().map(|name| (name.clone(), Shape::Any)).collect());
+                    let inner_steps = Shape::Object(
+                        inner.keys().map(|name| (name.clone(), Shape::Any)).collect(),
+                    );
                     let inner_scope = self.steps[local.steps[0]].scope;
-                    step_scope(&self.parameter_shapes(inner_scope), inner_steps, rest, local.kind, false)
+                    step_scope(
+                        &self.parameter_shapes(inner_scope),
+                        inner_steps,
+                        rest,
+                        local.kind,
+                        false,
+                    )
                 }
                 _ => step_scope(&parameters, steps.clone(), rest, local.kind, is_repeated(local)),
             };
             self.hold_against(expression, &scope_shape);
-            let names = if capture_of_nested { local.nested.as_ref().unwrap_or(locals) } else { locals };
+            let names =
+                if capture_of_nested { local.nested.as_ref().unwrap_or(locals) } else { locals };
             let references = match &expression.code {
                 Code::Text(text) => text.references(),
                 Code::Condition(condition) => condition.references(),
@@ -659,7 +857,11 @@ impl Builder<'_, '_, '_> {
             for reference in references {
                 let [root, target, ..] = reference.as_slice() else {
                     if reference.first().is_some_and(|root| root == "steps") {
-                        self.report(expression.place, "`steps` needs the name of a step behind it", None);
+                        self.report(
+                            expression.place,
+                            "`steps` needs the name of a step behind it",
+                            None,
+                        );
                     }
                     continue;
                 };
@@ -676,48 +878,74 @@ impl Builder<'_, '_, '_> {
     fn secrets_of_steps(&mut self, file: &File, locals: &Locals, scope: u32) {
         for (name, raw) in &file.raw.secrets {
             let Some(step) = &raw.step else { continue };
-            let place = file.mark.get("secrets").and_then(|mark| mark.key(name)).unwrap_or(file.mark.place);
+            let place =
+                file.mark.get("secrets").and_then(|mark| mark.key(name)).unwrap_or(file.mark.place);
             let source = locals.get(step).map(|local| (&local.source, local.nested.is_some()));
-            let is_command =
-                |ix: &StepIx| self.steps[ix.0 as usize].act(Direction::Forward).is_some_and(|act| matches!(act.action, Action::Run(_)));
+            let is_command = |ix: &StepIx| {
+                self.steps[ix.0 as usize]
+                    .act(Direction::Forward)
+                    .is_some_and(|act| matches!(act.action, Action::Run(_)))
+            };
             let ix = match source {
                 Some((Source::Step(ix), false)) if is_command(ix) => *ix,
                 Some(_) => {
-                    self.report(place, format!("`{step}` can leave no secret: it is to be one command, and stand once"), None);
+                    self.report(
+                        place,
+                        format!(
+                            "`{step}` can leave no secret: it is to be one command, and stand once"
+                        ),
+                        None,
+                    );
                     continue;
                 }
                 None => {
                     let help = suggest(step, locals.keys().map(String::as_str));
-                    self.report(place, format!("there is no step `{step}` for the secret `{name}` to come from"), help);
+                    self.report(
+                        place,
+                        format!("there is no step `{step}` for the secret `{name}` to come from"),
+                        help,
+                    );
                     continue;
                 }
             };
             let id = self.steps[ix.0 as usize].id.clone();
-            if let Some(Secret::Step { step, file }) = self.scopes[scope as usize].secrets.get_mut(name) {
-                let folder = data_encoding::HEXLOWER.encode(&sha2::Sha256::digest(id.as_bytes())[..16]);
+            if let Some(Secret::Step { step, file }) =
+                self.scopes[scope as usize].secrets.get_mut(name)
+            {
+                let folder =
+                    data_encoding::HEXLOWER.encode(&sha2::Sha256::digest(id.as_bytes())[..16]);
                 (*step, *file) = (id, format!("{folder}/{name}"));
             }
             if self.scopes[scope as usize].env.values().any(|value| value.secret() == Some(name)) {
                 self.report(
                     place,
-                    format!("`env` gives the secret `{name}` to every command, and so to `{step}`, which it comes from"),
+                    format!(
+                        "`env` gives the secret `{name}` to every command, and so to `{step}`, \
+                        which it comes from"
+                    ),
                     None,
                 );
             }
-            for (user, found) in self.steps.iter().enumerate().filter(|(_, found)| found.scope == scope) {
+            for (user, found) in
+                self.steps.iter().enumerate().filter(|(_, found)| found.scope == scope)
+            {
                 let own = StepIx(user as u32) == ix;
-                let uses = |direction| found.act(direction).is_some_and(|act| act.secrets().any(|used| used == name));
+                let uses = |direction| {
+                    found.act(direction).is_some_and(|act| act.secrets().any(|used| used == name))
+                };
                 if !own && Direction::ALL.into_iter().any(uses) {
                     self.uses.push((user, vec![ix], step.clone(), self.places[user]));
                 } else if own && uses(Direction::Forward) {
-                    let message = format!("`{step}` is given the secret `{name}`, which comes from it");
+                    let message =
+                        format!("`{step}` is given the secret `{name}`, which comes from it");
                     self.loading.report(place, message, None);
                 }
             }
         }
     }
 
-    /// Notes that a step (or its condition, or its nested runbook's arguments) reads another step's outputs.
+    /// Notes that a step (or its condition, or its nested runbook's arguments) reads another step's
+    /// outputs.
     fn read(&mut self, local: &Local, rest: &[String], target: &str, source: Source, place: Place) {
         let targets: Vec<StepIx> = match &source {
             Source::Step(ix) => vec![*ix],
@@ -738,11 +966,20 @@ impl Builder<'_, '_, '_> {
                     let outer = self.scopes[scope as usize].parent.unwrap_or(0);
                     let id = self.steps[ix].id.clone();
                     let inside = format!("{id}/");
-                    for step in self.steps.iter_mut().filter(|step| step.id == id || step.id.starts_with(&inside)) {
-                        step.when.iter_mut().filter(|when| when.scope == outer).for_each(|when| add(&mut when.reads));
+                    for step in self
+                        .steps
+                        .iter_mut()
+                        .filter(|step| step.id == id || step.id.starts_with(&inside))
+                    {
+                        step.when
+                            .iter_mut()
+                            .filter(|when| when.scope == outer)
+                            .for_each(|when| add(&mut when.reads));
                     }
                 }
-                Some("when") => self.steps[ix].when.last_mut().into_iter().for_each(|when| add(&mut when.reads)),
+                Some("when") => {
+                    self.steps[ix].when.last_mut().into_iter().for_each(|when| add(&mut when.reads))
+                }
                 _ => add(&mut self.steps[ix].reads),
             }
             if !targets.contains(&own) {
@@ -753,12 +990,18 @@ impl Builder<'_, '_, '_> {
 
     fn outside(&mut self, expression: &Expression, parameters: &BTreeMap<String, Shape>) {
         // Defaults and environments were rendered, which says more than their names.
-        if matches!(expression.path.first().map(String::as_str), Some("parameters" | "environments")) {
+        if matches!(
+            expression.path.first().map(String::as_str),
+            Some("parameters" | "environments")
+        ) {
             return;
         }
         let mut scope = parameters.clone();
         scope.insert("run".into(), run_shape());
-        if matches!(expression.path.as_slice(), [first, _, last] if first == "guards" && matches!(last.as_str(), "success" | "failure")) {
+        if matches!(
+            expression.path.as_slice(),
+            [first, _, last] if first == "guards" && matches!(last.as_str(), "success" | "failure")
+        ) {
             scope.extend(result_shape("analysis"));
         }
         self.hold_against(expression, &Shape::Object(scope));
@@ -780,7 +1023,11 @@ impl Builder<'_, '_, '_> {
             ParameterKind::Map => Shape::Any,
             _ => Shape::Leaf,
         };
-        self.scopes[scope as usize].parameters.iter().map(|(name, parameter)| (name.clone(), shape(parameter))).collect()
+        self.scopes[scope as usize]
+            .parameters
+            .iter()
+            .map(|(name, parameter)| (name.clone(), shape(parameter)))
+            .collect()
     }
 
     fn check_names(&mut self, file: &File) {
@@ -840,7 +1087,9 @@ impl Builder<'_, '_, '_> {
             for read in reads {
                 match &mut read.of {
                     Source::Step(ix) => *ix = place_of[ix.0 as usize],
-                    Source::Copies(copies) => copies.values_mut().for_each(|ix| *ix = place_of[ix.0 as usize]),
+                    Source::Copies(copies) => {
+                        copies.values_mut().for_each(|ix| *ix = place_of[ix.0 as usize])
+                    }
                 }
             }
         };
@@ -856,7 +1105,10 @@ impl Builder<'_, '_, '_> {
             ordered.push(step);
         }
         self.scopes.iter_mut().for_each(|scope| renumber(&mut scope.reads));
-        let rules_out = |when: &When| when.condition.holds(&known_in(&self.scopes, when.scope, when.item.as_ref())) == Ok(false);
+        let rules_out = |when: &When| {
+            when.condition.holds(&known_in(&self.scopes, when.scope, when.item.as_ref()))
+                == Ok(false)
+        };
         for step in &mut ordered {
             step.ruled_out = step.when.iter().any(rules_out);
         }
@@ -870,7 +1122,10 @@ impl Builder<'_, '_, '_> {
             .as_deref()
             .and_then(|source| text(source).render(&known_in(&self.scopes, 0, None)).ok())
             .filter(|folder| !folder.is_empty());
-        let stand_ins = folder.map(|folder| StandIns { folder: self.loading.relative(file, &folder), programs: Vec::new() });
+        let stand_ins = folder.map(|folder| StandIns {
+            folder: self.loading.relative(file, &folder),
+            programs: Vec::new(),
+        });
         let environment = self.loading.input.environment;
         let window = conditions::window(file, environment, &mut self.loading.problems);
         let requires = conditions::requires(file, environment, &mut self.loading.problems);
@@ -897,7 +1152,14 @@ impl Builder<'_, '_, '_> {
             index: Index::default(),
         }
         .with_index();
-        check_order(&runbook, &place_of, &self.uses, &self.holds, &self.guards, &mut self.loading.problems);
+        check_order(
+            &runbook,
+            &place_of,
+            &self.uses,
+            &self.holds,
+            &self.guards,
+            &mut self.loading.problems,
+        );
         budgets::check_budgets(&runbook, file, &mut self.loading.problems);
         conditions::check(&runbook, file, &place_of, &self.places, &mut self.loading.problems);
         Some(runbook)
@@ -918,7 +1180,8 @@ fn known_in(scopes: &[Scope], scope: u32, item: Option<&Item>) -> Json {
     Json::Object(known)
 }
 
-/// Outputs are read only from steps that are certainly done; a hold ends after it begins; downtime ends.
+/// Outputs are read only from steps that are certainly done; a hold ends after it begins; downtime
+/// ends.
 fn check_order(
     runbook: &Runbook,
     place_of: &[StepIx],
@@ -933,10 +1196,18 @@ fn check_order(
         for target in targets {
             let target = place_of[target.0 as usize];
             let reached = below.entry(target).or_insert_with(|| runbook.descendants(target));
-            // A nested runbook's arguments are read by the steps inside, which all stand before its end.
+            // A nested runbook's arguments are read by the steps inside, which all stand before its
+            // end.
             if !reached[user.0 as usize] {
-                let message = format!("`{}` reads the outputs of `{name}` but does not wait for it", runbook.step(user).id);
-                problems.push(Problem::new(*place, message, Some(format!("add `{name}` to its `needs`"))));
+                let message = format!(
+                    "`{}` reads the outputs of `{name}` but does not wait for it",
+                    runbook.step(user).id
+                );
+                problems.push(Problem::new(
+                    *place,
+                    message,
+                    Some(format!("add `{name}` to its `needs`")),
+                ));
                 break;
             }
         }
@@ -947,7 +1218,11 @@ fn check_order(
         if let Some(hold) = &step.hold
             && !runbook.descendants(ix)[hold.until.0 as usize]
         {
-            let message = format!("`{}` holds until `{}`, which does not come after it", step.id, runbook.step(hold.until).id);
+            let message = format!(
+                "`{}` holds until `{}`, which does not come after it",
+                step.id,
+                runbook.step(hold.until).id
+            );
             problems.push(Problem::new(*place, message, None));
         }
     }
@@ -957,7 +1232,10 @@ fn check_order(
             && !runbook.descendants(from)[until.0 as usize]
         {
             let (from, until) = (&runbook.step(from).id, &runbook.step(until).id);
-            let message = format!("the guard `{}` is to watch until `{until}`, which does not come after `{from}`", guard.name);
+            let message = format!(
+                "the guard `{}` is to watch until `{until}`, which does not come after `{from}`",
+                guard.name
+            );
             problems.push(Problem::new(*place, message, None));
         }
     }
@@ -989,16 +1267,21 @@ fn is_repeated(local: &Local) -> bool {
     matches!(local.source, Source::Copies(_))
 }
 
-/// What an expression makes of a map comes in no order: its names are put in the map's, anything else in one that is the same each
-/// time. What it makes of a list keeps that one's.
+/// What an expression makes of a map comes in no order: its names are put in the map's, anything
+/// else in one that is the same each time. What it makes of a list keeps that one's.
 fn put_in_order<'a>(items: &mut [Json], of: impl Iterator<Item = &'a Json>) {
-    let (lists, maps): (Vec<&Json>, Vec<&Json>) =
-        of.filter(|value| value.is_array() || value.is_object()).partition(|value| value.is_array());
-    let has_all = |list: &&Json| items.iter().all(|item| list.as_array().is_some_and(|list| list.contains(item)));
+    let (lists, maps): (Vec<&Json>, Vec<&Json>) = of
+        .filter(|value| value.is_array() || value.is_object())
+        .partition(|value| value.is_array());
+    let has_all = |list: &&Json| {
+        items.iter().all(|item| list.as_array().is_some_and(|list| list.contains(item)))
+    };
     if maps.is_empty() || lists.iter().any(has_all) {
         return;
     }
-    let place = |map: &Json, item: &Json| map.as_object()?.keys().position(|key| item.as_str() == Some(key));
+    let place = |map: &Json, item: &Json| {
+        map.as_object()?.keys().position(|key| item.as_str() == Some(key))
+    };
     match maps.iter().find(|map| items.iter().all(|item| place(map, item).is_some())) {
         Some(map) => items.sort_by_key(|item| place(map, item)),
         None => items.sort_by_key(Json::to_string),
@@ -1014,18 +1297,32 @@ fn list_items(items: Vec<Json>) -> Vec<Item> {
     let words: Vec<Option<String>> = items.iter().map(word).collect();
     let distinct: std::collections::HashSet<_> = words.iter().flatten().collect();
     // A key is part of a name that people read.
-    let named = distinct.len() == items.len() && distinct.iter().all(|word| !word.contains(char::is_control));
-    let key = |at: usize| if named { words[at].clone() } else { None }.unwrap_or_else(|| at.to_string());
-    items.iter().enumerate().map(|(at, value)| Item { key: key(at), value: value.clone() }).collect()
+    let named = distinct.len() == items.len()
+        && distinct.iter().all(|word| !word.contains(char::is_control));
+    let key =
+        |at: usize| if named { words[at].clone() } else { None }.unwrap_or_else(|| at.to_string());
+    items
+        .iter()
+        .enumerate()
+        .map(|(at, value)| Item { key: key(at), value: value.clone() })
+        .collect()
 }
 
 /// What is known of the run itself.
 pub fn run_shape() -> Shape {
-    Shape::object(["id", "name", "operator", "environment", "started"].map(|name| (name, Shape::Leaf)))
+    Shape::object(
+        ["id", "name", "operator", "environment", "started"].map(|name| (name, Shape::Leaf)),
+    )
 }
 
 /// The names that one key of a step may use.
-fn step_scope(parameters: &BTreeMap<String, Shape>, steps: Shape, rest: &[String], kind: &str, repeated: bool) -> Shape {
+fn step_scope(
+    parameters: &BTreeMap<String, Shape>,
+    steps: Shape,
+    rest: &[String],
+    kind: &str,
+    repeated: bool,
+) -> Shape {
     let mut scope = parameters.clone();
     scope.insert("steps".into(), steps);
     scope.insert("run".into(), run_shape());
@@ -1042,9 +1339,8 @@ fn step_scope(parameters: &BTreeMap<String, Shape>, steps: Shape, rest: &[String
         | ["undo" | "hold" | "dry_run", .., "done" | "not_done" | "until"] => Some("probe"),
         ["shift", "analysis", _, "success" | "failure"] => Some("analysis"),
         ["undo" | "hold" | "dry_run", .., "success" | "failure"] => Some("analysis"),
-        ["undo" | "hold" | "dry_run", .., "expect" | "capture"] | ["undo" | "hold" | "dry_run", .., "expect" | "capture", _] => {
-            Some("probe")
-        }
+        ["undo" | "hold" | "dry_run", .., "expect" | "capture"]
+        | ["undo" | "hold" | "dry_run", .., "expect" | "capture", _] => Some("probe"),
         _ => None,
     };
     if let Some(kind) = result {
@@ -1059,14 +1355,19 @@ fn step_scope(parameters: &BTreeMap<String, Shape>, steps: Shape, rest: &[String
 
 /// The names that a result has, by the kind of action. `probe` stands for any that only reads.
 fn result_shape(kind: &str) -> Vec<(String, Shape)> {
-    let leaves = |names: &[&str]| names.iter().map(|name| ((*name).to_owned(), Shape::Leaf)).collect::<Vec<_>>();
+    let leaves = |names: &[&str]| {
+        names.iter().map(|name| ((*name).to_owned(), Shape::Leaf)).collect::<Vec<_>>()
+    };
     let run = leaves(&["exit_code", "stdout", "stderr"]);
     let mut sql = leaves(&["changes"]);
     sql.push(("given".to_owned(), Shape::Any));
-    sql.extend(["rows", "columns"].map(|name| (name.to_owned(), Shape::List(Box::new(Shape::Any)))));
+    sql.extend(
+        ["rows", "columns"].map(|name| (name.to_owned(), Shape::List(Box::new(Shape::Any)))),
+    );
     let mut http = leaves(&["status", "body", "location"]);
     http.extend(["headers", "json"].map(|name| (name.to_owned(), Shape::Any)));
-    let shift: Vec<_> = leaves(&["percent"]).into_iter().chain([("weights".to_owned(), Shape::Any)]).collect();
+    let shift: Vec<_> =
+        leaves(&["percent"]).into_iter().chain([("weights".to_owned(), Shape::Any)]).collect();
     match kind {
         "run" => run,
         "sql" => sql,

@@ -1,5 +1,5 @@
-//! Values of a statement that are known only at the moment of use: a secret, or what a query on another database says. Knows nothing
-//! of how they are had.
+//! Values of a statement that are known only at the moment of use: a secret, or what a query on
+//! another database says. Knows nothing of how they are had.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
@@ -54,15 +54,24 @@ impl Given<Text> {
 impl<T> Sql<T> {
     /// The secrets that it uses.
     pub fn secrets(&self) -> Vec<&str> {
-        self.database.secret().into_iter().chain(self.given.values().flat_map(Given::secrets)).collect()
+        self.database
+            .secret()
+            .into_iter()
+            .chain(self.given.values().flat_map(Given::secrets))
+            .collect()
     }
 }
 
 impl Sql<Text> {
     pub fn render(&self, values: &Json) -> Result<Sql<String>, TextError> {
-        let attach = self.attach.iter().map(|(name, path)| Ok((name.clone(), path.render(values)?)));
-        let parameters = self.parameters.iter().map(|(name, argument)| Ok((name.clone(), argument.render(values)?)));
-        let given = self.given.iter().map(|(name, given)| Ok((name.clone(), given.render(values)?)));
+        let attach =
+            self.attach.iter().map(|(name, path)| Ok((name.clone(), path.render(values)?)));
+        let parameters = self
+            .parameters
+            .iter()
+            .map(|(name, argument)| Ok((name.clone(), argument.render(values)?)));
+        let given =
+            self.given.iter().map(|(name, given)| Ok((name.clone(), given.render(values)?)));
         Ok(Sql {
             database: self.database.render(values)?,
             attach: attach.collect::<Result<_, TextError>>()?,
@@ -79,6 +88,12 @@ impl Sql<Text> {
     pub fn texts(&self) -> Vec<&Text> {
         let parameters = self.parameters.values().flat_map(super::action::Argument::texts);
         let given = self.given.values().flat_map(Given::texts);
-        self.database.texts().into_iter().chain(self.attach.values()).chain(parameters).chain(given).collect()
+        self.database
+            .texts()
+            .into_iter()
+            .chain(self.attach.values())
+            .chain(parameters)
+            .chain(given)
+            .collect()
     }
 }

@@ -1,5 +1,6 @@
-//! The graph while it is built: steps and barriers (a phase's start, all copies of a step) that need each other; then the
-//! order of execution with the barriers dissolved. Knows nothing of what a step does.
+//! The graph while it is built: steps and barriers (a phase's start, all copies of a step) that
+//! need each other; then the order of execution with the barriers dissolved. Knows nothing of what
+//! a step does.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashSet};
@@ -23,7 +24,8 @@ enum Kind {
     Barrier(String),
 }
 
-/// The steps in order of execution, and what each needs, both by the numbers that [`Graph::step`] was given.
+/// The steps in order of execution, and what each needs, both by the numbers that [`Graph::step`]
+/// was given.
 pub struct Order {
     pub steps: Vec<usize>,
     pub needs: Vec<Vec<usize>>,
@@ -66,8 +68,10 @@ impl Graph {
             Kind::Barrier(_) => (0, node),
             Kind::Step(number) => (1, *number),
         };
-        let mut free: BinaryHeap<Reverse<((u8, usize), usize)>> =
-            (0..count).filter(|node| waits[*node] == 0).map(|node| Reverse((rank(node), node))).collect();
+        let mut free: BinaryHeap<Reverse<((u8, usize), usize)>> = (0..count)
+            .filter(|node| waits[*node] == 0)
+            .map(|node| Reverse((rank(node), node)))
+            .collect();
         let mut order = Vec::with_capacity(count);
         while let Some(Reverse((_, node))) = free.pop() {
             order.push(node);
@@ -110,7 +114,8 @@ impl Graph {
     }
 
     fn cycle(&self, waits: &[usize], label: impl Fn(usize) -> String) -> Vec<String> {
-        // Every node left over needs one that is left over too: walking along must come back to where it was.
+        // Every node left over needs one that is left over too: walking along must come back to
+        // where it was.
         let mut at = (0..self.nodes.len()).find(|node| waits[*node] > 0).unwrap_or_default();
         let (mut path, mut seen) = (Vec::new(), HashSet::new());
         while seen.insert(at) {
@@ -129,7 +134,13 @@ impl Graph {
         if names.is_empty() {
             names = path[from..]
                 .iter()
-                .map(|node| if let Kind::Barrier(name) = &self.nodes[*node] { format!("phase {name}") } else { String::new() })
+                .map(|node| {
+                    if let Kind::Barrier(name) = &self.nodes[*node] {
+                        format!("phase {name}")
+                    } else {
+                        String::new()
+                    }
+                })
                 .collect();
         }
         names.dedup();
@@ -144,12 +155,17 @@ pub fn critical_path(runbook: &Runbook) -> (Vec<StepIx>, Span) {
     longest_way(runbook, |ix| runbook.step(ix).estimated())
 }
 
-/// The longest way through the graph, and how long it takes, where `estimate` says how long each step does.
+/// The longest way through the graph, and how long it takes, where `estimate` says how long each
+/// step does.
 pub fn longest_way(runbook: &Runbook, estimate: impl Fn(StepIx) -> Span) -> (Vec<StepIx>, Span) {
     let mut finish: Vec<(Span, Option<StepIx>)> = Vec::with_capacity(runbook.steps.len());
     for ix in runbook.ixs() {
         let needs = &runbook.step(ix).needs;
-        let before = needs.iter().map(|need| (finish[need.0 as usize].0, Some(*need))).max().unwrap_or((Span::ZERO, None));
+        let before = needs
+            .iter()
+            .map(|need| (finish[need.0 as usize].0, Some(*need)))
+            .max()
+            .unwrap_or((Span::ZERO, None));
         finish.push((before.0 + estimate(ix), before.1));
     }
     let Some(last) = runbook.ixs().max_by_key(|ix| (finish[ix.0 as usize].0, Reverse(*ix))) else {

@@ -1,11 +1,11 @@
-//! The limits of every value that comes from outside: a command's output, an answer, a person's words.
-//! What keeps them can be written into the journal and read back. It does not know where a value comes
-//! from.
+//! The limits of every value that comes from outside: a command's output, an answer, a person's
+//! words. What keeps them can be written into the journal and read back. It does not know where a
+//! value comes from.
 
 use serde_json::Value as Json;
 
-/// How many lists and maps may lie in each other. What journals add around a value, and what readers of
-/// JSON take (128), is far away from it.
+/// How many lists and maps may lie in each other. What journals add around a value, and what
+/// readers of JSON take (128), is far away from it.
 pub const MAX_DEPTH: usize = 64;
 /// How many bytes a value may have as JSON.
 pub const MAX_BYTES: usize = 1 << 20;
@@ -44,7 +44,9 @@ pub fn parse(text: &str) -> Result<Json, Unreadable> {
     }
     let value: Json = match serde_json::from_str(text) {
         // The reader's own limit, which is above ours.
-        Err(error) if error.to_string().starts_with("recursion limit") => return Err(Exceeded::Depth.into()),
+        Err(error) if error.to_string().starts_with("recursion limit") => {
+            return Err(Exceeded::Depth.into());
+        }
         read => read?,
     };
     check(&value)?;
@@ -118,13 +120,22 @@ mod tests {
             assert!(parse(&nested(depth)).is_ok(), "{depth}");
         }
         for depth in [65, 126, 127, 128, 400_000] {
-            assert!(matches!(parse(&nested(depth)), Err(Unreadable::Exceeded(Exceeded::Depth))), "{depth}");
+            assert!(
+                matches!(parse(&nested(depth)), Err(Unreadable::Exceeded(Exceeded::Depth))),
+                "{depth}"
+            );
         }
         let text = |length: usize| format!("\"{}\"", "a".repeat(length));
         assert!(parse(&text(MAX_BYTES - 2)).is_ok());
-        assert!(matches!(parse(&text(MAX_BYTES - 1)), Err(Unreadable::Exceeded(Exceeded::Bytes(_)))));
+        assert!(matches!(
+            parse(&text(MAX_BYTES - 1)),
+            Err(Unreadable::Exceeded(Exceeded::Bytes(_)))
+        ));
         // What is escaped is longer as JSON.
-        assert_eq!(check(&Json::String("\0".repeat(MAX_BYTES / 2))), Err(Exceeded::Bytes(MAX_BYTES * 3 + 2)));
+        assert_eq!(
+            check(&Json::String("\0".repeat(MAX_BYTES / 2))),
+            Err(Exceeded::Bytes(MAX_BYTES * 3 + 2))
+        );
         let list = |count: usize| Json::Array(vec![Json::Null; count]);
         assert_eq!(check(&list(MAX_ITEMS)), Ok(()));
         assert_eq!(check(&list(MAX_ITEMS + 1)), Err(Exceeded::Items));

@@ -1,5 +1,6 @@
-//! From files to a checked [`Runbook`]: reads the top file and every runbook nested in it, gives the parameters their
-//! values, and reports everything that is wrong in one go. Files and templates come through closures: no I/O here.
+//! From files to a checked [`Runbook`]: reads the top file and every runbook nested in it, gives
+//! the parameters their values, and reports everything that is wrong in one go. Files and templates
+//! come through closures: no I/O here.
 
 use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
@@ -95,7 +96,9 @@ pub fn load(mut input: Input) -> Result<Runbook, Problems> {
         _ => {
             problems.sort_by_key(|problem| problem.place);
             // That a key stands twice is the cause of whatever else is wrong at its place.
-            problems.dedup_by(|later, first| later.place == first.place && (later.message == first.message || first.is_duplicate));
+            problems.dedup_by(|later, first| {
+                later.place == first.place && (later.message == first.message || first.is_duplicate)
+            });
             Err(Problems { names, list: problems })
         }
     }
@@ -167,7 +170,11 @@ impl Loading<'_, '_> {
         let mut path = PathBuf::new();
         for part in file.path.parent().unwrap_or(Path::new("")).join(name).components() {
             match part {
-                Component::ParentDir if matches!(path.components().next_back(), Some(Component::Normal(_))) => drop(path.pop()),
+                Component::ParentDir
+                    if matches!(path.components().next_back(), Some(Component::Normal(_))) =>
+                {
+                    path.pop();
+                }
                 Component::CurDir => {}
                 other => path.push(other),
             }
@@ -178,7 +185,8 @@ impl Loading<'_, '_> {
     /// The parameters of the top runbook: defaults, then the environment, then what was given.
     fn top_parameters(&mut self, file: &File) -> IndexMap<String, Parameter> {
         let whole = file.mark.key("parameters").unwrap_or(file.mark.place);
-        // A value from an environment is the author's and may be a template; one from the operator is data, whatever stands in it.
+        // A value from an environment is the author's and may be a template; one from the operator
+        // is data, whatever stands in it.
         let mut authored: IndexMap<String, Json> = IndexMap::new();
         let mut given: IndexMap<String, (Given, String)> = IndexMap::new();
         if let Some(name) = self.input.environment {
@@ -188,13 +196,21 @@ impl Loading<'_, '_> {
                 }
                 None => {
                     let help = suggest(name, file.raw.environments.keys().map(String::as_str));
-                    self.report(file.mark.key("environments").unwrap_or(whole), format!("there is no environment `{name}`"), help);
+                    self.report(
+                        file.mark.key("environments").unwrap_or(whole),
+                        format!("there is no environment `{name}`"),
+                        help,
+                    );
                 }
             }
         }
         for (environment, values) in &file.raw.environments {
             for key in values.values.keys().filter(|key| !file.raw.parameters.contains_key(*key)) {
-                let place = file.mark.get("environments").and_then(|mark| mark.get(environment)).and_then(|mark| mark.key(key));
+                let place = file
+                    .mark
+                    .get("environments")
+                    .and_then(|mark| mark.get(environment))
+                    .and_then(|mark| mark.key(key));
                 let help = suggest(key, file.raw.parameters.keys().map(String::as_str));
                 self.report(place.unwrap_or(whole), format!("there is no parameter `{key}`"), help);
             }
@@ -209,22 +225,32 @@ impl Loading<'_, '_> {
         sides::check(file, &mut self.problems);
         let swapped = file.raw.sides.clone().filter(|_| self.input.swapped).unwrap_or_default();
         if self.input.swapped && file.raw.sides.is_none() {
-            let help = "a live test swaps them: say which parameters are the old side and which the new one".to_owned();
+            let help = "a live test swaps them: say which parameters are the old side and which \
+                the new one"
+                .to_owned();
             self.report(file.mark.place, "there are no `sides` in this runbook", Some(help));
         }
         let own = |kind: &Kind, name: &str, known: &Json| match given.get(name) {
-            Some((Given::Text(text), origin)) => Some(kind.parse(text).map_err(|error| format!("{origin}: {error}"))),
-            Some((Given::Json(json), origin)) => Some(kind.check(json).map_err(|error| format!("{origin}: {error}"))),
-            None => authored.get(name).map(|value| static_value(kind, value, known).map_err(|error| format!("environment: {error}"))),
+            Some((Given::Text(text), origin)) => {
+                Some(kind.parse(text).map_err(|error| format!("{origin}: {error}")))
+            }
+            Some((Given::Json(json), origin)) => {
+                Some(kind.check(json).map_err(|error| format!("{origin}: {error}")))
+            }
+            None => authored.get(name).map(|value| {
+                static_value(kind, value, known).map_err(|error| format!("environment: {error}"))
+            }),
         };
         let values = self.parameters(file, own);
         if swapped.is_empty() {
             return values;
         }
         // What is made of a side's values is made of the other's then.
-        self.parameters(file, |kind, name, known| match swapped.other(name).and_then(|other| values.get(other)) {
-            Some(Parameter { value: Argument::Plain(value), .. }) => Some(Ok(value.clone())),
-            _ => own(kind, name, known),
+        self.parameters(file, |kind, name, known| {
+            match swapped.other(name).and_then(|other| values.get(other)) {
+                Some(Parameter { value: Argument::Plain(value), .. }) => Some(Ok(value.clone())),
+                _ => own(kind, name, known),
+            }
         })
     }
 
@@ -243,16 +269,23 @@ impl Loading<'_, '_> {
             let kind = Kind::from(raw);
             let value = match (given(&kind, name, &known), &raw.default) {
                 (Some(value), _) => value,
-                (None, Some(default)) => static_value(&kind, default, &known).map_err(|error| format!("default: {error}")),
+                (None, Some(default)) => static_value(&kind, default, &known)
+                    .map_err(|error| format!("default: {error}")),
                 (None, None) if kind.required && self.input.complete => {
-                    let help = format!("give it with `--set {name}=…`, in a values file or an environment");
+                    let help = format!(
+                        "give it with `--set {name}=…`, in a values file or an environment"
+                    );
                     self.report(place, format!("the parameter `{name}` has no value"), Some(help));
                     Ok(kind.placeholder())
                 }
                 (None, None) => Ok(kind.placeholder()),
             };
             let value = value.unwrap_or_else(|error| {
-                self.report(place, format!("the parameter `{name}`: {error}"), kind.description.clone());
+                self.report(
+                    place,
+                    format!("the parameter `{name}`: {error}"),
+                    kind.description.clone(),
+                );
                 kind.placeholder()
             });
             known[name] = value.clone();
@@ -300,10 +333,23 @@ impl Loading<'_, '_> {
         let identifier = name.starts_with(|c: char| c.is_ascii_lowercase())
             && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
         if !identifier {
-            let help = Some(format!("write `{}`", name.to_lowercase().replace(|c: char| !c.is_ascii_alphanumeric(), "_")));
-            self.report(place, format!("`{name}` cannot be a parameter's name: use lower-case letters, digits and `_`"), help);
+            let help = Some(format!(
+                "write `{}`",
+                name.to_lowercase().replace(|c: char| !c.is_ascii_alphanumeric(), "_")
+            ));
+            self.report(
+                place,
+                format!(
+                    "`{name}` cannot be a parameter's name: use lower-case letters, digits and `_`"
+                ),
+                help,
+            );
         } else if expand::RESERVED.contains(&name) {
-            self.report(place, format!("`{name}` has a meaning of its own and cannot be a parameter's name"), None);
+            self.report(
+                place,
+                format!("`{name}` has a meaning of its own and cannot be a parameter's name"),
+                None,
+            );
         }
     }
 
@@ -316,12 +362,20 @@ impl Loading<'_, '_> {
             self.report(
                 place,
                 format!("there is no template `{name}`"),
-                Some(format!("write templates/{name}.txt beside the runbook, its first line `Subject: …`")),
+                Some(format!(
+                    "write templates/{name}.txt beside the runbook, its first line `Subject: …`"
+                )),
             );
             return;
         };
-        let Some((subject, body)) = source.strip_prefix("Subject:").and_then(|rest| rest.split_once('\n')) else {
-            self.report(place, format!("the template `{name}` does not begin with a line `Subject: …`"), None);
+        let Some((subject, body)) =
+            source.strip_prefix("Subject:").and_then(|rest| rest.split_once('\n'))
+        else {
+            self.report(
+                place,
+                format!("the template `{name}` does not begin with a line `Subject: …`"),
+                None,
+            );
             return;
         };
         let mut compiled = Vec::new();
@@ -329,31 +383,41 @@ impl Loading<'_, '_> {
             match Text::compile(part) {
                 Ok(text) => {
                     for unknown in text.check(self.input.message_scope) {
-                        self.report(place, format!("in the template `{name}`: {}", unknown.message), unknown.help);
+                        self.report(
+                            place,
+                            format!("in the template `{name}`: {}", unknown.message),
+                            unknown.help,
+                        );
                     }
                     compiled.push(text);
                 }
-                Err(error) => self.report(place, format!("in the template `{name}`: {error}"), None),
+                Err(error) => {
+                    self.report(place, format!("in the template `{name}`: {error}"), None)
+                }
             }
         }
         if let [subject, body] = compiled.as_slice() {
-            self.templates.insert(name.to_owned(), Template { subject: subject.clone(), body: body.clone() });
+            self.templates
+                .insert(name.to_owned(), Template { subject: subject.clone(), body: body.clone() });
         }
     }
 }
 
 /// A value whose texts may be templates over what is known already.
 fn static_value(kind: &Kind, json: &Json, known: &Json) -> Result<Json, String> {
-    let value = Argument::from_json(json).and_then(|argument| argument.value(known)).map_err(|error| error.0)?;
+    let value = Argument::from_json(json)
+        .and_then(|argument| argument.value(known))
+        .map_err(|error| error.0)?;
     kind.check(&value)
 }
 
 /// A rendered text for a parameter of another kind is read as that kind.
 pub fn coerce(kind: &Kind, value: Json) -> Result<Json, String> {
     match (&value, kind.kind) {
-        (Json::String(text), super::raw::ParameterKind::String | super::raw::ParameterKind::Duration) => {
-            kind.check(&Json::String(text.clone()))
-        }
+        (
+            Json::String(text),
+            super::raw::ParameterKind::String | super::raw::ParameterKind::Duration,
+        ) => kind.check(&Json::String(text.clone())),
         (Json::String(text), _) => kind.parse(text),
         _ => kind.check(&value),
     }

@@ -1,5 +1,5 @@
-//! What a step means: everything about it that a run would do differently, and nothing that people only read. Two runbooks are
-//! compared by it, step by step.
+//! What a step means: everything about it that a run would do differently, and nothing that people
+//! only read. Two runbooks are compared by it, step by step.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -11,22 +11,36 @@ use indexmap::IndexMap;
 use super::action::{Action, Content, Notify, Value, Wait};
 use super::{Condition, Guard, Runbook, Source, Span, Step, StepIx, Template, Text, Undo, When};
 
-/// How one runbook differs from another, for people: `p/a is new`, `p/b is gone`, `p/c differs in when`, `the locks differ`.
+/// How one runbook differs from another, for people: `p/a is new`, `p/b is gone`, `p/c differs in
+/// when`, `the locks differ`.
 pub fn differences(old: &Runbook, new: &Runbook) -> Vec<String> {
     let (before, after) = (by_id(old), by_id(new));
-    let gone = before.keys().filter(|id| !after.contains_key(*id)).map(|id| format!("{id} is gone"));
+    let gone =
+        before.keys().filter(|id| !after.contains_key(*id)).map(|id| format!("{id} is gone"));
     let come = after.keys().filter(|id| !before.contains_key(*id)).map(|id| format!("{id} is new"));
     let changed = before.iter().filter_map(|(id, meaning)| {
         let other = after.get(id)?;
-        (meaning != other).then(|| format!("{id} differs in {}", keys_that_differ(meaning, other).join(", ")))
+        (meaning != other)
+            .then(|| format!("{id} differs in {}", keys_that_differ(meaning, other).join(", ")))
     });
     let messages = |runbook: &Runbook, other: &Runbook| {
         let stays = |id: &str| other.phases.iter().any(|phase| *phase.id == *id);
-        let phases: Vec<_> = runbook.phases.iter().filter(|phase| stays(&phase.id)).map(|phase| (&phase.id, &phase.messages)).collect();
-        let templates: BTreeMap<_, _> = runbook.templates.iter().filter(|(name, _)| other.templates.contains_key(*name)).collect();
+        let phases: Vec<_> = runbook
+            .phases
+            .iter()
+            .filter(|phase| stays(&phase.id))
+            .map(|phase| (&phase.id, &phase.messages))
+            .collect();
+        let templates: BTreeMap<_, _> = runbook
+            .templates
+            .iter()
+            .filter(|(name, _)| other.templates.contains_key(*name))
+            .collect();
         json!([templates, runbook.occasions, phases])
     };
-    let guards = |runbook: &Runbook| runbook.guards.iter().map(|guard| guard_meaning(runbook, guard)).collect::<Vec<_>>();
+    let guards = |runbook: &Runbook| {
+        runbook.guards.iter().map(|guard| guard_meaning(runbook, guard)).collect::<Vec<_>>()
+    };
     let whole = [
         ("the guards", guards(old) != guards(new)),
         ("the budgets", old.budgets != new.budgets),
@@ -35,14 +49,17 @@ pub fn differences(old: &Runbook, new: &Runbook) -> Vec<String> {
         ("the witness", json!(old.witness) != json!(new.witness)),
         ("the messages", messages(old, new) != messages(new, old)),
     ];
-    let whole = whole.into_iter().filter(|(_, differ)| *differ).map(|(what, _)| format!("{what} differ"));
+    let whole =
+        whole.into_iter().filter(|(_, differ)| *differ).map(|(what, _)| format!("{what} differ"));
     gone.chain(come).chain(changed).chain(whole).collect()
 }
 
 /// Whether the steps that are in both should take as long.
 fn is_same_estimate(old: &Runbook, new: &Runbook) -> bool {
     let (before, after) = (estimates(old), estimates(new));
-    old.ixs().all(|ix| new.find(&old.step(ix).id).is_none_or(|at| before[ix.0 as usize] == after[at.0 as usize]))
+    old.ixs().all(|ix| {
+        new.find(&old.step(ix).id).is_none_or(|at| before[ix.0 as usize] == after[at.0 as usize])
+    })
 }
 
 /// A step's meaning, independent of its place among the others.
@@ -51,9 +68,11 @@ pub fn meaning(runbook: &Runbook, ix: StepIx) -> Json {
     let id = |ix: &StepIx| runbook.step(*ix).id.to_string();
     let mut needs: Vec<String> = step.needs.iter().map(id).collect();
     needs.sort();
-    let reads: BTreeMap<&str, Json> = step.reads.iter().map(|read| (read.name.as_str(), source(runbook, &read.of))).collect();
+    let reads: BTreeMap<&str, Json> =
+        step.reads.iter().map(|read| (read.name.as_str(), source(runbook, &read.of))).collect();
     let group = step.group.map(|group| &runbook.groups[group as usize]);
-    let hold = step.hold.as_ref().map(|hold| json!({ "until": id(&hold.until), "release": hold.release }));
+    let hold =
+        step.hold.as_ref().map(|hold| json!({ "until": id(&hold.until), "release": hold.release }));
     json!({
         "needs": needs,
         "outputs read": reads,
@@ -74,7 +93,9 @@ pub fn meaning(runbook: &Runbook, ix: StepIx) -> Json {
 /// What a step that tells somebody says.
 fn template<'a>(runbook: &'a Runbook, step: &Step) -> Option<&'a Template> {
     match &step.act.action {
-        Action::Notify(Notify { content: Content::Template(name), .. }) => runbook.templates.get(name),
+        Action::Notify(Notify { content: Content::Template(name), .. }) => {
+            runbook.templates.get(name)
+        }
         _ => None,
     }
 }
@@ -97,8 +118,8 @@ fn guard_meaning(runbook: &Runbook, guard: &Guard) -> Json {
     })
 }
 
-/// The terms under which each step runs: the guards that may be watched while it does, what is said to people when, and what holds
-/// for the whole run.
+/// The terms under which each step runs: the guards that may be watched while it does, what is said
+/// to people when, and what holds for the whole run.
 pub struct Terms {
     whole: Json,
     /// By phase.
@@ -116,15 +137,27 @@ impl Terms {
             let before = guard.from.map(|from| runbook.ancestors(from));
             let after = guard.until.map(|until| runbook.descendants(until));
             let is_in = |of: &Option<Vec<bool>>, at: usize| of.as_ref().is_some_and(|of| of[at]);
-            for (_, guards) in guards.iter_mut().enumerate().filter(|(at, _)| !is_in(&before, *at) && !is_in(&after, *at)) {
+            for (_, guards) in guards
+                .iter_mut()
+                .enumerate()
+                .filter(|(at, _)| !is_in(&before, *at) && !is_in(&after, *at))
+            {
                 guards.push(Rc::clone(&meaning));
             }
         }
         let told = |messages: &IndexMap<String, String>| -> Json {
-            messages.iter().map(|(when, name)| (when.clone(), json!(runbook.templates.get(name)))).collect()
+            messages
+                .iter()
+                .map(|(when, name)| (when.clone(), json!(runbook.templates.get(name))))
+                .collect()
         };
         Terms {
-            whole: json!([runbook.budgets, runbook.locks, runbook.witness, told(&runbook.occasions)]),
+            whole: json!([
+                runbook.budgets,
+                runbook.locks,
+                runbook.witness,
+                told(&runbook.occasions)
+            ]),
             messages: runbook.phases.iter().map(|phase| told(&phase.messages)).collect(),
             guards,
             estimates: estimates(runbook),
@@ -132,7 +165,12 @@ impl Terms {
     }
 
     /// Whether they are the same for a step as those of another runbook for one of its steps.
-    pub fn are_same(&self, (runbook, ix): (&Runbook, StepIx), other: &Terms, (of, at): (&Runbook, StepIx)) -> bool {
+    pub fn are_same(
+        &self,
+        (runbook, ix): (&Runbook, StepIx),
+        other: &Terms,
+        (of, at): (&Runbook, StepIx),
+    ) -> bool {
         let phase = |runbook: &Runbook, ix| runbook.step(ix).phase as usize;
         let (one, another) = (ix.0 as usize, at.0 as usize);
         self.whole == other.whole
@@ -158,10 +196,28 @@ fn names(step: &Step) -> BTreeSet<String> {
     let undo = if let Undo::Act(act) = &step.undo { Some(&**act) } else { None };
     let acts = [Some(&step.act), undo, step.hold.as_ref().map(|hold| &*hold.release)];
     for act in acts.into_iter().flatten() {
-        names.extend(act.action.texts().into_iter().chain(act.env.values().filter_map(Value::text)).flat_map(first_names));
-        let until = if let Action::Wait(Wait::Until { until, .. }) = &act.action { Some(until) } else { None };
-        names.extend(act.expect.iter().chain(act.capture.values()).chain(until).flat_map(first_names_of));
-        names.extend(act.env.values().filter_map(Value::secret).chain(act.action.secrets()).map(str::to_owned));
+        names.extend(
+            act.action
+                .texts()
+                .into_iter()
+                .chain(act.env.values().filter_map(Value::text))
+                .flat_map(first_names),
+        );
+        let until = if let Action::Wait(Wait::Until { until, .. }) = &act.action {
+            Some(until)
+        } else {
+            None
+        };
+        names.extend(
+            act.expect.iter().chain(act.capture.values()).chain(until).flat_map(first_names_of),
+        );
+        names.extend(
+            act.env
+                .values()
+                .filter_map(Value::secret)
+                .chain(act.action.secrets())
+                .map(str::to_owned),
+        );
         if let Action::Copy(copy) = &act.action {
             names.extend(copy.throttle.iter().flat_map(|throttle| first_names_of(&throttle.until)));
         }
@@ -181,7 +237,11 @@ fn first_names(text: &Text) -> Vec<String> {
 }
 
 fn first_names_of(condition: &Condition) -> Vec<String> {
-    condition.references().into_iter().filter_map(|reference| reference.into_iter().next()).collect()
+    condition
+        .references()
+        .into_iter()
+        .filter_map(|reference| reference.into_iter().next())
+        .collect()
 }
 
 fn by_id(runbook: &Runbook) -> BTreeMap<String, Json> {
@@ -191,11 +251,14 @@ fn by_id(runbook: &Runbook) -> BTreeMap<String, Json> {
 fn source(runbook: &Runbook, source: &Source) -> Json {
     match source {
         Source::Step(ix) => json!(runbook.step(*ix).id),
-        Source::Copies(copies) => copies.iter().map(|(key, ix)| (key.clone(), json!(runbook.step(*ix).id))).collect(),
+        Source::Copies(copies) => {
+            copies.iter().map(|(key, ix)| (key.clone(), json!(runbook.step(*ix).id))).collect()
+        }
     }
 }
 
-/// The values of these parameters, and the runbook's variables and secrets, from its own runbook outward.
+/// The values of these parameters, and the runbook's variables and secrets, from its own runbook
+/// outward.
 fn values(runbook: &Runbook, scope: u32, mut names: BTreeSet<String>, when: &[When]) -> Vec<Json> {
     let (mut all, mut scope) = (Vec::new(), Some(scope));
     while let Some(at) = scope {
@@ -204,13 +267,28 @@ fn values(runbook: &Runbook, scope: u32, mut names: BTreeSet<String>, when: &[Wh
         names.extend(when.iter().flat_map(|when| first_names_of(&when.condition)));
         names.extend(found.env.values().filter_map(Value::text).flat_map(first_names));
         names.extend(found.env.values().filter_map(Value::secret).map(str::to_owned));
-        let secrets: BTreeMap<&String, _> = found.secrets.iter().filter(|(name, _)| names.contains(*name)).collect();
-        let values: BTreeMap<&String, _> =
-            found.parameters.iter().filter(|(name, _)| names.contains(*name)).map(|(name, parameter)| (name, &parameter.value)).collect();
-        let reads: BTreeMap<&str, Json> = found.reads.iter().map(|read| (read.name.as_str(), source(runbook, &read.of))).collect();
+        let secrets: BTreeMap<&String, _> =
+            found.secrets.iter().filter(|(name, _)| names.contains(*name)).collect();
+        let values: BTreeMap<&String, _> = found
+            .parameters
+            .iter()
+            .filter(|(name, _)| names.contains(*name))
+            .map(|(name, parameter)| (name, &parameter.value))
+            .collect();
+        let reads: BTreeMap<&str, Json> = found
+            .reads
+            .iter()
+            .map(|read| (read.name.as_str(), source(runbook, &read.of)))
+            .collect();
         // What the values of a nested runbook are made of is in the scope around it.
         names = values.values().flat_map(|value| value.texts()).flat_map(first_names).collect();
-        all.push(json!({ "parameters": values, "secrets": secrets, "env": found.env, "reads": reads, "item": found.item }));
+        all.push(json!({
+            "parameters": values,
+            "secrets": secrets,
+            "env": found.env,
+            "reads": reads,
+            "item": found.item,
+        }));
         scope = found.parent;
     }
     all

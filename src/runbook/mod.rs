@@ -1,5 +1,5 @@
-//! What the author wrote: YAML in, a checked [`Runbook`] out. Pure: it reads no file and no clock, and knows nothing of
-//! what has happened or how an action is carried out.
+//! What the author wrote: YAML in, a checked [`Runbook`] out. Pure: it reads no file and no clock,
+//! and knows nothing of what has happened or how an action is carried out.
 
 pub mod action;
 mod compiled;

@@ -1,5 +1,6 @@
-//! The checked runbook: a flat graph of steps with nested runbooks and `for_each` expanded, every reference resolved.
-//! This is what is stored with a run and executed. Knows nothing of what has happened.
+//! The checked runbook: a flat graph of steps with nested runbooks and `for_each` expanded, every
+//! reference resolved. This is what is stored with a run and executed. Knows nothing of what has
+//! happened.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -75,7 +76,8 @@ pub struct StandIns {
 /// The names that the steps of one runbook file see.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Scope {
-    /// The scope of the runbook around it, in which the arguments are rendered. `None` for the top one.
+    /// The scope of the runbook around it, in which the arguments are rendered. `None` for the top
+    /// one.
     pub parent: Option<u32>,
     pub parameters: IndexMap<String, Parameter>,
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
@@ -93,7 +95,8 @@ pub struct Scope {
     pub arguments: IndexMap<String, Json>,
 }
 
-/// A parameter with its value: plain at the top, possibly a text over the calling scope in a nested runbook.
+/// A parameter with its value: plain at the top, possibly a text over the calling scope in a nested
+/// runbook.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Parameter {
     #[serde(flatten)]
@@ -260,7 +263,8 @@ impl Act {
     /// The longest that its attempts together may take; `None` without a timeout.
     pub fn most(&self) -> Option<Span> {
         let attempts = self.retry.as_ref().map_or(1, |retry| retry.attempts);
-        self.timeout.map(|timeout| Span::from_millis(timeout.as_millis() * u64::from(attempts.max(1))))
+        self.timeout
+            .map(|timeout| Span::from_millis(timeout.as_millis() * u64::from(attempts.max(1))))
     }
 }
 
@@ -268,7 +272,8 @@ impl Act {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Undo {
-    /// The author did not say, and the action does not know its inverse: a rollback stops here and asks.
+    /// The author did not say, and the action does not know its inverse: a rollback stops here and
+    /// asks.
     #[default]
     Unknown,
     /// There is nothing to take back: the author says so, or the action only reads.
@@ -364,13 +369,19 @@ impl Runbook {
                 *slot += 1;
             }
         }
-        let by_id = self.steps.iter().enumerate().map(|(ix, step)| (step.id.clone(), StepIx(ix as u32))).collect();
+        let by_id = self
+            .steps
+            .iter()
+            .enumerate()
+            .map(|(ix, step)| (step.id.clone(), StepIx(ix as u32)))
+            .collect();
         let mut sizes = vec![0; self.phases.len()];
         for step in &self.steps {
             sizes[step.phase as usize] += 1;
         }
         let estimate = super::graph::critical_path(&self).1;
-        let for_people = self.ixs().filter(|ix| self.step(*ix).act.action.is_for_a_person()).collect();
+        let for_people =
+            self.ixs().filter(|ix| self.step(*ix).act.action.is_for_a_person()).collect();
         self.index = Index { by_id, dependents, starts, sizes, estimate, for_people };
         self
     }
@@ -432,7 +443,8 @@ impl Runbook {
         reached
     }
 
-    /// The step that a person means: its whole id, or the end of it if that is unique (`point-name`, `copy[7]`).
+    /// The step that a person means: its whole id, or the end of it if that is unique
+    /// (`point-name`, `copy[7]`).
     ///
     /// # Errors
     /// The candidates, if several end so; the nearest names, if none does.
@@ -445,14 +457,24 @@ impl Runbook {
         match found.as_slice() {
             [only] => Ok(*only),
             [] => {
-                let last = |ix: StepIx| self.step(ix).id.rsplit('/').next().unwrap_or_default().to_owned();
+                let last =
+                    |ix: StepIx| self.step(ix).id.rsplit('/').next().unwrap_or_default().to_owned();
                 let names: Vec<String> = self.ixs().map(last).collect();
-                let hint = super::problem::nearest(name, names.iter().map(String::as_str)).map(|near| format!("; did you mean `{near}`?"));
-                Err(format!("there is no step `{name}` in this runbook{}", hint.unwrap_or_default()))
+                let hint = super::problem::nearest(name, names.iter().map(String::as_str))
+                    .map(|near| format!("; did you mean `{near}`?"));
+                Err(format!(
+                    "there is no step `{name}` in this runbook{}",
+                    hint.unwrap_or_default()
+                ))
             }
             several => {
-                let list: Vec<&str> = several.iter().take(5).map(|ix| &*self.step(*ix).id).collect();
-                Err(format!("`{name}` could be any of {} steps, among them {}", several.len(), list.join(", ")))
+                let list: Vec<&str> =
+                    several.iter().take(5).map(|ix| &*self.step(*ix).id).collect();
+                Err(format!(
+                    "`{name}` could be any of {} steps, among them {}",
+                    several.len(),
+                    list.join(", ")
+                ))
             }
         }
     }
@@ -476,7 +498,9 @@ impl Step {
 
     /// Whether it changes something outside.
     pub fn changes(&self) -> bool {
-        !self.act.action.only_reads() && self.dry_run != DryRun::Same && !matches!(self.act.action, Action::Notify(_))
+        !self.act.action.only_reads()
+            && self.dry_run != DryRun::Same
+            && !matches!(self.act.action, Action::Notify(_))
     }
 
     /// What its author says that it takes; nothing, if it is passed over for certain.

@@ -1,4 +1,5 @@
-//! Which names a text or a condition may use: a tree of shapes that references are held against before anything runs.
+//! Which names a text or a condition may use: a tree of shapes that references are held against
+//! before anything runs.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +8,8 @@ use super::problem::suggest;
 /// What is known of a value before the run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Shape {
-    /// Nothing is known: any name below it passes (an output that only the running command decides).
+    /// Nothing is known: any name below it passes (an output that only the running command
+    /// decides).
     Any,
     /// A plain value: nothing stands below it.
     Leaf,
@@ -16,7 +18,8 @@ pub enum Shape {
     Object(BTreeMap<String, Shape>),
 }
 
-/// One reference found in a text or condition: `steps.backup.size` is `["steps", "backup", "size"]`.
+/// One reference found in a text or condition: `steps.backup.size` is `["steps", "backup",
+/// "size"]`.
 pub type Reference = Vec<String>;
 
 impl Shape {
@@ -33,7 +36,9 @@ impl Shape {
         for (depth, name) in reference.iter().enumerate() {
             shape = match shape {
                 Shape::Any => return Ok(&Shape::Any),
-                Shape::Object(fields) => fields.get(name).ok_or_else(|| Unknown::in_object(reference, depth, fields))?,
+                Shape::Object(fields) => {
+                    fields.get(name).ok_or_else(|| Unknown::in_object(reference, depth, fields))?
+                }
                 Shape::List(item) if name.parse::<usize>().is_ok() => item,
                 Shape::List(_) | Shape::Leaf => return Err(Unknown::below_leaf(reference, depth)),
             };
@@ -60,7 +65,11 @@ impl Unknown {
     }
 
     fn below_leaf(reference: &[String], depth: usize) -> Unknown {
-        let message = format!("`{}` is a plain value and has no `{}`", reference[..depth].join("."), reference[depth]);
+        let message = format!(
+            "`{}` is a plain value and has no `{}`",
+            reference[..depth].join("."),
+            reference[depth]
+        );
         Unknown { message, help: None }
     }
 }

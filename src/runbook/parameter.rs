@@ -1,4 +1,5 @@
-//! Parameter kinds and their values: from YAML, from `--set key=value`, from a person's answer. Knows no runbook.
+//! Parameter kinds and their values: from YAML, from `--set key=value`, from a person's answer.
+//! Knows no runbook.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
@@ -90,7 +91,10 @@ impl Kind {
     pub fn parse(&self, text: &str) -> Result<Json, String> {
         let value = match self.kind {
             ParameterKind::String | ParameterKind::Duration => Json::String(text.to_owned()),
-            ParameterKind::Integer => text.parse::<i64>().map(Json::from).map_err(|_| format!("a whole number is wanted, not `{text}`"))?,
+            ParameterKind::Integer => text
+                .parse::<i64>()
+                .map(Json::from)
+                .map_err(|_| format!("a whole number is wanted, not `{text}`"))?,
             ParameterKind::Number => text
                 .parse::<f64>()
                 .ok()
@@ -102,9 +106,8 @@ impl Kind {
                 "false" => Json::Bool(false),
                 _ => return Err(format!("true or false is wanted, not `{text}`")),
             },
-            ParameterKind::List | ParameterKind::Map => {
-                serde_yaml::from_str(text).map_err(|error| format!("{} is wanted, in YAML or JSON: {error}", self.word()))?
-            }
+            ParameterKind::List | ParameterKind::Map => serde_yaml::from_str(text)
+                .map_err(|error| format!("{} is wanted, in YAML or JSON: {error}", self.word()))?,
         };
         self.check(&value)
     }

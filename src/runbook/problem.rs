@@ -21,13 +21,23 @@ pub struct Problem {
     pub is_duplicate: bool,
 }
 
-/// Everything that is wrong with a runbook and the files it includes, in the order of the files and lines.
+/// Everything that is wrong with a runbook and the files it includes, in the order of the files and
+/// lines.
 #[derive(Debug, Clone, Default, thiserror::Error)]
-#[error("{} in the runbook", if self.list.len() == 1 { "one problem".to_owned() } else { format!("{} problems", self.list.len()) })]
+#[error("{} in the runbook", self.count())]
 pub struct Problems {
     /// Name and text of each file, in the order of [`Place::file`].
     pub names: Vec<(String, String)>,
     pub list: Vec<Problem>,
+}
+
+impl Problems {
+    fn count(&self) -> String {
+        match self.list.len() {
+            1 => "one problem".to_owned(),
+            count => format!("{count} problems"),
+        }
+    }
 }
 
 impl Problem {
@@ -36,7 +46,8 @@ impl Problem {
     }
 }
 
-/// The name in `known` that is nearest to `word`, as a suggestion, if one is near enough to be a slip of the hand.
+/// The name in `known` that is nearest to `word`, as a suggestion, if one is near enough to be a
+/// slip of the hand.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known
         .into_iter()

@@ -1,5 +1,6 @@
-//! The shapes that an author writes, key by key. Their doc comments become the JSON Schema's descriptions, and the
-//! schema is what files are checked against: a key is described in one place. Knows nothing of what the keys mean.
+//! The shapes that an author writes, key by key. Their doc comments become the JSON Schema's
+//! descriptions, and the schema is what files are checked against: a key is described in one place.
+//! Knows nothing of what the keys mean.
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -46,18 +47,20 @@ pub struct RawRunbook {
     pub environments: IndexMap<String, RawEnvironment>,
     /// When it may be begun, and within which time it must fit.
     pub window: Option<RawWindow>,
-    /// The parameters of the old and of the new side, which a live test swaps. With it, each step that changes something says what a
-    /// live test does with it.
+    /// The parameters of the old and of the new side, which a live test swaps. With it, each step
+    /// that changes something says what a live test does with it.
     pub sides: Option<RawSides>,
     /// What no two runs of one journal may hold at once.
     #[serde(default)]
     pub locks: Vec<String>,
-    /// A command, word by word, that reads the number and hash of each event of the run when a session begins and when it ends, and
-    /// refuses a session whose log does not have the last one it knows. Of nested runbooks only the top one's counts.
+    /// A command, word by word, that reads the number and hash of each event of the run when a
+    /// session begins and when it ends, and refuses a session whose log does not have the last one
+    /// it knows. Of nested runbooks only the top one's counts.
     #[serde(default)]
     pub witness: Vec<String>,
-    /// A folder, beside this file, with programs that stand in for real ones, as in a lab: every command of the run finds them first.
-    /// Empty: none. Of nested runbooks only the top one's counts.
+    /// A folder, beside this file, with programs that stand in for real ones, as in a lab: every
+    /// command of the run finds them first. Empty: none. Of nested runbooks only the top one's
+    /// counts.
     #[schemars(extend("format" = "template"))]
     pub stand_ins: Option<String>,
     /// Environment variables for every command of the runbook.
@@ -131,7 +134,8 @@ pub struct RawSecret {
     pub file: Option<String>,
     /// A command, as a list of arguments; what it prints, less one line break at the end.
     pub command: Option<Vec<String>>,
-    /// A step of this runbook: a command that writes it, while the run goes on, into the file of its name in `$SWITCHOVER_SECRETS`.
+    /// A step of this runbook: a command that writes it, while the run goes on, into the file of
+    /// its name in `$SWITCHOVER_SECRETS`.
     pub step: Option<String>,
 }
 
@@ -166,8 +170,9 @@ pub struct RawServer {
     pub user: String,
     /// The user's password, which is a secret: `{ secret: name }`.
     pub password: Option<RawSecretUse>,
-    /// The certificates of an encrypted connection, which is then required; the server's name is verified. `none` for a
-    /// connection over a network that is not encrypted; on the same machine nothing need be said.
+    /// The certificates of an encrypted connection, which is then required; the server's name is
+    /// verified. `none` for a connection over a network that is not encrypted; on the same machine
+    /// nothing need be said.
     pub tls: Option<RawServerTls>,
 }
 
@@ -278,7 +283,8 @@ pub struct RawOccasions {
     pub start: Option<String>,
     /// Production goes down: a step with `downtime: begins` begins.
     pub downtime_starts: Option<String>,
-    /// Production is back: a step with `downtime: ends` succeeded, or the one that began it was undone.
+    /// Production is back: a step with `downtime: ends` succeeded, or the one that began it was
+    /// undone.
     pub downtime_over: Option<String>,
     /// A point of no return is passed: its step begins.
     pub point_of_no_return: Option<String>,
@@ -343,7 +349,8 @@ pub struct RawStep {
     /// A condition; if it does not hold when the step's turn comes, the step is skipped.
     #[schemars(extend("format" = "cel"))]
     pub when: Option<String>,
-    /// How to take it back: an action with its own keys, or `none` if there is nothing to take back.
+    /// How to take it back: an action with its own keys, or `none` if there is nothing to take
+    /// back.
     pub undo: Option<RawUndo>,
     /// What happens when it fails: pause (the default), rollback, or continue.
     #[serde(default)]
@@ -360,11 +367,12 @@ pub struct RawStep {
     pub for_each: Option<RawForEach>,
     /// It changes something only for a while: up to which step, and how it is released.
     pub hold: Option<RawHold>,
-    /// What a dry run does in its place: an action that only reads, `same` if the step itself only reads, or `none` if nothing can be
-    /// looked at before. Without it, what can be read of the action by itself.
+    /// What a dry run does in its place: an action that only reads, `same` if the step itself only
+    /// reads, or `none` if nothing can be looked at before. Without it, what can be read of the
+    /// action by itself.
     pub dry_run: Option<RawDryRun>,
-    /// What a live test, in which the sides are swapped, does with it: `invert`, `skip` or `suppress`. Of a nested runbook: with all its
-    /// steps that say nothing.
+    /// What a live test, in which the sides are swapped, does with it: `invert`, `skip` or
+    /// `suppress`. Of a nested runbook: with all its steps that say nothing.
     pub live_test: Option<LiveTest>,
     /// What to try when it fails, shown with the failure.
     #[serde(default)]
@@ -401,8 +409,9 @@ pub struct RawAct {
     pub task: Option<RawTask>,
     /// A decision: go or no-go.
     pub approve: Option<RawApprove>,
-    /// How much of what it says is kept for expressions: the end of `stdout` and of `stderr` (default 1MiB of each), the beginning of an
-    /// answer or of rows (default 8MiB). An expression that reads what was cut cannot be decided.
+    /// How much of what it says is kept for expressions: the end of `stdout` and of `stderr`
+    /// (default 1MiB of each), the beginning of an answer or of rows (default 8MiB). An expression
+    /// that reads what was cut cannot be decided.
     #[schemars(extend("format" = "size"))]
     pub keep_output: Option<String>,
     /// Environment variables of its command.
@@ -413,7 +422,8 @@ pub struct RawAct {
     pub timeout: Option<String>,
     /// Tries again after a failure. Needs `idempotent: true`, unless the action only reads.
     pub retry: Option<RawRetry>,
-    /// Doing it twice does no more than doing it once. Only then it is ever repeated without a person's word.
+    /// Doing it twice does no more than doing it once. Only then it is ever repeated without a
+    /// person's word.
     pub idempotent: Option<bool>,
     /// A read-only action that tells whether this one has been done.
     pub probe: Option<Box<RawProbe>>,
@@ -507,8 +517,9 @@ pub struct RawRead {
     pub sql: Option<RawSql>,
     /// A GET or HEAD request.
     pub http: Option<RawHttp>,
-    /// How much of what it says is kept for expressions: the end of `stdout` and of `stderr` (default 1MiB of each), the beginning of an
-    /// answer or of rows (default 8MiB). An expression that reads what was cut cannot be decided.
+    /// How much of what it says is kept for expressions: the end of `stdout` and of `stderr`
+    /// (default 1MiB of each), the beginning of an answer or of rows (default 8MiB). An expression
+    /// that reads what was cut cannot be decided.
     #[schemars(extend("format" = "size"))]
     pub keep_output: Option<String>,
 }
@@ -593,7 +604,8 @@ pub struct RawSecretUse {
     /// Text put before it, such as `Bearer `.
     #[serde(default)]
     pub prefix: String,
-    /// How a command gets it: as the variable's value, or in a file in memory that the variable names.
+    /// How a command gets it: as the variable's value, or in a file in memory that the variable
+    /// names.
     #[serde(default, rename = "as")]
     pub form: SecretForm,
 }
@@ -707,9 +719,11 @@ pub struct RawCopy {
     pub from: String,
     /// The one that gets them. Its tables are there, and empty.
     pub to: String,
-    /// The tables, in the order in which they are copied; or each with its name in the other database.
+    /// The tables, in the order in which they are copied; or each with its name in the other
+    /// database.
     pub tables: RawTables,
-    /// How many rows at once; what a crash can cost. Default 50000, and more as long as that takes less than a quarter of a second.
+    /// How many rows at once; what a crash can cost. Default 50000, and more as long as that takes
+    /// less than a quarter of a second.
     #[schemars(range(min = 1, max = 10000000))]
     pub chunk: Option<u32>,
     /// How many chunks at the same time. Default 1.
@@ -771,14 +785,16 @@ pub struct RawHttp {
     pub follow: Option<Follow>,
 }
 
-/// Which redirects are followed. None leads from https to http, and none that answers a change is followed.
+/// Which redirects are followed. None leads from https to http, and none that answers a change is
+/// followed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, serde::Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Follow {
     /// Those to the same scheme, host and port.
     #[default]
     SameOrigin,
-    /// Those to others too, who are sent nothing of the request: no header, no key, no body, no certificate.
+    /// Those to others too, who are sent nothing of the request: no header, no key, no body, no
+    /// certificate.
     Any,
     None,
 }
@@ -941,8 +957,9 @@ pub struct RawAnalysis {
     pub failure_limit: u32,
 }
 
-/// A reading from exactly one of `prometheus`, `http`, `sql` and `run`, and what it says: `success`, `failure`, or both. Where
-/// neither holds, and where there is no data, it is inconclusive.
+/// A reading from exactly one of `prometheus`, `http`, `sql` and `run`, and what it says:
+/// `success`, `failure`, or both. Where neither holds, and where there is no data, it is
+/// inconclusive.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct RawMeasure {
     /// The Prometheus that answers the `query`.
@@ -959,8 +976,9 @@ pub struct RawMeasure {
     pub sql: Option<RawSql>,
     /// A command that only reads.
     pub run: Option<RawRun>,
-    /// How much of what it says is kept for expressions: the end of `stdout` and of `stderr` (default 1MiB of each), the beginning of an
-    /// answer or of rows (default 8MiB). An expression that reads what was cut cannot be decided.
+    /// How much of what it says is kept for expressions: the end of `stdout` and of `stderr`
+    /// (default 1MiB of each), the beginning of an answer or of rows (default 8MiB). An expression
+    /// that reads what was cut cannot be decided.
     #[schemars(extend("format" = "size"))]
     pub keep_output: Option<String>,
     /// True of a good reading.

@@ -1,5 +1,6 @@
-//! The JSON Schema of a runbook, made from the raw shapes, and the structural check of a file against it: unknown keys,
-//! missing keys, wrong types and malformed texts, all in one walk, each with its place.
+//! The JSON Schema of a runbook, made from the raw shapes, and the structural check of a file
+//! against it: unknown keys, missing keys, wrong types and malformed texts, all in one walk, each
+//! with its place.
 
 use schemars::generate::SchemaSettings;
 use schemars::transform::RecursiveTransform;
@@ -19,7 +20,8 @@ pub fn schema() -> Json {
     schema.to_value()
 }
 
-/// An optional key is left out, never null: `undo:` with nothing behind it would otherwise mean "no undo".
+/// An optional key is left out, never null: `undo:` with nothing behind it would otherwise mean "no
+/// undo".
 fn without_null(schema: &mut schemars::Schema) {
     let is_null = |value: &Json| value.get("type").and_then(Json::as_str) == Some("null");
     if let Some(Json::Array(types)) = schema.get_mut("type") {
@@ -72,7 +74,13 @@ pub struct Checked {
 
 /// Holds a file against the schema.
 pub fn check(schema: &Json, value: &Yaml, root: &Mark) -> Checked {
-    let mut walk = Walk { schema, found: Vec::new(), expressions: Vec::new(), path: Vec::new(), broken: Vec::new() };
+    let mut walk = Walk {
+        schema,
+        found: Vec::new(),
+        expressions: Vec::new(),
+        path: Vec::new(),
+        broken: Vec::new(),
+    };
     walk.node(schema, value, root.place, Some(root));
     Checked { problems: walk.found, expressions: walk.expressions, broken: walk.broken }
 }
@@ -89,7 +97,14 @@ struct Walk<'a> {
 static FREE: Json = Json::Bool(true);
 
 impl<'a> Walk<'a> {
-    fn below(&mut self, name: String, schema: &'a Json, value: &Yaml, place: Place, mark: Option<&Mark>) {
+    fn below(
+        &mut self,
+        name: String,
+        schema: &'a Json,
+        value: &Yaml,
+        place: Place,
+        mark: Option<&Mark>,
+    ) {
         self.path.push(name);
         self.node(schema, value, place, mark);
         self.path.pop();
@@ -98,11 +113,13 @@ impl<'a> Walk<'a> {
     fn node(&mut self, schema: &'a Json, value: &Yaml, place: Place, mark: Option<&Mark>) {
         let schema = self.follow(schema);
         if let Some(choices) = schema.get("anyOf").and_then(Json::as_array) {
-            let fitting = choices.iter().map(|choice| self.follow(choice)).find(|choice| fits(choice, value));
+            let fitting =
+                choices.iter().map(|choice| self.follow(choice)).find(|choice| fits(choice, value));
             match fitting {
                 Some(choice) => self.node(choice, value, place, mark),
                 None => {
-                    let kinds: Vec<&str> = choices.iter().flat_map(|choice| kinds(self.follow(choice))).collect();
+                    let kinds: Vec<&str> =
+                        choices.iter().flat_map(|choice| kinds(self.follow(choice))).collect();
                     self.wrong_type(&kinds, value, place);
                 }
             }
@@ -117,8 +134,12 @@ impl<'a> Walk<'a> {
             let format = schema.get("format").and_then(Json::as_str).unwrap_or_default();
             if let (Yaml::Number(number), Some(problem)) = (value, self.found.last_mut()) {
                 match format {
-                    "duration" | "duration-template" => problem.help = Some(format!("give it a unit: {number}s, or {number}m")),
-                    "size" => problem.help = Some(format!("give it a unit: {number}KiB, or {number}MiB")),
+                    "duration" | "duration-template" => {
+                        problem.help = Some(format!("give it a unit: {number}s, or {number}m"))
+                    }
+                    "size" => {
+                        problem.help = Some(format!("give it a unit: {number}KiB, or {number}MiB"))
+                    }
                     _ => {}
                 }
             }
@@ -132,11 +153,20 @@ impl<'a> Walk<'a> {
                     let inner = self.follow(schema.get("items").unwrap_or(&FREE));
                     for (index, item) in items.iter().enumerate() {
                         // The commonest list is one of names, a million of them in a dense graph.
-                        if inner.get("format").is_none() && matches!(item, Yaml::String(_)) && kinds(inner) == ["string"] {
+                        if inner.get("format").is_none()
+                            && matches!(item, Yaml::String(_))
+                            && kinds(inner) == ["string"]
+                        {
                             continue;
                         }
                         let child = mark.and_then(|mark| mark.items().get(index));
-                        self.below(index.to_string(), inner, item, child.map_or(place, |child| child.place), child);
+                        self.below(
+                            index.to_string(),
+                            inner,
+                            item,
+                            child.map_or(place, |child| child.place),
+                            child,
+                        );
                     }
                 }
             }
@@ -145,26 +175,61 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn mapping(&mut self, schema: &'a Json, entries: &serde_yaml::Mapping, place: Place, mark: Option<&Mark>) {
+    fn mapping(
+        &mut self,
+        schema: &'a Json,
+        entries: &serde_yaml::Mapping,
+        place: Place,
+        mark: Option<&Mark>,
+    ) {
         let empty = Map::new();
         let known = schema.get("properties").and_then(Json::as_object);
         let others = schema.get("additionalProperties");
-        let closed = others == Some(&Json::Bool(false)) || schema.get("unevaluatedProperties") == Some(&Json::Bool(false));
+        let closed = others == Some(&Json::Bool(false))
+            || schema.get("unevaluatedProperties") == Some(&Json::Bool(false));
         for (index, (key, value)) in entries.iter().enumerate() {
             let Some(key) = key.as_str() else { continue };
             let entry = mark.and_then(|mark| mark.entries().get(index));
-            let (key_place, child) = entry.map_or((place, None), |(_, key_place, child)| (*key_place, Some(child)));
+            let (key_place, child) =
+                entry.map_or((place, None), |(_, key_place, child)| (*key_place, Some(child)));
             match (known.and_then(|known| known.get(key)), others) {
-                (Some(inner), _) => self.below(key.to_owned(), inner, value, child.map_or(place, |child| child.place), child),
+                (Some(inner), _) => self.below(
+                    key.to_owned(),
+                    inner,
+                    value,
+                    child.map_or(place, |child| child.place),
+                    child,
+                ),
                 (None, _) if closed => {
                     let names = known.unwrap_or(&empty).keys().map(String::as_str);
-                    self.found.push(Problem::new(key_place, format!("unknown key `{key}`"), suggest(key, names)));
+                    self.found.push(Problem::new(
+                        key_place,
+                        format!("unknown key `{key}`"),
+                        suggest(key, names),
+                    ));
                 }
-                (None, Some(inner)) => self.below(key.to_owned(), inner, value, child.map_or(place, |child| child.place), child),
-                (None, None) => self.below(key.to_owned(), &FREE, value, child.map_or(place, |child| child.place), child),
+                (None, Some(inner)) => self.below(
+                    key.to_owned(),
+                    inner,
+                    value,
+                    child.map_or(place, |child| child.place),
+                    child,
+                ),
+                (None, None) => self.below(
+                    key.to_owned(),
+                    &FREE,
+                    value,
+                    child.map_or(place, |child| child.place),
+                    child,
+                ),
             }
         }
-        let required = schema.get("required").and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str);
+        let required = schema
+            .get("required")
+            .and_then(Json::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Json::as_str);
         for key in required.filter(|key| entries.get(*key).is_none()) {
             let help = self.describe(known.and_then(|known| known.get(key)));
             self.broken.push(self.path.clone());
@@ -176,7 +241,11 @@ impl<'a> Walk<'a> {
         {
             let names: Vec<&str> = known.unwrap_or(&empty).keys().map(String::as_str).collect();
             self.broken.push(self.path.clone());
-            self.found.push(Problem::new(place, format!("exactly one of {} belongs here", names.join(", ")), None));
+            self.found.push(Problem::new(
+                place,
+                format!("exactly one of {} belongs here", names.join(", ")),
+                None,
+            ));
         }
     }
 
@@ -203,19 +272,27 @@ impl<'a> Walk<'a> {
                 }
                 Err(error) => Some((error.0, None)),
             },
-            "duration" | "duration-template" => text.parse::<Span>().err().map(|error| (error.to_string(), None)),
+            "duration" | "duration-template" => {
+                text.parse::<Span>().err().map(|error| (error.to_string(), None))
+            }
             "size" => text.parse::<Size>().err().map(|error| (error.to_string(), None)),
             "regex" => pattern(text).err().map(|error| (error, None)),
             "id" => id_error(text).map(|error| (error, None)),
             "script" => text.contains("{{").then(|| {
-                let help = "pass the value as an environment variable: put `NAME: \"{{ value }}\"` under `env` and write \"$NAME\" here";
-                ("a template in a script: scripts are never templated, so that no value can become code".to_owned(), Some(help.to_owned()))
+                let help = "pass the value as an environment variable: put `NAME: \"{{ value }}\"` \
+                    under `env` and write \"$NAME\" here";
+                ("a template in a script: scripts are never templated, so that no value can become \
+                    code".to_owned(), Some(help.to_owned()))
             }),
             "sql" => text.contains("{{").then(|| {
-                let help = "bind the value: put `name: \"{{ value }}\"` under `parameters` and write :name here";
-                ("a template in SQL: statements are never templated, so that no value can become code".to_owned(), Some(help.to_owned()))
+                let help = "bind the value: put `name: \"{{ value }}\"` under `parameters` and \
+                    write :name here";
+                ("a template in SQL: statements are never templated, so that no value can become \
+                    code".to_owned(), Some(help.to_owned()))
             }),
-            "plain" => Some(("values are not filled in here: this text is no template".to_owned(), None)),
+            "plain" => {
+                Some(("values are not filled in here: this text is no template".to_owned(), None))
+            }
             _ => None,
         };
         if let Some((message, help)) = error {
@@ -233,7 +310,11 @@ impl<'a> Walk<'a> {
             Some(word) => {
                 let help = suggest(word, allowed.iter().copied());
                 self.broken.push(self.path.clone());
-                self.found.push(Problem::new(place, format!("`{word}` is not one of {}", allowed.join(", ")), help));
+                self.found.push(Problem::new(
+                    place,
+                    format!("`{word}` is not one of {}", allowed.join(", ")),
+                    help,
+                ));
             }
             None => self.wrong_type(&[&format!("one of {}", allowed.join(", "))], value, place),
         }
@@ -246,7 +327,11 @@ impl<'a> Walk<'a> {
         ] {
             if !ok {
                 self.broken.push(self.path.clone());
-                self.found.push(Problem::new(place, format!("{number} is out of range: at {word} {}", bound(schema, key, 0.0)), None));
+                self.found.push(Problem::new(
+                    place,
+                    format!("{number} is out of range: at {word} {}", bound(schema, key, 0.0)),
+                    None,
+                ));
             }
         }
     }
@@ -255,12 +340,20 @@ impl<'a> Walk<'a> {
         let mut wanted: Vec<&str> = kinds.iter().map(|kind| name_of(kind)).collect();
         wanted.dedup();
         self.broken.push(self.path.clone());
-        let help = matches!(value, Yaml::Null).then(|| "give it a value, or remove the key".to_owned());
-        self.found.push(Problem::new(place, format!("{} stands here, but {} is wanted", yaml_name(value), wanted.join(" or ")), help));
+        let help =
+            matches!(value, Yaml::Null).then(|| "give it a value, or remove the key".to_owned());
+        self.found.push(Problem::new(
+            place,
+            format!("{} stands here, but {} is wanted", yaml_name(value), wanted.join(" or ")),
+            help,
+        ));
     }
 
     fn describe(&self, schema: Option<&Json>) -> Option<String> {
-        schema.and_then(|schema| schema.get("description")).and_then(Json::as_str).map(|text| text.lines().next().unwrap_or("").to_owned())
+        schema
+            .and_then(|schema| schema.get("description"))
+            .and_then(Json::as_str)
+            .map(|text| text.lines().next().unwrap_or("").to_owned())
     }
 
     fn follow(&self, mut schema: &'a Json) -> &'a Json {
@@ -280,15 +373,24 @@ pub fn id_error(id: &str) -> Option<String> {
         && id.len() <= 100
         && id.starts_with(|c: char| c.is_ascii_alphanumeric())
         && id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
-    (!ok).then(|| format!("`{id}` cannot be a name: use letters, digits, `-` and `_`, 100 at most, a letter or digit first"))
+    (!ok).then(|| {
+        format!(
+            "`{id}` cannot be a name: use letters, digits, `-` and `_`, 100 at most, \
+        a letter or digit first"
+        )
+    })
 }
 
 /// Compiles a parameter's pattern, made to match the whole text.
 pub fn pattern(source: &str) -> Result<regex::Regex, String> {
-    regex::RegexBuilder::new(&format!("^(?:{source})$"))
-        .size_limit(1 << 20)
-        .build()
-        .map_err(|error| format!("`{source}` is not a regular expression: {}", error.to_string().lines().last().unwrap_or_default()))
+    regex::RegexBuilder::new(&format!("^(?:{source})$")).size_limit(1 << 20).build().map_err(
+        |error| {
+            format!(
+                "`{source}` is not a regular expression: {}",
+                error.to_string().lines().last().unwrap_or_default()
+            )
+        },
+    )
 }
 
 fn bound(schema: &Json, key: &str, default: f64) -> f64 {
@@ -304,7 +406,12 @@ fn words(schema: &Json) -> Option<Vec<&str>> {
         choices
             .iter()
             .flat_map(|choice| {
-                let plain = choice.get("enum").and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str);
+                let plain = choice
+                    .get("enum")
+                    .and_then(Json::as_array)
+                    .into_iter()
+                    .flatten()
+                    .filter_map(Json::as_str);
                 choice.get("const").and_then(Json::as_str).into_iter().chain(plain)
             })
             .collect(),

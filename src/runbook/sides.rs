@@ -1,5 +1,5 @@
-//! The two sides of a migration, which a live test swaps: what is old is new then, as on the day on which everything goes back. Knows
-//! nothing of what the sides are.
+//! The two sides of a migration, which a live test swaps: what is old is new then, as on the day on
+//! which everything goes back. Knows nothing of what the sides are.
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
@@ -35,9 +35,14 @@ impl RawSides {
         self.from.is_empty() && self.to.is_empty()
     }
 
-    /// The parameter whose value this one has when the sides are swapped, if it stands on one of them.
+    /// The parameter whose value this one has when the sides are swapped, if it stands on one of
+    /// them.
     pub fn other(&self, parameter: &str) -> Option<&str> {
-        fn across<'a>(one: &IndexMap<String, String>, two: &'a IndexMap<String, String>, parameter: &str) -> Option<&'a str> {
+        fn across<'a>(
+            one: &IndexMap<String, String>,
+            two: &'a IndexMap<String, String>,
+            parameter: &str,
+        ) -> Option<&'a str> {
             let (name, _) = one.iter().find(|(_, of)| *of == parameter)?;
             two.get(name).map(String::as_str)
         }
@@ -51,14 +56,22 @@ pub fn check(file: &File, problems: &mut Vec<Problem>) {
     let parameters = &file.raw.parameters;
     if sides.is_empty() {
         let help = "name the parameters of each side, or leave it out".to_owned();
-        problems.push(Problem::new(file.mark.place_at(&["sides"]), "a side without parameters cannot be swapped", Some(help)));
+        problems.push(Problem::new(
+            file.mark.place_at(&["sides"]),
+            "a side without parameters cannot be swapped",
+            Some(help),
+        ));
     }
     let mut seen = std::collections::BTreeSet::new();
     for (key, side, other) in [("from", &sides.from, &sides.to), ("to", &sides.to, &sides.from)] {
         for (name, of) in side {
             let place = file.mark.place_at(&["sides", key, name]);
             if !seen.insert(of) {
-                problems.push(Problem::new(place, format!("the parameter `{of}` stands there twice"), None));
+                problems.push(Problem::new(
+                    place,
+                    format!("the parameter `{of}` stands there twice"),
+                    None,
+                ));
                 continue;
             }
             let Some(parameter) = parameters.get(of) else {
@@ -75,7 +88,8 @@ pub fn check(file: &File, problems: &mut Vec<Problem>) {
                 continue;
             };
             if parameters.get(across).is_some_and(|across| across.kind != parameter.kind) {
-                let message = format!("`{of}` and `{across}` are of different types, and cannot be swapped");
+                let message =
+                    format!("`{of}` and `{across}` are of different types, and cannot be swapped");
                 problems.push(Problem::new(place, message, None));
             }
         }

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 #[serde(transparent)]
 pub struct Size(u64);
 
-const UNITS: [(&str, u64); 5] = [("B", 1), ("kB", 1000), ("KiB", 1 << 10), ("MB", 1_000_000), ("MiB", 1 << 20)];
+const UNITS: [(&str, u64); 5] =
+    [("B", 1), ("kB", 1000), ("KiB", 1 << 10), ("MB", 1_000_000), ("MiB", 1 << 20)];
 
 impl Size {
     /// What is kept is held in memory, several times over.
@@ -82,7 +83,9 @@ mod tests {
             let size: Size = text.parse().unwrap();
             assert_eq!((size.as_bytes(), size.to_string().as_str()), (bytes, shown), "{text}");
         }
-        for text in ["", "1", "MiB", "-1MiB", "1.5MiB", "1mib", "1 M", "65MiB", "99999999999999999999MiB"] {
+        for text in
+            ["", "1", "MiB", "-1MiB", "1.5MiB", "1mib", "1 M", "65MiB", "99999999999999999999MiB"]
+        {
             assert!(text.parse::<Size>().is_err(), "{text}");
         }
     }

@@ -11,10 +11,12 @@ use serde::{Deserialize, Serialize};
 #[serde(transparent)]
 pub struct Span(u64);
 
-/// The longest span: ten years. Longer ones are a slip of the hand, and sums of these cannot overflow.
+/// The longest span: ten years. Longer ones are a slip of the hand, and sums of these cannot
+/// overflow.
 const MAX_MILLIS: u64 = 10 * 366 * 24 * 3_600_000;
 
-const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
+const UNITS: [(&str, u64); 5] =
+    [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
 
 impl Span {
     pub const ZERO: Span = Span(0);
@@ -70,13 +72,16 @@ impl FromStr for Span {
             let letters = tail.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(tail.len());
             let (unit, tail) = tail.split_at(letters);
             let factor = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(error)?.1;
-            // Units come from large to small, each once: "5m2h" is more likely a mistake than meant.
+            // Units come from large to small, each once: "5m2h" is more likely a mistake than
+            // meant.
             if factor >= smallest {
                 return Err(error());
             }
             smallest = factor;
-            let millis = number.parse::<u64>().ok().and_then(|n| n.checked_mul(factor)).ok_or_else(error)?;
-            total = total.checked_add(millis).filter(|total| *total <= MAX_MILLIS).ok_or_else(error)?;
+            let millis =
+                number.parse::<u64>().ok().and_then(|n| n.checked_mul(factor)).ok_or_else(error)?;
+            total =
+                total.checked_add(millis).filter(|total| *total <= MAX_MILLIS).ok_or_else(error)?;
             rest = tail.trim_start();
         }
         Ok(Span(total))
@@ -89,16 +94,26 @@ impl fmt::Display for Span {
         let millis = self.0;
         match millis {
             0..1000 => write!(out, "{millis}ms"),
-            1000..10_000 if !millis.is_multiple_of(1000) => write!(out, "{}.{}s", millis / 1000, millis % 1000 / 100),
+            1000..10_000 if !millis.is_multiple_of(1000) => {
+                write!(out, "{}.{}s", millis / 1000, millis % 1000 / 100)
+            }
             1000..60_000 => write!(out, "{}s", millis / 1000),
             60_000..3_600_000 => pair(out, millis / 60_000, "m", millis % 60_000 / 1000, "s"),
-            3_600_000..86_400_000 => pair(out, millis / 3_600_000, "h", millis % 3_600_000 / 60_000, "m"),
+            3_600_000..86_400_000 => {
+                pair(out, millis / 3_600_000, "h", millis % 3_600_000 / 60_000, "m")
+            }
             _ => pair(out, millis / 86_400_000, "d", millis % 86_400_000 / 3_600_000, "h"),
         }
     }
 }
 
-fn pair(out: &mut fmt::Formatter<'_>, large: u64, large_unit: &str, small: u64, small_unit: &str) -> fmt::Result {
+fn pair(
+    out: &mut fmt::Formatter<'_>,
+    large: u64,
+    large_unit: &str,
+    small: u64,
+    small_unit: &str,
+) -> fmt::Result {
     match small {
         0 => write!(out, "{large}{large_unit}"),
         _ => write!(out, "{large}{large_unit} {small}{small_unit}"),
@@ -111,11 +126,29 @@ mod tests {
 
     #[test]
     fn reads_what_people_write() {
-        for (text, millis) in [("30s", 30_000), ("1h30m", 5_400_000), ("1h 30m", 5_400_000), ("250ms", 250), ("2d", 172_800_000), ("0s", 0)]
-        {
+        for (text, millis) in [
+            ("30s", 30_000),
+            ("1h30m", 5_400_000),
+            ("1h 30m", 5_400_000),
+            ("250ms", 250),
+            ("2d", 172_800_000),
+            ("0s", 0),
+        ] {
             assert_eq!(text.parse::<Span>(), Ok(Span(millis)), "{text}");
         }
-        for text in ["", "5", "s", "5 m", "-5m", "1.5h", "5m2h", "5m5m", "4000d", "99999999999999999999s", "5M"] {
+        for text in [
+            "",
+            "5",
+            "s",
+            "5 m",
+            "-5m",
+            "1.5h",
+            "5m2h",
+            "5m5m",
+            "4000d",
+            "99999999999999999999s",
+            "5M",
+        ] {
             assert!(text.parse::<Span>().is_err(), "{text}");
         }
     }

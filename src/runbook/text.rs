@@ -1,5 +1,6 @@
-//! Handlebars text: titles, arguments, messages. Strict: every name is known before the run, and a name that is
-//! missing at the moment of rendering is an error, never an empty string. Knows nothing of where values come from.
+//! Handlebars text: titles, arguments, messages. Strict: every name is known before the run, and a
+//! name that is missing at the moment of rendering is an error, never an empty string. Knows
+//! nothing of where values come from.
 
 mod url;
 
@@ -7,7 +8,9 @@ use std::cell::OnceCell;
 use std::rc::Rc;
 
 use handlebars::template::{HelperTemplate, Parameter, TemplateElement};
-use handlebars::{Context, Handlebars, RenderContext, Renderable, Template, handlebars_helper, no_escape};
+use handlebars::{
+    Context, Handlebars, RenderContext, Renderable, Template, handlebars_helper, no_escape,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
@@ -51,8 +54,8 @@ impl Text {
         self.0.contains("{{")
     }
 
-    /// The reference, if the whole text is one `{{ a.b }}` and nothing else: such a text stands for the value itself,
-    /// with its type, wherever a value and not a text is wanted.
+    /// The reference, if the whole text is one `{{ a.b }}` and nothing else: such a text stands for
+    /// the value itself, with its type, wherever a value and not a text is wanted.
     pub fn single_reference(&self) -> Option<Reference> {
         let template = self.template().ok()?;
         match template.elements.as_slice() {
@@ -74,8 +77,9 @@ impl Text {
         with_registry(|registry| render(&template, registry, values))
     }
 
-    /// Renders a URL: a value is one segment of its path or one value of its query, whatever is in it. A value that the whole begins
-    /// with is the address, and stays as it is, as do those in `{{{ }}}`.
+    /// Renders a URL: a value is one segment of its path or one value of its query, whatever is in
+    /// it. A value that the whole begins with is the address, and stays as it is, as do those in
+    /// `{{{ }}}`.
     pub fn render_url(&self, values: &Json) -> Result<String, TextError> {
         if !self.is_dynamic() {
             return Ok(self.0.clone());
@@ -84,7 +88,8 @@ impl Text {
         url::checked(url::with_registry(|registry| render(&template, registry, values))?)
     }
 
-    /// Holds every name in the text against `scope`, also inside `{{#if}}`, where the renderer itself is lenient.
+    /// Holds every name in the text against `scope`, also inside `{{#if}}`, where the renderer
+    /// itself is lenient.
     pub fn check(&self, scope: &Shape) -> Vec<Unknown> {
         let mut unknown = Vec::new();
         if self.is_dynamic()
@@ -101,7 +106,9 @@ impl Text {
         if self.is_dynamic()
             && let Ok(template) = self.template()
         {
-            walk(&template, &mut vec![Shape::Any], &mut Vec::new(), &mut |reference| found.push(reference));
+            walk(&template, &mut vec![Shape::Any], &mut Vec::new(), &mut |reference| {
+                found.push(reference)
+            });
         }
         found
     }
@@ -115,22 +122,34 @@ impl Text {
 
     fn parse(&self) -> Result<Template, TextError> {
         if self.0.len() > MAX_TEMPLATE {
-            return Err(TextError(format!("a template may have {MAX_TEMPLATE} bytes; this one has {}", self.0.len())));
+            return Err(TextError(format!(
+                "a template may have {MAX_TEMPLATE} bytes; this one has {}",
+                self.0.len()
+            )));
         }
         if nesting(&self.0) > MAX_NESTING {
             return Err(TextError(format!("a template may be nested {MAX_NESTING} deep")));
         }
         Template::compile(&self.0).map_err(|error| {
-            let place = error.pos().map_or_else(String::new, |(line, column)| format!(" at line {line}, column {column} of the template"));
+            let place = error.pos().map_or_else(String::new, |(line, column)| {
+                format!(" at line {line}, column {column} of the template")
+            });
             TextError(format!("bad template{place}: {}", error.reason()))
         })
     }
 }
 
-fn render(template: &Template, registry: &Handlebars<'static>, values: &Json) -> Result<String, TextError> {
-    let rendered = Context::wraps(values).and_then(|context| template.renders(registry, &context, &mut RenderContext::new(None)));
+fn render(
+    template: &Template,
+    registry: &Handlebars<'static>,
+    values: &Json,
+) -> Result<String, TextError> {
+    let rendered = Context::wraps(values)
+        .and_then(|context| template.renders(registry, &context, &mut RenderContext::new(None)));
     rendered.map_err(|error| match error.reason() {
-        handlebars::RenderErrorReason::MissingVariable(Some(name)) => TextError(format!("`{name}` has no value at this point")),
+        handlebars::RenderErrorReason::MissingVariable(Some(name)) => {
+            TextError(format!("`{name}` has no value at this point"))
+        }
         _ => TextError(error.to_string()),
     })
 }
@@ -171,13 +190,23 @@ fn with_registry<T>(work: impl FnOnce(&Handlebars<'static>) -> T) -> T {
     REGISTRY.with(|cell| work(cell.get_or_init(|| registry(no_escape))))
 }
 
+/// A part of a whole in percent; nothing of nothing is 0 %.
+fn share(part: f64, whole: f64) -> String {
+    if whole > 0.0 { format!("{:.0} %", 100.0 * part / whole) } else { "0 %".to_owned() }
+}
+
+/// The items of a list as one text; what is no list has none.
+fn joined(list: &Json, separator: &str) -> String {
+    let word = |item: &Json| item.as_str().map_or_else(|| item.to_string(), str::to_owned);
+    let words = list.as_array().into_iter().flatten().map(word);
+    words.collect::<Vec<_>>().join(separator)
+}
+
 /// The helpers, with what is done to every value outside of `{{{ }}}`.
 fn registry(escape: fn(&str) -> String) -> Handlebars<'static> {
     handlebars_helper!(duration: |milliseconds: u64| Span::from_millis(milliseconds).to_string());
-    handlebars_helper!(percent: |part: f64, whole: f64| if whole > 0.0 { format!("{:.0} %", 100.0 * part / whole) } else { "0 %".to_owned() });
-    handlebars_helper!(join: |list: Json, separator: str| list.as_array().map(|items| {
-        items.iter().map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned)).collect::<Vec<_>>().join(separator)
-    }).unwrap_or_default());
+    handlebars_helper!(percent: |part: f64, whole: f64| share(part, whole));
+    handlebars_helper!(join: |list: Json, separator: str| joined(list, separator));
     let mut registry = Handlebars::new();
     registry.set_strict_mode(true);
     registry.register_escape_fn(escape);
@@ -206,22 +235,40 @@ fn nesting(source: &str) -> usize {
 }
 
 fn split(path: &str) -> Reference {
-    path.split(['.', '/']).filter(|name| !name.is_empty()).map(|name| name.trim_matches(['[', ']']).to_owned()).collect()
+    path.split(['.', '/'])
+        .filter(|name| !name.is_empty())
+        .map(|name| name.trim_matches(['[', ']']).to_owned())
+        .collect()
 }
 
 /// Walks a template with a stack of what `this` is, innermost last.
-fn walk(template: &Template, stack: &mut Vec<Shape>, unknown: &mut Vec<Unknown>, seen: &mut impl FnMut(Reference)) {
+fn walk(
+    template: &Template,
+    stack: &mut Vec<Shape>,
+    unknown: &mut Vec<Unknown>,
+    seen: &mut impl FnMut(Reference),
+) {
     for element in &template.elements {
         match element {
-            TemplateElement::Expression(helper) | TemplateElement::HtmlExpression(helper) => expression(helper, stack, unknown, seen),
+            TemplateElement::Expression(helper) | TemplateElement::HtmlExpression(helper) => {
+                expression(helper, stack, unknown, seen)
+            }
             TemplateElement::HelperBlock(helper) => block(helper, stack, unknown, seen),
             TemplateElement::RawString(_) | TemplateElement::Comment(_) => {}
-            _ => unknown.push(Unknown { message: "partials and decorators are not used here".into(), help: None }),
+            _ => unknown.push(Unknown {
+                message: "partials and decorators are not used here".into(),
+                help: None,
+            }),
         }
     }
 }
 
-fn expression(helper: &HelperTemplate, stack: &mut Vec<Shape>, unknown: &mut Vec<Unknown>, seen: &mut impl FnMut(Reference)) {
+fn expression(
+    helper: &HelperTemplate,
+    stack: &mut Vec<Shape>,
+    unknown: &mut Vec<Unknown>,
+    seen: &mut impl FnMut(Reference),
+) {
     if helper.params.is_empty() && helper.hash.is_empty() {
         parameter(&helper.name, stack, unknown, seen);
     } else {
@@ -229,7 +276,12 @@ fn expression(helper: &HelperTemplate, stack: &mut Vec<Shape>, unknown: &mut Vec
     }
 }
 
-fn call(helper: &HelperTemplate, stack: &mut Vec<Shape>, unknown: &mut Vec<Unknown>, seen: &mut impl FnMut(Reference)) {
+fn call(
+    helper: &HelperTemplate,
+    stack: &mut Vec<Shape>,
+    unknown: &mut Vec<Unknown>,
+    seen: &mut impl FnMut(Reference),
+) {
     let name = helper.name.as_name().unwrap_or_default();
     if !HELPERS.contains(&name) {
         unknown.push(Unknown {
@@ -242,7 +294,12 @@ fn call(helper: &HelperTemplate, stack: &mut Vec<Shape>, unknown: &mut Vec<Unkno
     }
 }
 
-fn block(helper: &HelperTemplate, stack: &mut Vec<Shape>, unknown: &mut Vec<Unknown>, seen: &mut impl FnMut(Reference)) {
+fn block(
+    helper: &HelperTemplate,
+    stack: &mut Vec<Shape>,
+    unknown: &mut Vec<Unknown>,
+    seen: &mut impl FnMut(Reference),
+) {
     call(helper, stack, unknown, seen);
     let name = helper.name.as_name().unwrap_or_default();
     let inner = match (name, helper.params.first().and_then(|of| shape_of(of, stack))) {
@@ -254,7 +311,8 @@ fn block(helper: &HelperTemplate, stack: &mut Vec<Shape>, unknown: &mut Vec<Unkn
     if let Some(body) = &helper.template {
         match inner {
             Some(shape) => {
-                // Block parameters (`as |item|`) are new names that this walk does not follow: nothing is refused below them.
+                // Block parameters (`as |item|`) are new names that this walk does not follow:
+                // nothing is refused below them.
                 stack.push(if helper.block_param.is_some() { Shape::Any } else { shape });
                 walk(body, stack, unknown, seen);
                 stack.pop();
@@ -267,7 +325,12 @@ fn block(helper: &HelperTemplate, stack: &mut Vec<Shape>, unknown: &mut Vec<Unkn
     }
 }
 
-fn parameter(value: &Parameter, stack: &mut Vec<Shape>, unknown: &mut Vec<Unknown>, seen: &mut impl FnMut(Reference)) {
+fn parameter(
+    value: &Parameter,
+    stack: &mut Vec<Shape>,
+    unknown: &mut Vec<Unknown>,
+    seen: &mut impl FnMut(Reference),
+) {
     match value {
         Parameter::Subexpression(sub) => {
             if let TemplateElement::Expression(helper) = sub.as_element() {
@@ -329,18 +392,31 @@ mod tests {
     }
 
     fn messages(source: &str) -> Vec<String> {
-        Text::compile(source).unwrap().check(&scope()).into_iter().map(|unknown| unknown.message).collect()
+        Text::compile(source)
+            .unwrap()
+            .check(&scope())
+            .into_iter()
+            .map(|unknown| unknown.message)
+            .collect()
     }
 
     #[test]
     fn names_are_checked_where_the_renderer_is_lenient() {
         assert_eq!(messages("{{#if doman}}x{{/if}}"), ["the name `doman` is not defined here"]);
-        assert_eq!(messages("{{#each phases}}{{titel}} {{../domain}}{{@index}}{{/each}}"), ["the name `titel` is not defined here"]);
         assert_eq!(
-            messages("{{#if (eq domain \"x\")}}{{steps.back-up.anything.below}}{{else}}{{nope}}{{/if}}"),
+            messages("{{#each phases}}{{titel}} {{../domain}}{{@index}}{{/each}}"),
+            ["the name `titel` is not defined here"]
+        );
+        assert_eq!(
+            messages(
+                "{{#if (eq domain \"x\")}}{{steps.back-up.anything.below}}{{else}}{{nope}}{{/if}}"
+            ),
             ["the name `nope` is not defined here"]
         );
-        assert_eq!(messages("{{domain.x}} {{shout domain}}"), ["`domain` is a plain value and has no `x`", "there is no helper `shout`"]);
+        assert_eq!(
+            messages("{{domain.x}} {{shout domain}}"),
+            ["`domain` is a plain value and has no `x`", "there is no helper `shout`"]
+        );
     }
 
     #[test]

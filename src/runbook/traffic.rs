@@ -1,5 +1,5 @@
-//! Where traffic is divided between an old and a new side, how it is moved, and by what readings it is judged on the way. Knows
-//! nothing of how a weight is set.
+//! Where traffic is divided between an old and a new side, how it is moved, and by what readings it
+//! is judged on the way. Knows nothing of how a weight is set.
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -142,7 +142,8 @@ impl<T> Analysis<T> {
 impl<T> Shift<T> {
     /// Whether it begins a command.
     pub fn runs_commands(&self) -> bool {
-        matches!(self.traffic, Traffic::Nginx(_) | Traffic::Run(_)) || self.analysis.iter().any(Analysis::runs_commands)
+        matches!(self.traffic, Traffic::Nginx(_) | Traffic::Run(_))
+            || self.analysis.iter().any(Analysis::runs_commands)
     }
 
     /// The conditions of its readings.
@@ -152,7 +153,11 @@ impl<T> Shift<T> {
 
     /// The secrets that it and its readings use.
     pub fn secrets(&self) -> Vec<&str> {
-        let own = if let Traffic::Dns(weighted) = &self.traffic { weighted.zone.secrets() } else { Vec::new() };
+        let own = if let Traffic::Dns(weighted) = &self.traffic {
+            weighted.zone.secrets()
+        } else {
+            Vec::new()
+        };
         let of_readings = self.analysis.iter().flat_map(|analysis| analysis.source.secrets());
         own.into_iter().chain(of_readings).collect()
     }
@@ -162,7 +167,9 @@ impl<T> Source<T> {
     /// The secrets that it uses.
     pub fn secrets(&self) -> Vec<&str> {
         match self {
-            Source::Prometheus(prometheus) => prometheus.headers.values().filter_map(Value::secret).collect(),
+            Source::Prometheus(prometheus) => {
+                prometheus.headers.values().filter_map(Value::secret).collect()
+            }
             Source::Read(read) => read.secrets(),
         }
     }
@@ -182,7 +189,11 @@ impl Shift<Text> {
             traffic: self.traffic.render(values)?,
             steps: self.steps.clone(),
             bake: self.bake,
-            analysis: self.analysis.iter().map(|analysis| analysis.render(values)).collect::<Result<_, _>>()?,
+            analysis: self
+                .analysis
+                .iter()
+                .map(|analysis| analysis.render(values))
+                .collect::<Result<_, _>>()?,
             back: self.back,
             restores: self.restores,
         })
@@ -190,7 +201,11 @@ impl Shift<Text> {
 
     /// Every text in it, for checking names.
     pub fn texts(&self) -> Vec<&Text> {
-        self.traffic.texts().into_iter().chain(self.analysis.iter().flat_map(Analysis::texts)).collect()
+        self.traffic
+            .texts()
+            .into_iter()
+            .chain(self.analysis.iter().flat_map(Analysis::texts))
+            .collect()
     }
 }
 
@@ -199,24 +214,43 @@ impl Traffic<Text> {
         let one = |text: &Text| text.render(values);
         let all = |texts: &[Text]| texts.iter().map(one).collect::<Result<Vec<_>, _>>();
         Ok(match self {
-            Traffic::Haproxy(Haproxy { socket, backend, from, to }) => {
-                Traffic::Haproxy(Haproxy { socket: one(socket)?, backend: one(backend)?, from: one(from)?, to: one(to)? })
+            Traffic::Haproxy(Haproxy { socket, backend, from, to }) => Traffic::Haproxy(Haproxy {
+                socket: one(socket)?,
+                backend: one(backend)?,
+                from: one(from)?,
+                to: one(to)?,
+            }),
+            Traffic::Nginx(Nginx { file, from, to, test, reload }) => Traffic::Nginx(Nginx {
+                file: one(file)?,
+                from: one(from)?,
+                to: one(to)?,
+                test: all(test)?,
+                reload: all(reload)?,
+            }),
+            Traffic::Dns(Weighted { zone, name, kind, from, to }) => Traffic::Dns(Weighted {
+                zone: zone.render(values)?,
+                name: one(name)?,
+                kind: *kind,
+                from: one(from)?,
+                to: one(to)?,
+            }),
+            Traffic::Run(Commands { set, get }) => {
+                Traffic::Run(Commands { set: all(set)?, get: all(get)? })
             }
-            Traffic::Nginx(Nginx { file, from, to, test, reload }) => {
-                Traffic::Nginx(Nginx { file: one(file)?, from: one(from)?, to: one(to)?, test: all(test)?, reload: all(reload)? })
-            }
-            Traffic::Dns(Weighted { zone, name, kind, from, to }) => {
-                Traffic::Dns(Weighted { zone: zone.render(values)?, name: one(name)?, kind: *kind, from: one(from)?, to: one(to)? })
-            }
-            Traffic::Run(Commands { set, get }) => Traffic::Run(Commands { set: all(set)?, get: all(get)? }),
         })
     }
 
     fn texts(&self) -> Vec<&Text> {
         match self {
-            Traffic::Haproxy(Haproxy { socket, backend, from, to }) => vec![socket, backend, from, to],
-            Traffic::Nginx(Nginx { file, from, to, test, reload }) => [file, from, to].into_iter().chain(test).chain(reload).collect(),
-            Traffic::Dns(Weighted { zone, name, from, to, .. }) => zone.texts().into_iter().chain([name, from, to]).collect(),
+            Traffic::Haproxy(Haproxy { socket, backend, from, to }) => {
+                vec![socket, backend, from, to]
+            }
+            Traffic::Nginx(Nginx { file, from, to, test, reload }) => {
+                [file, from, to].into_iter().chain(test).chain(reload).collect()
+            }
+            Traffic::Dns(Weighted { zone, name, from, to, .. }) => {
+                zone.texts().into_iter().chain([name, from, to]).collect()
+            }
             Traffic::Run(Commands { set, get }) => set.iter().chain(get).collect(),
         }
     }
@@ -247,7 +281,12 @@ impl Analysis<Text> {
         match &self.source {
             Source::Prometheus(Prometheus { url, headers, tls, query, baseline }) => {
                 let headers = headers.values().filter_map(Value::text);
-                [url, query].into_iter().chain(baseline).chain(headers).chain(tls.iter().flat_map(Tls::texts)).collect()
+                [url, query]
+                    .into_iter()
+                    .chain(baseline)
+                    .chain(headers)
+                    .chain(tls.iter().flat_map(Tls::texts))
+                    .collect()
             }
             Source::Read(read) => read.texts(),
         }
@@ -256,7 +295,8 @@ impl Analysis<Text> {
 
 impl Prometheus<Text> {
     fn render(&self, values: &Json) -> Result<Prometheus<String>, TextError> {
-        let headers = self.headers.iter().map(|(name, value)| Ok((name.clone(), value.render(values)?)));
+        let headers =
+            self.headers.iter().map(|(name, value)| Ok((name.clone(), value.render(values)?)));
         Ok(Prometheus {
             url: self.url.render_url(values)?,
             headers: headers.collect::<Result<_, TextError>>()?,
@@ -271,10 +311,18 @@ impl Shift<String> {
     /// What it does, in words.
     pub fn in_words(&self) -> String {
         let where_to = match &self.traffic {
-            Traffic::Haproxy(haproxy) => format!("from {} to {} of {} in HAProxy", haproxy.from, haproxy.to, haproxy.backend),
-            Traffic::Nginx(nginx) => format!("from {} to {} in {}", nginx.from, nginx.to, nginx.file),
+            Traffic::Haproxy(haproxy) => {
+                format!("from {} to {} of {} in HAProxy", haproxy.from, haproxy.to, haproxy.backend)
+            }
+            Traffic::Nginx(nginx) => {
+                format!("from {} to {} in {}", nginx.from, nginx.to, nginx.file)
+            }
             Traffic::Dns(Weighted { zone, name, kind, from, to }) => {
-                format!("from {from} to {to}, the weights of {} of {name} in {}", kind.word(), zone.in_words())
+                format!(
+                    "from {from} to {to}, the weights of {} of {name} in {}",
+                    kind.word(),
+                    zone.in_words()
+                )
             }
             Traffic::Run(commands) => format!("by {}", commands.set.join(" ")),
         };
@@ -287,7 +335,8 @@ impl Shift<String> {
             words.push_str(&format!(", {} each", self.bake));
         }
         if !self.analysis.is_empty() {
-            let names: Vec<&str> = self.analysis.iter().map(|analysis| analysis.name.as_str()).collect();
+            let names: Vec<&str> =
+                self.analysis.iter().map(|analysis| analysis.name.as_str()).collect();
             words.push_str(&format!(", watching {}", names.join(", ")));
         }
         words
@@ -305,11 +354,13 @@ pub fn growth(raw: &RawGrowth) -> Result<Vec<u8>, String> {
         (None, Some(times)) => Box::new(move |now| now.saturating_mul(times)),
         _ => return Err("steps grow `by` so many percent, or so many `times`".to_owned()),
     };
-    let first = raw.from.or(raw.by).ok_or("steps that grow so many `times` need a first one, `from`")?;
+    let first =
+        raw.from.or(raw.by).ok_or("steps that grow so many `times` need a first one, `from`")?;
     if first > last {
         return Err(format!("the first step is {first} %, which is beyond the last one, {last} %"));
     }
-    let steps = std::iter::successors(Some(first), |&now| (now < last).then(|| next(now).min(last)));
+    let steps =
+        std::iter::successors(Some(first), |&now| (now < last).then(|| next(now).min(last)));
     Ok(steps.collect())
 }
 
@@ -325,7 +376,11 @@ mod tests {
         assert_eq!(grown(Some(10), Some(30), None, Some(50)), Ok(vec![10, 40, 50]));
         assert_eq!(grown(Some(100), None, Some(100), None), Ok(vec![100]));
         assert_eq!(grown(None, Some(100), None, None), Ok(vec![100]));
-        for wrong in [grown(None, None, Some(2), None), grown(Some(5), None, None, None), grown(Some(60), Some(1), None, Some(50))] {
+        for wrong in [
+            grown(None, None, Some(2), None),
+            grown(Some(5), None, None, None),
+            grown(Some(60), Some(1), None, Some(50)),
+        ] {
             assert!(wrong.is_err(), "{wrong:?}");
         }
         assert!(grown(Some(5), Some(5), Some(2), None).is_err());

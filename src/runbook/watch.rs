@@ -1,5 +1,6 @@
-//! What is watched beside the steps: guards, which are readings from one step to another, and budgets, which are lengths of time.
-//! Knows nothing of how anything is read, nor of what time it is.
+//! What is watched beside the steps: guards, which are readings from one step to another, and
+//! budgets, which are lengths of time. Knows nothing of how anything is read, nor of what time it
+//! is.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,7 +18,8 @@ pub struct Guard {
     pub scope: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<Text>,
-    /// It is watched from the beginning of this step; from the beginning of the run if there is none.
+    /// It is watched from the beginning of this step; from the beginning of the run if there is
+    /// none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<StepIx>,
     /// To the end of this step, or of the run.
@@ -69,11 +71,13 @@ pub struct RawGuard {
     /// One line that people read.
     #[schemars(extend("format" = "template"))]
     pub title: Option<String>,
-    /// The step from whose beginning it is watched. Default: from the beginning of the run; the guard of a nested runbook must say it.
+    /// The step from whose beginning it is watched. Default: from the beginning of the run; the
+    /// guard of a nested runbook must say it.
     pub from: Option<String>,
     /// The step to whose end it is watched. Default: to the end of the runbook.
     pub until: Option<String>,
-    /// How long it may be bad, without a good reading in between, before that is a breach. Default 0s.
+    /// How long it may be bad, without a good reading in between, before that is a breach. Default
+    /// 0s.
     #[serde(rename = "for")]
     #[schemars(extend("format" = "duration"))]
     pub lasting: Option<String>,
@@ -87,9 +91,11 @@ pub struct RawGuard {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct RawBudgets {
-    /// How long production may be down, between the steps marked `downtime: begins` and `downtime: ends`.
+    /// How long production may be down, between the steps marked `downtime: begins` and `downtime:
+    /// ends`.
     pub downtime: Option<RawBudget>,
-    /// How long the way back may take, from wherever the run is, by what the steps' undos are expected to take.
+    /// How long the way back may take, from wherever the run is, by what the steps' undos are
+    /// expected to take.
     pub rollback: Option<RawBudget>,
     /// How long the run may take from its beginning.
     pub duration: Option<RawBudget>,
@@ -126,7 +132,11 @@ impl RawBudgets {
             Some(Budget { limit: limit.parse().ok()?, on_breach })
         };
         let of = |raw: &Option<RawBudget>| raw.as_ref().and_then(budget);
-        Budgets { downtime: of(&self.downtime), rollback: of(&self.rollback), duration: of(&self.duration) }
+        Budgets {
+            downtime: of(&self.downtime),
+            rollback: of(&self.rollback),
+            duration: of(&self.duration),
+        }
     }
 }
 

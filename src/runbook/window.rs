@@ -1,6 +1,10 @@
-//! When a migration may be begun: on which days, from when to when, in which time zone. Knows no clock: the time is an argument.
+//! When a migration may be begun: on which days, from when to when, in which time zone. Knows no
+//! clock: the time is an argument.
 
-use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone, Utc, Weekday};
+use chrono::{
+    DateTime, Datelike, Days, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone, Utc,
+    Weekday,
+};
 use chrono_tz::Tz;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -56,13 +60,22 @@ impl RawWindow {
     /// The key that is not understood, and why.
     pub fn checked(&self) -> Result<Window, (&'static str, String)> {
         let time = |key: &'static str, text: &str| {
-            NaiveTime::parse_from_str(text, "%H:%M").map_err(|_| (key, format!("`{text}` is no time of a day, as `02:00` is")))
+            NaiveTime::parse_from_str(text, "%H:%M")
+                .map_err(|_| (key, format!("`{text}` is no time of a day, as `02:00` is")))
         };
-        let day = |text: &String| text.parse::<Weekday>().map_err(|_| ("days", format!("`{text}` is no day of the week")));
+        let day = |text: &String| {
+            text.parse::<Weekday>().map_err(|_| ("days", format!("`{text}` is no day of the week")))
+        };
         let zone = self.zone.as_deref().unwrap_or("UTC");
-        let zone = zone.parse().map_err(|_| ("zone", format!("there is no time zone `{zone}`; write it as `Europe/Zurich`")))?;
+        let zone = zone.parse().map_err(|_| {
+            ("zone", format!("there is no time zone `{zone}`; write it as `Europe/Zurich`"))
+        })?;
         if self.days.as_ref().is_some_and(Vec::is_empty) {
-            return Err(("days", "a window that opens on no day never opens; without `days` it opens on each".to_owned()));
+            return Err((
+                "days",
+                "a window that opens on no day never opens; without `days` it opens on each"
+                    .to_owned(),
+            ));
         }
         let days = self.days.iter().flatten().map(day).collect::<Result<_, _>>()?;
         Ok(Window { days, from: time("from", &self.from)?, to: time("to", &self.to)?, zone })
@@ -70,7 +83,9 @@ impl RawWindow {
 
     /// Whether a run in this environment has it.
     pub fn is_of(&self, environment: Option<&str>) -> bool {
-        self.environments.as_ref().is_none_or(|all| all.iter().any(|one| Some(one.as_str()) == environment))
+        self.environments
+            .as_ref()
+            .is_none_or(|all| all.iter().any(|one| Some(one.as_str()) == environment))
     }
 }
 
@@ -107,8 +122,11 @@ impl Window {
     /// The openings of the next two weeks that are not over, each by itself.
     fn openings(&self, now: DateTime<Utc>) -> impl Iterator<Item = (DateTime<Tz>, DateTime<Tz>)> {
         let today = now.with_timezone(&self.zone).date_naive();
-        // It may have opened yesterday, and there is none for more than a week only if days are left out by the clock.
-        let days = today.pred_opt().into_iter().flat_map(|first| (0..16).filter_map(move |day| first.checked_add_days(Days::new(day))));
+        // It may have opened yesterday, and there is none for more than a week only if days are
+        // left out by the clock.
+        let days = today.pred_opt().into_iter().flat_map(|first| {
+            (0..16).filter_map(move |day| first.checked_add_days(Days::new(day)))
+        });
         let its_own = days.filter(|day| self.days.is_empty() || self.days.contains(&day.weekday()));
         let opening = |day: NaiveDate| {
             let closing = if self.to > self.from { day } else { day + Days::new(1) };
@@ -136,7 +154,9 @@ impl Window {
     fn moment(&self, day: NaiveDate, time: NaiveTime) -> DateTime<Tz> {
         let wanted = day.and_time(time);
         let found = |wanted: NaiveDateTime| self.zone.from_local_datetime(&wanted).earliest();
-        found(wanted).or_else(|| found(wanted + TimeDelta::hours(1))).unwrap_or_else(|| self.zone.from_utc_datetime(&wanted))
+        found(wanted)
+            .or_else(|| found(wanted + TimeDelta::hours(1)))
+            .unwrap_or_else(|| self.zone.from_utc_datetime(&wanted))
     }
 }
 
@@ -144,7 +164,13 @@ impl std::fmt::Display for Window {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let days: Vec<String> = self.days.iter().map(ToString::to_string).collect();
         let days = if days.is_empty() { "every day".to_owned() } else { days.join(", ") };
-        write!(out, "{days} {} to {} {}", self.from.format("%H:%M"), self.to.format("%H:%M"), self.zone)
+        write!(
+            out,
+            "{days} {} to {} {}",
+            self.from.format("%H:%M"),
+            self.to.format("%H:%M"),
+            self.zone
+        )
     }
 }
 
@@ -153,8 +179,17 @@ mod tests {
     use super::*;
 
     fn window(days: &[&str], from: &str, to: &str, zone: &str) -> Window {
-        let days = Some(days.iter().map(|day| (*day).to_owned()).collect()).filter(|days: &Vec<String>| !days.is_empty());
-        RawWindow { environments: None, days, from: from.into(), to: to.into(), zone: Some(zone.into()) }.checked().unwrap()
+        let days = Some(days.iter().map(|day| (*day).to_owned()).collect())
+            .filter(|days: &Vec<String>| !days.is_empty());
+        RawWindow {
+            environments: None,
+            days,
+            from: from.into(),
+            to: to.into(),
+            zone: Some(zone.into()),
+        }
+        .checked()
+        .unwrap()
     }
 
     fn at(window: &Window, now: &str) -> String {
@@ -190,7 +225,10 @@ mod tests {
         assert_eq!(at(&weekend, "2026-11-22T22:59:30Z"), "until 2026-11-23T00:00:00+01:00");
         assert_eq!(at(&weekend, "2026-11-22T23:00:00Z"), "from 2026-11-27T00:00:00+01:00");
         // Monday follows Sunday; and in spring both of these are the same moment.
-        assert_eq!(window(&["mon", "sun", "wed"], "12:00", "12:00", "UTC").length(), Span::from_secs(2 * 86_400));
+        assert_eq!(
+            window(&["mon", "sun", "wed"], "12:00", "12:00", "UTC").length(),
+            Span::from_secs(2 * 86_400)
+        );
         let spring = window(&["sat", "sun"], "02:30", "02:30", "Europe/Zurich");
         assert_eq!(at(&spring, "2027-03-27T12:00:00Z"), "until 2027-03-29T02:30:00+02:00");
         assert!(window(&[], "21:07", "21:07", "UTC").is_always());

@@ -56,7 +56,9 @@ pub fn by_chance(chance: &mut Chance) -> String {
                 keys.push("env: { SECRET: { secret: token } }".to_owned());
             }
             match chance.below(4) {
-                0 | 1 => keys.push("idempotent: true, retry: { attempts: 3, backoff: 10ms }".to_owned()),
+                0 | 1 => {
+                    keys.push("idempotent: true, retry: { attempts: 3, backoff: 10ms }".to_owned())
+                }
                 2 => keys.push(
                     "probe: { run: 'grep -c \"end $SWITCHOVER_STEP forward\" \"$W\" || true', \
                      done: stdout != \"0\", not_done: stdout == \"0\" }"

@@ -1,5 +1,5 @@
-//! Commands that leave hostile things where the program looks: every verb still works, in bounded time
-//! and memory, and nothing of it reaches the terminal as it is.
+//! Commands that leave hostile things where the program looks: every verb still works, in bounded
+//! time and memory, and nothing of it reaches the terminal as it is.
 
 use super::chance::Chance;
 use super::world::{World, is_root};
@@ -13,13 +13,28 @@ pub struct Case {
 
 /// `$O` is a path that the program reads afterwards, `$L` its log.
 pub const CASES: &[Case] = &[
-    Case { name: "deep JSON", script: r#"python3 -c 'n=126;print("{\"x\":"+"["*n+"]"*n+"}")' > "$O""# },
-    Case { name: "very deep JSON", script: r#"python3 -c 'n=300000;print("{\"x\":"+"["*n+"]"*n+"}")' > "$O""# },
-    Case { name: "JSON that has no end", script: r#"python3 -c 'print("{\"x\":"+"["*200000)' > "$O""# },
-    Case { name: "many names", script: r#"python3 -c 'print("\n".join(f"k{i}=v" for i in range(60000)))' > "$O""# },
+    Case {
+        name: "deep JSON",
+        script: r#"python3 -c 'n=126;print("{\"x\":"+"["*n+"]"*n+"}")' > "$O""#,
+    },
+    Case {
+        name: "very deep JSON",
+        script: r#"python3 -c 'n=300000;print("{\"x\":"+"["*n+"]"*n+"}")' > "$O""#,
+    },
+    Case {
+        name: "JSON that has no end",
+        script: r#"python3 -c 'print("{\"x\":"+"["*200000)' > "$O""#,
+    },
+    Case {
+        name: "many names",
+        script: r#"python3 -c 'print("\n".join(f"k{i}=v" for i in range(60000)))' > "$O""#,
+    },
     Case { name: "3 MiB", script: r#"head -c 3000000 /dev/zero | tr '\0' a > "$O""# },
     Case { name: "sparse", script: r#"truncate -s 3G "$O""# },
-    Case { name: "binary", script: r#"head -c 20000 /dev/urandom > "$O"; head -c 200000 /dev/urandom"# },
+    Case {
+        name: "binary",
+        script: r#"head -c 20000 /dev/urandom > "$O"; head -c 200000 /dev/urandom"#,
+    },
     Case { name: "a FIFO", script: r#"rm -f "$O"; mkfifo "$O""# },
     Case { name: "a folder", script: r#"rm -f "$O"; mkdir "$O""# },
     Case { name: "a link to a file", script: r#"ln -sf /etc/passwd "$O""# },
@@ -40,7 +55,10 @@ pub const CASES: &[Case] = &[
     Case { name: "a log that is a FIFO", script: r#"rm -f "$L"; mkfifo "$L""# },
     Case { name: "a log that is a link", script: r#"ln -sf /etc/passwd "$L""# },
     Case { name: "a flood", script: r#"head -c 30000000 /dev/zero | tr '\0' 'a'"# },
-    Case { name: "one long line of progress", script: r#"head -c 30000000 /dev/zero | tr '\0' 'a' > "$SWITCHOVER_PROGRESS"; sleep 1.2"# },
+    Case {
+        name: "one long line of progress",
+        script: r#"head -c 30000000 /dev/zero | tr '\0' 'a' > "$SWITCHOVER_PROGRESS"; sleep 1.2"#,
+    },
 ];
 
 /// Paths that the program reads when a command is over.
@@ -58,15 +76,29 @@ pub fn attack(seed: u64, case: Case) {
     let world = World::by_chance(&mut chance);
     let place = chance.of(PLACES);
     let secret = if chance.percent(50) { ", env: { SECRET: { secret: token } }" } else { "" };
-    let about = format!("{} at {place} SWITCHOVER_ATTACK_SEED={seed} secret {}", case.name, !secret.is_empty());
-    world.write("good.yaml", "runbook: good\nphases: { p: { steps: { a: { run: 'true', undo: { run: 'true' } } } } }\n");
-    let script = format!("O=\"{place}\"; L=\"${{SWITCHOVER_OUTPUT%.output}}.out\"; {}", case.script).replace('\'', "''");
+    let about = format!(
+        "{} at {place} SWITCHOVER_ATTACK_SEED={seed} secret {}",
+        case.name,
+        !secret.is_empty()
+    );
+    world.write(
+        "good.yaml",
+        "runbook: good\nphases: { p: { steps: { a: { run: 'true', undo: { run: 'true' } } } } }\n",
+    );
+    let script =
+        format!("O=\"{place}\"; L=\"${{SWITCHOVER_OUTPUT%.output}}.out\"; {}", case.script)
+            .replace('\'', "''");
     world.write(
         "bad.yaml",
         &format!(
-            "runbook: bad\nsecrets: {{ token: {{ env: TOKEN }} }}\nphases:\n  p:\n    steps:\n      \
-             a: {{ run: '{script}', timeout: 30s, undo: {{ run: 'true' }}{secret} }}\n      \
-             b: {{ run: 'true', undo: {{ run: 'true' }} }}\n"
+            "runbook: bad
+secrets: {{ token: {{ env: TOKEN }} }}
+phases:
+  p:
+    steps:
+      a: {{ run: '{script}', timeout: 30s, undo: {{ run: 'true' }}{secret} }}
+      b: {{ run: 'true', undo: {{ run: 'true' }} }}
+"
         ),
     );
     assert_eq!(world.code("run good.yaml --name good"), 0, "{about}");
@@ -75,13 +107,19 @@ pub fn attack(seed: u64, case: Case) {
         let code = output.status.code().unwrap_or(-1);
         let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
         assert!(allowed.contains(&code), "{about}: `{line}` ended with {code}:\n{text}");
-        let is_meant = |c: char| c == '\n' || c == '\t' || !(c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c));
+        let is_meant = |c: char| {
+            c == '\n' || c == '\t' || !(c.is_control() || ('\u{202a}'..='\u{202e}').contains(&c))
+        };
         let stray: Vec<char> = text.chars().filter(|c| !is_meant(*c)).collect();
-        assert!(stray.is_empty() || line.starts_with("logs --raw"), "{about}: `{line}` shows {stray:?}:\n{text}");
+        assert!(
+            stray.is_empty() || line.starts_with("logs --raw"),
+            "{about}: `{line}` shows {stray:?}:\n{text}"
+        );
         assert!(!text.contains("correct-horse-battery"), "{about}: `{line}` shows the secret");
     };
     told("run bad.yaml --name bad", &[0, 1, 3]);
-    for line in ["list", "status bad", "audit bad", "logs a --run bad", "status good", "audit good"] {
+    for line in ["list", "status bad", "audit bad", "logs a --run bad", "status good", "audit good"]
+    {
         told(line, &[0, 1, 6]);
     }
     told("audit --verify good", &[0]);

@@ -1,5 +1,5 @@
-//! Random runbooks, killed at random, forward and on the way back, and taken up by somebody who answers
-//! truthfully.
+//! Random runbooks, killed at random, forward and on the way back, and taken up by somebody who
+//! answers truthfully.
 
 use std::fmt;
 use std::time::Duration;
@@ -43,8 +43,8 @@ impl fmt::Display for Sum {
         let Sum { runs, executors, keepers, commands, doubts } = self;
         write!(
             out,
-            "{runs} runs there and back, {executors} executors, {keepers} keepers and {commands} commands killed, \
-             {doubts} doubts answered"
+            "{runs} runs there and back, {executors} executors, {keepers} keepers and {commands} \
+             commands killed, {doubts} doubts answered"
         )
     }
 }
@@ -57,7 +57,10 @@ pub fn attack(seed: u64) -> Sum {
     world.write("book.yaml", &book);
     let about = format!("SWITCHOVER_ATTACK_SEED={seed}\n{book}");
     let mut sum = Sum { runs: 1, ..Sum::default() };
-    let steps = book.lines().filter(|line| line.trim_start().starts_with('s') && line.contains("run:")).count();
+    let steps = book
+        .lines()
+        .filter(|line| line.trim_start().starts_with('s') && line.contains("run:"))
+        .count();
 
     drive(&world, &mut chance, &mut sum, "resume", &[0], &about);
     let witness = world.witness();
@@ -86,7 +89,11 @@ fn drive(world: &World, chance: &mut Chance, sum: &mut Sum, verb: &str, over: &[
         if over.contains(&code) {
             return;
         }
-        assert!([-1, 0, 1, 3, 5].contains(&code), "{about}: `{line}` ended with {code}: {}", world.text("status"));
+        assert!(
+            [-1, 0, 1, 3, 5].contains(&code),
+            "{about}: `{line}` ended with {code}: {}",
+            world.text("status")
+        );
         answer(world, sum);
     }
     panic!("{about}: it is not over\n{}\n{}", world.text("status"), world.witness());

@@ -1,10 +1,10 @@
-//! An attack on the program as it ships: random runbooks whose executor, keeper and commands are killed
-//! at random, and commands that leave hostile things behind; as root and as two other users. What
-//! happened is judged by what the commands themselves wrote.
+//! An attack on the program as it ships: random runbooks whose executor, keeper and commands are
+//! killed at random, and commands that leave hostile things behind; as root and as two other users.
+//! What happened is judged by what the commands themselves wrote.
 //!
 //! Everything follows from a seed, which is printed: `SWITCHOVER_ATTACK_SEED=7` tries it again.
-//! `SWITCHOVER_ATTACK_SECONDS=600` goes on for longer. Kills come by the clock, so that the same seed
-//! meets the same runbook and about the same moments.
+//! `SWITCHOVER_ATTACK_SECONDS=600` goes on for longer. Kills come by the clock, so that the same
+//! seed meets the same runbook and about the same moments.
 #![expect(
     clippy::expect_used,
     clippy::panic,

@@ -1,4 +1,5 @@
-//! What the commands wrote, held against the journal and against itself. It does not know the program.
+//! What the commands wrote, held against the journal and against itself. It does not know the
+//! program.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,7 +14,8 @@ struct Line<'a> {
 /// Judges a witness against the events of its run.
 ///
 /// # Panics
-/// If attempts of one step overlapped, one began twice, or one began that the journal does not know.
+/// If attempts of one step overlapped, one began twice, or one began that the journal does not
+/// know.
 pub fn judge(witness: &str, log: &serde_json::Value, about: &str) {
     let lines: Vec<Line> = witness.lines().filter_map(line).collect();
     let known = started(log);
@@ -25,7 +27,10 @@ pub fn judge(witness: &str, log: &serde_json::Value, about: &str) {
         assert!(attempt >= *last, "{about}: attempts of {step} {direction} overlapped\n{witness}");
         *last = attempt;
         if word == "begin" {
-            assert!(begun.insert((of, attempt)), "{about}: {step} {direction} {attempt} began twice\n{witness}");
+            assert!(
+                begun.insert((of, attempt)),
+                "{about}: {step} {direction} {attempt} began twice\n{witness}"
+            );
             let key = (step.to_owned(), direction.to_owned(), attempt);
             assert!(known.contains(&key), "{about}: the journal does not know {key:?}\n{witness}");
         }
@@ -56,7 +61,8 @@ fn line(text: &str) -> Option<Line<'_>> {
 fn started(log: &serde_json::Value) -> HashSet<(String, String, u32)> {
     let events = log["log"].as_array().expect("events").iter().map(|entry| &entry["event"]);
     let started = events.filter(|event| event["event"] == "step_started");
-    let word = |event: &serde_json::Value, name: &str| event[name].as_str().expect("a text").to_owned();
+    let word =
+        |event: &serde_json::Value, name: &str| event[name].as_str().expect("a text").to_owned();
     let number = |event: &serde_json::Value| event["attempt"].as_u64().expect("a number") as u32;
     started.map(|event| (word(event, "step"), word(event, "direction"), number(event))).collect()
 }

@@ -1,5 +1,5 @@
-//! A folder that one user works in, and the program run in it as that user. It does not know what is
-//! run, nor what should come of it.
+//! A folder that one user works in, and the program run in it as that user. It does not know what
+//! is run, nor what should come of it.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -57,7 +57,11 @@ impl World {
             None => Command::new(program()),
             Some(user) => {
                 let mut command = Command::new("setpriv");
-                command.args([&format!("--reuid={user}"), &format!("--regid={user}"), "--clear-groups"]);
+                command.args([
+                    &format!("--reuid={user}"),
+                    &format!("--regid={user}"),
+                    "--clear-groups",
+                ]);
                 command.arg(program());
                 command
             }
@@ -103,7 +107,8 @@ impl World {
         // A verb that needs more memory than this is one that reads something whole.
         let mut limited = Command::new("prlimit");
         limited.args(["--as=2000000000", "--"]).arg(command.get_program()).args(command.get_args());
-        let envs: Vec<_> = command.get_envs().map(|(k, v)| (k.to_owned(), v.map(ToOwned::to_owned))).collect();
+        let envs: Vec<_> =
+            command.get_envs().map(|(k, v)| (k.to_owned(), v.map(ToOwned::to_owned))).collect();
         for (name, value) in envs {
             match value {
                 Some(value) => limited.env(name, value),
@@ -112,7 +117,11 @@ impl World {
         }
         limited.current_dir(self.folder.path()).stdin(Stdio::null());
         command.stdin(Stdio::null());
-        let child = limited.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("prlimit, of util-linux");
+        let child = limited
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("prlimit, of util-linux");
         let pid = child.id();
         let (send, receive) = std::sync::mpsc::channel();
         std::thread::spawn(move || drop(send.send(child.wait_with_output())));
@@ -120,7 +129,11 @@ impl World {
             Ok(output) => output.expect("its output"),
             Err(_) => {
                 signal("KILL", pid);
-                panic!("`{line}` does not end; processes: {:?}\n{}", self.processes(), self.witness());
+                panic!(
+                    "`{line}` does not end; processes: {:?}\n{}",
+                    self.processes(),
+                    self.witness()
+                );
             }
         }
     }
@@ -131,13 +144,18 @@ impl World {
 
     pub fn text(&self, line: &str) -> String {
         let output = self.run(line);
-        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+        format!(
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        )
     }
 
     pub fn json(&self, line: &str) -> serde_json::Value {
         let output = self.run(line);
         let said = || String::from_utf8_lossy(&output.stderr).into_owned();
-        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{line}: {error}: {}", said()))
+        serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{line}: {error}: {}", said()))
     }
 
     /// The processes that were begun in this world and run.

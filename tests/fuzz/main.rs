@@ -1,7 +1,9 @@
-//! Random changes of good inputs, against everything that reads what somebody else wrote: nothing panics, overflows its stack or takes
-//! for ever, and what is promised of the answer holds. `SWITCHOVER_FUZZ_SECONDS` is how long each target is tried, instead of a number
-//! of inputs; `SWITCHOVER_FUZZ_SEED` the seed of the first one. What is in `tests/fuzz/corpus/TARGET/` is tried first and changed too,
-//! and an input that fails is kept there. `guided/` searches with the eyes open.
+//! Random changes of good inputs, against everything that reads what somebody else wrote: nothing
+//! panics, overflows its stack or takes for ever, and what is promised of the answer holds.
+//! `SWITCHOVER_FUZZ_SECONDS` is how long each target is tried, instead of a number of inputs;
+//! `SWITCHOVER_FUZZ_SEED` the seed of the first one. What is in `tests/fuzz/corpus/TARGET/` is
+//! tried first and changed too, and an input that fails is kept there. `guided/` searches with the
+//! eyes open.
 
 #![expect(
     clippy::unwrap_used,
@@ -56,7 +58,13 @@ fn a_good_input_is_accepted() {
         // Most examples of the page about runbooks are parts of one.
         let may_be_refused = if target.name == YAML.name { seeds.len() - 1 } else { 0 };
         let first = refused.first().map(|seed| String::from_utf8_lossy(seed));
-        assert!(refused.len() <= may_be_refused, "{}: {} of {} are refused, first {first:?}", target.name, refused.len(), seeds.len());
+        assert!(
+            refused.len() <= may_be_refused,
+            "{}: {} of {} are refused, first {first:?}",
+            target.name,
+            refused.len(),
+            seeds.len()
+        );
     }
 }
 
@@ -98,15 +106,27 @@ fn what_a_target_does_wrong_is_named_with_its_input_and_seed() {
     if supervise::is_child() {
         return fuzz(flawed);
     }
-    for (flaw, wanted) in [("panics", "as it was told"), ("hangs", "without an answer"), ("overflows", "overflowed its stack")] {
-        let Kept { input, words } = supervise::find(flawed, &[(FLAW, flaw)], std::time::Duration::from_secs(1)).unwrap_err();
+    for (flaw, wanted) in [
+        ("panics", "as it was told"),
+        ("hangs", "without an answer"),
+        ("overflows", "overflowed its stack"),
+    ] {
+        let Kept { input, words } =
+            supervise::find(flawed, &[(FLAW, flaw)], std::time::Duration::from_secs(1))
+                .unwrap_err();
         assert_eq!(String::from_utf8(input).unwrap(), flaw);
         assert!(words.contains(wanted) && words.contains("a good input"), "{words}");
     }
     let seed = ("SWITCHOVER_FUZZ_SEED", "7");
-    let found = supervise::find(flawed, &[(FLAW, "fails when changed"), seed], supervise::PATIENCE).unwrap_err();
+    let found = supervise::find(flawed, &[(FLAW, "fails when changed"), seed], supervise::PATIENCE)
+        .unwrap_err();
     let number = seed_of(&found.words).unwrap();
-    assert_eq!(found.input, Mutator::new(number).change(&[b"fails when changed".to_vec()]), "the seed makes the input again");
-    let found = supervise::find(flawed, &[(FLAW, "is refused"), seed], supervise::PATIENCE).unwrap_err();
+    assert_eq!(
+        found.input,
+        Mutator::new(number).change(&[b"fails when changed".to_vec()]),
+        "the seed makes the input again"
+    );
+    let found =
+        supervise::find(flawed, &[(FLAW, "is refused"), seed], supervise::PATIENCE).unwrap_err();
     assert!(seed_of(&found.words).is_some(), "{}", found.words);
 }

@@ -1,5 +1,5 @@
-//! Changes of a text that are likely to matter: pieces cut out, doubled, swapped, taken from elsewhere, and characters that mean
-//! something to somebody.
+//! Changes of a text that are likely to matter: pieces cut out, doubled, swapped, taken from
+//! elsewhere, and characters that mean something to somebody.
 
 /// What parsers stumble over.
 const PIECES: &[&str] = &[
@@ -98,7 +98,8 @@ impl Mutator {
                     let piece = PIECES[self.below(PIECES.len())];
                     bytes.splice(at..end.min(at + 1), piece.bytes());
                 }
-                // A word takes the place of another, so that what stands around it still means something.
+                // A word takes the place of another, so that what stands around it still means
+                // something.
                 _ => {
                     let other = &seeds[self.below(seeds.len())];
                     let from = self.below(other.len() + 1);

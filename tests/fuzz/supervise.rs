@@ -1,4 +1,5 @@
-//! Tries inputs in a child process, each written down before it is tried: whatever the child dies of, or hangs in, the input is there.
+//! Tries inputs in a child process, each written down before it is tried: whatever the child dies
+//! of, or hangs in, the input is there.
 
 use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -40,11 +41,14 @@ pub fn fuzz(target: Target) {
     }
     match find(target, &[], PATIENCE) {
         Ok(Tried { first, inputs, accepted }) => {
-            println!("fuzz: {}, {inputs} inputs from seed {first}, of which {accepted} were accepted", target.name);
+            println!(
+                "fuzz: {}, {inputs} inputs from seed {first}, of which {accepted} were accepted",
+                target.name
+            );
             assert!(
                 accepted * 1000 >= inputs * target.floor,
-                "{}, seed {first}: of {inputs} inputs {accepted} were accepted, which is less than {} of 1000: most were refused at once, \
-                and what lies behind was not tried",
+                "{}, seed {first}: of {inputs} inputs {accepted} were accepted, which is less \
+                 than {} of 1000: most were refused at once, and what lies behind was not tried",
                 target.name,
                 target.floor
             );
@@ -52,7 +56,10 @@ pub fn fuzz(target: Target) {
         Err(Kept { input, words }) => {
             let folder = corpus(target);
             std::fs::create_dir_all(&folder).unwrap();
-            let path = folder.join(format!("failed-{}", seed_of(&words).map_or("known".to_owned(), |seed| format!("{seed:x}"))));
+            let path = folder.join(format!(
+                "failed-{}",
+                seed_of(&words).map_or("known".to_owned(), |seed| format!("{seed:x}"))
+            ));
             std::fs::write(&path, input).unwrap();
             panic!("{}: {words}\nthe input is kept in {}", target.name, path.display());
         }
@@ -69,10 +76,19 @@ pub fn find(target: Target, env: &[(&str, &str)], patience: Duration) -> Result<
     let folder = tempfile::tempdir().unwrap();
     let said = std::fs::File::create(folder.path().join("said")).unwrap();
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args([target.name, "--exact", "--nocapture"]).env(CHILD, folder.path()).envs(env.iter().copied());
-    let mut child = command.stdin(Stdio::null()).stdout(said.try_clone().unwrap()).stderr(said).spawn().unwrap();
+    command
+        .args([target.name, "--exact", "--nocapture"])
+        .env(CHILD, folder.path())
+        .envs(env.iter().copied());
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(said.try_clone().unwrap())
+        .stderr(said)
+        .spawn()
+        .unwrap();
     let trying = folder.path().join("trying");
-    // Of a file that is being written, only the child could say what is in it: its time of change is enough.
+    // Of a file that is being written, only the child could say what is in it: its time of change
+    // is enough.
     let changed = || std::fs::metadata(&trying).and_then(|file| file.modified()).ok();
     let (mut last, mut since) = (changed(), Instant::now());
     let end = loop {
@@ -95,7 +111,8 @@ pub fn find(target: Target, env: &[(&str, &str)], patience: Duration) -> Result<
         return Ok(Tried { first: next(), inputs: next(), accepted: next() });
     }
     let said = std::fs::read_to_string(folder.path().join("said")).unwrap();
-    let bytes = std::fs::read(&trying).unwrap_or_else(|error| panic!("{} tried nothing: {error}; {end}\n{said}", target.name));
+    let bytes = std::fs::read(&trying)
+        .unwrap_or_else(|error| panic!("{} tried nothing: {error}; {end}\n{said}", target.name));
     let mut parts = bytes.splitn(3, |byte| *byte == b'\n');
     let mut line = || String::from_utf8(parts.next().unwrap().to_vec()).unwrap();
     let (about, length) = (line(), line().parse().unwrap());
@@ -113,7 +130,9 @@ fn try_all(target: Target, folder: &Path) {
     let trying = std::fs::File::create(folder.join("trying")).unwrap();
     let mut attempt = |bytes: &[u8], about: &str| {
         // With one write and its length, as the end of a longer one may stand behind it.
-        trying.write_all_at(&[format!("{about}\n{}\n", bytes.len()).as_bytes(), bytes].concat(), 0).unwrap();
+        trying
+            .write_all_at(&[format!("{about}\n{}\n", bytes.len()).as_bytes(), bytes].concat(), 0)
+            .unwrap();
         // What it says of itself stands in the child's output.
         match catch_unwind(AssertUnwindSafe(|| (target.accepts)(bytes))) {
             Ok(is_good) => accepted += u64::from(is_good),

@@ -1,5 +1,6 @@
-//! What reads what somebody else wrote, each with good inputs and with what must hold of every input. Knows nothing of how inputs are
-//! found: random changes (`main.rs`) and a guided search (`guided/`) share these.
+//! What reads what somebody else wrote, each with good inputs and with what must hold of every
+//! input. Knows nothing of how inputs are found: random changes (`main.rs`) and a guided search
+//! (`guided/`) share these.
 
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -17,7 +18,8 @@ pub struct Target {
     pub name: &'static str,
     /// How many random changes are tried where nobody says otherwise.
     pub tries: u64,
-    /// Of a thousand, how many at least must be accepted: a fuzzer whose inputs are all refused at the door tries nothing.
+    /// Of a thousand, how many at least must be accepted: a fuzzer whose inputs are all refused at
+    /// the door tries nothing.
     pub floor: u64,
     pub seeds: fn() -> Vec<Vec<u8>>,
     /// Panics if something does not hold; says whether the input was accepted as a good one.
@@ -26,12 +28,28 @@ pub struct Target {
 
 pub const ALL: [Target; 6] = [YAML, TEMPLATE, CONDITION, EVENT, REDACTOR, RECORD];
 
-pub const YAML: Target = Target { name: "yaml", tries: 1_500, floor: 40, seeds: yaml_seeds, accepts: yaml };
-pub const TEMPLATE: Target = Target { name: "template", tries: 10_000, floor: 40, seeds: template_seeds, accepts: template };
-pub const CONDITION: Target = Target { name: "condition", tries: 5_000, floor: 40, seeds: condition_seeds, accepts: condition };
-pub const EVENT: Target = Target { name: "event", tries: 20_000, floor: 50, seeds: event_seeds, accepts: event };
-pub const REDACTOR: Target = Target { name: "redactor", tries: 10_000, floor: 300, seeds: redactor_seeds, accepts: redactor };
-pub const RECORD: Target = Target { name: "record", tries: 5_000, floor: 100, seeds: record_seeds, accepts: record };
+pub const YAML: Target =
+    Target { name: "yaml", tries: 1_500, floor: 40, seeds: yaml_seeds, accepts: yaml };
+pub const TEMPLATE: Target =
+    Target { name: "template", tries: 10_000, floor: 40, seeds: template_seeds, accepts: template };
+pub const CONDITION: Target = Target {
+    name: "condition",
+    tries: 5_000,
+    floor: 40,
+    seeds: condition_seeds,
+    accepts: condition,
+};
+pub const EVENT: Target =
+    Target { name: "event", tries: 20_000, floor: 50, seeds: event_seeds, accepts: event };
+pub const REDACTOR: Target = Target {
+    name: "redactor",
+    tries: 10_000,
+    floor: 300,
+    seeds: redactor_seeds,
+    accepts: redactor,
+};
+pub const RECORD: Target =
+    Target { name: "record", tries: 5_000, floor: 100, seeds: record_seeds, accepts: record };
 
 fn bytes<const N: usize>(seeds: [&str; N]) -> Vec<Vec<u8>> {
     seeds.map(|seed| seed.as_bytes().to_vec()).to_vec()
@@ -55,15 +73,23 @@ fn yaml(bytes: &[u8]) -> bool {
         given: Vec::new(),
         swapped: false,
         complete: false,
-        read: &mut |path| if path == book { Ok(bytes.to_vec()) } else { Err("there is no such file".to_owned()) },
-        template: &mut |name| (name != "none").then(|| "Subject: {{runbook.title}}\n\n{{reason}}\n".to_owned()),
+        read: &mut |path| {
+            if path == book { Ok(bytes.to_vec()) } else { Err("there is no such file".to_owned()) }
+        },
+        template: &mut |name| {
+            (name != "none").then(|| "Subject: {{runbook.title}}\n\n{{reason}}\n".to_owned())
+        },
         message_scope: &SCOPE,
     };
     match load(input) {
         Ok(runbook) => {
             let again = serde_json::to_string(&runbook).unwrap();
             let read: Runbook = serde_json::from_str(&again).unwrap();
-            assert_eq!(again, serde_json::to_string(&read).unwrap(), "a definition is read as it was written");
+            assert_eq!(
+                again,
+                serde_json::to_string(&read).unwrap(),
+                "a definition is read as it was written"
+            );
             true
         }
         Err(problems) => {
@@ -81,8 +107,17 @@ fn template_seeds() -> Vec<Vec<u8>> {
 }
 
 fn template(bytes: &[u8]) -> bool {
-    let values = serde_json::json!({ "a": { "b": 1 }, "c": true, "d": "{{ x }}", "list": [1, "two"], "x": "<&>", "odd name": { "z": 1 } });
-    let Some(Ok(compiled)) = std::str::from_utf8(bytes).ok().map(Text::compile) else { return false };
+    let values = serde_json::json!({
+        "a": { "b": 1 },
+        "c": true,
+        "d": "{{ x }}",
+        "list": [1, "two"],
+        "x": "<&>",
+        "odd name": { "z": 1 },
+    });
+    let Some(Ok(compiled)) = std::str::from_utf8(bytes).ok().map(Text::compile) else {
+        return false;
+    };
     let _ = compiled.references();
     let once = compiled.render(&values);
     assert_eq!(once, compiled.render(&values), "rendering depends on nothing else");
@@ -97,9 +132,18 @@ fn condition_seeds() -> Vec<Vec<u8>> {
 }
 
 fn condition(bytes: &[u8]) -> bool {
-    let (list, steps) = (serde_json::json!({ "list": ["abc"] }), serde_json::json!({ "my-step": { "x": "a" } }));
-    let values = serde_json::json!({ "stdout": "7", "rows": [[100]], "json": list, "a": { "b": 1 }, "steps": steps });
-    let Some(Ok(condition)) = std::str::from_utf8(bytes).ok().map(Condition::compile) else { return false };
+    let (list, steps) =
+        (serde_json::json!({ "list": ["abc"] }), serde_json::json!({ "my-step": { "x": "a" } }));
+    let values = serde_json::json!({
+        "stdout": "7",
+        "rows": [[100]],
+        "json": list,
+        "a": { "b": 1 },
+        "steps": steps,
+    });
+    let Some(Ok(condition)) = std::str::from_utf8(bytes).ok().map(Condition::compile) else {
+        return false;
+    };
     let _ = (condition.references(), condition.holds(&values), condition.evaluate(&values));
     true
 }
@@ -119,7 +163,11 @@ fn event_seeds() -> Vec<Vec<u8>> {
 fn event(bytes: &[u8]) -> bool {
     let Ok(event) = serde_json::from_slice::<Event>(bytes) else { return false };
     let text = serde_json::to_string(&event).unwrap();
-    assert_eq!(serde_json::from_str::<Event>(&text).unwrap(), event, "an event is read as it was written");
+    assert_eq!(
+        serde_json::from_str::<Event>(&text).unwrap(),
+        event,
+        "an event is read as it was written"
+    );
     true
 }
 
@@ -135,13 +183,17 @@ fn redactor_seeds() -> Vec<Vec<u8>> {
         format!("{value} {json} aaaaa{value}aaaaaaa").into_bytes()
     };
     let mut seeds = SECRETS.map(spelled).to_vec();
-    seeds.extend(bytes(["Y29ycmVjdC1ob3JzZS9iYXR0ZXJ5K3N0YXBsZQ== correct-horse%2Fbattery%2Bstaple"]));
+    seeds.extend(bytes([
+        "Y29ycmVjdC1ob3JzZS9iYXR0ZXJ5K3N0YXBsZQ== correct-horse%2Fbattery%2Bstaple",
+    ]));
     seeds
 }
 
 /// Masked output holds no secret, however the stream is cut, and nothing more is found in it.
 fn redactor(bytes: &[u8]) -> bool {
-    static WHOLE: LazyLock<Redactor> = LazyLock::new(|| Redactor::new(&SECRETS.map(|(name, value)| (name.to_owned(), value.to_owned()))));
+    static WHOLE: LazyLock<Redactor> = LazyLock::new(|| {
+        Redactor::new(&SECRETS.map(|(name, value)| (name.to_owned(), value.to_owned())))
+    });
     let mut stream = WHOLE.clone();
     let mut masked = |pieces: &mut dyn Iterator<Item = &[u8]>| {
         let mut out = Vec::new();
@@ -154,7 +206,10 @@ fn redactor(bytes: &[u8]) -> bool {
     assert_eq!(in_one, masked(&mut bytes.chunks(size)), "the cuts make no difference");
     assert_eq!(in_one, masked(&mut std::iter::once(&*in_one)), "the output contains no needle");
     for (name, value) in SECRETS {
-        assert!(!in_one.windows(value.len()).any(|window| window == value.as_bytes()), "{name} is in the output");
+        assert!(
+            !in_one.windows(value.len()).any(|window| window == value.as_bytes()),
+            "{name} is in the output"
+        );
     }
     in_one != bytes
 }
@@ -168,7 +223,9 @@ fn record_seeds() -> Vec<Vec<u8>> {
             boot.trim()
         )
     };
-    let placed = |text: &str| text.replace("SERVES7", &serves(7)).replace("SERVES8", &serves(8)).into_bytes();
+    let placed = |text: &str| {
+        text.replace("SERVES7", &serves(7)).replace("SERVES8", &serves(8)).into_bytes()
+    };
     [
         r#"{"opened":{"keeper":7,"head":3}}
 SERVES7
@@ -191,8 +248,8 @@ SERVES8
     .to_vec()
 }
 
-/// A keeper's record. Each line of the input gets its checksum, without which it would be refused at once; one that begins with `!`
-/// is written as it stands.
+/// A keeper's record. Each line of the input gets its checksum, without which it would be refused
+/// at once; one that begins with `!` is written as it stands.
 fn record(bytes: &[u8]) -> bool {
     let (mut file, mut begun, mut is_whole) = (Vec::new(), Vec::new(), true);
     for line in bytes.split_inclusive(|byte| *byte == b'\n') {
@@ -200,7 +257,8 @@ fn record(bytes: &[u8]) -> bool {
         if let Some(raw) = line.strip_prefix(b"!") {
             file.extend(raw);
         } else if !text.is_empty() {
-            let sum: String = Sha256::digest(text)[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+            let sum: String =
+                Sha256::digest(text)[..8].iter().map(|byte| format!("{byte:02x}")).collect();
             file.extend(sum.bytes().chain([b' ']).chain(line.iter().copied()));
         }
         let entry: Json = serde_json::from_slice(text).unwrap_or_default();
@@ -213,9 +271,15 @@ fn record(bytes: &[u8]) -> bool {
     let known = Known::of(std::slice::from_ref(&path)).unwrap();
     let other = Attempt { key: "r:p/never:forward".into(), number: 1 };
     for attempt in &begun {
-        assert!(!known.never_began(attempt, 0), "{attempt:?} began, and the record proves that it did not");
+        assert!(
+            !known.never_began(attempt, 0),
+            "{attempt:?} began, and the record proves that it did not"
+        );
     }
-    assert!(is_whole || !known.never_began(&other, 0), "the last line is not whole, and what is missing proves something");
+    assert!(
+        is_whole || !known.never_began(&other, 0),
+        "the last line is not whole, and what is missing proves something"
+    );
     assert!(!known.is_any_held() && !known.may_begin(), "nobody lives who holds the file");
     known.never_began(&other, 0) || begun.iter().any(|attempt| known.end(attempt).is_some())
 }
@@ -230,7 +294,10 @@ fn record_file() -> PathBuf {
 pub fn repository() -> &'static Path {
     static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
         let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-        here.ancestors().find(|folder| folder.join("docs/runbook.md").exists()).unwrap_or(here).to_owned()
+        here.ancestors()
+            .find(|folder| folder.join("docs/runbook.md").exists())
+            .unwrap_or(here)
+            .to_owned()
     });
     &ROOT
 }

@@ -1,4 +1,5 @@
-//! What a tired operator gets wrong: every problem in one go, with its place and a suggestion, and nothing journaled.
+//! What a tired operator gets wrong: every problem in one go, with its place and a suggestion, and
+//! nothing journaled.
 
 use super::sandbox::Sandbox;
 
@@ -282,7 +283,14 @@ phases:
 #[test]
 fn a_cycle_is_shown_as_its_path() {
     let sandbox = Sandbox::with(
-        "runbook: c\nphases:\n  p:\n    steps:\n      a: { run: x, needs: [b] }\n      b: { run: x, needs: [c] }\n      c: { run: x, needs: [a] }\n",
+        "runbook: c
+phases:
+  p:
+    steps:
+      a: { run: x, needs: [b] }
+      b: { run: x, needs: [c] }
+      c: { run: x, needs: [a] }
+",
     );
     insta::assert_snapshot!(sandbox.run("check book.yaml"), @"
     error book.yaml:5:7
@@ -303,7 +311,10 @@ fn a_cycle_is_shown_as_its_path() {
 fn hostile_files_are_refused_quickly() {
     let sandbox = Sandbox::new();
     sandbox.write("deep.yaml", format!("a: {}", "[".repeat(10_000)));
-    sandbox.write("block.yaml", (0..10_000).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect::<String>());
+    sandbox.write(
+        "block.yaml",
+        (0..10_000).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect::<String>(),
+    );
     sandbox.write("utf8.yaml", b"runbook: \xff\n");
     let mut bomb = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n".to_owned();
     for at in 1..12 {
@@ -313,12 +324,21 @@ fn hostile_files_are_refused_quickly() {
     sandbox.write("empty.yaml", "");
     sandbox.write("two.yaml", "a: 1\n---\nb: 2\n");
     let begun = std::time::Instant::now();
-    let shown: Vec<String> =
-        ["deep", "block", "utf8", "bomb", "empty", "two"].iter().map(|name| sandbox.run(&format!("check {name}.yaml"))).collect();
+    let shown: Vec<String> = ["deep", "block", "utf8", "bomb", "empty", "two"]
+        .iter()
+        .map(|name| sandbox.run(&format!("check {name}.yaml")))
+        .collect();
     // What is expanded would take for ever.
     assert!(begun.elapsed().as_secs() < 60);
-    let words: Vec<&str> =
-        shown.iter().map(|text| text.lines().find(|line| line.contains("  x ") || line.starts_with("  ")).unwrap_or(text).trim()).collect();
+    let words: Vec<&str> = shown
+        .iter()
+        .map(|text| {
+            text.lines()
+                .find(|line| line.contains("  x ") || line.starts_with("  "))
+                .unwrap_or(text)
+                .trim()
+        })
+        .collect();
     insta::assert_snapshot!(words.join("\n"), @"
     x this is not valid YAML: recursion limit exceeded
     x nested deeper than 64 levels
@@ -336,9 +356,18 @@ fn nested_runbooks_stay_in_their_folder_and_do_not_circle() {
     sandbox.write("outside.yaml", "runbook: o\nphases: { p: { steps: { a: { wait: 1s } } } }\n");
     sandbox.write(
         "in/book.yaml",
-        "runbook: b\nphases:\n  p:\n    steps:\n      o: { runbook: ../outside.yaml }\n      c: { runbook: circle.yaml }\n",
+        "runbook: b
+phases:
+  p:
+    steps:
+      o: { runbook: ../outside.yaml }
+      c: { runbook: circle.yaml }
+",
     );
-    sandbox.write("in/circle.yaml", "runbook: c\nphases:\n  p:\n    steps:\n      again: { runbook: circle.yaml }\n");
+    sandbox.write(
+        "in/circle.yaml",
+        "runbook: c\nphases:\n  p:\n    steps:\n      again: { runbook: circle.yaml }\n",
+    );
     insta::assert_snapshot!(sandbox.run("check in/book.yaml"), @"
     error in/book.yaml:5:12
       x outside.yaml lies outside <folder>/in, the folder of this runbook
@@ -363,9 +392,18 @@ fn nested_runbooks_stay_in_their_folder_and_do_not_circle() {
 #[test]
 fn values_are_checked_before_anything_is_journaled() {
     let sandbox = Sandbox::with(
-        "runbook: v\nparameters:\n  port: { type: integer }\n  tier: { enum: [gold, iron], default: gold }\n  host: { pattern: \"[a-z]+\", default: web }\nenvironments:\n  lab: { port: 1 }\nphases: { p: { steps: { a: { run: [echo, \"{{ port }}\"], undo: none } } } }\n",
+        "runbook: v
+parameters:
+  port: { type: integer }
+  tier: { enum: [gold, iron], default: gold }
+  host: { pattern: \"[a-z]+\", default: web }
+environments:
+  lab: { port: 1 }
+phases: { p: { steps: { a: { run: [echo, \"{{ port }}\"], undo: none } } } }
+",
     );
-    insta::assert_snapshot!(sandbox.run("run book.yaml --set port=x --set tier=lead --set host=a1 --set prot=2"), @r#"
+    insta::assert_snapshot!(sandbox.run("run book.yaml --set port=x --set tier=lead --set host=a1 \
+        --set prot=2"), @r#"
     error book.yaml:2:1
       x --set prot=2: there is no parameter `prot`
        ,-[book.yaml:2:1]
@@ -443,8 +481,12 @@ fn values_are_checked_before_anything_is_journaled() {
 
 #[test]
 fn names_in_templates_are_checked_also_inside_if() {
-    let sandbox =
-        Sandbox::with("runbook: t\nmessages: { start: mine, success: none-such }\nphases: { p: { steps: { a: { wait: 1ms } } } }\n");
+    let sandbox = Sandbox::with(
+        "runbook: t
+messages: { start: mine, success: none-such }
+phases: { p: { steps: { a: { wait: 1ms } } } }
+",
+    );
     sandbox.write("templates/mine.txt", "Subject: x\n\n{{#if runbok.title}}x{{/if}}\n");
     insta::assert_snapshot!(sandbox.run("check book.yaml"), @"
     error book.yaml:2:20
@@ -472,7 +514,9 @@ fn names_in_templates_are_checked_also_inside_if() {
 
 #[test]
 fn slips_on_the_command_line() {
-    let sandbox = Sandbox::with("runbook: s\nphases: { p: { steps: { first-step: { run: [/bin/true], undo: none } } } }\n");
+    let sandbox = Sandbox::with(
+        "runbook: s\nphases: { p: { steps: { first-step: { run: [/bin/true], undo: none } } } }\n",
+    );
     insta::assert_snapshot!(sandbox.run("status"), @"
     error: there is no journal at <folder>/journal
       next: name the folder with --journal or SWITCHOVER_JOURNAL

@@ -57,7 +57,14 @@ fn what_is_certified_ends_the_same_wherever_its_executor_dies() {
 #[test]
 fn copies_of_a_step_are_certified_at_once() {
     let sandbox = Sandbox::with(
-        "runbook: many\nphases:\n  p:\n    steps:\n      each: { for_each: { in: [1, 2, 3, 4], max_parallel: 2 }, run: 'exit 1', undo: { run: 'exit 1' } }\n      after: { run: 'exit 1' }\n      last: { run: 'exit 1', undo: { run: 'exit 1' } }\n",
+        "runbook: many
+phases:
+  p:
+    steps:
+      each: { for_each: { in: [1, 2, 3, 4], max_parallel: 2 }, run: 'exit 1', undo: { run: 'exit 1' } }
+      after: { run: 'exit 1' }
+      last: { run: 'exit 1', undo: { run: 'exit 1' } }
+",
     );
     let (found, kept) = kept(&sandbox, "certify book.yaml --keep --parallel 8 --format json", 0);
     assert_eq!(found["differences"].as_array().map(Vec::len), Some(0), "{found:#}");
@@ -65,10 +72,18 @@ fn copies_of_a_step_are_certified_at_once() {
     assert_eq!(found["runs"].as_u64(), found["tried"].as_u64().map(|tried| tried * 6));
     // Each run was really killed, and some left something that only the witness could tell.
     let (mut killed, mut resolved) = (0, 0);
-    for run in std::fs::read_dir(&kept).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.join("journal").exists()) {
+    for run in std::fs::read_dir(&kept)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.join("journal").exists())
+    {
         let db = rusqlite::Connection::open(run.join("journal/switchover.db")).unwrap();
-        let count =
-            |event: &str| db.query_row("SELECT count(*) FROM events WHERE event = ?1", [event], |row| row.get::<_, i64>(0)).unwrap();
+        let count = |event: &str| {
+            db.query_row("SELECT count(*) FROM events WHERE event = ?1", [event], |row| {
+                row.get::<_, i64>(0)
+            })
+            .unwrap()
+        };
         killed += i64::from(count("run_resumed") + count("rollback_began") > 0);
         resolved += count("step_resolved");
     }
@@ -78,11 +93,17 @@ fn copies_of_a_step_are_certified_at_once() {
 
 #[test]
 fn what_people_release_is_certified() {
-    for release in ["task: Close the valve", "approve: Is it closed?", "notify: { subject: Closed, body: x, to: [all@example.test] }"] {
+    for release in [
+        "task: Close the valve",
+        "approve: Is it closed?",
+        "notify: { subject: Closed, body: x, to: [all@example.test] }",
+    ] {
         let steps = format!(
-            "v: {{ run: 'x', undo: {{ run: 'x' }}, hold: {{ until: z, release: {{ {release} }} }} }}\n      z: {{ run: 'x', undo: none }}"
+            "v: {{ run: 'x', undo: {{ run: 'x' }}, hold: {{ until: z, \
+             release: {{ {release} }} }} }}\n      z: {{ run: 'x', undo: none }}"
         );
-        let sandbox = Sandbox::with(&format!("runbook: held\nphases:\n  p:\n    steps:\n      {steps}\n"));
+        let sandbox =
+            Sandbox::with(&format!("runbook: held\nphases:\n  p:\n    steps:\n      {steps}\n"));
         let told = sandbox.run("certify book.yaml --every 2 --parallel 8");
         assert!(told.starts_with("certified: ") && told.ends_with("exit 0"), "{release}: {told}");
     }
@@ -92,30 +113,57 @@ fn what_people_release_is_certified() {
 #[expect(clippy::print_stdout, reason = "with --show-output, it says what was tried")]
 fn the_quickstart_is_certified() {
     let sandbox = Sandbox::new();
-    sandbox.write("quickstart.yaml", std::fs::read(repository().join("runbooks/quickstart.yaml")).unwrap());
+    sandbox.write(
+        "quickstart.yaml",
+        std::fs::read(repository().join("runbooks/quickstart.yaml")).unwrap(),
+    );
     let offset = offset(4);
-    let found = sandbox.json(&format!("certify quickstart.yaml --every 4 --offset {offset} --parallel 8 --format json"));
-    println!("certify: the quickstart, {} of {} boundaries, {} runs, offset {offset}", found["tried"], found["boundaries"], found["runs"]);
-    assert_eq!(found["differences"].as_array().map(Vec::len), Some(0), "offset {offset}: {found:#}");
+    let found = sandbox.json(&format!(
+        "certify quickstart.yaml --every 4 --offset {offset} --parallel 8 --format json"
+    ));
+    println!(
+        "certify: the quickstart, {} of {} boundaries, {} runs, offset {offset}",
+        found["tried"], found["boundaries"], found["runs"]
+    );
+    assert_eq!(
+        found["differences"].as_array().map(Vec::len),
+        Some(0),
+        "offset {offset}: {found:#}"
+    );
     let number = |key: &str| found[key].as_u64().unwrap();
-    assert!(number("events") > 90 && number("tried") >= 10 && number("runs") == number("tried") * 6, "{found:#}");
+    assert!(
+        number("events") > 90 && number("tried") >= 10 && number("runs") == number("tried") * 6,
+        "{found:#}"
+    );
 }
 
 /// With which boundary it begins: another one each time, or `SWITCHOVER_CERTIFY_OFFSET`.
 fn offset(every: u64) -> u64 {
     let now = || std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64 / 1000;
-    std::env::var("SWITCHOVER_CERTIFY_OFFSET").map_or_else(|_| now(), |text| text.parse().unwrap()) % every
+    std::env::var("SWITCHOVER_CERTIFY_OFFSET").map_or_else(|_| now(), |text| text.parse().unwrap())
+        % every
 }
 
 /// A `sleep` that stand-ins find instead of the real one, and that lies about them.
 fn lying(sandbox: &Sandbox, lie: &str) -> Vec<(&'static str, String)> {
     use std::os::unix::fs::PermissionsExt;
-    sandbox.write("bin/sleep", format!("#!/bin/sh\nsecond=$(ls journal/runs/*/commands-* | wc -l)\n{lie}\n"));
-    std::fs::set_permissions(sandbox.path("bin/sleep"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    sandbox.write(
+        "bin/sleep",
+        format!("#!/bin/sh\nsecond=$(ls journal/runs/*/commands-* | wc -l)\n{lie}\n"),
+    );
+    std::fs::set_permissions(sandbox.path("bin/sleep"), std::fs::Permissions::from_mode(0o755))
+        .unwrap();
     let temporary = sandbox.path("temporary");
     std::fs::create_dir_all(&temporary).unwrap();
     vec![
-        ("PATH", format!("{}:{}", sandbox.path("bin").display(), std::env::var("PATH").unwrap_or_default())),
+        (
+            "PATH",
+            format!(
+                "{}:{}",
+                sandbox.path("bin").display(),
+                std::env::var("PATH").unwrap_or_default()
+            ),
+        ),
         ("TMPDIR", temporary.display().to_string()),
     ]
 }
@@ -133,13 +181,22 @@ phases:
 #[test]
 fn what_does_not_end_the_same_is_not_certified() {
     let again = |step: &str, lie: &str| {
-        format!("if [ $second -gt 1 ] && [ $SWITCHOVER_STEP = {step} ] && [ $SWITCHOVER_DIRECTION = forward ]; then {lie}; fi")
+        format!(
+            "if [ $second -gt 1 ] && [ $SWITCHOVER_STEP = {step} ] && [ $SWITCHOVER_DIRECTION = \
+             forward ]; then {lie}; fi"
+        )
     };
-    let twice = again("p/c", "begin=$(tail -n 1 witness); echo \"$begin\" | sed s/^begin/end/ >> witness; echo \"$begin\" >> witness");
-    let unknown = again("p/c", "echo 'begin 0 forward 7 x' >> witness; echo 'end 0 forward 7 x' >> witness");
+    let twice = again(
+        "p/c",
+        "begin=$(tail -n 1 witness); echo \"$begin\" | sed s/^begin/end/ >> witness; \
+         echo \"$begin\" >> witness",
+    );
+    let unknown =
+        again("p/c", "echo 'begin 0 forward 7 x' >> witness; echo 'end 0 forward 7 x' >> witness");
     let late = again(
         "p/c",
-        "sed s/p.c:forward/p%a:forward/ witness | tail -n 1 | tr % / | sed 's/ 2 / 0 /' > line; cat line >> witness; sed s/begin/end/ line >> witness",
+        "sed s/p.c:forward/p%a:forward/ witness | tail -n 1 | tr % / | sed 's/ 2 / 0 /' > line; \
+         cat line >> witness; sed s/begin/end/ line >> witness",
     );
     let held = "if [ $SWITCHOVER_DIRECTION = undo ]; then : > marks/9.held; fi".to_owned();
     for (lie, wanted) in [
@@ -152,9 +209,17 @@ fn what_does_not_end_the_same_is_not_certified() {
         ("false".to_owned(), "the run in which nobody is killed is not as it should be"),
     ] {
         let sandbox = Sandbox::with(FOUR);
-        let told = sandbox.run_with("certify book.yaml --every 2 --parallel 8", &lying(&sandbox, &lie));
-        assert!(told.contains(wanted) && told.contains("not certified") && told.ends_with("exit 1"), "{lie}: {told}");
-        let kept = told.lines().find_map(|line| line.trim().strip_prefix("kept in ")).and_then(|line| line.split(';').next()).unwrap();
+        let told =
+            sandbox.run_with("certify book.yaml --every 2 --parallel 8", &lying(&sandbox, &lie));
+        assert!(
+            told.contains(wanted) && told.contains("not certified") && told.ends_with("exit 1"),
+            "{lie}: {told}"
+        );
+        let kept = told
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("kept in "))
+            .and_then(|line| line.split(';').next())
+            .unwrap();
         let kept = kept.replace("<folder>", &sandbox.path("").display().to_string());
         assert!(PathBuf::from(&kept).join("witness").exists(), "{kept}");
     }

@@ -1,5 +1,5 @@
-//! Clocks that are years away: within a session, and from one session to the next. They decide neither an order nor how long anything
-//! takes, and the journal stays whole.
+//! Clocks that are years away: within a session, and from one session to the next. They decide
+//! neither an order nor how long anything takes, and the journal stays whole.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,11 @@ const EARLIER: &str = "-946684800";
 const FIRST: &str = "@1970-01-02 00:00:00";
 
 fn by(clock: &str) -> [(&'static str, String); 3] {
-    [("LD_PRELOAD", faketime().to_owned()), ("FAKETIME", clock.to_owned()), ("DONT_FAKE_MONOTONIC", "1".to_owned())]
+    [
+        ("LD_PRELOAD", faketime().to_owned()),
+        ("FAKETIME", clock.to_owned()),
+        ("DONT_FAKE_MONOTONIC", "1".to_owned()),
+    ]
 }
 
 #[test]
@@ -28,13 +32,19 @@ fn a_clock_that_jumps_by_years_does_no_harm() {
 #[test]
 fn sessions_by_clocks_years_apart_go_on_where_the_last_one_stood() {
     std::thread::scope(|scope| {
-        for clocks in [[LATER, NOW, EARLIER], [NOW, EARLIER, LATER], [FIRST, LATER, NOW], [LATER, FIRST, FIRST]] {
+        for clocks in [
+            [LATER, NOW, EARLIER],
+            [NOW, EARLIER, LATER],
+            [FIRST, LATER, NOW],
+            [LATER, FIRST, FIRST],
+        ] {
             scope.spawn(move || sessions(clocks));
         }
     });
 }
 
-/// One that is killed while it waits for the next attempt, one that goes on, and one that goes back.
+/// One that is killed while it waits for the next attempt, one that goes on, and one that goes
+/// back.
 fn sessions([first, second, third]: [&str; 3]) {
     let sandbox = Sandbox::with(
         r#"runbook: years
@@ -48,7 +58,9 @@ phases:
 "#,
     );
     let child = sandbox.start_heard("run book.yaml", &by(first));
-    wait_until("it waits for its next attempt", || sandbox.read("said").contains("next attempt in"));
+    wait_until("it waits for its next attempt", || {
+        sandbox.read("said").contains("next attempt in")
+    });
     kill(child);
     let begun = Instant::now();
     let mut child = sandbox.start_heard("resume", &by(second));
@@ -64,8 +76,18 @@ phases:
     assert_eq!(sandbox.code("audit --verify"), 0, "{first}, {second}");
     let shown = sandbox.run_with("rollback", &by(third));
     assert!(shown.ends_with("exit 4"), "{first}, {second}, {third}: {shown}");
-    assert_eq!(sandbox.witness(), ["a", "try", "try", "c", "undo b", "undo a"], "{first}, {second}, {third}");
-    for (line, clock) in [("audit --verify", NOW), ("audit", FIRST), ("status", LATER), ("list", EARLIER), ("logs b", NOW)] {
+    assert_eq!(
+        sandbox.witness(),
+        ["a", "try", "try", "c", "undo b", "undo a"],
+        "{first}, {second}, {third}"
+    );
+    for (line, clock) in [
+        ("audit --verify", NOW),
+        ("audit", FIRST),
+        ("status", LATER),
+        ("list", EARLIER),
+        ("logs b", NOW),
+    ] {
         let shown = sandbox.run_with(line, &by(clock));
         assert!(shown.ends_with("exit 0") || line == "status", "{line}: {shown}");
         assert!(!shown.contains("panicked") && !shown.contains("altered"), "{line}: {shown}");
@@ -76,7 +98,9 @@ phases:
 #[test]
 fn a_command_of_a_killed_session_is_ended_at_its_timeout_by_any_clock() {
     std::thread::scope(|scope| {
-        for (clock, timeout, is_late) in [(FIRST, "3s", true), (EARLIER, "3s", true), (LATER, "30m", false)] {
+        for (clock, timeout, is_late) in
+            [(FIRST, "3s", true), (EARLIER, "3s", true), (LATER, "30m", false)]
+        {
             scope.spawn(move || orphan(clock, timeout, is_late));
         }
     });
@@ -84,7 +108,12 @@ fn a_command_of_a_killed_session_is_ended_at_its_timeout_by_any_clock() {
 
 fn orphan(clock: &str, timeout: &str, is_late: bool) {
     let sandbox = Sandbox::with(&format!(
-        "runbook: years\nphases:\n  p:\n    steps:\n      a: {{ run: 'echo begin >> \"$W\"; while [ -e hold ]; do sleep 0.01; done; echo end >> \"$W\"', undo: none, timeout: {timeout} }}\n"
+        "runbook: years
+phases:
+  p:
+    steps:
+      a: {{ run: 'echo begin >> \"$W\"; while [ -e hold ]; do sleep 0.01; done; echo end >> \"$W\"', undo: none, timeout: {timeout} }}
+"
     ));
     sandbox.write("hold", "");
     let child = sandbox.start("run book.yaml");
@@ -92,7 +121,9 @@ fn orphan(clock: &str, timeout: &str, is_late: bool) {
     kill(child);
     let begun = Instant::now();
     let mut child = sandbox.start_heard("resume", &by(clock));
-    wait_until("it says what still runs", || sandbox.read("said").contains("while this still runs: ") || begun.elapsed().as_secs() > 3);
+    wait_until("it says what still runs", || {
+        sandbox.read("said").contains("while this still runs: ") || begun.elapsed().as_secs() > 3
+    });
     if !is_late {
         std::thread::sleep(Duration::from_millis(500));
         std::fs::remove_file(sandbox.path("hold")).unwrap();

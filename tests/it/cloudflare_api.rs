@@ -1,5 +1,6 @@
-//! A stand-in for Cloudflare's API of zones and DNS records, as far as the program asks it: **it is not the real one.** Its rules, and
-//! the words of its refusals, are Cloudflare's documentation's and those that people have reported of it. It keeps records in memory.
+//! A stand-in for Cloudflare's API of zones and DNS records, as far as the program asks it: **it is
+//! not the real one.** Its rules, and the words of its refusals, are Cloudflare's documentation's
+//! and those that people have reported of it. It keeps records in memory.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -11,19 +12,35 @@ use serde_json::{Value as Json, json};
 pub const TOKEN: &str = "token-of-the-test";
 const ZONE: (&str, &str) = ("023e105f4ecef8ad9ca31a8372d0c353", "example.test");
 
-/// A refusal of its own: the status, the code, the words, and perhaps the code and the words behind them.
+/// A refusal of its own: the status, the code, the words, and perhaps the code and the words behind
+/// them.
 type Refusal = (&'static str, u32, &'static str, Option<(u32, &'static str)>);
 
 pub const BAD_TOKEN: Refusal = ("403 Forbidden", 10000, "Authentication error", None);
-pub const TOO_MANY: Refusal = ("429 Too Many Requests", 971, "Please wait and consider throttling your request speed", None);
-const NO_ROUTE: Refusal = ("404 Not Found", 7003, "Could not route to that path, perhaps your object identifier is invalid?", None);
+pub const TOO_MANY: Refusal =
+    ("429 Too Many Requests", 971, "Please wait and consider throttling your request speed", None);
+const NO_ROUTE: Refusal = (
+    "404 Not Found",
+    7003,
+    "Could not route to that path, perhaps your object identifier is invalid?",
+    None,
+);
 const NO_RECORD: Refusal = ("404 Not Found", 81044, "Record does not exist.", None);
 const IDENTICAL: Refusal = ("400 Bad Request", 81058, "An identical record already exists.", None);
-const SAME_HOST: Refusal = ("400 Bad Request", 81053, "An A, AAAA, or CNAME record with that host already exists.", None);
-const BAD_TTL: Refusal =
-    ("400 Bad Request", 1004, "DNS Validation Error", Some((9021, "TTL must be between 60 and 86400 seconds, or 1 for Automatic.")));
-const BAD_ADDRESS: Refusal =
-    ("400 Bad Request", 1004, "DNS Validation Error", Some((9005, "Content for A record must be a valid IPv4 address.")));
+const SAME_HOST: Refusal =
+    ("400 Bad Request", 81053, "An A, AAAA, or CNAME record with that host already exists.", None);
+const BAD_TTL: Refusal = (
+    "400 Bad Request",
+    1004,
+    "DNS Validation Error",
+    Some((9021, "TTL must be between 60 and 86400 seconds, or 1 for Automatic.")),
+);
+const BAD_ADDRESS: Refusal = (
+    "400 Bad Request",
+    1004,
+    "DNS Validation Error",
+    Some((9005, "Content for A record must be a valid IPv4 address.")),
+);
 /// The types that may not stand beside a CNAME of the same name.
 const HOSTS: [&str; 3] = ["A", "AAAA", "CNAME"];
 
@@ -59,8 +76,12 @@ pub struct StandIn {
 impl StandIn {
     pub fn begin(records: &Json) -> StandIn {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let world = World { records: records.as_array().unwrap().clone(), page: 5000, ..World::default() };
-        let stand_in = StandIn { port: listener.local_addr().unwrap().port(), world: Arc::new(Mutex::new(world)) };
+        let world =
+            World { records: records.as_array().unwrap().clone(), page: 5000, ..World::default() };
+        let stand_in = StandIn {
+            port: listener.local_addr().unwrap().port(),
+            world: Arc::new(Mutex::new(world)),
+        };
         let world = Arc::clone(&stand_in.world);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
@@ -125,10 +146,12 @@ fn answer(stream: TcpStream, world: &mut World) {
         status = "200 OK";
     }
     let text = text.to_string();
-    let sent = if matches!(mishap, Some(Mishap::CutAfter)) { &text[..text.len() / 2] } else { &text };
+    let sent =
+        if matches!(mishap, Some(Mishap::CutAfter)) { &text[..text.len() / 2] } else { &text };
     let _ = write!(
         reader.get_mut(),
-        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{sent}",
+        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\
+         \nConnection: close\r\n\r\n{sent}",
         text.len()
     );
 }
@@ -144,29 +167,52 @@ fn envelope((_, code, message, behind): &Refusal) -> Json {
 
 /// One page of a list.
 fn page(all: &[Json], query: &dyn Fn(&str) -> Option<String>, most: usize) -> Json {
-    let number = |name: &str, otherwise: usize| query(name).map_or(otherwise, |text| text.parse().unwrap());
+    let number =
+        |name: &str, otherwise: usize| query(name).map_or(otherwise, |text| text.parse().unwrap());
     let (page, size) = (number("page", 1).max(1), number("per_page", 100).min(most));
     let found: Vec<Json> = all.iter().skip((page - 1) * size).take(size).cloned().collect();
-    let info =
-        json!({ "page": page, "per_page": size, "count": found.len(), "total_count": all.len(), "total_pages": all.len().div_ceil(size) });
+    let info = json!({
+        "page": page,
+        "per_page": size,
+        "count": found.len(),
+        "total_count": all.len(),
+        "total_pages": all.len().div_ceil(size),
+    });
     json!({ "success": true, "errors": [], "messages": [], "result": found, "result_info": info })
 }
 
 fn result(world: &mut World, method: &str, path: &str, body: &Json) -> Result<Json, Refusal> {
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
-    let query = |name: &str| query.split('&').find_map(|pair| Some(pair.strip_prefix(name)?.strip_prefix('=')?.to_owned()));
+    let query = |name: &str| {
+        query
+            .split('&')
+            .find_map(|pair| Some(pair.strip_prefix(name)?.strip_prefix('=')?.to_owned()))
+    };
     let (id, name) = ZONE;
     if (method, path) == ("GET", "/zones") {
-        let zone = json!({ "id": id, "name": name, "status": "active", "name_servers": ["a.ns.example"] });
+        let zone =
+            json!({ "id": id, "name": name, "status": "active", "name_servers": ["a.ns.example"] });
         // Those that the token may see, and that are asked for.
-        let all: Vec<Json> = Some(zone).filter(|_| query("name").is_none_or(|wanted| wanted == name)).into_iter().collect();
+        let all: Vec<Json> = Some(zone)
+            .filter(|_| query("name").is_none_or(|wanted| wanted == name))
+            .into_iter()
+            .collect();
         return Ok(page(&all, &query, 50));
     }
-    let Some(path) = path.strip_prefix(&format!("/zones/{id}/dns_records")) else { return Err(NO_ROUTE) };
+    let Some(path) = path.strip_prefix(&format!("/zones/{id}/dns_records")) else {
+        return Err(NO_ROUTE);
+    };
     match (method, path) {
         ("GET", "") => {
-            let is = |record: &Json, key: &str| query(key).is_none_or(|wanted| record[key] == wanted.as_str());
-            let all: Vec<Json> = world.records.iter().filter(|record| is(record, "type") && is(record, "name")).cloned().collect();
+            let is = |record: &Json, key: &str| {
+                query(key).is_none_or(|wanted| record[key] == wanted.as_str())
+            };
+            let all: Vec<Json> = world
+                .records
+                .iter()
+                .filter(|record| is(record, "type") && is(record, "name"))
+                .cloned()
+                .collect();
             Ok(page(&all, &query, world.page))
         }
         ("POST", "/batch") => {
@@ -183,7 +229,9 @@ fn result(world: &mut World, method: &str, path: &str, body: &Json) -> Result<Js
 /// In its order: what goes, what is changed, what comes.
 fn batch(records: &mut Vec<Json>, body: &Json, number: usize) -> Result<(), Refusal> {
     let of = |name: &str| body[name].as_array().cloned().unwrap_or_default();
-    let find = |records: &[Json], wanted: &Json| records.iter().position(|record| record["id"] == wanted["id"]).ok_or(NO_RECORD);
+    let find = |records: &[Json], wanted: &Json| {
+        records.iter().position(|record| record["id"] == wanted["id"]).ok_or(NO_RECORD)
+    };
     for deleted in of("deletes") {
         records.remove(find(records, &deleted)?);
     }
@@ -208,13 +256,23 @@ fn is_valid(record: &Json, records: &[Json]) -> Result<(), Refusal> {
     if !record["ttl"].as_u64().is_some_and(|ttl| ttl == 1 || (60..=86400).contains(&ttl)) {
         return Err(BAD_TTL);
     }
-    if record["type"] == "A" && record["content"].as_str().is_none_or(|text| text.parse::<Ipv4Addr>().is_err()) {
+    if record["type"] == "A"
+        && record["content"].as_str().is_none_or(|text| text.parse::<Ipv4Addr>().is_err())
+    {
         return Err(BAD_ADDRESS);
     }
-    let mut same_name = records.iter().filter(|other| other["id"] != record["id"] && other["name"] == record["name"]);
+    let mut same_name = records
+        .iter()
+        .filter(|other| other["id"] != record["id"] && other["name"] == record["name"]);
     let is_host = |record: &Json| HOSTS.iter().any(|kind| record["type"] == *kind);
-    let is_alias = |other: &Json| is_host(other) && is_host(record) && (other["type"] == "CNAME") != (record["type"] == "CNAME");
-    let is_same = |other: &Json| ["type", "content", "priority", "data"].iter().all(|key| other[*key] == record[*key]);
+    let is_alias = |other: &Json| {
+        is_host(other)
+            && is_host(record)
+            && (other["type"] == "CNAME") != (record["type"] == "CNAME")
+    };
+    let is_same = |other: &Json| {
+        ["type", "content", "priority", "data"].iter().all(|key| other[*key] == record[*key])
+    };
     match same_name.find(|other| is_same(other) || is_alias(other)) {
         None => Ok(()),
         Some(other) => Err(if is_same(other) { IDENTICAL } else { SAME_HOST }),

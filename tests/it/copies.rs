@@ -1,5 +1,5 @@
-//! Copies of a journal, restored or gone on with elsewhere, do nothing twice; names and keys belong to one
-//! run of one journal.
+//! Copies of a journal, restored or gone on with elsewhere, do nothing twice; names and keys belong
+//! to one run of one journal.
 
 use std::process::Command;
 
@@ -30,12 +30,20 @@ fn an_older_copy_of_the_whole_folder_is_refused() {
     sandbox.write("go", "");
     for verb in ["resume", "rollback --force --reason x", "skip b --reason x"] {
         let shown = sandbox.run(&verb.replace("--reason x", "--reason~x").replace('~', " "));
-        assert!(shown.contains("this machine has seen") && shown.ends_with("exit 6"), "{verb}: {shown}");
+        assert!(
+            shown.contains("this machine has seen") && shown.ends_with("exit 6"),
+            "{verb}: {shown}"
+        );
     }
     assert_eq!(sandbox.witness(), paid, "nothing is done");
     assert_eq!(sandbox.code("status"), 0, "it can be read");
     let shown = sandbox.run("audit --verify");
-    assert!(shown.contains("whole:") && shown.contains("this machine has seen") && shown.ends_with("exit 6"), "{shown}");
+    assert!(
+        shown.contains("whole:")
+            && shown.contains("this machine has seen")
+            && shown.ends_with("exit 6"),
+        "{shown}"
+    );
 }
 
 #[test]
@@ -46,7 +54,10 @@ fn of_a_copied_folder_only_one_goes_on() {
     sandbox.write("go", "");
     assert_eq!(sandbox.code("resume"), 0);
     let shown = sandbox.run("resume --journal copy");
-    assert!(shown.contains("a copy of it went on elsewhere") && shown.ends_with("exit 6"), "{shown}");
+    assert!(
+        shown.contains("a copy of it went on elsewhere") && shown.ends_with("exit 6"),
+        "{shown}"
+    );
     assert_eq!(sandbox.witness(), ["PAID", "DONE"]);
 }
 
@@ -69,9 +80,14 @@ phases:
     wait_until("the first copy waits", || sandbox.run("audit").contains("p/w"));
     let shown = sandbox.run("resume --journal copy");
     kill_both(first);
-    assert!(shown.contains("goes on with a copy of this journal") && shown.ends_with("exit 6"), "{shown}");
+    assert!(
+        shown.contains("goes on with a copy of this journal") && shown.ends_with("exit 6"),
+        "{shown}"
+    );
     let again = sandbox.start("resume --journal copy");
-    wait_until("once the first one is gone, the copy may go on", || sandbox.run("audit --journal copy").contains("p/w"));
+    wait_until("once the first one is gone, the copy may go on", || {
+        sandbox.run("audit --journal copy").contains("p/w")
+    });
     kill_both(again);
     assert_eq!(sandbox.witness(), ["A"]);
 }
@@ -79,11 +95,15 @@ phases:
 #[test]
 fn what_lies_where_an_attempt_will_write_is_not_taken_for_its_output() {
     use sha2::Digest;
-    let digest = sha2::Sha256::digest(b"p/b").iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let digest =
+        sha2::Sha256::digest(b"p/b").iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let next = format!("b-{}.f1", &digest[..32]);
-    for planted in
-        ["echo stolen=1 > \"$F.output\"", "mkfifo \"$F.output\"", "ln -s /etc/hostname \"$F.output\"", "echo stolen > \"$F.checkpoint\""]
-    {
+    for planted in [
+        "echo stolen=1 > \"$F.output\"",
+        "mkfifo \"$F.output\"",
+        "ln -s /etc/hostname \"$F.output\"",
+        "echo stolen > \"$F.checkpoint\"",
+    ] {
         let sandbox = Sandbox::with(&format!(
             "runbook: planted
 phases:
@@ -100,9 +120,15 @@ phases:
         assert!(shown.ends_with("exit 0"), "{planted}: {shown}");
         assert_eq!(sandbox.witness(), ["began"], "{planted}");
         let log = sandbox.json("audit --format json");
-        let of_b = |event: &&serde_json::Value| event["event"]["step"] == "p/b" && event["event"]["event"] != "step_started";
-        let said: Vec<String> = log["log"].as_array().unwrap().iter().filter(of_b).map(ToString::to_string).collect();
-        assert!(!said.is_empty() && said.iter().all(|event| !event.contains("stolen")), "{planted}: {said:?}");
+        let of_b = |event: &&serde_json::Value| {
+            event["event"]["step"] == "p/b" && event["event"]["event"] != "step_started"
+        };
+        let said: Vec<String> =
+            log["log"].as_array().unwrap().iter().filter(of_b).map(ToString::to_string).collect();
+        assert!(
+            !said.is_empty() && said.iter().all(|event| !event.contains("stolen")),
+            "{planted}: {said:?}"
+        );
     }
 }
 
@@ -128,7 +154,8 @@ fn an_attempt_that_a_keeper_has_begun_is_not_begun_by_an_older_database() {
     assert_eq!(sandbox.witness(), ["PAID"]);
 }
 
-/// What an operations team may write: where each run's log ended stands in a file that no copy of the journal reaches.
+/// What an operations team may write: where each run's log ended stands in a file that no copy of
+/// the journal reaches.
 const WITNESS: &str = r#"#!/bin/sh
 known="$(dirname "$0")/$SWITCHOVER_RUN_UUID"
 log=$(cat)
@@ -141,7 +168,8 @@ echo "$log" | tail -1 > "$known"
 
 #[test]
 fn a_witness_knows_of_a_copy_what_this_machine_does_not() {
-    let sandbox = Sandbox::with(&BOOK.replace("phases:", "witness: [sh, ./elsewhere/keep]\nphases:"));
+    let sandbox =
+        Sandbox::with(&BOOK.replace("phases:", "witness: [sh, ./elsewhere/keep]\nphases:"));
     sandbox.write("elsewhere/keep", WITNESS);
     assert_eq!(sandbox.code("run book.yaml --until a"), 0);
     copy(&sandbox, "journal", "older");
@@ -153,12 +181,18 @@ fn a_witness_knows_of_a_copy_what_this_machine_does_not() {
     let shown = sandbox.run("resume");
     assert!(shown.contains("this log lacks event") && shown.ends_with("exit 6"), "{shown}");
     let status = sandbox.run("status");
-    assert!(status.contains("stopped: the witness does not let it go on; nothing was begun"), "{status}");
+    assert!(
+        status.contains("stopped: the witness does not let it go on; nothing was begun"),
+        "{status}"
+    );
     assert_eq!(sandbox.code("audit --verify"), 0, "as legal as it was");
     assert_eq!(sandbox.witness(), ["PAID"], "nothing is done");
     std::fs::remove_file(sandbox.path("elsewhere/keep")).unwrap();
     let shown = sandbox.run("resume");
-    assert!(shown.contains("does not let it go on") && shown.ends_with("exit 6"), "one that cannot be asked refuses too: {shown}");
+    assert!(
+        shown.contains("does not let it go on") && shown.ends_with("exit 6"),
+        "one that cannot be asked refuses too: {shown}"
+    );
     let shown = sandbox.run("run book.yaml");
     assert!(shown.ends_with("exit 6"), "{shown}");
     assert_eq!(sandbox.witness(), ["PAID"]);
@@ -186,14 +220,21 @@ phases:
     let shown = sandbox.run("resume --journal older");
     assert!(shown.contains("this log lacks event") && shown.ends_with("exit 6"), "{shown}");
     let again = sandbox.start("resume");
-    wait_until("the journal that went on goes on", || sandbox.run("audit").matches("resumed").count() > 1);
+    wait_until("the journal that went on goes on", || {
+        sandbox.run("audit").matches("resumed").count() > 1
+    });
     kill_both(again);
 }
 
 #[test]
 fn keys_of_attempts_belong_to_one_run_of_all_journals() {
     let sandbox = Sandbox::with(
-        "runbook: keys\nphases:\n  p:\n    steps:\n      a: { run: 'echo \"$SWITCHOVER_IDEMPOTENCY_KEY\" >> \"$W\"', undo: none }\n",
+        "runbook: keys
+phases:
+  p:
+    steps:
+      a: { run: 'echo \"$SWITCHOVER_IDEMPOTENCY_KEY\" >> \"$W\"', undo: none }
+",
     );
     for journal in ["one", "one", "two"] {
         assert_eq!(sandbox.code(&format!("run book.yaml --journal {journal}")), 0);
@@ -226,7 +267,16 @@ phases:
     assert!(sandbox.witness().is_empty(), "the second step found the first one's output");
     let run = sandbox.json("list --format json")[0]["run"].as_str().unwrap().to_owned();
     let logs = std::fs::read_dir(sandbox.path(&format!("journal/runs/{run}/logs"))).unwrap();
-    assert_eq!(logs.filter(|log| log.as_ref().unwrap().path().extension().is_some_and(|end| end == "output")).count(), 2);
+    assert_eq!(
+        logs.filter(|log| log
+            .as_ref()
+            .unwrap()
+            .path()
+            .extension()
+            .is_some_and(|end| end == "output"))
+            .count(),
+        2
+    );
 }
 
 /// Two keys whose steps' ids have digests that begin with the same 24 bits.

@@ -1,16 +1,22 @@
-//! Rows from one SQLite file to another: whole tables, ranges, and an executor that is killed in between.
+//! Rows from one SQLite file to another: whole tables, ranges, and an executor that is killed in
+//! between.
 
 use super::sandbox::{Kills, Sandbox, kill};
 
 fn book(columns: &str, keys: &str, rows: u32) -> Sandbox {
     let sandbox = Sandbox::with(&format!(
-        "runbook: c\ndatabases: {{ old: {{ sqlite: old.db }}, new: {{ sqlite: new.db }} }}\n\
-         phases: {{ p: {{ steps: {{ rows: {{ copy: {{ from: old, to: new, tables: [t]{keys} }} }} }} }} }}\n"
+        "runbook: c
+databases: {{ old: {{ sqlite: old.db }}, new: {{ sqlite: new.db }} }}
+phases: {{ p: {{ steps: {{ rows: {{ copy: {{ from: old, to: new, tables: [t]{keys} }} }} }} }} }}
+"
     ));
-    for (name, columns) in [("old.db", "id INTEGER PRIMARY KEY, a TEXT, b REAL"), ("new.db", columns)] {
+    for (name, columns) in
+        [("old.db", "id INTEGER PRIMARY KEY, a TEXT, b REAL"), ("new.db", columns)]
+    {
         open(&sandbox, name).execute_batch(&format!("CREATE TABLE t ({columns})")).unwrap();
     }
-    let fill = "WITH RECURSIVE g(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM g WHERE n < ?1) INSERT INTO t SELECT n * 3, 'row ' || n, n / 7.0 FROM g";
+    let fill = "WITH RECURSIVE g(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM g WHERE n < ?1) \
+        INSERT INTO t SELECT n * 3, 'row ' || n, n / 7.0 FROM g";
     open(&sandbox, "old.db").execute(fill, [rows]).unwrap();
     sandbox
 }
@@ -25,8 +31,8 @@ fn open(sandbox: &Sandbox, name: &str) -> rusqlite::Connection {
 fn is_same(sandbox: &Sandbox) -> bool {
     let db = open(sandbox, "new.db");
     db.execute("ATTACH ?1 AS old", [sandbox.path("old.db").display().to_string()]).unwrap();
-    let differences = "SELECT (SELECT count(*) FROM (SELECT id, a, b FROM old.t EXCEPT SELECT id, a, b FROM t)) \
-         + (SELECT count(*) FROM t) - (SELECT count(*) FROM old.t)";
+    let differences = "SELECT (SELECT count(*) FROM (SELECT id, a, b FROM old.t EXCEPT SELECT id, \
+        a, b FROM t)) + (SELECT count(*) FROM t) - (SELECT count(*) FROM old.t)";
     db.query_row(differences, [], |row| row.get::<_, i64>(0)).unwrap() == 0
 }
 
@@ -35,16 +41,27 @@ const OTHERWISE: &str = "b REAL, id INTEGER PRIMARY KEY, more TEXT DEFAULT 'x', 
 
 #[test]
 fn a_table_is_copied_whole_or_in_ranges_and_taken_back() {
-    for (columns, keys) in
-        [(SAME, ""), (SAME, ", chunk: 700"), (SAME, ", chunk: 700, parallel: 3"), (OTHERWISE, ""), (OTHERWISE, ", chunk: 900")]
-    {
+    for (columns, keys) in [
+        (SAME, ""),
+        (SAME, ", chunk: 700"),
+        (SAME, ", chunk: 700, parallel: 3"),
+        (OTHERWISE, ""),
+        (OTHERWISE, ", chunk: 900"),
+    ] {
         let sandbox = book(columns, keys, 5000);
         let shown = sandbox.run("run book.yaml");
-        assert!(shown.contains("5000 rows copied, the same at both ends") && shown.ends_with("exit 0"), "{keys}: {shown}");
+        assert!(
+            shown.contains("5000 rows copied, the same at both ends") && shown.ends_with("exit 0"),
+            "{keys}: {shown}"
+        );
         assert!(is_same(&sandbox), "{columns}{keys}");
-        open(&sandbox, "new.db").execute("INSERT INTO t (id, a) VALUES (99999, 'new')", []).unwrap();
+        open(&sandbox, "new.db")
+            .execute("INSERT INTO t (id, a) VALUES (99999, 'new')", [])
+            .unwrap();
         assert_eq!(sandbox.code("rollback"), 4);
-        let left: String = open(&sandbox, "new.db").query_row("SELECT group_concat(a) FROM t", [], |row| row.get(0)).unwrap();
+        let left: String = open(&sandbox, "new.db")
+            .query_row("SELECT group_concat(a) FROM t", [], |row| row.get(0))
+            .unwrap();
         assert_eq!(left, "new", "what was written there since is not what was copied");
     }
 }
@@ -63,7 +80,9 @@ fn killed_at_any_moment_it_loses_no_row_and_has_none_twice() {
                 state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
                 std::thread::sleep(std::time::Duration::from_millis((state >> 33) % 300));
                 lives = kills.count(kill(child));
-                if sandbox.path("journal/switchover.db").exists() && !sandbox.run("list").contains("no run") {
+                if sandbox.path("journal/switchover.db").exists()
+                    && !sandbox.run("list").contains("no run")
+                {
                     line = "resume";
                 }
             }

@@ -1,5 +1,5 @@
-//! Every byte of a small journal is changed, and every file cut off at every length. What is read back is exactly what was
-//! written, or it is refused; nothing in between, and nothing breaks.
+//! Every byte of a small journal is changed, and every file cut off at every length. What is read
+//! back is exactly what was written, or it is refused; nothing in between, and nothing breaks.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -39,12 +39,18 @@ enum Change {
 #[test]
 fn a_changed_database_wal_or_anchor_is_read_as_it_was_or_refused() {
     let mut tried = 0;
-    for (number, written) in [Written::of(&stopped()), Written::of(&killed())].into_iter().enumerate() {
+    for (number, written) in
+        [Written::of(&stopped()), Written::of(&killed())].into_iter().enumerate()
+    {
         let whole = written.state();
-        for name in written.files.keys().filter(|name| name.contains(".db") || name.ends_with("anchor")) {
+        for name in
+            written.files.keys().filter(|name| name.contains(".db") || name.ends_with("anchor"))
+        {
             let length = written.files[name].len();
             // Of each byte the lowest bit or the highest; in the other journal the other one.
-            let flips = (0..length).map(|at| Change::Flip(at, if (at + number).is_multiple_of(2) { 0x01 } else { 0x80 }));
+            let flips = (0..length).map(|at| {
+                Change::Flip(at, if (at + number).is_multiple_of(2) { 0x01 } else { 0x80 })
+            });
             let changes: Vec<Change> = (0..length).map(Change::Cut).chain(flips).collect();
             tried += changes.len();
             on_all_cores(&changes, |folder, change| {
@@ -63,12 +69,18 @@ fn a_changed_database_or_wal_is_taken_up_as_it_was_or_refused() {
     let mut tried = 0;
     for written in [Written::of(&stopped()), Written::of(&killed())] {
         let whole = written.state();
-        for name in ["switchover.db", "switchover.db-wal"].into_iter().filter(|name| written.files.contains_key(*name)) {
+        for name in ["switchover.db", "switchover.db-wal"]
+            .into_iter()
+            .filter(|name| written.files.contains_key(*name))
+        {
             let length = written.files[name].len();
             // Every bit of the header, which says how to read the rest; of that, a sample.
             let header = (0..100).flat_map(|at| (0..8).map(move |bit| Change::Flip(at, 1 << bit)));
-            let flips = (100..length).step_by(7).map(|at| Change::Flip(at, if at % 2 == 0 { 0x01 } else { 0x80 }));
-            let changes: Vec<Change> = header.chain(flips).chain((0..length).step_by(61).map(Change::Cut)).collect();
+            let flips = (100..length)
+                .step_by(7)
+                .map(|at| Change::Flip(at, if at % 2 == 0 { 0x01 } else { 0x80 }));
+            let changes: Vec<Change> =
+                header.chain(flips).chain((0..length).step_by(61).map(Change::Cut)).collect();
             tried += changes.len();
             on_all_cores(&changes, |folder, change| {
                 written.lay_out(folder, name, *change);
@@ -85,13 +97,17 @@ fn a_changed_database_or_wal_is_taken_up_as_it_was_or_refused() {
 fn a_changed_record_of_the_commands_says_the_same_or_nothing() {
     let sandbox = killed();
     let written = Written::of(&sandbox);
-    let state = Journal::open_to_read(&sandbox.path("journal")).unwrap().load(&written.run).unwrap().state;
+    let state =
+        Journal::open_to_read(&sandbox.path("journal")).unwrap().load(&written.run).unwrap().state;
     let name = written.name("commands-1");
     let length = written.files[&name].len();
-    let flips = [0x01, 0x80, 0xff].into_iter().flat_map(|mask| (0..length).map(move |at| Change::Flip(at, mask)));
+    let flips = [0x01, 0x80, 0xff]
+        .into_iter()
+        .flat_map(|mask| (0..length).map(move |at| Change::Flip(at, mask)));
     let changes: Vec<Change> = (0..length).map(Change::Cut).chain(flips).collect();
     let attempt = |step: &str| {
-        let ix = StepIx(state.runbook.steps.iter().position(|one| one.name() == step).unwrap() as u32);
+        let ix =
+            StepIx(state.runbook.steps.iter().position(|one| one.name() == step).unwrap() as u32);
         Attempt { key: state.idempotency_key(ix, Direction::Forward), number: 1 }
     };
     on_all_cores(&changes, |folder, change| {
@@ -99,9 +115,15 @@ fn a_changed_record_of_the_commands_says_the_same_or_nothing() {
         let known = Known::of(&[folder.join(&name)]).unwrap();
         for step in ["a", "b"] {
             let end = known.end(&attempt(step));
-            assert!(end.is_none_or(|end| end.exit == switchover::effect::Exit::Code(0)), "{change:?}: {step} ended with {end:?}");
+            assert!(
+                end.is_none_or(|end| end.exit == switchover::effect::Exit::Code(0)),
+                "{change:?}: {step} ended with {end:?}"
+            );
             for since in 0..8 {
-                assert!(!known.never_began(&attempt(step), since), "{change:?}: {step} is to be begun again");
+                assert!(
+                    !known.never_began(&attempt(step), since),
+                    "{change:?}: {step} is to be begun again"
+                );
             }
         }
     });
@@ -127,7 +149,11 @@ fn with_a_changed_record_of_the_commands_a_run_goes_on_or_asks() {
                 code => panic!("{change:?}: exit {code}"),
             }
             let is_over = sandbox.witness().len() == 4;
-            assert_eq!(sandbox.witness(), ["a", "begin-b", "end-b", "c"][..if is_over { 4 } else { 3 }], "{change:?}");
+            assert_eq!(
+                sandbox.witness(),
+                ["a", "begin-b", "end-b", "c"][..if is_over { 4 } else { 3 }],
+                "{change:?}"
+            );
         }
     }
     assert!(ended > 0 && asked > 0, "{ended} went on, {asked} asked");
@@ -150,20 +176,28 @@ fn a_changed_fallback_record_gives_the_same_results_or_none() {
         logs: vec![],
     };
     let kept = Fact::StepSucceeded(kept);
-    assert!(journal.keep(&head, &[Event { number: head.number + 1, at: Moment(0), fact: kept.clone() }]));
+    assert!(
+        journal
+            .keep(&head, &[Event { number: head.number + 1, at: Moment(0), fact: kept.clone() }])
+    );
     drop((head, journal));
     let written = Written::of(&sandbox);
     let name = written.name("fallback");
     let line = written.files[&name].iter().position(|byte| *byte == 0).unwrap();
     let length = written.files[&name].len();
-    let flips = [0x01, 0x80]
-        .into_iter()
-        .flat_map(|mask| (0..line + 9).chain((line + 9..length).step_by(4099)).map(move |at| Change::Flip(at, mask)));
-    let changes: Vec<Change> = (0..line + 9).chain([length - 1]).map(Change::Cut).chain(flips).collect();
+    let flips = [0x01, 0x80].into_iter().flat_map(|mask| {
+        (0..line + 9).chain((line + 9..length).step_by(4099)).map(move |at| Change::Flip(at, mask))
+    });
+    let changes: Vec<Change> =
+        (0..line + 9).chain([length - 1]).map(Change::Cut).chain(flips).collect();
     on_all_cores(&changes, |folder, change| {
         written.lay_out(folder, &name, *change);
         let (_, loaded) = Journal::open(folder).unwrap().take(&run, &holder(&run)).unwrap();
-        assert!(loaded.kept.is_empty() || loaded.kept == [kept.clone()], "{change:?}: {:?}", loaded.kept);
+        assert!(
+            loaded.kept.is_empty() || loaded.kept == [kept.clone()],
+            "{change:?}: {:?}",
+            loaded.kept
+        );
     });
     report("changes of the fallback record", changes.len());
 }
@@ -198,7 +232,10 @@ fn a_journal_without_its_guards_or_its_anchor_is_refused() {
     let sandbox = stopped();
     let written = Written::of(&sandbox);
     let guard = "events_are_never_updated";
-    rusqlite::Connection::open(sandbox.path("journal/switchover.db")).unwrap().execute_batch(&format!("DROP TRIGGER {guard}")).unwrap();
+    rusqlite::Connection::open(sandbox.path("journal/switchover.db"))
+        .unwrap()
+        .execute_batch(&format!("DROP TRIGGER {guard}"))
+        .unwrap();
     refused(&sandbox, guard);
     written.lay_out(&sandbox.path("journal"), "", Change::Cut(0));
     assert_eq!(sandbox.code("status"), 0);
@@ -233,7 +270,8 @@ phases:
     let written = Written::of(&sandbox);
     let name = written.name("commands-1");
     let attempt = Attempt { key: format!("{}:p/x:forward", written.run), number: 1 };
-    let changes: Vec<Change> = (0..written.files[&name].len()).map(|at| Change::Flip(at, 0xff)).collect();
+    let changes: Vec<Change> =
+        (0..written.files[&name].len()).map(|at| Change::Flip(at, 0xff)).collect();
     on_all_cores(&changes, |folder, change| {
         written.lay_out(folder, &name, *change);
         let known = Known::of(&[folder.join(&name)]).unwrap();
@@ -250,16 +288,28 @@ phases:
 fn a_refusal_leaves_the_files_as_they_are() {
     let sandbox = killed();
     let written = Written::of(&sandbox);
-    // In the middle of the WAL: what stands behind it could still be saved by somebody who knows how.
+    // In the middle of the WAL: what stands behind it could still be saved by somebody who knows
+    // how.
     let wal = written.files["switchover.db-wal"].len();
     let last = wal - 24 - 4096 - 100;
-    for verb in ["status", "audit --verify", "resume", "rollback", "cancel --reason no", "skip c --reason no"] {
+    for verb in [
+        "status",
+        "audit --verify",
+        "resume",
+        "rollback",
+        "cancel --reason no",
+        "skip c --reason no",
+    ] {
         written.lay_out(&sandbox.path("journal"), "switchover.db-wal", Change::Flip(last, 0x01));
         let before = Written::read(&sandbox, &written.run);
         let shown = sandbox.run(verb);
-        assert!(shown.contains("nothing was changed") && shown.ends_with("exit 6"), "{verb}: {shown}");
+        assert!(
+            shown.contains("nothing was changed") && shown.ends_with("exit 6"),
+            "{verb}: {shown}"
+        );
         let after = Written::read(&sandbox, &written.run);
-        let changed: Vec<&String> = before.keys().filter(|name| after.get(*name) != before.get(*name)).collect();
+        let changed: Vec<&String> =
+            before.keys().filter(|name| after.get(*name) != before.get(*name)).collect();
         assert!(changed.is_empty(), "{verb} says that nothing was changed, but {changed:?} was");
     }
 }
@@ -268,7 +318,11 @@ fn a_refusal_leaves_the_files_as_they_are() {
 fn another_journals_wal_is_refused_and_can_be_taken_away_again() {
     let (sandbox, other) = (stopped(), killed());
     let whole = sandbox.json("status --format json");
-    std::fs::copy(other.path("journal/switchover.db-wal"), sandbox.path("journal/switchover.db-wal")).unwrap();
+    std::fs::copy(
+        other.path("journal/switchover.db-wal"),
+        sandbox.path("journal/switchover.db-wal"),
+    )
+    .unwrap();
     for verb in ["status", "resume", "rollback"] {
         assert!([6, 7].contains(&sandbox.code(verb)), "{verb}");
     }
@@ -283,7 +337,8 @@ fn another_journals_database_is_refused_with_its_name() {
     let (sandbox, other) = (stopped(), killed());
     let run = Written::of(&sandbox).run;
     for name in ["switchover.db", "switchover.db-wal"] {
-        std::fs::copy(other.path("journal").join(name), sandbox.path("journal").join(name)).unwrap();
+        std::fs::copy(other.path("journal").join(name), sandbox.path("journal").join(name))
+            .unwrap();
     }
     refused(&sandbox, "not as it was written");
     for verb in ["status", "resume"] {
@@ -314,7 +369,9 @@ fn a_journal_whose_first_commits_are_lost_is_not_taken_for_an_empty_one() {
 fn what_is_broken_is_not_taken_for_a_full_disk() {
     let written = Written::of(&stopped());
     let length = written.files["switchover.db"].len();
-    let flips = (0..length).step_by(3).map(|at| Change::Flip(at, if at.is_multiple_of(2) { 0x01 } else { 0x80 }));
+    let flips = (0..length)
+        .step_by(3)
+        .map(|at| Change::Flip(at, if at.is_multiple_of(2) { 0x01 } else { 0x80 }));
     let changes: Vec<Change> = (0..length).step_by(61).map(Change::Cut).chain(flips).collect();
     on_all_cores(&changes, |folder, change| {
         written.lay_out(folder, "switchover.db", *change);
@@ -345,14 +402,23 @@ fn killed() -> Sandbox {
 }
 
 fn wait_for_end(processes: &[u32]) {
-    let runs = |process: &u32| std::fs::read(format!("/proc/{process}/cmdline")).is_ok_and(|line| !line.is_empty());
+    let runs = |process: &u32| {
+        std::fs::read(format!("/proc/{process}/cmdline")).is_ok_and(|line| !line.is_empty())
+    };
     wait_until("these processes end", || !processes.iter().any(runs));
 }
 
 /// Every verb says no, and why, and nothing of the world changes.
 fn refused(sandbox: &Sandbox, why: &str) {
     let seen = sandbox.witness();
-    for verb in ["status", "audit --verify", "resume", "rollback", "cancel --reason no", "skip c --reason no"] {
+    for verb in [
+        "status",
+        "audit --verify",
+        "resume",
+        "rollback",
+        "cancel --reason no",
+        "skip c --reason no",
+    ] {
         let shown = sandbox.run(verb);
         assert!(shown.contains(why) && shown.ends_with("exit 6"), "{verb}: {shown}");
     }
@@ -368,8 +434,13 @@ impl Written {
 
     fn read(sandbox: &Sandbox, run: &str) -> BTreeMap<String, Vec<u8>> {
         let names = ["switchover.db", "switchover.db-wal"].map(str::to_owned).into_iter();
-        let names = names.chain(["anchor", "commands-1", "fallback"].map(|name| format!("runs/{run}/{name}")));
-        names.filter_map(|name| Some((name.clone(), std::fs::read(sandbox.path("journal").join(name)).ok()?))).collect()
+        let names = names
+            .chain(["anchor", "commands-1", "fallback"].map(|name| format!("runs/{run}/{name}")));
+        names
+            .filter_map(|name| {
+                Some((name.clone(), std::fs::read(sandbox.path("journal").join(name)).ok()?))
+            })
+            .collect()
     }
 
     fn name(&self, file: &str) -> String {
@@ -385,7 +456,9 @@ impl Written {
         std::fs::create_dir_all(&runs).unwrap();
         for entry in std::fs::read_dir(&runs).unwrap().map(Result::unwrap) {
             let name = entry.file_name().into_string().unwrap();
-            if name.starts_with("commands-") && !self.files.contains_key(&format!("runs/{}/{name}", self.run)) {
+            if name.starts_with("commands-")
+                && !self.files.contains_key(&format!("runs/{}/{name}", self.run))
+            {
                 std::fs::remove_file(entry.path()).unwrap();
             }
         }
@@ -409,7 +482,8 @@ impl Written {
     }
 }
 
-/// Reads the journal as `status` does, the latest run and then all of it; everything that is known of it.
+/// Reads the journal as `status` does, the latest run and then all of it; everything that is known
+/// of it.
 fn read(folder: &Path, run: &str) -> Result<String, JournalError> {
     let journal = Journal::open_to_read(folder)?;
     Ok(in_words(journal.load(&journal.find(None)?)?, run))
@@ -424,7 +498,14 @@ fn take(folder: &Path, run: &str) -> Result<String, JournalError> {
 }
 
 fn holder(run: &str) -> Holder {
-    Holder { operator: Person("oncall@test".into()), run: run.to_owned(), process: 1, host: String::new(), since: Moment(0), folder: None }
+    Holder {
+        operator: Person("oncall@test".into()),
+        run: run.to_owned(),
+        process: 1,
+        host: String::new(),
+        since: Moment(0),
+        folder: None,
+    }
 }
 
 fn in_words(mut loaded: Loaded, run: &str) -> String {
@@ -442,7 +523,8 @@ fn on_all_cores<T: Sync + std::fmt::Debug>(instances: &[T], attempt: impl Fn(&Pa
             scope.spawn(|| {
                 let folder = memory();
                 while let Some(instance) = instances.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if catch_unwind(AssertUnwindSafe(|| attempt(folder.path(), instance))).is_err() {
+                    if catch_unwind(AssertUnwindSafe(|| attempt(folder.path(), instance))).is_err()
+                    {
                         let mut broken = broken.lock().unwrap();
                         broken.push(format!("{instance:?}"));
                         if broken.len() >= 20 {
@@ -460,7 +542,11 @@ fn on_all_cores<T: Sync + std::fmt::Debug>(instances: &[T], attempt: impl Fn(&Pa
 /// A folder in memory, if the machine has one.
 fn memory() -> tempfile::TempDir {
     let memory = Path::new("/dev/shm");
-    if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
+    if memory.is_dir() {
+        tempfile::tempdir_in(memory).unwrap()
+    } else {
+        tempfile::tempdir().unwrap()
+    }
 }
 
 fn report(what: &str, tried: usize) {

@@ -39,7 +39,11 @@ fn a_killed_run_asks_about_what_it_cannot_know() {
       output     switchover logs b --run <run>
     exit 3
     ");
-    assert_eq!(sandbox.witness(), ["a", "begin-b", "end-b"], "its command outlived the executor, and nothing began a second time");
+    assert_eq!(
+        sandbox.witness(),
+        ["a", "begin-b", "end-b"],
+        "its command outlived the executor, and nothing began a second time"
+    );
     assert_eq!(sandbox.code("resolve b --as done --reason the-file-is-there"), 0);
     assert_eq!(sandbox.code("resume"), 0);
     assert_eq!(sandbox.witness(), ["a", "begin-b", "end-b", "c"]);
@@ -50,7 +54,13 @@ fn a_command_outlives_its_executor_and_its_end_is_the_result() {
     for (ends, code) in [("exit 0", 0), ("exit 3", 1)] {
         for wait in [true, false] {
             let sandbox = Sandbox::with(&format!(
-                "runbook: outlive\nphases:\n  p:\n    steps:\n      b: {{ run: 'echo begin >> \"$W\"; sleep 1.5; echo words; echo out=7 > \"$SWITCHOVER_OUTPUT\"; echo end >> \"$W\"; {ends}', undo: none }}\n      c: {{ run: [echo, \"{{{{ steps.b.out }}}}\"], expect: stdout == \"7\", undo: none }}\n"
+                "runbook: outlive
+phases:
+  p:
+    steps:
+      b: {{ run: 'echo begin >> \"$W\"; sleep 1.5; echo words; echo out=7 > \"$SWITCHOVER_OUTPUT\"; echo end >> \"$W\"; {ends}', undo: none }}
+      c: {{ run: [echo, \"{{{{ steps.b.out }}}}\"], expect: stdout == \"7\", undo: none }}
+"
             ));
             let child = sandbox.start("run book.yaml");
             sandbox.wait_for("begin");
@@ -97,7 +107,11 @@ fn without_its_keeper_a_run_waits_and_then_asks() {
         signal("KILL", keeper);
     }
     assert_eq!(child.wait().unwrap().code(), Some(3), "in doubt");
-    assert_eq!(sandbox.witness(), ["a", "begin-b", "end-b"], "the session waited until the command was over");
+    assert_eq!(
+        sandbox.witness(),
+        ["a", "begin-b", "end-b"],
+        "the session waited until the command was over"
+    );
     assert_eq!(sandbox.code("resolve b --as done --reason the-file-is-there"), 0);
     assert_eq!(sandbox.code("resume"), 0);
     assert_eq!(sandbox.witness(), ["a", "begin-b", "end-b", "c"]);
@@ -106,14 +120,21 @@ fn without_its_keeper_a_run_waits_and_then_asks() {
 #[test]
 fn what_is_suspended_stops_with_its_commands_and_its_clocks() {
     let sandbox = Sandbox::with(
-        "runbook: z\nphases:\n  p:\n    steps:\n      a: { run: 'echo begin >> \"$W\"; for i in 1 2 3 4 5 6; do sleep 0.2; echo $i >> \"$W\"; done', timeout: 3s, undo: none }\n",
+        "runbook: z
+phases:
+  p:
+    steps:
+      a: { run: 'echo begin >> \"$W\"; for i in 1 2 3 4 5 6; do sleep 0.2; echo $i >> \"$W\"; done', timeout: 3s, undo: none }
+",
     );
     for dies in [false, true] {
         let _ = std::fs::remove_file(sandbox.path("witness"));
         let mut child = sandbox.start("run book.yaml");
         sandbox.wait_for("1");
         signal("TSTP", child.id());
-        let is_stopped = || std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap().contains(") T ");
+        let is_stopped = || {
+            std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap().contains(") T ")
+        };
         let begun = std::time::Instant::now();
         while !is_stopped() {
             assert!(begun.elapsed().as_secs() < 10, "it does not stop");
@@ -125,10 +146,18 @@ fn what_is_suspended_stops_with_its_commands_and_its_clocks() {
         assert_eq!(sandbox.witness(), seen, "its command stands still too");
         if dies {
             kill(child);
-            assert_eq!(sandbox.code("resume"), 1, "it stood for longer than it may take, and nobody was there to say why");
+            assert_eq!(
+                sandbox.code("resume"),
+                1,
+                "it stood for longer than it may take, and nobody was there to say why"
+            );
         } else {
             signal("CONT", child.id());
-            assert_eq!(child.wait().unwrap().code(), Some(0), "the pause does not count against its timeout");
+            assert_eq!(
+                child.wait().unwrap().code(),
+                Some(0),
+                "the pause does not count against its timeout"
+            );
             assert_eq!(sandbox.witness().last().unwrap(), "6");
         }
     }
@@ -136,9 +165,20 @@ fn what_is_suspended_stops_with_its_commands_and_its_clocks() {
 
 #[test]
 fn a_probe_decides_what_happened() {
-    for (effect, expected) in [("touch done.txt", vec!["try", "after"]), ("true", vec!["try", "try", "after"])] {
+    for (effect, expected) in
+        [("touch done.txt", vec!["try", "after"]), ("true", vec!["try", "try", "after"])]
+    {
         let sandbox = Sandbox::with(&format!(
-            "runbook: probe\nphases:\n  p:\n    steps:\n      b:\n        run: '{effect}; echo try >> \"$W\"; if [ ! -e quick ]; then sleep 0.5; fi; touch done.txt'\n        probe: {{ run: 'test -e done.txt && test -e quick && echo yes || {{ [ \"$(wc -l < \"$W\")\" = 1 ] && echo no; }}', done: stdout == \"yes\", not_done: stdout == \"no\" }}\n        undo: none\n      after: {{ run: 'echo after >> \"$W\"', undo: none }}\n"
+            "runbook: probe
+phases:
+  p:
+    steps:
+      b:
+        run: '{effect}; echo try >> \"$W\"; if [ ! -e quick ]; then sleep 0.5; fi; touch done.txt'
+        probe: {{ run: 'test -e done.txt && test -e quick && echo yes || {{ [ \"$(wc -l < \"$W\")\" = 1 ] && echo no; }}', done: stdout == \"yes\", not_done: stdout == \"no\" }}
+        undo: none
+      after: {{ run: 'echo after >> \"$W\"', undo: none }}
+"
         ));
         let child = sandbox.start("run book.yaml");
         sandbox.wait_for("try");
@@ -156,7 +196,11 @@ fn a_probe_decides_what_happened() {
 
 #[test]
 fn kills_at_random_moments_never_do_a_step_twice() {
-    let steps: String = (0..12).map(|at| format!("      s{at}: {{ run: 'echo {at} >> \"$W\"; sleep 0.02', undo: none }}\n")).collect();
+    let steps: String = (0..12)
+        .map(|at| {
+            format!("      s{at}: {{ run: 'echo {at} >> \"$W\"; sleep 0.02', undo: none }}\n")
+        })
+        .collect();
     let mut kills = Kills::of(12);
     while kills.go_on() {
         killed_at_random(&format!("runbook: many\nphases:\n  p:\n    steps:\n{steps}"), &mut kills);
@@ -183,10 +227,19 @@ fn killed_at_random(book: &str, kills: &mut Kills) {
                     break;
                 }
                 let state = sandbox.json("status --format json");
-                for step in state["steps"].as_array().unwrap().iter().filter(|step| step["state"] == "in doubt") {
+                for step in state["steps"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .filter(|step| step["state"] == "in doubt")
+                {
                     let name = step["id"].as_str().unwrap().trim_start_matches("p/s").to_owned();
-                    let verdict = if sandbox.witness().contains(&name) { "done" } else { "not-done" };
-                    assert_eq!(sandbox.code(&format!("resolve s{name} --as {verdict} --reason looked")), 0);
+                    let verdict =
+                        if sandbox.witness().contains(&name) { "done" } else { "not-done" };
+                    assert_eq!(
+                        sandbox.code(&format!("resolve s{name} --as {verdict} --reason looked")),
+                        0
+                    );
                 }
             }
         }
@@ -243,13 +296,21 @@ fn of_two_executors_one_is_refused() {
 fn an_altered_journal_is_refused_and_says_why() {
     let alterations: [(&str, &str); 4] = [
         (
-            "DROP TRIGGER events_are_never_updated; UPDATE events SET body = replace(body, 'oncall', 'nobody') WHERE number = 1",
+            "DROP TRIGGER events_are_never_updated; UPDATE events SET body = replace(body, \
+             'oncall', 'nobody') WHERE number = 1",
             "does not match its hash",
         ),
-        ("DROP TRIGGER events_are_never_deleted; DELETE FROM events WHERE number = 3", "stands event"),
-        ("DROP TRIGGER events_are_never_deleted; DELETE FROM events WHERE number > 4", "anchor knows"),
         (
-            "DROP TRIGGER definitions_are_never_updated; UPDATE definitions SET body = replace(body, 'echo c', 'echo d')",
+            "DROP TRIGGER events_are_never_deleted; DELETE FROM events WHERE number = 3",
+            "stands event",
+        ),
+        (
+            "DROP TRIGGER events_are_never_deleted; DELETE FROM events WHERE number > 4",
+            "anchor knows",
+        ),
+        (
+            "DROP TRIGGER definitions_are_never_updated; UPDATE definitions SET body = \
+             replace(body, 'echo c', 'echo d')",
             "does not match the digest",
         ),
     ];
@@ -258,14 +319,25 @@ fn an_altered_journal_is_refused_and_says_why() {
         assert_eq!(sandbox.code("run book.yaml"), 0);
         let db = rusqlite::Connection::open(sandbox.path("journal/switchover.db")).unwrap();
         // Somebody careful, who puts the guards back.
-        let guards = std::fs::read_to_string(super::sandbox::repository().join("journal/schema.sql")).unwrap();
-        let dropped = |line: &&str| alteration.contains(&format!("DROP TRIGGER {};", line.split(' ').nth(2).unwrap_or("-")));
-        let guards: Vec<&str> = guards.lines().filter(|line| line.starts_with("CREATE TRIGGER")).filter(dropped).collect();
+        let guards =
+            std::fs::read_to_string(super::sandbox::repository().join("journal/schema.sql"))
+                .unwrap();
+        let dropped = |line: &&str| {
+            alteration.contains(&format!("DROP TRIGGER {};", line.split(' ').nth(2).unwrap_or("-")))
+        };
+        let guards: Vec<&str> = guards
+            .lines()
+            .filter(|line| line.starts_with("CREATE TRIGGER"))
+            .filter(dropped)
+            .collect();
         db.execute_batch(&format!("{alteration}; {}", guards.concat())).unwrap();
         drop(db);
         for verb in ["resume", "rollback", "audit", "status"] {
             let shown = sandbox.run(verb);
-            assert!(shown.contains(why) && shown.ends_with("exit 6"), "{verb} after {alteration}: {shown}");
+            assert!(
+                shown.contains(why) && shown.ends_with("exit 6"),
+                "{verb} after {alteration}: {shown}"
+            );
         }
         assert_eq!(sandbox.witness().len(), 4);
     }
@@ -279,9 +351,15 @@ fn events_cannot_be_changed_and_files_are_private() {
     let db = rusqlite::Connection::open(sandbox.path("journal/switchover.db")).unwrap();
     assert!(db.execute("UPDATE events SET body = ''", []).is_err());
     assert!(db.execute("DELETE FROM events", []).is_err());
-    let mode = |name: &str| std::fs::metadata(sandbox.path(name)).unwrap().permissions().mode() & 0o777;
+    let mode =
+        |name: &str| std::fs::metadata(sandbox.path(name)).unwrap().permissions().mode() & 0o777;
     assert_eq!(
-        (mode("journal"), mode("journal/runs"), mode("journal/switchover.db"), mode("journal/switchover.db-wal")),
+        (
+            mode("journal"),
+            mode("journal/runs"),
+            mode("journal/switchover.db"),
+            mode("journal/switchover.db-wal")
+        ),
         (0o700, 0o700, 0o600, 0o600)
     );
 }
@@ -329,10 +407,20 @@ fn what_cannot_be_written_can_still_be_read() {
     kill(killed);
     // The first run is in the database, the second in its WAL.
     let mounted = |verb: &str| {
-        let line =
-            format!("mount --bind journal journal && mount -o remount,ro,bind journal && exec {} {verb}", env!("CARGO_BIN_EXE_switchover"));
-        let output = Command::new("unshare").args(["-rm", "sh", "-c", &line]).current_dir(sandbox.path("")).output().expect("unshare");
-        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let line = format!(
+            "mount --bind journal journal && mount -o remount,ro,bind journal && exec {} {verb}",
+            env!("CARGO_BIN_EXE_switchover")
+        );
+        let output = Command::new("unshare")
+            .args(["-rm", "sh", "-c", &line])
+            .current_dir(sandbox.path(""))
+            .output()
+            .expect("unshare");
+        let text = format!(
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
         (output.status.code(), text)
     };
     let (code, list) = mounted("list");
@@ -359,15 +447,27 @@ phases:
     // The whole story happens inside one namespace, as the small disk goes with it.
     let program = env!("CARGO_BIN_EXE_switchover");
     let story = format!(
-        "mount -t tmpfs -o size=1m none journal && {{ {program} run book.yaml; echo exit $?; rm journal/fill; {program} resume; echo exit $?; {program} audit --verify; echo exit $?; }}"
+        "mount -t tmpfs -o size=1m none journal && {{ {program} run book.yaml; echo exit $?; rm \
+         journal/fill; {program} resume; echo exit $?; {program} audit --verify; echo exit $?; }}"
     );
     std::fs::create_dir(sandbox.path("journal")).unwrap();
     let mut command = Command::new("unshare");
-    command.args(["-rm", "sh", "-c", &story]).current_dir(sandbox.path("")).env("W", sandbox.path("witness"));
+    command
+        .args(["-rm", "sh", "-c", &story])
+        .current_dir(sandbox.path(""))
+        .env("W", sandbox.path("witness"));
     let output = command.output().expect("unshare");
-    let told = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let told = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
     let codes: Vec<&str> = told.lines().filter(|line| line.starts_with("exit ")).collect();
     assert_eq!(codes, ["exit 7", "exit 0", "exit 0"], "{told}");
     assert!(told.contains("they are kept beside the journal"), "{told}");
-    assert_eq!(sandbox.witness(), ["fill", "after"], "nothing began while its beginning could not be journaled, and nothing twice");
+    assert_eq!(
+        sandbox.witness(),
+        ["fill", "after"],
+        "nothing began while its beginning could not be journaled, and nothing twice"
+    );
 }

@@ -1,4 +1,5 @@
-//! What a person decides about a run: a point of no return, a step done in part, another definition, a lock of the machine.
+//! What a person decides about a run: a point of no return, a step done in part, another
+//! definition, a lock of the machine.
 
 use super::sandbox::{Sandbox, kill_both};
 
@@ -38,7 +39,11 @@ fn a_point_of_no_return_is_passed_with_somebodys_word_only() {
     assert_eq!(sandbox.code("resolve b --as go --reason twice"), 6);
     assert_eq!(sandbox.code("resume"), 0);
     assert_eq!(sandbox.witness(), ["a", "b", "c"]);
-    assert!(sandbox.run("audit").contains("point of no return p/b may be passed: the-board-agreed (oncall@test)"));
+    assert!(
+        sandbox
+            .run("audit")
+            .contains("point of no return p/b may be passed: the-board-agreed (oncall@test)")
+    );
     assert!(sandbox.run("audit").contains("point: past the point of no return"), "people are told");
     insta::assert_snapshot!(sandbox.run("rollback --force"), @"
     error: the following required arguments were not provided:
@@ -91,8 +96,16 @@ phases:
     assert_eq!(sandbox.code("resume"), 5, "its undo fails: it is stuck");
     sandbox.write("undo-works", "");
     assert_eq!(sandbox.code("resume"), 0, "{}", sandbox.run("status"));
-    let seen: Vec<String> = sandbox.witness().iter().map(|line| line.split(':').skip(1).collect::<Vec<_>>().join(":")).collect();
-    assert_eq!(seen, ["p/a:forward", "p/a:undo", "p/a:undo", "p/a:forward:2", ""], "what is begun anew has another key");
+    let seen: Vec<String> = sandbox
+        .witness()
+        .iter()
+        .map(|line| line.split(':').skip(1).collect::<Vec<_>>().join(":"))
+        .collect();
+    assert_eq!(
+        seen,
+        ["p/a:forward", "p/a:undo", "p/a:undo", "p/a:forward:2", ""],
+        "what is begun anew has another key"
+    );
     assert_eq!(sandbox.code("rollback"), 4);
     assert!(sandbox.witness().last().unwrap().ends_with("p/a:undo:2"), "{:?}", sandbox.witness());
     assert_eq!(sandbox.code("audit --verify"), 0);
@@ -100,8 +113,14 @@ phases:
 
 #[test]
 fn of_a_step_without_undo_no_part_can_be_taken_back() {
-    let sandbox =
-        Sandbox::with("runbook: part\nphases:\n  p:\n    steps:\n      a: { run: 'echo begin >> \"$W\"; sleep 1', undo: none }\n");
+    let sandbox = Sandbox::with(
+        "runbook: part
+phases:
+  p:
+    steps:
+      a: { run: 'echo begin >> \"$W\"; sleep 1', undo: none }
+",
+    );
     let child = sandbox.start("run book.yaml");
     sandbox.wait_for("begin");
     kill_both(child);
@@ -114,7 +133,14 @@ fn of_a_step_without_undo_no_part_can_be_taken_back() {
 fn a_run_goes_on_with_an_amended_runbook_if_what_has_started_means_the_same() {
     let book = |host: &str, a: &str| {
         format!(
-            "runbook: amend\nparameters: {{ host: {{ default: {host} }} }}\nphases:\n  p:\n    steps:\n      a: {{ run: 'echo {a} >> \"$W\"', undo: none }}\n      b: {{ run: 'exit 1', undo: none }}\n"
+            "runbook: amend
+parameters: {{ host: {{ default: {host} }} }}
+phases:
+  p:
+    steps:
+      a: {{ run: 'echo {a} >> \"$W\"', undo: none }}
+      b: {{ run: 'exit 1', undo: none }}
+"
         )
     };
     let sandbox = Sandbox::with(&book("one", "a"));
@@ -143,7 +169,12 @@ fn a_run_goes_on_with_an_amended_runbook_if_what_has_started_means_the_same() {
     assert_eq!(sandbox.code("skip b --reason it-never-worked"), 0);
     sandbox.write(
         "book.yaml",
-        book("one", "a") + "      c: { run: 'echo c >> \"$W\"', undo: { run: 'echo undo-c >> \"$W\"' } }\n  q:\n    steps:\n      d: { run: 'echo d >> \"$W\"', undo: none }\n",
+        book("one", "a")
+            + "      c: { run: 'echo c >> \"$W\"', undo: { run: 'echo undo-c >> \"$W\"' } }
+  q:
+    steps:
+      d: { run: 'echo d >> \"$W\"', undo: none }
+",
     );
     insta::assert_snapshot!(sandbox.run("amend now book.yaml --reason b-is-replaced-by-c"), @"
       p/c is new
@@ -154,7 +185,11 @@ fn a_run_goes_on_with_an_amended_runbook_if_what_has_started_means_the_same() {
     assert_eq!(sandbox.code("amend now book.yaml --reason again"), 6, "nothing new");
     assert_eq!(sandbox.code("resume"), 0, "{}", sandbox.run("status"));
     assert_eq!(sandbox.witness(), ["a", "c", "d"]);
-    assert!(sandbox.run("audit").contains("amended by oncall@test: b-is-replaced-by-c (p/c is new; q/d is new)"));
+    assert!(
+        sandbox
+            .run("audit")
+            .contains("amended by oncall@test: b-is-replaced-by-c (p/c is new; q/d is new)")
+    );
     assert_eq!(sandbox.code("audit --verify"), 0);
     assert_eq!(sandbox.code("rollback"), 4);
     assert_eq!(sandbox.witness()[3..], ["undo-c"]);
@@ -162,13 +197,22 @@ fn a_run_goes_on_with_an_amended_runbook_if_what_has_started_means_the_same() {
 
 #[test]
 fn a_lock_holds_on_the_whole_machine_and_says_who_has_it() {
-    let text = "runbook: locked\nlocks: [shop]\nphases:\n  p:\n    steps:\n      a: { run: 'echo begin >> \"$W\"; while [ ! -e go ]; do sleep 0.05; done', undo: none }\n";
+    let text = "runbook: locked
+locks: [shop]
+phases:
+  p:
+    steps:
+      a: { run: 'echo begin >> \"$W\"; while [ ! -e go ]; do sleep 0.05; done', undo: none }
+";
     let (one, other) = (Sandbox::with(text), Sandbox::with(text));
     let locks = [("SWITCHOVER_LOCKS", one.path("locks").display().to_string())];
     let mut child = one.start("run book.yaml");
     one.wait_for("begin");
     let shown = other.run_with("run book.yaml", &locks);
-    assert!(shown.contains("is held by oncall@test") && shown.ends_with("exit 6"), "another journal, the same machine: {shown}");
+    assert!(
+        shown.contains("is held by oncall@test") && shown.ends_with("exit 6"),
+        "another journal, the same machine: {shown}"
+    );
     assert!(other.witness().is_empty());
     let shown = one.run("run book.yaml");
     assert!(shown.contains("the lock shop is held by oncall@test with the run"), "{shown}");
@@ -182,16 +226,34 @@ fn a_lock_holds_on_the_whole_machine_and_says_who_has_it() {
 fn an_amendment_may_change_what_no_started_step_uses() {
     let book = |one: &str, other: &str, more: &str| {
         format!(
-            "runbook: amend\nparameters: {{ one: {{ default: {one} }}, other: {{ default: {other} }} }}\nphases:\n  p:\n    steps:\n      a: {{ run: [echo, \"{{{{ one }}}}\"], undo: none }}\n{more}      b: {{ run: 'echo \"$O\" >> \"$W\"; test -e go', env: {{ O: \"{{{{ other }}}}\" }}, idempotent: true, undo: none }}\n"
+            "runbook: amend
+parameters: {{ one: {{ default: {one} }}, other: {{ default: {other} }} }}
+phases:
+  p:
+    steps:
+      a: {{ run: [echo, \"{{{{ one }}}}\"], undo: none }}
+{more}      b: {{ run: 'echo \"$O\" >> \"$W\"; test -e go', env: {{ O: \"{{{{ other }}}}\" }}, idempotent: true, undo: none }}
+"
         )
     };
     let sandbox = Sandbox::with(&book("uno", "x", ""));
     assert_eq!(sandbox.code("run book.yaml --until a"), 0);
     let run = sandbox.json("status --format json")["run"].as_str().unwrap().to_owned();
-    assert_eq!(sandbox.code(&format!("amend {run} book.yaml --set one=due --reason x")), 6, "a has started, and uses it");
+    assert_eq!(
+        sandbox.code(&format!("amend {run} book.yaml --set one=due --reason x")),
+        6,
+        "a has started, and uses it"
+    );
     assert_eq!(sandbox.code(&format!("amend {run} book.yaml --set other=y --reason x")), 0);
-    sandbox.write("book.yaml", book("uno", "x", "      new: { needs: [], run: [/bin/true], undo: none }\n"));
-    assert_eq!(sandbox.code(&format!("amend {run} book.yaml --reason x")), 0, "other keeps the value that the run has");
+    sandbox.write(
+        "book.yaml",
+        book("uno", "x", "      new: { needs: [], run: [/bin/true], undo: none }\n"),
+    );
+    assert_eq!(
+        sandbox.code(&format!("amend {run} book.yaml --reason x")),
+        0,
+        "other keeps the value that the run has"
+    );
     sandbox.write("go", "");
     assert_eq!(sandbox.code("resume"), 0, "{}", sandbox.run("status"));
     assert_eq!(sandbox.witness(), ["y"]);
@@ -246,7 +308,14 @@ phases:
 #[test]
 fn of_a_point_of_no_return_that_is_not_for_this_run_nobody_is_asked() {
     let sandbox = Sandbox::with(
-        "runbook: when\nparameters: { drop: { type: boolean, default: false } }\nphases:\n  p:\n    steps:\n      a: { when: drop, run: 'echo a >> \"$W\"', undo: none, point_of_no_return: true }\n      b: { run: 'echo b >> \"$W\"', undo: none }\n",
+        "runbook: when
+parameters: { drop: { type: boolean, default: false } }
+phases:
+  p:
+    steps:
+      a: { when: drop, run: 'echo a >> \"$W\"', undo: none, point_of_no_return: true }
+      b: { run: 'echo b >> \"$W\"', undo: none }
+",
     );
     assert_eq!(sandbox.code("run book.yaml"), 0);
     assert_eq!(sandbox.witness(), ["b"]);
@@ -294,14 +363,20 @@ phases:
         assert_eq!(sandbox.code("resume"), 3, "the undo is in doubt");
         sandbox.write("quick", "");
         match verb {
-            "cancel --reason x" => assert_eq!(sandbox.code(verb), 0, "what is cancelled stays as it is"),
+            "cancel --reason x" => {
+                assert_eq!(sandbox.code(verb), 0, "what is cancelled stays as it is")
+            }
             verb => {
                 assert_eq!(sandbox.code(verb), 3, "{verb}: still in doubt");
                 assert_eq!(sandbox.code("resolve a --as not-done --reason looked"), 0);
                 assert_eq!(sandbox.code("rollback"), 4, "{verb}: {}", sandbox.run("status"));
                 let undone = sandbox.witness().iter().filter(|line| *line == "undo").count();
                 assert_eq!(undone, 2, "{verb}");
-                assert_eq!(sandbox.witness().contains(&"undo-z".to_owned()), verb == "rollback", "{verb}");
+                assert_eq!(
+                    sandbox.witness().contains(&"undo-z".to_owned()),
+                    verb == "rollback",
+                    "{verb}"
+                );
             }
         }
         assert_eq!(sandbox.code("audit --verify"), 0);
@@ -311,18 +386,34 @@ phases:
 #[test]
 fn a_retry_waits_for_what_the_failed_attempt_left_running() {
     let sandbox = Sandbox::with(
-        "runbook: left\nphases:\n  p:\n    steps:\n      a: { run: '(echo begin >> \"$W\"; sleep 2; echo end >> \"$W\") & wait_for() { while [ ! -s \"$W\" ]; do sleep 0.01; done; }; wait_for; exit 1', idempotent: true, retry: { attempts: 2, backoff: 10ms }, undo: none }\n",
+        "runbook: left
+phases:
+  p:
+    steps:
+      a: { run: '(echo begin >> \"$W\"; sleep 2; echo end >> \"$W\") & wait_for() { while [ ! -s \"$W\" ]; do sleep 0.01; done; }; wait_for; exit 1', idempotent: true, retry: { attempts: 2, backoff: 10ms }, undo: none }
+",
     );
     let shown = sandbox.run("run book.yaml");
-    assert!(shown.contains("waiting: what the last attempt of p/a left still runs (process "), "{shown}");
+    assert!(
+        shown.contains("waiting: what the last attempt of p/a left still runs (process "),
+        "{shown}"
+    );
     assert_eq!(sandbox.witness()[..3], ["begin", "end", "begin"], "attempts never overlap");
 }
 
 #[test]
 fn a_place_for_locks_that_cannot_be_used_is_named() {
-    let sandbox = Sandbox::with("runbook: locked\nlocks: [shop]\nphases: { p: { steps: { a: { run: [/bin/true], undo: none } } } }\n");
+    let sandbox = Sandbox::with(
+        "runbook: locked
+locks: [shop]
+phases: { p: { steps: { a: { run: [/bin/true], undo: none } } } }
+",
+    );
     sandbox.write("file", "");
-    let shown = sandbox.code_with("run book.yaml", &[("SWITCHOVER_LOCKS", sandbox.path("file/below").display().to_string())]);
+    let shown = sandbox.code_with(
+        "run book.yaml",
+        &[("SWITCHOVER_LOCKS", sandbox.path("file/below").display().to_string())],
+    );
     assert_eq!(shown, 6);
     assert_eq!(sandbox.code("run book.yaml"), 0);
 }
@@ -330,7 +421,11 @@ fn a_place_for_locks_that_cannot_be_used_is_named() {
 #[test]
 fn a_changed_message_or_lock_is_a_change_too() {
     let sandbox = Sandbox::with(
-        "runbook: told\nlocks: [one]\nmessages: { start: begins }\nphases: { p: { steps: { a: { run: exit 1, undo: none } } } }\n",
+        "runbook: told
+locks: [one]
+messages: { start: begins }
+phases: { p: { steps: { a: { run: exit 1, undo: none } } } }
+",
     );
     sandbox.write("templates/begins.txt", "Subject: It begins\n\nNow.\n");
     let shown = sandbox.run("run book.yaml");
@@ -338,7 +433,11 @@ fn a_changed_message_or_lock_is_a_change_too() {
     sandbox.write("templates/begins.txt", "Subject: It begins\n\nSoon.\n");
     sandbox.write("book.yaml", sandbox.read("book.yaml").replace("[one]", "[two]"));
     let shown = sandbox.run("resume");
-    assert!(shown.contains("the file has changed: the locks differ") && shown.contains("the messages differ"), "{shown}");
+    assert!(
+        shown.contains("the file has changed: the locks differ")
+            && shown.contains("the messages differ"),
+        "{shown}"
+    );
     let run = sandbox.json("list --format json")[0]["run"].as_str().unwrap().to_owned();
     let shown = sandbox.run(&format!("amend {run} book.yaml --reason x"));
     assert!(shown.contains("the messages differ") && shown.ends_with("exit 0"), "{shown}");

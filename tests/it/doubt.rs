@@ -1,4 +1,5 @@
-//! What may still be alive, and what a failure may hide: attempts never overlap, refusals hold, nothing is passed over.
+//! What may still be alive, and what a failure may hide: attempts never overlap, refusals hold,
+//! nothing is passed over.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -9,7 +10,12 @@ use super::sandbox::{Sandbox, children, kill, kill_both, signal, wait_until};
 #[test]
 fn a_command_that_sends_its_output_elsewhere_is_still_found_alive() {
     let sandbox = Sandbox::with(
-        "runbook: so\nphases:\n  p:\n    steps:\n      a: { run: 'exec >/dev/null 2>&1 </dev/null; echo begin >> \"$W\"; sleep 1; echo end >> \"$W\"', idempotent: true, undo: none }\n",
+        "runbook: so
+phases:
+  p:
+    steps:
+      a: { run: 'exec >/dev/null 2>&1 </dev/null; echo begin >> \"$W\"; sleep 1; echo end >> \"$W\"', idempotent: true, undo: none }
+",
     );
     let child = sandbox.start("run book.yaml");
     sandbox.wait_for("begin");
@@ -21,16 +27,30 @@ fn a_command_that_sends_its_output_elsewhere_is_still_found_alive() {
 #[test]
 fn an_attempt_that_is_stopped_is_over_with_its_last_process() {
     let sandbox = Sandbox::with(
-        "runbook: term\nphases:\n  p:\n    steps:\n      a: { run: \"(trap '' TERM; echo begin >> \\\"$W\\\"; sleep 2; echo end >> \\\"$W\\\") & wait\", timeout: 300ms, retry: { attempts: 2, backoff: 100ms }, idempotent: true, undo: none }\n",
+        "runbook: term
+phases:
+  p:
+    steps:
+      a: { run: \"(trap '' TERM; echo begin >> \\\"$W\\\"; sleep 2; echo end >> \\\"$W\\\") & wait\", timeout: 300ms, retry: { attempts: 2, backoff: 100ms }, idempotent: true, undo: none }
+",
     );
     assert_eq!(sandbox.code("run book.yaml"), 1);
-    assert_eq!(sandbox.witness(), ["begin", "end", "begin", "end"], "the second began after the last process of the first");
+    assert_eq!(
+        sandbox.witness(),
+        ["begin", "end", "begin", "end"],
+        "the second began after the last process of the first"
+    );
 }
 
 #[test]
 fn what_ignores_term_is_killed() {
     let sandbox = Sandbox::with(
-        "runbook: term\nphases:\n  p:\n    steps:\n      a: { run: \"(trap '' TERM; sleep 60; echo end >> \\\"$W\\\") & wait\", timeout: 300ms, undo: none }\n",
+        "runbook: term
+phases:
+  p:
+    steps:
+      a: { run: \"(trap '' TERM; sleep 60; echo end >> \\\"$W\\\") & wait\", timeout: 300ms, undo: none }
+",
     );
     let begun = Instant::now();
     assert_eq!(sandbox.code("run book.yaml"), 1);
@@ -41,7 +61,12 @@ fn what_ignores_term_is_killed() {
 #[test]
 fn a_long_input_does_not_need_the_executor() {
     let sandbox = Sandbox::with(&format!(
-        "runbook: input\nphases:\n  p:\n    steps:\n      a: {{ run: {{ script: 'echo begin >> \"$W\"; sleep 0.5; wc -c >> \"$W\"', stdin: {} }}, undo: none }}\n",
+        "runbook: input
+phases:
+  p:
+    steps:
+      a: {{ run: {{ script: 'echo begin >> \"$W\"; sleep 0.5; wc -c >> \"$W\"', stdin: {} }}, undo: none }}
+",
         "x".repeat(300_000)
     ));
     let child = sandbox.start("run book.yaml");
@@ -54,7 +79,14 @@ fn a_long_input_does_not_need_the_executor() {
 fn a_no_in_a_group_stops_the_run_or_takes_it_back() {
     for (on_failure, code) in [("pause", 3), ("rollback", 4)] {
         let sandbox = Sandbox::with(&format!(
-            "runbook: nogo\nphases:\n  p:\n    steps:\n      before: {{ run: [/bin/true], undo: {{ run: 'echo back >> \"$W\"' }} }}\n      gate: {{ for_each: {{ in: [a, b], max_failures: 2 }}, approve: \"go {{{{ item }}}}?\", on_failure: {on_failure} }}\n      live: {{ run: 'echo LIVE >> \"$W\"', undo: none }}\n"
+            "runbook: nogo
+phases:
+  p:
+    steps:
+      before: {{ run: [/bin/true], undo: {{ run: 'echo back >> \"$W\"' }} }}
+      gate: {{ for_each: {{ in: [a, b], max_failures: 2 }}, approve: \"go {{{{ item }}}}?\", on_failure: {on_failure} }}
+      live: {{ run: 'echo LIVE >> \"$W\"', undo: none }}
+"
         ));
         assert_eq!(sandbox.code("run book.yaml"), 3);
         assert_eq!(sandbox.code("resolve gate[a] --as no-go --reason lagging"), 0);
@@ -66,7 +98,13 @@ fn a_no_in_a_group_stops_the_run_or_takes_it_back() {
 #[test]
 fn a_no_at_the_terminal_is_not_tolerated_in_a_group() {
     let sandbox = Sandbox::with(
-        "runbook: nogo\nphases:\n  p:\n    steps:\n      gate: { for_each: [a, b], approve: \"go {{ item }}?\" }\n      live: { run: 'echo LIVE >> \"$W\"', undo: none }\n",
+        "runbook: nogo
+phases:
+  p:
+    steps:
+      gate: { for_each: [a, b], approve: \"go {{ item }}?\" }
+      live: { run: 'echo LIVE >> \"$W\"', undo: none }
+",
     );
     let seen = sandbox.in_terminal("run book.yaml --parallel 1", "n\nbad\nn\nbad\n");
     assert!(seen.ends_with("exit 1"), "{seen}");
@@ -76,9 +114,16 @@ fn a_no_at_the_terminal_is_not_tolerated_in_a_group() {
 #[test]
 fn an_answer_that_comes_too_late_changes_nothing() {
     let sandbox = Sandbox::with(
-        "runbook: late\nphases:\n  p:\n    steps:\n      bad: { needs: [], run: sleep 0.3; exit 1, undo: { run: 'sleep 1.5; echo undone >> \"$W\"' }, on_failure: rollback }\n      ask: { needs: [], task: { instructions: do it }, undo: none }\n",
+        "runbook: late
+phases:
+  p:
+    steps:
+      bad: { needs: [], run: sleep 0.3; exit 1, undo: { run: 'sleep 1.5; echo undone >> \"$W\"' }, on_failure: rollback }
+      ask: { needs: [], task: { instructions: do it }, undo: none }
+",
     );
-    // `script` gives the keys at once; the answer waits for its question, whose reason comes after the rollback began.
+    // `script` gives the keys at once; the answer waits for its question, whose reason comes after
+    // the rollback began.
     let seen = sandbox.in_terminal_slowly("run book.yaml", &["s\n", "because\n"], 1000);
     assert!(seen.contains("this answer changes nothing") && seen.ends_with("exit 4"), "{seen}");
     assert_eq!(sandbox.witness(), ["undone"]);
@@ -87,7 +132,14 @@ fn an_answer_that_comes_too_late_changes_nothing() {
 #[test]
 fn a_hold_whose_release_was_killed_is_taken_again() {
     let sandbox = Sandbox::with(
-        "runbook: hold\nphases:\n  p:\n    steps:\n      silence: { run: touch silent, undo: none, idempotent: true, hold: { until: last, release: { run: 'echo releasing >> \"$W\"; sleep 0.7; rm -f silent', idempotent: true } } }\n      fails: { run: 'if [ ! -e failed ]; then touch failed; exit 1; fi; ls silent', idempotent: true, undo: none }\n      last: { run: 'ls silent', undo: none }\n",
+        "runbook: hold
+phases:
+  p:
+    steps:
+      silence: { run: touch silent, undo: none, idempotent: true, hold: { until: last, release: { run: 'echo releasing >> \"$W\"; sleep 0.7; rm -f silent', idempotent: true } } }
+      fails: { run: 'if [ ! -e failed ]; then touch failed; exit 1; fi; ls silent', idempotent: true, undo: none }
+      last: { run: 'ls silent', undo: none }
+",
     );
     let child = sandbox.start("run book.yaml");
     sandbox.wait_for("releasing");
@@ -99,7 +151,13 @@ fn a_hold_whose_release_was_killed_is_taken_again() {
 #[test]
 fn a_cancellation_that_was_killed_ends() {
     let sandbox = Sandbox::with(
-        "runbook: hold\nphases:\n  p:\n    steps:\n      silence: { run: touch silent, undo: none, hold: { until: last, release: { run: 'echo releasing >> \"$W\"; sleep 0.7; rm -f silent', idempotent: true } } }\n      last: { task: { instructions: do it }, undo: none }\n",
+        "runbook: hold
+phases:
+  p:
+    steps:
+      silence: { run: touch silent, undo: none, hold: { until: last, release: { run: 'echo releasing >> \"$W\"; sleep 0.7; rm -f silent', idempotent: true } } }
+      last: { task: { instructions: do it }, undo: none }
+",
     );
     assert_eq!(sandbox.code("run book.yaml"), 3);
     let child = sandbox.start("cancel --reason enough");
@@ -113,7 +171,14 @@ fn a_cancellation_that_was_killed_ends() {
 #[test]
 fn a_rollback_to_a_step_can_go_on_to_the_beginning() {
     let sandbox = Sandbox::with(
-        "runbook: part\nphases:\n  p:\n    steps:\n      a: { run: [/bin/true], undo: { run: 'echo a >> \"$W\"' } }\n      b: { run: [/bin/true], undo: { run: 'echo b >> \"$W\"' } }\n      c: { run: [/bin/true], undo: { run: 'echo c >> \"$W\"' } }\n",
+        "runbook: part
+phases:
+  p:
+    steps:
+      a: { run: [/bin/true], undo: { run: 'echo a >> \"$W\"' } }
+      b: { run: [/bin/true], undo: { run: 'echo b >> \"$W\"' } }
+      c: { run: [/bin/true], undo: { run: 'echo c >> \"$W\"' } }
+",
     );
     assert_eq!(sandbox.code("run book.yaml"), 0);
     assert_eq!(sandbox.code("rollback --to b"), 4);
@@ -130,7 +195,12 @@ fn a_server_that_never_answers_is_given_up_at_the_timeout() {
     let address = server.local_addr().unwrap();
     let held = std::thread::spawn(move || server.accept());
     let sandbox = Sandbox::with(&format!(
-        "runbook: slow\nphases:\n  p:\n    steps:\n      a: {{ http: {{ url: 'http://{address}/' }}, timeout: 500ms }}\n"
+        "runbook: slow
+phases:
+  p:
+    steps:
+      a: {{ http: {{ url: 'http://{address}/' }}, timeout: 500ms }}
+"
     ));
     let begun = Instant::now();
     assert_eq!(sandbox.code("run book.yaml"), 1);
@@ -147,11 +217,19 @@ fn a_change_that_was_answered_by_a_redirect_is_not_passed_over() {
         let _ = stream.read(&mut [0; 4096]).unwrap();
         // A port on which nobody listens.
         stream
-            .write_all(b"HTTP/1.1 303 See Other\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            .write_all(
+                b"HTTP/1.1 303 See Other\r\nLocation: http://127.0.0.1:1/\r\
+                \nContent-Length: 0\r\nConnection: close\r\n\r\n",
+            )
             .unwrap();
     });
     let sandbox = Sandbox::with(&format!(
-        "runbook: post\nphases:\n  p:\n    steps:\n      a: {{ http: {{ method: POST, url: 'http://{address}/' }}, undo: {{ run: 'echo undone >> \"$W\"' }} }}\n"
+        "runbook: post
+phases:
+  p:
+    steps:
+      a: {{ http: {{ method: POST, url: 'http://{address}/' }}, undo: {{ run: 'echo undone >> \"$W\"' }} }}
+"
     ));
     assert_eq!(sandbox.code("run book.yaml"), 1);
     served.join().unwrap();
@@ -162,7 +240,12 @@ fn a_change_that_was_answered_by_a_redirect_is_not_passed_over() {
 #[test]
 fn a_statement_that_commits_by_itself_is_not_passed_over() {
     let sandbox = Sandbox::with(
-        "runbook: commit\nphases:\n  p:\n    steps:\n      a: { sql: { database: c.db, statement: 'CREATE TABLE t (x); COMMIT; BEGIN; INSERT INTO nope VALUES (1)' }, undo: { run: 'echo undone >> \"$W\"' } }\n",
+        "runbook: commit
+phases:
+  p:
+    steps:
+      a: { sql: { database: c.db, statement: 'CREATE TABLE t (x); COMMIT; BEGIN; INSERT INTO nope VALUES (1)' }, undo: { run: 'echo undone >> \"$W\"' } }
+",
     );
     assert_eq!(sandbox.code("run book.yaml"), 1);
     assert_eq!(sandbox.code("rollback"), 4);
@@ -172,24 +255,45 @@ fn a_statement_that_commits_by_itself_is_not_passed_over() {
 #[test]
 fn a_phase_that_a_person_completes_is_told_all_the_same() {
     let sandbox = Sandbox::with(
-        "runbook: told\nmessages: {}\nphases:\n  p:\n    messages: { success: phase-finished }\n    steps:\n      a: { run: [/bin/false], undo: none }\n  q:\n    steps:\n      b: { run: [/bin/true], undo: none }\n",
+        "runbook: told
+messages: {}
+phases:
+  p:
+    messages: { success: phase-finished }
+    steps:
+      a: { run: [/bin/false], undo: none }
+  q:
+    steps:
+      b: { run: [/bin/true], undo: none }
+",
     );
     assert_eq!(sandbox.code("run book.yaml"), 1);
     assert_eq!(sandbox.code("skip a --reason fine"), 0);
     assert_eq!(sandbox.code("resume"), 0);
     let told = std::fs::read_dir(sandbox.path("journal/outbox")).unwrap().filter_map(Result::ok);
-    assert!(told.into_iter().any(|file| file.file_name().to_string_lossy().contains("phase_success-p")));
+    assert!(
+        told.into_iter().any(|file| file.file_name().to_string_lossy().contains("phase_success-p"))
+    );
 }
 
 #[test]
 fn a_missing_guard_and_a_broken_database_are_refused() {
-    let sandbox = Sandbox::with("runbook: one\nphases:\n  p:\n    steps:\n      s: { run: [/bin/true], undo: none }\n");
+    let sandbox = Sandbox::with(
+        "runbook: one\nphases:\n  p:\n    steps:\n      s: { run: [/bin/true], undo: none }\n",
+    );
     assert_eq!(sandbox.code("run book.yaml"), 0);
     let database = sandbox.path("journal/switchover.db");
-    rusqlite::Connection::open(&database).unwrap().execute_batch("DROP TRIGGER events_are_never_updated").unwrap();
+    rusqlite::Connection::open(&database)
+        .unwrap()
+        .execute_batch("DROP TRIGGER events_are_never_updated")
+        .unwrap();
     let said = sandbox.run("audit --verify");
     assert!(said.contains("events_are_never_updated") && said.ends_with("exit 6"), "{said}");
-    std::fs::write(&database, "this is no database, and long enough to be looked at as one".repeat(100)).unwrap();
+    std::fs::write(
+        &database,
+        "this is no database, and long enough to be looked at as one".repeat(100),
+    )
+    .unwrap();
     let said = sandbox.run("status");
     assert!(said.ends_with("exit 6"), "{said}");
 }
@@ -247,7 +351,9 @@ phases:
     assert_eq!(sandbox.code("resume"), 1, "the second step is over at its timeout");
     assert!(begun.elapsed().as_secs() < 20, "{:?}", begun.elapsed());
     // The keeper goes when it has seen that the executor is gone.
-    wait_until("only the daemons are left", || sandbox.processes().iter().all(|(_, line)| !line.contains("keep")));
+    wait_until("only the daemons are left", || {
+        sandbox.processes().iter().all(|(_, line)| !line.contains("keep"))
+    });
     let daemons = sandbox.processes();
     assert_eq!(daemons.len(), 2, "{daemons:?}");
     daemons.iter().for_each(|(daemon, _)| signal("KILL", *daemon));
@@ -256,7 +362,13 @@ phases:
 #[test]
 fn only_what_began_can_be_gone_back_to() {
     let sandbox = Sandbox::with(
-        "runbook: to\nphases:\n  p:\n    steps:\n      a: { run: [/bin/false], undo: none }\n      b: { run: [/bin/true], undo: none }\n",
+        "runbook: to
+phases:
+  p:
+    steps:
+      a: { run: [/bin/false], undo: none }
+      b: { run: [/bin/true], undo: none }
+",
     );
     assert_eq!(sandbox.code("run book.yaml"), 1);
     insta::assert_snapshot!(sandbox.run("rollback --to b"), @"
@@ -289,7 +401,10 @@ phases:
     );
     sandbox.write("token", "correct-horse\n");
     let said = sandbox.run("run book.yaml");
-    assert!(said.contains("no entry with (the secret token)") && !said.contains("correct-horse"), "{said}");
+    assert!(
+        said.contains("no entry with (the secret token)") && !said.contains("correct-horse"),
+        "{said}"
+    );
     assert_eq!(sandbox.code("rollback"), 4);
     assert_eq!(sandbox.witness(), ["undo 7"]);
     for name in ["switchover.db", "switchover.db-wal"] {
@@ -300,7 +415,9 @@ phases:
 
 #[test]
 fn an_altered_log_or_message_is_named() {
-    let sandbox = Sandbox::with("runbook: one\nphases:\n  p:\n    steps:\n      s: { run: echo hello, undo: none }\n");
+    let sandbox = Sandbox::with(
+        "runbook: one\nphases:\n  p:\n    steps:\n      s: { run: echo hello, undo: none }\n",
+    );
     assert_eq!(sandbox.code("run book.yaml"), 0);
     assert_eq!(sandbox.code("audit --verify"), 0);
     let log = sandbox.json("logs s --format json")[0]["file"].as_str().unwrap().to_owned();
@@ -312,14 +429,22 @@ fn an_altered_log_or_message_is_named() {
 #[test]
 fn a_command_that_outlived_its_executor_does_not_outlive_its_timeout() {
     let sandbox = Sandbox::with(
-        "runbook: late\nphases:\n  p:\n    steps:\n      a: { run: 'echo begin >> \"$W\"; sleep 30; echo end >> \"$W\"', timeout: 1s, undo: none }\n",
+        "runbook: late
+phases:
+  p:
+    steps:
+      a: { run: 'echo begin >> \"$W\"; sleep 30; echo end >> \"$W\"', timeout: 1s, undo: none }
+",
     );
     let child = sandbox.start("run book.yaml");
     sandbox.wait_for("begin");
     kill(child);
     let begun = Instant::now();
     let shown = sandbox.run("resume");
-    assert!(shown.contains("it took longer than 1s and was stopped") && shown.ends_with("exit 1"), "{shown}");
+    assert!(
+        shown.contains("it took longer than 1s and was stopped") && shown.ends_with("exit 1"),
+        "{shown}"
+    );
     assert!(begun.elapsed().as_secs() < 15, "{:?}", begun.elapsed());
     assert_eq!(sandbox.witness(), ["begin"]);
 }
@@ -327,7 +452,13 @@ fn a_command_that_outlived_its_executor_does_not_outlive_its_timeout() {
 #[test]
 fn a_decision_right_after_a_run_waits_for_what_watched_its_commands() {
     let sandbox = Sandbox::with(
-        "runbook: late\nphases:\n  p:\n    steps:\n      a: { run: 'echo a >> \"$W\"; exit 1', needs: [], undo: none }\n      b: { wait: 1s, needs: [] }\n",
+        "runbook: late
+phases:
+  p:
+    steps:
+      a: { run: 'echo a >> \"$W\"; exit 1', needs: [], undo: none }
+      b: { wait: 1s, needs: [] }
+",
     );
     let mut child = sandbox.start_heard("run book.yaml", &[]);
     sandbox.wait_for("a");

@@ -1,4 +1,5 @@
-//! Dry runs: what only reads is done, what would change something is said, and nothing else happens.
+//! Dry runs: what only reads is done, what would change something is said, and nothing else
+//! happens.
 
 use super::sandbox::Sandbox;
 
@@ -52,7 +53,10 @@ fn shop() -> Sandbox {
     let sandbox = Sandbox::with(BOOK);
     let database = rusqlite::Connection::open(sandbox.path("old.db")).unwrap();
     database
-        .execute_batch("CREATE TABLE orders (id INTEGER PRIMARY KEY, frozen INT); INSERT INTO orders (frozen) VALUES (0), (0)")
+        .execute_batch(
+            "CREATE TABLE orders (id INTEGER PRIMARY KEY, frozen INT); INSERT INTO \
+            orders (frozen) VALUES (0), (0)",
+        )
         .unwrap();
     sandbox
 }
@@ -95,7 +99,10 @@ fn every_step_says_what_it_would_do_and_only_what_reads_is_done() {
     "#);
     assert_eq!(sandbox.witness(), [""; 0], "nothing that changes something was begun");
     let list = sandbox.json("list --format json");
-    assert_eq!((list[0]["purpose"].as_str(), list[0]["state"].as_str()), (Some("dry_run"), Some("dry run")));
+    assert_eq!(
+        (list[0]["purpose"].as_str(), list[0]["state"].as_str()),
+        (Some("dry_run"), Some("dry run"))
+    );
 }
 
 #[test]
@@ -111,7 +118,10 @@ fn a_dry_run_is_neither_resumed_nor_taken_back() {
     exit 6
     ");
     // Killed, it is not taken up either.
-    let sandbox = Sandbox::with("runbook: r\nphases: {p: {steps: {a: {run: 'echo > there; sleep 60', dry_run: same, undo: none}}}}");
+    let sandbox = Sandbox::with(
+        "runbook: \
+         r\nphases: {p: {steps: {a: {run: 'echo > there; sleep 60', dry_run: same, undo: none}}}}",
+    );
     let run = sandbox.start("run book.yaml --dry-run");
     sandbox.wait_for_file("there");
     super::sandbox::kill_all(run);
@@ -124,7 +134,11 @@ fn a_dry_run_is_neither_resumed_nor_taken_back() {
 
 #[test]
 fn a_dry_run_does_not_stand_in_the_way_of_the_real_one() {
-    let sandbox = Sandbox::with("runbook: r\nphases: {p: {steps: {a: {run: 'echo a >> \"$W\"', undo: {run: 'echo back >> \"$W\"'}}}}}");
+    let sandbox = Sandbox::with(
+        "runbook: \
+         r\
+         \nphases: {p: {steps: {a: {run: 'echo a >> \"$W\"', undo: {run: 'echo back >> \"$W\"'}}}}}",
+    );
     sandbox.run("run book.yaml");
     sandbox.run("run book.yaml --dry-run");
     assert_eq!(sandbox.code("rollback"), 4, "the last real run is meant");
@@ -194,9 +208,13 @@ phases:
     sandbox.write("bin/there", "");
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(sandbox.path("bin/there"), mode).unwrap();
-    let book = sandbox
-        .read("book.yaml")
-        .replace("phases:", &format!("parameters: {{ here: {{ default: {} }} }}\nphases:", sandbox.path("bin").display()));
+    let book = sandbox.read("book.yaml").replace(
+        "phases:",
+        &format!(
+            "parameters: {{ here: {{ default: {} }} }}\nphases:",
+            sandbox.path("bin").display()
+        ),
+    );
     sandbox.write("book.yaml", book);
     insta::assert_snapshot!(sandbox.run("run book.yaml --dry-run --parallel 1"), @r#"
     dry run <run> of r began, by oncall@test
@@ -252,9 +270,13 @@ phases:
       z: { wait: 2s }
 "#,
     );
-    rusqlite::Connection::open(sandbox.path("t.db")).unwrap().execute_batch("CREATE TABLE t (id INTEGER PRIMARY KEY)").unwrap();
+    rusqlite::Connection::open(sandbox.path("t.db"))
+        .unwrap()
+        .execute_batch("CREATE TABLE t (id INTEGER PRIMARY KEY)")
+        .unwrap();
     let told = sandbox.run("run book.yaml --dry-run");
-    let closing = &told[told.find("dry run <run>: it would be refused").unwrap_or_else(|| panic!("{told}"))..];
+    let closing = &told
+        [told.find("dry run <run>: it would be refused").unwrap_or_else(|| panic!("{told}"))..];
     insta::assert_snapshot!(closing, @r#"
     dry run <run>: it would be refused; nothing was changed
       steps      2 of 2: 2 would be done, 0 only read or were passed over
@@ -275,7 +297,10 @@ phases:
       review     switchover audit <run>
     exit 1
     "#);
-    assert!(told.contains("REFUSED  the guard bad\n") && told.contains("not yet  the guard later\n"), "{told}");
+    assert!(
+        told.contains("REFUSED  the guard bad\n") && told.contains("not yet  the guard later\n"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -295,7 +320,10 @@ phases:
       later: { sql: { database: d, query: "SELECT * FROM made_by_then" } }
 "#,
     );
-    rusqlite::Connection::open(sandbox.path("t.db")).unwrap().execute_batch("CREATE TABLE t (id INTEGER PRIMARY KEY)").unwrap();
+    rusqlite::Connection::open(sandbox.path("t.db"))
+        .unwrap()
+        .execute_batch("CREATE TABLE t (id INTEGER PRIMARY KEY)")
+        .unwrap();
     let told = sandbox.run("run book.yaml --dry-run");
     for refused in [
         "REFUSED  p/deletes: a query must only read",
@@ -325,9 +353,20 @@ phases:
       then: { run: 'echo 9', undo: none, when: steps.maybe.eight == "8" }
 "#,
     );
-    let look = "look: { run: 'echo there; echo 5 >> $SWITCHOVER_CHECKPOINT', dry_run: same, undo: none, capture: { there: stdout } }";
-    sandbox.write("inner.yaml", format!("runbook: inner\nphases: {{ p: {{ steps: {{ make: {{ run: 'echo id=7 >> $SWITCHOVER_OUTPUT', undo: none, capture: {{ id: outputs.id }} }}, {look} }} }} }}\n"));
-    sandbox.write("reads.yaml", format!("runbook: reads\nphases: {{ p: {{ steps: {{ {look} }} }} }}\n"));
+    let look = "look: { run: 'echo there; echo 5 >> $SWITCHOVER_CHECKPOINT', dry_run: same, undo: none, capture: { there: stdout } \
+        }";
+    sandbox.write(
+        "inner.yaml",
+        format!(
+            "runbook: inner\nphases: {{ p: {{ steps: {{ make: {{ run: \
+        'echo id=7 >> $SWITCHOVER_OUTPUT', undo: none, capture: {{ id: \
+        outputs.id }} }}, {look} }} }} }}\n"
+        ),
+    );
+    sandbox.write(
+        "reads.yaml",
+        format!("runbook: reads\nphases: {{ p: {{ steps: {{ {look} }} }} }}\n"),
+    );
     insta::assert_snapshot!(sandbox.run("run book.yaml --dry-run --parallel 1"), @r#"
     dry run <run> of r began, by oncall@test
     would    p/inside/p/make: echo id=7 >> $SWITCHOVER_OUTPUT
@@ -354,7 +393,10 @@ fn messages_of_a_dry_run_do_not_reach_the_outbox() {
     let outbox = std::fs::read_dir(sandbox.path("journal/outbox")).unwrap().count();
     assert_eq!(outbox, 0, "nothing is there to be sent");
     let audit = sandbox.run("audit");
-    assert!(audit.contains("has moved") && audit.contains("message  Move the shop: prepare begins"), "{audit}");
+    assert!(
+        audit.contains("has moved") && audit.contains("message  Move the shop: prepare begins"),
+        "{audit}"
+    );
 }
 
 #[test]

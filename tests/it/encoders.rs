@@ -1,11 +1,13 @@
-//! What real encoders make of secrets is masked, however it is cut: those of Python's standard library.
+//! What real encoders make of secrets is masked, however it is cut: those of Python's standard
+//! library.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
 
 use switchover::effect::Redactor;
 
-/// One line for each spelling of each secret: number of the secret, name of the encoder, and the text in hexadecimal digits.
+/// One line for each spelling of each secret: number of the secret, name of the encoder, and the
+/// text in hexadecimal digits.
 const ENCODE: &str = r#"
 import base64, html, json, quopri, sys, urllib.parse
 def dumped(text, **how): return json.dumps(text, **how)[1:-1]
@@ -40,7 +42,10 @@ impl Random {
 #[test]
 #[expect(clippy::print_stdout, reason = "with --show-output, it says what was tried")]
 fn what_real_encoders_make_of_a_secret_is_masked() {
-    let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| u64::from(std::process::id()));
+    let seed = std::env::var("SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok())
+        .unwrap_or_else(|| u64::from(std::process::id()));
     println!("SEED={seed}");
     let mut random = Random(seed);
     let letters: Vec<char> = "abcXYZ0189'\"\\/&<>=+%$;:,. ~-_@!?#éß漢🔑".chars().collect();
@@ -51,7 +56,12 @@ fn what_real_encoders_make_of_a_secret_is_masked() {
         })
         .collect();
     let mut python = Command::new("python3");
-    let mut python = python.args(["-c", ENCODE]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("python3");
+    let mut python = python
+        .args(["-c", ENCODE])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("python3");
     python.stdin.take().unwrap().write_all(&serde_json::to_vec(&secrets).unwrap()).unwrap();
     let output = python.wait_with_output().unwrap();
     assert!(output.status.success());
@@ -61,10 +71,12 @@ fn what_real_encoders_make_of_a_secret_is_masked() {
         let secret = &secrets[words.next().unwrap().parse::<usize>().unwrap()];
         let name = words.next().unwrap();
         let digits = words.next().unwrap().as_bytes();
-        let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+        let byte =
+            |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
         let encoded: Vec<u8> = digits.chunks(2).map(byte).collect();
         let text = [b"before <".as_slice(), &encoded, b"> behind"].concat();
-        let (mut redactor, mut masked) = (Redactor::new(&[("t".to_owned(), secret.clone())]), Vec::new());
+        let (mut redactor, mut masked) =
+            (Redactor::new(&[("t".to_owned(), secret.clone())]), Vec::new());
         let mut rest = text.as_slice();
         while !rest.is_empty() {
             let (write, behind) = rest.split_at(1 + random.below(rest.len()));
@@ -77,7 +89,10 @@ fn what_real_encoders_make_of_a_secret_is_masked() {
         // Base64 of a longer text keeps what belongs to what stands before; all keep their padding.
         let around = "before <> behind".len() + "(the secret t)".len();
         if !shown.contains("(the secret t)") || masked.len() > around + 12 {
-            missed.push(format!("{name} of {secret:?}: {} became {shown}", String::from_utf8_lossy(&encoded)));
+            missed.push(format!(
+                "{name} of {secret:?}: {} became {shown}",
+                String::from_utf8_lossy(&encoded)
+            ));
         }
     }
     println!("{tried} spellings tried");

@@ -1,4 +1,5 @@
-//! What must be so before a run begins: what its environment requires has been shown, its window is open; and live tests.
+//! What must be so before a run begins: what its environment requires has been shown, its window is
+//! open; and live tests.
 
 use super::sandbox::Sandbox;
 
@@ -40,7 +41,8 @@ fn a_run_begins_only_when_what_is_required_has_been_shown() {
 #[test]
 fn a_dry_run_tells_what_is_missing_line_by_line() {
     let told = Sandbox::with(REQUIRING).run("run book.yaml --env production --dry-run");
-    let now: Vec<&str> = told.lines().filter(|line| line.trim_start().starts_with("now ")).collect();
+    let now: Vec<&str> =
+        told.lines().filter(|line| line.trim_start().starts_with("now ")).collect();
     assert_eq!(
         now,
         [
@@ -68,12 +70,18 @@ fn what_changed_since_is_named() {
 #[test]
 fn half_a_rehearsal_and_a_refused_dry_run_show_nothing() {
     let sandbox = Sandbox::with(
-        &REQUIRING.replace("phases:", "secrets: { s: { env: NO_SUCH } }\nphases:").replace("PLACE: \"", "S: { secret: s }, PLACE: \""),
+        &REQUIRING
+            .replace("phases:", "secrets: { s: { env: NO_SUCH } }\nphases:")
+            .replace("PLACE: \"", "S: { secret: s }, PLACE: \""),
     );
     assert_eq!(sandbox.code("run book.yaml --env production --dry-run"), 1);
     sandbox.run("rehearse book.yaml --env production --runs 0 --fail-at a");
     let refused = sandbox.run("run book.yaml --env production");
-    assert!(refused.contains("there are 0") && refused.contains("within 1d is required, and there is none"), "{refused}");
+    assert!(
+        refused.contains("there are 0")
+            && refused.contains("within 1d is required, and there is none"),
+        "{refused}"
+    );
 }
 
 #[test]
@@ -92,11 +100,18 @@ phases:
       last: { run: 'true', undo: none }
 "#;
     let sandbox = Sandbox::with(book);
-    let inner = "runbook: inner\nparameters: { mode: {}, node: {} }\nphases: { p: { steps: { a: { title: \"{{ node }}\", run: 'echo \"$N\" >> \"$W\"', env: { N: \"{{ node }} {{ mode }}\" }, undo: none } } } }\n";
+    let inner = "runbook: inner
+parameters: { mode: {}, node: {} }
+phases: { p: { steps: { a: { title: \"{{ node }}\", run: 'echo \"$N\" >> \"$W\"', env: { N: \"{{ node }} {{ mode }}\" }, undo: none } } } }
+";
     sandbox.write("inner.yaml", inner);
     assert_eq!(sandbox.code("run book.yaml --env production"), 6);
     assert_eq!(sandbox.code("run book.yaml --env staging"), 0);
-    assert_eq!(sandbox.code("run book.yaml --env production"), 0, "other titles and fewer nodes are the same steps");
+    assert_eq!(
+        sandbox.code("run book.yaml --env production"),
+        0,
+        "other titles and fewer nodes are the same steps"
+    );
     assert_eq!(sandbox.witness(), ["x rolling", "y rolling", "z rolling", "a rolling"]);
     // What a nested runbook is called with, and what waits for what, is not the same.
     for (was, becomes) in [("mode: rolling", "mode: replace"), ("last: {", "last: { needs: [],")] {
@@ -107,7 +122,9 @@ phases:
 
 #[test]
 fn a_rehearsal_with_other_values_is_of_another_world() {
-    let sandbox = Sandbox::with(&REQUIRING.replace(", succeeded_in: staging", "").replace("rehearsals: 2, ", ""));
+    let sandbox = Sandbox::with(
+        &REQUIRING.replace(", succeeded_in: staging", "").replace("rehearsals: 2, ", ""),
+    );
     assert_eq!(sandbox.code("run book.yaml --env production --dry-run --set place=harmless"), 0);
     assert_eq!(sandbox.code("run book.yaml --env production"), 6);
     assert_eq!(sandbox.code("run book.yaml --env production --dry-run"), 0);
@@ -116,7 +133,8 @@ fn a_rehearsal_with_other_values_is_of_another_world() {
 
 #[test]
 fn however_many_runs_came_after_it_evidence_is_found() {
-    let sandbox = Sandbox::with(&REQUIRING.replace("rehearsals: 2, dry_run: within 24h", "rehearsals: 1"));
+    let sandbox =
+        Sandbox::with(&REQUIRING.replace("rehearsals: 2, dry_run: within 24h", "rehearsals: 1"));
     sandbox.run("run book.yaml --env staging");
     sandbox.run("rehearse book.yaml --env production --runs 0");
     for _ in 0..101 {
@@ -145,12 +163,16 @@ phases:
         assert_eq!(sandbox.code(decision), 0);
         assert_eq!(sandbox.code("resume"), 0);
         let refused = sandbox.run("run book.yaml --env production");
-        assert!(refused.contains("is required, and there is none") && refused.ends_with("exit 6"), "{refused}");
+        assert!(
+            refused.contains("is required, and there is none") && refused.ends_with("exit 6"),
+            "{refused}"
+        );
         assert!(refused.contains(&format!("does not count: {why}\n")), "{refused}");
         sandbox
     };
     by_hand("skip p/b --reason x", "p/b was skipped by hand");
-    let sandbox = by_hand("resolve p/b --as done --reason x", "p/b had failed and was said to be done");
+    let sandbox =
+        by_hand("resolve p/b --as done --reason x", "p/b had failed and was said to be done");
     // A failure that was mended and tried again is a success.
     sandbox.write("b", "");
     assert_eq!(sandbox.code("run book.yaml --env staging"), 3);
@@ -162,8 +184,10 @@ phases:
 #[test]
 fn what_was_settled_after_a_crash_is_a_success() {
     let sandbox = Sandbox::with(
-        "runbook: r\nenvironments: { staging: {}, production: { requires: { succeeded_in: staging } } }\n\
-         phases: { p: { steps: { a: { run: 'echo > there; test -e enough || sleep 60', undo: none } } } }\n",
+        "runbook: r
+environments: { staging: {}, production: { requires: { succeeded_in: staging } } }
+phases: { p: { steps: { a: { run: 'echo > there; test -e enough || sleep 60', undo: none } } } }
+",
     );
     let run = sandbox.start("run book.yaml --env staging");
     sandbox.wait_for_file("there");
@@ -181,7 +205,10 @@ fn it_may_begin_all_the_same_with_a_reason_that_stays() {
     assert_eq!(sandbox.code("run book.yaml --env production --override"), 2, "a reason is needed");
     assert_eq!(sandbox.code("run book.yaml --env production --override --reason outage"), 0);
     let audit = sandbox.run("audit");
-    assert!(audit.contains("begun although 2 good rehearsals") && audit.contains("outage"), "{audit}");
+    assert!(
+        audit.contains("begun although 2 good rehearsals") && audit.contains("outage"),
+        "{audit}"
+    );
 }
 
 #[test]
@@ -194,8 +221,8 @@ fn evidence_that_was_forged_is_refused() {
     let database = rusqlite::Connection::open(sandbox.path("journal/switchover.db")).unwrap();
     database
         .execute_batch(
-            "DROP TRIGGER events_are_never_updated; \
-             UPDATE events SET body = replace(body, '\"all\":false', '\"all\":true') WHERE event = 'rehearsed'",
+            "DROP TRIGGER events_are_never_updated; UPDATE events SET body = replace(body, \
+             '\"all\":false', '\"all\":true') WHERE event = 'rehearsed'",
         )
         .unwrap();
     drop(database);
@@ -212,25 +239,38 @@ fn a_closed_window_refuses_and_a_dry_run_tells() {
     // Open for a minute each day, twelve hours from now.
     let hour = (chrono_hour() + 12) % 24;
     let book = format!(
-        "runbook: r\nenvironments: {{ production: {{}}, lab: {{}} }}\nwindow: {{ environments: [production], from: \"{hour:02}:00\", to: \"{hour:02}:01\" }}\n\
-         phases: {{ p: {{ steps: {{ a: {{ run: 'echo a >> \"$W\"', undo: none, estimate: 30s }} }} }} }}\n"
+        "runbook: r
+environments: {{ production: {{}}, lab: {{}} }}
+window: {{ environments: [production], from: \"{hour:02}:00\", to: \"{hour:02}:01\" }}
+phases: {{ p: {{ steps: {{ a: {{ run: 'echo a >> \"$W\"', undo: none, estimate: 30s }} }} }} }}
+"
     );
     let sandbox = Sandbox::with(&book);
     let refused = sandbox.run("run book.yaml --env production");
     assert!(refused.contains("is closed; it opens on") && refused.ends_with("exit 6"), "{refused}");
     let dry = sandbox.run("run book.yaml --env production --dry-run");
-    assert!(dry.contains("nothing would be refused") && dry.contains("is closed") && dry.ends_with("exit 1"), "{dry}");
+    assert!(
+        dry.contains("nothing would be refused")
+            && dry.contains("is closed")
+            && dry.ends_with("exit 1"),
+        "{dry}"
+    );
     assert_eq!(sandbox.code("run book.yaml --env lab"), 0);
     assert_eq!(sandbox.code("run book.yaml --env production --override --reason agreed"), 0);
     let wrong = book.replace("30s", "2m");
     sandbox.write("long.yaml", wrong);
     let checked = sandbox.run("plan long.yaml --env production");
-    assert!(checked.contains("the window is open for 1m") && checked.ends_with("exit 2"), "{checked}");
+    assert!(
+        checked.contains("the window is open for 1m") && checked.ends_with("exit 2"),
+        "{checked}"
+    );
 }
 
 #[test]
 fn what_is_left_of_a_window_must_do_for_the_run_as_it_is_rehearsed() {
-    let at = |minutes: i64| (chrono::Utc::now() + chrono::TimeDelta::minutes(minutes)).format("%H:%M").to_string();
+    let at = |minutes: i64| {
+        (chrono::Utc::now() + chrono::TimeDelta::minutes(minutes)).format("%H:%M").to_string()
+    };
     let book = |most: u32| {
         format!(
             "runbook: w
@@ -243,7 +283,11 @@ phases: {{ p: {{ steps: {{ a: {{ for_each: {{ in: [1, 2, 3], max_parallel: {most
     };
     let sandbox = Sandbox::with(&book(1));
     let refused = sandbox.run("run book.yaml");
-    assert!(refused.contains("and the run takes 15m, as it is rehearsed") && refused.ends_with("exit 6"), "{refused}");
+    assert!(
+        refused.contains("and the run takes 15m, as it is rehearsed")
+            && refused.ends_with("exit 6"),
+        "{refused}"
+    );
     sandbox.write("book.yaml", book(3));
     assert_eq!(sandbox.code("run book.yaml"), 0, "one after the other it is too long, not at once");
 }
@@ -252,25 +296,42 @@ phases: {{ p: {{ steps: {{ a: {{ for_each: {{ in: [1, 2, 3], max_parallel: {most
 fn a_window_that_opens_as_it_closes_is_always_open_and_one_without_days_is_refused() {
     let book = |days: &str| {
         format!(
-            "runbook: r\nwindow: {{ {days}from: \"00:00\", to: \"00:00\" }}\nphases: {{ p: {{ steps: {{ a: {{ run: 'true', undo: none, estimate: 30h }} }} }} }}\n"
+            "runbook: r
+window: {{ {days}from: \"00:00\", to: \"00:00\" }}
+phases: {{ p: {{ steps: {{ a: {{ run: 'true', undo: none, estimate: 30h }} }} }} }}
+"
         )
     };
     let sandbox = Sandbox::with(&book(""));
     assert_eq!(sandbox.code("run book.yaml"), 0);
     sandbox.write("book.yaml", book("days: [], "));
     let checked = sandbox.run("check book.yaml");
-    assert!(checked.contains("a window that opens on no day never opens") && checked.ends_with("exit 2"), "{checked}");
+    assert!(
+        checked.contains("a window that opens on no day never opens")
+            && checked.ends_with("exit 2"),
+        "{checked}"
+    );
     sandbox.write("book.yaml", book("days: [mon, wed], "));
     let checked = sandbox.run("check book.yaml");
-    assert!(checked.contains("the window is open for 1d, ") && checked.ends_with("exit 2"), "{checked}");
+    assert!(
+        checked.contains("the window is open for 1d, ") && checked.ends_with("exit 2"),
+        "{checked}"
+    );
 }
 
 #[test]
 fn an_amendment_needs_what_a_run_needs() {
     let book = |requires: &str, more: &str| {
         format!(
-            "runbook: r\nparameters: {{ x: {{ default: one }} }}\nenvironments: {{ staging: {{}}, production: {{ {requires} }}, lab: {{}} }}\nphases:\n  p:\n    steps:\n      \
-             a: {{ run: 'echo a >> \"$W\"', undo: none }}\n      b: {{ run: 'echo b >> \"$W\"', undo: none }}\n{more}"
+            "runbook: r
+parameters: {{ x: {{ default: one }} }}
+environments: {{ staging: {{}}, production: {{ {requires} }}, lab: {{}} }}
+phases:
+  p:
+    steps:
+      a: {{ run: 'echo a >> \"$W\"', undo: none }}
+      b: {{ run: 'echo b >> \"$W\"', undo: none }}
+{more}"
         )
     };
     let c = "      c: { run: 'echo c >> \"$W\"', undo: none }\n";
@@ -282,7 +343,8 @@ fn an_amendment_needs_what_a_run_needs() {
     sandbox.write("book.yaml", book(requires, c));
     let refused = sandbox.run("amend now book.yaml --reason x");
     for wanted in [
-        "the run may not go on with it; nothing was changed\n  1 good rehearsals in production are required, and there are 0\n",
+        "the run may not go on with it; nothing was changed\
+         \n  1 good rehearsals in production are required, and there are 0\n",
         "  a finished run in staging is required, and there is none\n",
         ": p/c\n  next: show what is missing, or take it all the same with --override\nexit 6",
     ] {
@@ -296,7 +358,13 @@ fn an_amendment_needs_what_a_run_needs() {
     let taken = sandbox.run("amend now book.yaml --override --reason outage");
     assert!(taken.contains("is amended") && taken.ends_with("exit 0"), "{taken}");
     let audit = sandbox.run("audit now");
-    assert!(audit.contains("amended by oncall@test, although 1 good rehearsals in production are required, and there are 0; "), "{audit}");
+    assert!(
+        audit.contains(
+            "amended by oncall@test, although 1 good rehearsals in production are \
+        required, and there are 0; "
+        ),
+        "{audit}"
+    );
     assert_eq!(sandbox.code("audit now --verify"), 0);
     // Shown, it is taken without a word, with the values that the run has.
     let d = c.replace("c:", "d:").replace("echo c", "echo d");
@@ -311,9 +379,16 @@ fn an_amendment_needs_what_a_run_needs() {
 #[test]
 fn an_amendment_of_a_live_test_is_held_against_what_is_given() {
     let requires = "environments: { production: { requires: { rehearsals: 1 } } }\nmessages: {";
-    let sandbox = Sandbox::with(&SIDES.replace("messages: {", requires).replace("  url: { default: \"http://{{ old }}\" }\n", ""));
+    let sandbox = Sandbox::with(
+        &SIDES
+            .replace("messages: {", requires)
+            .replace("  url: { default: \"http://{{ old }}\" }\n", ""),
+    );
     sandbox.run("rehearse book.yaml --env production --runs 0");
-    assert_eq!(sandbox.code("run book.yaml --env production --live-test --until move --name now"), 0);
+    assert_eq!(
+        sandbox.code("run book.yaml --env production --live-test --until move --name now"),
+        0
+    );
     sandbox.write("book.yaml", sandbox.read("book.yaml") + "      last: { wait: 2ms }\n");
     assert_eq!(sandbox.code("amend now book.yaml --reason x"), 6);
     sandbox.run("rehearse book.yaml --env production --runs 0");
@@ -324,7 +399,8 @@ fn an_amendment_of_a_live_test_is_held_against_what_is_given() {
 
 /// The hour now, in UTC.
 fn chrono_hour() -> u64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() / 3600 % 24
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() / 3600
+        % 24
 }
 
 const SIDES: &str = r#"
@@ -363,9 +439,14 @@ fn a_live_test_swaps_the_sides_and_does_what_each_step_says() {
     "#);
     assert_eq!(sandbox.witness(), ["from beta to alpha"]);
     assert_eq!(sandbox.code("rollback"), 4);
-    assert_eq!(sandbox.witness(), ["from beta to alpha", "back to beta"], "only what was done is undone");
-    let sent =
-        std::fs::read_dir(sandbox.path("journal/outbox")).unwrap().map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap());
+    assert_eq!(
+        sandbox.witness(),
+        ["from beta to alpha", "back to beta"],
+        "only what was done is undone"
+    );
+    let sent = std::fs::read_dir(sandbox.path("journal/outbox"))
+        .unwrap()
+        .map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap());
     assert!(sent.into_iter().all(|text| text.starts_with("Subject: [live test] ")));
 }
 
@@ -373,15 +454,24 @@ fn a_live_test_swaps_the_sides_and_does_what_each_step_says() {
 fn what_was_shown_of_the_migration_counts_for_its_live_test() {
     let sandbox = Sandbox::with(&SIDES.replace(
         "messages: {",
-        "environments: { staging: {}, production: { requires: { rehearsals: 1, dry_run: within 24h, succeeded_in: staging } } }\nmessages: {",
+        "environments: { staging: {}, production: { requires: { rehearsals: 1, dry_run: within 24h, succeeded_in: staging } } \
+         }\nmessages: {",
     ));
     assert_eq!(sandbox.code("run book.yaml --env staging --live-test"), 0);
     let refused = sandbox.run("run book.yaml --env production --live-test");
-    assert!(refused.contains("a finished run in staging is required, and there is none") && refused.ends_with("exit 6"), "{refused}");
+    assert!(
+        refused.contains("a finished run in staging is required, and there is none")
+            && refused.ends_with("exit 6"),
+        "{refused}"
+    );
     sandbox.run("run book.yaml --env staging");
     sandbox.run("rehearse book.yaml --env production --runs 0");
     sandbox.run("run book.yaml --env production --dry-run --set old=gamma");
-    assert_eq!(sandbox.code("run book.yaml --env production --live-test"), 6, "the dry run was of other values");
+    assert_eq!(
+        sandbox.code("run book.yaml --env production --live-test"),
+        6,
+        "the dry run was of other values"
+    );
     sandbox.run("run book.yaml --env production --dry-run");
     assert_eq!(sandbox.code("run book.yaml --env production --live-test"), 0);
 }
@@ -405,7 +495,10 @@ phases: { p: { steps: { a: { run: 'echo "$A $B" >> "$W"', env: { A: "{{ old }} {
     assert_eq!(sandbox.code("run book.yaml"), 0);
     assert_eq!(
         sandbox.witness(),
-        ["beta http://beta:81 http://beta:81/health alpha http://alpha", "alpha http://alpha http://alpha/health beta http://beta:81"]
+        [
+            "beta http://beta:81 http://beta:81/health alpha http://alpha",
+            "alpha http://alpha http://alpha/health beta http://beta:81"
+        ]
     );
 }
 
@@ -424,7 +517,11 @@ phases:
       b: { run: 'echo b >> "$W"', live_test: invert, undo: none }
 "#,
     );
-    assert_eq!(sandbox.code("run book.yaml --env production --live-test"), 6, "it changes something, so it needs what a run needs");
+    assert_eq!(
+        sandbox.code("run book.yaml --env production --live-test"),
+        6,
+        "it changes something, so it needs what a run needs"
+    );
     let run = sandbox.start("run book.yaml --live-test");
     sandbox.wait_for_file("looking");
     super::sandbox::kill_all(run);
@@ -493,7 +590,10 @@ phases:
     5 problems in the runbook; nothing was journaled
     exit 2
     ");
-    sandbox.write("none.yaml", "runbook: none\nphases: { p: { steps: { a: { run: 'true', undo: none } } } }\n");
+    sandbox.write(
+        "none.yaml",
+        "runbook: none\nphases: { p: { steps: { a: { run: 'true', undo: none } } } }\n",
+    );
     insta::assert_snapshot!(sandbox.run("run none.yaml --live-test"), @"
     error none.yaml:1:1
       x there are no `sides` in this runbook

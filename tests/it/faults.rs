@@ -1,5 +1,6 @@
-//! Every outward call of the executor and of the keeper, in turn, kills it or fails. Afterwards somebody takes the run up, who
-//! answers truthfully what is asked, and the world must be as if nothing had happened: shown by what the steps themselves wrote.
+//! Every outward call of the executor and of the keeper, in turn, kills it or fails. Afterwards
+//! somebody takes the run up, who answers truthfully what is asked, and the world must be as if
+//! nothing had happened: shown by what the steps themselves wrote.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,9 +10,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::sandbox::Sandbox;
 use super::shim::{Fault, Shim};
 
-/// The steps, each with what it needs: four, or with `SWITCHOVER_STEPS=12` twelve, for all pairs of kills, which takes some hours.
+/// The steps, each with what it needs: four, or with `SWITCHOVER_STEPS=12` twelve, for all pairs of
+/// kills, which takes some hours.
 fn steps() -> Vec<(String, String)> {
-    let count = std::env::var("SWITCHOVER_STEPS").ok().and_then(|text| text.parse().ok()).unwrap_or(4);
+    let count =
+        std::env::var("SWITCHOVER_STEPS").ok().and_then(|text| text.parse().ok()).unwrap_or(4);
     // Diamonds in a row: two at once, then one that needs both.
     let needs = |at: usize| match at % 3 {
         _ if at == 0 => String::new(),
@@ -33,7 +36,9 @@ phases:
     .to_owned();
     for (step, needs) in steps() {
         book.push_str(&format!(
-            "      {step}: {{ needs: [{needs}], run: 'eval \"$B\"; echo out=1 > \"$SWITCHOVER_OUTPUT\"; eval \"$E\"', undo: {{ run: 'eval \"$B\"; eval \"$E\"' }} }}\n"
+            "      {step}: {{ needs: [{needs}], run: 'eval \"$B\"; echo out=1 \
+             > \"$SWITCHOVER_OUTPUT\"; eval \"$E\"', undo: {{ run: 'eval \"$B\"; eval \"$E\"' }} }}\
+             \n"
         ));
     }
     book
@@ -43,8 +48,8 @@ const ALL: &str = "write,sync,open,rename,unlink,truncate,mkdir,spawn,socket";
 /// What is left out changes nothing that the next process could see.
 const CHANGES: &str = "write,rename,unlink,truncate,spawn";
 
-/// How many of each kind must come to pass, forward and on the way back: nine of ten of those that do today, and less of what is
-/// tried by chance.
+/// How many of each kind must come to pass, forward and on the way back: nine of ten of those that
+/// do today, and less of what is tried by chance.
 const LEAST: [(&str, &str, [usize; 2]); 16] = [
     ("executor", "kill-after", [103, 74]),
     ("executor", "kill-before", [27, 20]),
@@ -70,7 +75,8 @@ fn a_kill_at_any_call_loses_nothing_and_does_nothing_twice() {
     for role in ["executor", "keeper", "any"] {
         for mode in ["kill-after", "kill-before"] {
             for back in [false, true] {
-                fired += each(Shim::ours(), Fault { role, mode, errno: "EIO", calls: ALL, at: 0 }, back);
+                fired +=
+                    each(Shim::ours(), Fault { role, mode, errno: "EIO", calls: ALL, at: 0 }, back);
             }
         }
     }
@@ -81,7 +87,13 @@ fn a_kill_at_any_call_loses_nothing_and_does_nothing_twice() {
 fn a_call_that_fails_once_or_from_then_on_loses_nothing_and_does_nothing_twice() {
     let mut fired = 0;
     for role in ["executor", "keeper"] {
-        for (mode, errno) in [("fail", "EIO"), ("fail", "ENOSPC"), ("fail-on", "EIO"), ("fail-on", "ENOSPC"), ("short", "ENOSPC")] {
+        for (mode, errno) in [
+            ("fail", "EIO"),
+            ("fail", "ENOSPC"),
+            ("fail-on", "EIO"),
+            ("fail-on", "ENOSPC"),
+            ("short", "ENOSPC"),
+        ] {
             for back in [false, true] {
                 fired += each(Shim::ours(), Fault { role, mode, errno, calls: ALL, at: 0 }, back);
             }
@@ -95,7 +107,9 @@ fn a_suite_in_which_nothing_fails_fails() {
     let kill = Fault { role: "executor", mode: "kill-after", errno: "EIO", calls: ALL, at: 0 };
     let tamed = Shim::source().replace("kill(getpid(), SIGKILL);", "return;");
     assert_ne!(tamed, Shim::source());
-    for (name, source, why) in [("empty", String::new(), "0 of at least"), ("tamed", tamed, "was to kill the executor")] {
+    for (name, source, why) in
+        [("empty", String::new(), "0 of at least"), ("tamed", tamed, "was to kill the executor")]
+    {
         let shim = Shim::of(name, &source);
         let failed = std::panic::catch_unwind(|| each(&shim, kill, false)).expect_err(name);
         let said = failed.downcast_ref::<String>().map_or("", String::as_str);
@@ -103,7 +117,8 @@ fn a_suite_in_which_nothing_fails_fails() {
     }
 }
 
-/// The fault at each call of the role, forward or on the way back, and the recovery from it; how many came to pass.
+/// The fault at each call of the role, forward or on the way back, and the recovery from it; how
+/// many came to pass.
 fn each(shim: &Shim, fault: Fault, back: bool) -> usize {
     let line = if back { "rollback" } else { "run book.yaml --parallel 2" };
     let prepare = || {
@@ -119,8 +134,14 @@ fn each(shim: &Shim, fault: Fault, back: bool) -> usize {
         recover(sandbox, back, &format!("{fault:?} in {line}"));
         fired
     });
-    let mode = if fault.mode.starts_with("kill") { fault.mode.to_owned() } else { format!("{} {}", fault.mode, fault.errno) };
-    let least = LEAST.iter().find(|(role, name, _)| *role == fault.role && *name == mode).unwrap().2[usize::from(back)];
+    let mode = if fault.mode.starts_with("kill") {
+        fault.mode.to_owned()
+    } else {
+        format!("{} {}", fault.mode, fault.errno)
+    };
+    let least =
+        LEAST.iter().find(|(role, name, _)| *role == fault.role && *name == mode).unwrap().2
+            [usize::from(back)];
     held(&format!("{} {mode} in {line}", fault.role), fired, least);
     fired
 }
@@ -128,7 +149,9 @@ fn each(shim: &Shim, fault: Fault, back: bool) -> usize {
 #[test]
 fn a_kill_at_any_call_leaves_nobody_untold_and_tells_nobody_twice() {
     let mut fired = 0;
-    for (line, verb, least) in [("run book.yaml", "resume", [59, 15]), ("rollback", "rollback", [45, 12])] {
+    for (line, verb, least) in
+        [("run book.yaml", "resume", [59, 15]), ("rollback", "rollback", [45, 12])]
+    {
         let prepare = || {
             let sandbox = Sandbox::with(TELLS);
             sandbox.write("templates/m.txt", "Subject: {{runbook.name}}\n\n{{direction}}\n");
@@ -159,7 +182,11 @@ fn a_kill_at_any_call_leaves_nobody_untold_and_tells_nobody_twice() {
                 assert_eq!(told(sandbox), smooth, "{fault:?} in {line}: {}", sandbox.run("status"));
                 fired
             });
-            held(&format!("executor {mode} between a fact and its message in {line}"), kills, least);
+            held(
+                &format!("executor {mode} between a fact and its message in {line}"),
+                kills,
+                least,
+            );
             fired += kills;
         }
     }
@@ -180,14 +207,22 @@ phases:
 /// What the journal says that people were told, and what lies in the outbox: the same.
 fn letters(sandbox: &Sandbox) -> Vec<String> {
     let log = sandbox.json("audit --format json");
-    let sent = log["log"].as_array().unwrap().iter().map(|entry| &entry["event"]).filter(|event| event["event"] == "message_sent");
-    let mut told: Vec<String> = sent.map(|event| event["occasion"].as_str().unwrap().to_owned()).collect();
+    let sent = log["log"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| &entry["event"])
+        .filter(|event| event["event"] == "message_sent");
+    let mut told: Vec<String> =
+        sent.map(|event| event["occasion"].as_str().unwrap().to_owned()).collect();
     told.sort();
     let sent = told.len();
     // A step that was killed begins the downtime anew, which is told as well.
     told.dedup_by(|one, other| one == other && one == "downtime_starts");
-    let mut files: Vec<String> =
-        std::fs::read_dir(sandbox.path("journal/outbox")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut files: Vec<String> = std::fs::read_dir(sandbox.path("journal/outbox"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     files.retain(|file| file.ends_with(".txt"));
     assert_eq!(files.len(), sent, "{files:?} {told:?}");
     told
@@ -197,7 +232,8 @@ fn letters(sandbox: &Sandbox) -> Vec<String> {
 fn a_second_kill_at_any_call_of_the_recovery_changes_nothing_about_that() {
     let (every, seed) = sample(20);
     for back in [false, true] {
-        let (line, again) = if back { ("rollback", "rollback") } else { ("run book.yaml --parallel 2", "resume") };
+        let (line, again) =
+            if back { ("rollback", "rollback") } else { ("run book.yaml --parallel 2", "resume") };
         let prepare = || {
             let sandbox = Sandbox::with(&book());
             if back {
@@ -207,7 +243,8 @@ fn a_second_kill_at_any_call_of_the_recovery_changes_nothing_about_that() {
         };
         for (role, least) in [("executor", 100), ("keeper", 14)] {
             let fired = AtomicUsize::new(0);
-            let first = Fault { role: "executor", mode: "kill-after", errno: "EIO", calls: CHANGES, at: 0 };
+            let first =
+                Fault { role: "executor", mode: "kill-after", errno: "EIO", calls: CHANGES, at: 0 };
             count_up(Shim::ours(), first, line, prepare, |prepared, first| {
                 for at in (1 + first.at.wrapping_add(seed) % every..).step_by(every) {
                     let sandbox = prepared.restored();
@@ -217,7 +254,11 @@ fn a_second_kill_at_any_call_of_the_recovery_changes_nothing_about_that() {
                     let again = if sandbox.code("status") == 0 { again } else { "run book.yaml" };
                     let second = Fault { role, at, ..first };
                     let both = Shim::ours().strike(sandbox, again, second);
-                    recover(sandbox, back, &format!("{first:?} in {line}, then {second:?} in {again}"));
+                    recover(
+                        sandbox,
+                        back,
+                        &format!("{first:?} in {line}, then {second:?} in {again}"),
+                    );
                     if !both {
                         break;
                     }
@@ -233,8 +274,8 @@ fn a_second_kill_at_any_call_of_the_recovery_changes_nothing_about_that() {
     }
 }
 
-/// One of how many is tried of what is not tried each time, and which: few, to be quick, and others each time; all of them with
-/// `SWITCHOVER_EVERY=1`.
+/// One of how many is tried of what is not tried each time, and which: few, to be quick, and others
+/// each time; all of them with `SWITCHOVER_EVERY=1`.
 fn sample(usual: usize) -> (usize, usize) {
     static CHANCE: OnceLock<usize> = OnceLock::new();
     let given = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
@@ -247,13 +288,22 @@ fn sample(usual: usize) -> (usize, usize) {
 #[test]
 fn a_file_that_may_not_grow_is_like_a_full_disk() {
     let sandbox = Sandbox::with(
-        "runbook: limit\nphases:\n  p:\n    steps:\n      a: { run: 'echo a >> \"$W\"', undo: none }\n      b: { run: 'echo b >> \"$W\"; head -c 300000 /dev/zero', undo: none }\n",
+        "runbook: limit
+phases:
+  p:
+    steps:
+      a: { run: 'echo a >> \"$W\"', undo: none }
+      b: { run: 'echo b >> \"$W\"; head -c 300000 /dev/zero', undo: none }
+",
     );
     let limited = |blocks: u32, verb: &str| {
         // In blocks of 1024 bytes, for the program and all that it begins.
         let shell = format!("ulimit -f {blocks}; exec {} {verb}", env!("CARGO_BIN_EXE_switchover"));
         let mut command = Command::new("bash");
-        command.args(["-c", &shell]).current_dir(sandbox.path("")).env("W", sandbox.path("witness"));
+        command
+            .args(["-c", &shell])
+            .current_dir(sandbox.path(""))
+            .env("W", sandbox.path("witness"));
         command.env("SWITCHOVER_LOCKS", sandbox.path("locks")).output().unwrap().status.code()
     };
     assert_eq!(limited(20, "run book.yaml"), Some(7), "its own files: no signal, an error");
@@ -261,7 +311,11 @@ fn a_file_that_may_not_grow_is_like_a_full_disk() {
     let shown = sandbox.run("run book.yaml --until a");
     assert!(shown.ends_with("exit 0"), "{shown}");
     assert_eq!(limited(200, "resume"), Some(1), "a command's: it is told in the usual way");
-    assert!(sandbox.run("status").contains("File size limit exceeded"), "{}", sandbox.run("status"));
+    assert!(
+        sandbox.run("status").contains("File size limit exceeded"),
+        "{}",
+        sandbox.run("status")
+    );
     assert_eq!(sandbox.code("resume"), 0);
     assert_eq!(sandbox.witness(), ["a", "b", "b"]);
 }
@@ -282,8 +336,14 @@ impl Prepared {
     /// The sandbox as it was.
     fn restored(&self) -> &Sandbox {
         self.sandbox.assert_quiet();
-        for entry in std::fs::read_dir(self.sandbox.path("")).unwrap().map(|entry| entry.unwrap().path()) {
-            if entry.is_dir() { std::fs::remove_dir_all(entry).unwrap() } else { std::fs::remove_file(entry).unwrap() }
+        for entry in
+            std::fs::read_dir(self.sandbox.path("")).unwrap().map(|entry| entry.unwrap().path())
+        {
+            if entry.is_dir() {
+                std::fs::remove_dir_all(entry).unwrap()
+            } else {
+                std::fs::remove_file(entry).unwrap()
+            }
         }
         copy_all(self.copy.path(), &self.sandbox.path(""));
         &self.sandbox
@@ -295,10 +355,12 @@ fn copy_all(from: &Path, to: &Path) {
     assert!(copied.unwrap().success(), "{} to {}", from.display(), to.display());
 }
 
-/// Tries a fault at the first call, the second, and so on, until none comes to pass; how many did. The numbers are shared by as
-/// many threads as there are cores, each with a sandbox of its own. A kill that repeats its neighbours is tried only
-/// sometimes: between two changes of the same file by the same call, before a call as well as behind the one before it, and
-/// of both processes where only one of them comes so far. A call fails for one of the two reasons, at its neighbour for the other.
+/// Tries a fault at the first call, the second, and so on, until none comes to pass; how many did.
+/// The numbers are shared by as many threads as there are cores, each with a sandbox of its own. A
+/// kill that repeats its neighbours is tried only sometimes: between two changes of the same file
+/// by the same call, before a call as well as behind the one before it, and of both processes where
+/// only one of them comes so far. A call fails for one of the two reasons, at its neighbour for the
+/// other.
 fn count_up(
     shim: &Shim,
     fault: Fault,
@@ -308,14 +370,23 @@ fn count_up(
 ) -> usize {
     let calls = shim.calls(&prepare().sandbox, line, fault.role, fault.calls);
     let (every, seed) = sample(4);
-    let has_turn = |at: usize| !fault.mode.starts_with("fail") || every == 1 || (at + seed).is_multiple_of(2) == (fault.errno == "EIO");
-    let of_keeper = if fault.role == "any" { shim.calls(&prepare().sandbox, line, "keeper", fault.calls).len() } else { usize::MAX };
+    let has_turn = |at: usize| {
+        !fault.mode.starts_with("fail")
+            || every == 1
+            || (at + seed).is_multiple_of(2) == (fault.errno == "EIO")
+    };
+    let of_keeper = if fault.role == "any" {
+        shim.calls(&prepare().sandbox, line, "keeper", fault.calls).len()
+    } else {
+        usize::MAX
+    };
     let repeats = |at: usize| {
         let call = |at: usize| calls.get(at.wrapping_sub(1));
         let is_between = call(at).is_some() && call(at - 1) == call(at) && call(at) == call(at + 1);
         is_between || (fault.mode == "kill-before" && at > 1) || at > of_keeper
     };
-    let (next, end, fired) = (AtomicUsize::new(1), AtomicUsize::new(usize::MAX), AtomicUsize::new(0));
+    let (next, end, fired) =
+        (AtomicUsize::new(1), AtomicUsize::new(usize::MAX), AtomicUsize::new(0));
     let work = || {
         let prepared = prepare();
         loop {
@@ -344,7 +415,8 @@ fn count_up(
     fired.into_inner()
 }
 
-/// Takes the run up until it is over, answering with the truth, and holds the world against what it should be.
+/// Takes the run up until it is over, answering with the truth, and holds the world against what it
+/// should be.
 fn recover(sandbox: &Sandbox, back: bool, about: &str) {
     let (verb, over) = if back { ("rollback", 4) } else { ("resume", 0) };
     let mut said = Vec::new();
@@ -365,19 +437,31 @@ fn recover(sandbox: &Sandbox, back: bool, about: &str) {
     }
     let said = said.join("\n---\n");
     assert!(is_over, "{about}: it does not end\n{said}");
-    assert_eq!(sandbox.code("audit --verify"), 0, "{about}: {}\n{said}", sandbox.run("audit --verify"));
+    assert_eq!(
+        sandbox.code("audit --verify"),
+        0,
+        "{about}: {}\n{said}",
+        sandbox.run("audit --verify")
+    );
     let mut seen = sandbox.witness();
-    let began: Vec<String> = sandbox.json("audit --format json")["log"].as_array().map_or_else(Vec::new, |events| {
-        let started = events.iter().map(|entry| &entry["event"]).filter(|event| event["event"] == "step_started");
-        started
-            .map(|event| {
-                let word = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
-                format!("begin {} {} {}", word("step"), word("direction"), event["attempt"])
-            })
-            .collect()
-    });
+    let began: Vec<String> =
+        sandbox.json("audit --format json")["log"].as_array().map_or_else(Vec::new, |events| {
+            let started = events
+                .iter()
+                .map(|entry| &entry["event"])
+                .filter(|event| event["event"] == "step_started");
+            started
+                .map(|event| {
+                    let word = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
+                    format!("begin {} {} {}", word("step"), word("direction"), event["attempt"])
+                })
+                .collect()
+        });
     for line in seen.iter().filter(|line| line.starts_with("begin")) {
-        assert!(began.contains(line), "{about}: the journal does not know of `{line}`: {began:?}\n{said}");
+        assert!(
+            began.contains(line),
+            "{about}: the journal does not know of `{line}`: {began:?}\n{said}"
+        );
     }
     // The number of the attempt apart, everything happened exactly once.
     seen.iter_mut().for_each(|line| line.truncate(line.rfind(' ').unwrap_or(line.len())));
@@ -397,10 +481,14 @@ fn recover(sandbox: &Sandbox, back: bool, about: &str) {
 fn answer(sandbox: &Sandbox) {
     let state = sandbox.json("status --format json");
     for step in state["steps"].as_array().into_iter().flatten() {
-        let (name, is_back) = (step["id"].as_str().unwrap_or_default(), state["direction"] != "forward");
+        let (name, is_back) =
+            (step["id"].as_str().unwrap_or_default(), state["direction"] != "forward");
         if step["state"] == "in doubt" {
             let direction = if is_back { "undo" } else { "forward" };
-            let is_done = sandbox.witness().iter().any(|line| line.starts_with(&format!("end {name} {direction}")));
+            let is_done = sandbox
+                .witness()
+                .iter()
+                .any(|line| line.starts_with(&format!("end {name} {direction}")));
             let verdict = if is_done { "done" } else { "not-done" };
             sandbox.code(&format!("resolve {name} --as {verdict} --reason looked"));
         }

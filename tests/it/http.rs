@@ -36,7 +36,14 @@ pub fn nginx(sandbox: &Sandbox) -> (Nginx, u16, u16) {
             "-addext",
             "subjectAltName=DNS:localhost",
         ])
-        .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout", "key.pem", "-out", "cert.pem"])
+        .args([
+            "-addext",
+            "basicConstraints=critical,CA:FALSE",
+            "-keyout",
+            "key.pem",
+            "-out",
+            "cert.pem",
+        ])
         .current_dir(&folder)
         .stderr(Stdio::null())
         .status();
@@ -45,16 +52,20 @@ pub fn nginx(sandbox: &Sandbox) -> (Nginx, u16, u16) {
     sandbox.write(
         "nginx/nginx.conf",
         format!(
-            "daemon off; pid {path}/pid; error_log {path}/error.log; events {{}}\nhttp {{ access_log off; client_body_temp_path {path}/b; proxy_temp_path {path}/p; fastcgi_temp_path {path}/f; uwsgi_temp_path {path}/u; scgi_temp_path {path}/s;\n\
-             server {{ listen 127.0.0.1:{plain}; listen 127.0.0.1:{tls} ssl; ssl_certificate {path}/cert.pem; ssl_certificate_key {path}/key.pem;\n\
-             location /health {{ default_type application/json; return 200 '{{\"ok\": true, \"key\": \"$http_idempotency_key\", \"token\": \"$http_x_token\", \"method\": \"$request_method\"}}'; }}\n\
-             location /echo {{ return 200 \"$http_x_evil\"; }}\n\
-             location = /x {{ default_type application/json; return 201 '{{\"id\": 7}}'; }}\n\
-             location = /x/7 {{ return 204; }}\n\
-             location = /deploys {{ if ($http_authorization = '') {{ return 401; }} return 204; }}\n\
-             location = /old {{ return 308 /new; }}\n\
-             location = /status {{ default_type application/json; return 200 '{{\"ok\": true}}'; }}\n\
-             location /down {{ return 503 'maintenance'; }} }} }}\n"
+            "daemon off; pid {path}/pid; error_log {path}/error.log; events {{}}\
+             \nhttp {{ access_log off; client_body_temp_path {path}/b; proxy_temp_path {path}/p; \
+             fastcgi_temp_path {path}/f; uwsgi_temp_path {path}/u; scgi_temp_path {path}/s;\
+             \nserver {{ listen 127.0.0.1:{plain}; listen 127.0.0.1:{tls} ssl; \
+             ssl_certificate {path}/cert.pem; ssl_certificate_key {path}/key.pem;\
+             \nlocation /health {{ default_type application/json; return 200 '{{\"ok\": \
+             true, \"key\": \"$http_idempotency_key\", \"token\": \"$http_x_token\", \"method\": \
+             \"$request_method\"}}'; }}\nlocation /echo {{ return 200 \"$http_x_evil\"; }}\
+             \nlocation = /x {{ default_type application/json; return 201 '{{\"id\": 7}}'; }}\
+             \nlocation = /x/7 {{ return 204; }}\
+             \nlocation = /deploys {{ if ($http_authorization = '') {{ return 401; }} return \
+             204; }}\nlocation = /old {{ return 308 /new; }}\
+             \nlocation = /status {{ default_type application/json; return 200 '{{\"ok\": \
+             true}}'; }}\nlocation /down {{ return 503 'maintenance'; }} }} }}\n"
         ),
     );
     let process = Command::new("/usr/sbin/nginx")
@@ -111,14 +122,22 @@ fn failures_say_what_and_where() {
         (format!("https://localhost:{tls}/health"), "certificate"),
         ("http://nowhere.invalid/".to_owned(), "nowhere.invalid"),
     ] {
-        sandbox.write("book.yaml", format!("runbook: f\nphases: {{ p: {{ steps: {{ a: {{ http: {{ url: \"{url}\" }} }} }} }} }}\n"));
+        sandbox.write(
+            "book.yaml",
+            format!(
+                "runbook: f\nphases: {{ p: {{ steps: {{ a: {{ http: {{ \
+            url: \"{url}\" }} }} }} }} }}\n"
+            ),
+        );
         let shown = sandbox.run("run book.yaml");
         assert!(shown.contains(words) && shown.ends_with("exit 1"), "{url}: {shown}");
     }
 }
 
 /// A server that answers each request with what `answer` says, and what it was sent.
-fn server(answer: impl Fn(&str) -> String + Send + 'static) -> (String, std::sync::mpsc::Receiver<String>) {
+fn server(
+    answer: impl Fn(&str) -> String + Send + 'static,
+) -> (String, std::sync::mpsc::Receiver<String>) {
     use std::io::{Read, Write};
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -143,10 +162,14 @@ fn server(answer: impl Fn(&str) -> String + Send + 'static) -> (String, std::syn
 }
 
 fn redirect_to(location: &str) -> String {
-    format!("HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+    format!(
+        "HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\nConnection: close\r\n\r\
+         \n"
+    )
 }
 
-const OK: &str = "HTTP/1.1 200 OK\r\nSet-Cookie: a\r\nSet-Cookie: b\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
+const OK: &str = "HTTP/1.1 200 OK\r\nSet-Cookie: a\r\nSet-Cookie: b\r\nContent-Length: 2\r\
+    \nConnection: close\r\n\r\nok";
 
 #[test]
 fn another_origin_is_asked_only_where_the_step_says_so_and_gets_nothing_of_the_request() {
@@ -179,13 +202,21 @@ phases:
     let shown = run("/away", "", "status == 200");
     assert!(shown.ends_with("exit 1"), "{shown}");
     let shown = run("/away", "", "body == 'ok'");
-    assert!(shown.contains("302 Found") && shown.contains("which was not followed: it leads to another origin"), "{shown}");
+    assert!(
+        shown.contains("302 Found")
+            && shown.contains("which was not followed: it leads to another origin"),
+        "{shown}"
+    );
     let shown = run("/away", "", "status == 302 && location.endsWith('/landed')");
     assert!(shown.ends_with("exit 0"), "{shown}");
     assert!(run("/away", ", follow: none", "status == 302").ends_with("exit 0"));
     assert!(run("/here", ", follow: none", "status == 302").ends_with("exit 0"));
     assert!(asked.try_recv().is_err(), "nobody else was asked");
-    let shown = run("/away", ", follow: any", "status == 200 && headers['set-cookie'] == 'a, b' && location == null");
+    let shown = run(
+        "/away",
+        ", follow: any",
+        "status == 200 && headers['set-cookie'] == 'a, b' && location == null",
+    );
     assert!(shown.ends_with("exit 0"), "{shown}");
     let sent = asked.recv().unwrap();
     for ours in ["s3cr3t-of-a-step", "token", "dempotency"] {
@@ -194,12 +225,20 @@ phases:
     begun.try_iter().for_each(drop);
     assert!(run("/here", "", "status == 200").ends_with("exit 0"));
     let sent: Vec<String> = begun.try_iter().collect();
-    assert!(sent.len() == 2 && sent.iter().all(|sent| sent.contains("s3cr3t-of-a-step")), "{sent:?}");
+    assert!(
+        sent.len() == 2 && sent.iter().all(|sent| sent.contains("s3cr3t-of-a-step")),
+        "{sent:?}"
+    );
     sandbox.write(
         "book.yaml",
-        "runbook: f\nphases: { p: { steps: { a: { http: { method: POST, url: 'http://x/', follow: any }, undo: none } } } }\n",
+        "runbook: \
+         f\
+         \nphases: { p: { steps: { a: { http: { method: POST, url: 'http://x/', follow: any }, undo: none } } } \
+         }\n",
     );
-    assert!(sandbox.run("check book.yaml").contains("a redirect that answers a POST is not followed"));
+    assert!(
+        sandbox.run("check book.yaml").contains("a redirect that answers a POST is not followed")
+    );
 }
 
 #[test]
@@ -210,7 +249,13 @@ fn a_value_does_not_become_another_path() {
         sandbox.write(
             "book.yaml",
             format!(
-                "runbook: d\nparameters: {{ api: {{ default: 'http://{address}' }}, id: {{ default: '{id}' }} }}\nphases:\n  p:\n    steps:\n      a: {{ http: {{ method: DELETE, url: \"{{{{ api }}}}{path}\" }}, undo: none }}\n"
+                "runbook: d
+parameters: {{ api: {{ default: 'http://{address}' }}, id: {{ default: '{id}' }} }}
+phases:
+  p:
+    steps:
+      a: {{ http: {{ method: DELETE, url: \"{{{{ api }}}}{path}\" }}, undo: none }}
+"
             ),
         );
         sandbox.run("run book.yaml")

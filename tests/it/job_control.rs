@@ -18,8 +18,14 @@ struct Shell {
 impl Shell {
     fn begin(sandbox: &Sandbox) -> Shell {
         let mut command = sandbox.prepare(Command::new("script"), "-q -e -c");
-        command.args(["exec env 'PS1=ready$ ' bash --norc --noprofile -i", "/dev/null"]).env("TERM", "xterm");
-        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("script, of the package bsdutils");
+        command
+            .args(["exec env 'PS1=ready$ ' bash --norc --noprofile -i", "/dev/null"])
+            .env("TERM", "xterm");
+        let mut process = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("script, of the package bsdutils");
         let (keys, mut output) = (process.stdin.take().unwrap(), process.stdout.take().unwrap());
         let seen = Arc::new(Mutex::new(String::new()));
         let adds = Arc::clone(&seen);
@@ -46,17 +52,18 @@ impl Shell {
 
     /// Since keys were pressed last.
     fn wait_for(&self, words: &str) {
-        wait_until(&format!("the terminal says {words}: {}", self.seen.lock().unwrap()), || self.says(words));
+        wait_until(&format!("the terminal says {words}: {}", self.seen.lock().unwrap()), || {
+            self.says(words)
+        });
     }
 }
 
-/// The state of each process of the run, as `T` for one that stands still, but for the shell's own and the keeper, which stays awake to
-/// see how the commands end.
+/// The state of each process of the run, as `T` for one that stands still, but for the shell's own
+/// and the keeper, which stays awake to see how the commands end.
 fn states(sandbox: &Sandbox) -> Vec<(String, String)> {
-    let all = sandbox
-        .processes()
-        .into_iter()
-        .filter(|(_, line)| !line.starts_with("bash") && !line.starts_with("script") && !line.contains(" keep "));
+    let all = sandbox.processes().into_iter().filter(|(_, line)| {
+        !line.starts_with("bash") && !line.starts_with("script") && !line.contains(" keep ")
+    });
     let state = |pid: u32| {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         stat.rsplit_once(") ").map_or_else(String::new, |(_, rest)| rest[..1].to_owned())
@@ -84,7 +91,11 @@ phases:
     for round in 0..2 {
         shell.press("\x1a");
         shell.wait_for("Stopped");
-        assert!(shell.says("stopped here, with what runs; `fg` goes on"), "{}", shell.seen.lock().unwrap());
+        assert!(
+            shell.says("stopped here, with what runs; `fg` goes on"),
+            "{}",
+            shell.seen.lock().unwrap()
+        );
         wait_until("all of it stands still", || {
             let states = states(&sandbox);
             states.len() >= 2 && states.iter().all(|(state, _)| state == "T")

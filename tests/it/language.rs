@@ -81,14 +81,21 @@ phases:
         let fits = !hostile.chars().any(|c| c.is_control() || !c.is_ascii());
         sandbox.write("book.yaml", format!("{book}{}", if fits { header } else { "" }));
         let quoted = serde_json::to_string(hostile).unwrap();
-        let values = serde_json::json!({ "evil": hostile, "quoted": quoted, "api": format!("http://127.0.0.1:{plain}") });
+        let values = serde_json::json!({
+            "evil": hostile,
+            "quoted": quoted,
+            "api": format!("http://127.0.0.1:{plain}"),
+        });
         sandbox.write("values.yaml", values.to_string());
         let shown = sandbox.run("run book.yaml --values values.yaml");
         assert!(shown.ends_with("exit 0"), "{hostile}: {shown}");
         assert_eq!(sandbox.code("rollback"), 4, "{hostile}");
         assert!(!sandbox.path("pwned").exists());
         for verb in ["audit", "status", "logs shell", "plan book.yaml --values values.yaml"] {
-            assert!(!sandbox.run(verb).contains('\u{1b}'), "{verb}: control characters are shown, not sent");
+            assert!(
+                !sandbox.run(verb).contains('\u{1b}'),
+                "{verb}: control characters are shown, not sent"
+            );
         }
     }
 }
@@ -107,7 +114,13 @@ phases:
     );
     sandbox.write(
         "inner.yaml",
-        "runbook: inner\nparameters: { database: { type: string }, copies: { type: integer } }\nphases:\n  inside:\n    steps:\n      make: { run: [echo, \"{{ database }}-{{ copies }}\"], capture: { made: stdout }, undo: none }\n",
+        "runbook: inner
+parameters: { database: { type: string }, copies: { type: integer } }
+phases:
+  inside:
+    steps:
+      make: { run: [echo, \"{{ database }}-{{ copies }}\"], capture: { made: stdout }, undo: none }
+",
     );
     insta::assert_snapshot!(sandbox.run("run book.yaml"), @"
     run <run> of outer began, by oncall@test
@@ -167,27 +180,53 @@ phases:
 #[test]
 fn a_wait_that_takes_too_long_says_what_its_probe_said_last() {
     let shown = |probe: &str| {
-        let wait = format!("{{ wait: {{ until: 'int(stdout) > 5', probe: {{ run: '{probe}' }}, every: 10ms }}, timeout: 1s }}");
-        Sandbox::with(&format!("runbook: late\nphases:\n  p:\n    steps:\n      lag: {wait}\n")).run("run book.yaml")
+        let wait = format!(
+            "{{ wait: {{ until: 'int(stdout) > 5', probe: {{ run: '{probe}' }}, every: 10ms }}, \
+             timeout: 1s }}"
+        );
+        Sandbox::with(&format!("runbook: late\nphases:\n  p:\n    steps:\n      lag: {wait}\n"))
+            .run("run book.yaml")
     };
     let said = shown("echo 3");
-    assert!(said.contains("`int(stdout) > 5` did not hold in ") && said.contains("readings; the last one said: 3"), "{said}");
+    assert!(
+        said.contains("`int(stdout) > 5` did not hold in ")
+            && said.contains("readings; the last one said: 3"),
+        "{said}"
+    );
     assert!(said.contains("it took longer than 1s") && said.ends_with("exit 1"), "{said}");
     let unfit = shown("echo none");
-    assert!(unfit.contains("readings; the last one said: none, of which the condition cannot be decided: `int(stdout) > 5`: "), "{unfit}");
+    assert!(
+        unfit.contains(
+            "readings; the last one said: none, of which the condition cannot be \
+        decided: `int(stdout) > 5`: "
+        ),
+        "{unfit}"
+    );
 }
 
 #[test]
 fn failures_can_be_tolerated_up_to_a_limit() {
     let book = |most| {
         format!(
-            "runbook: many\nphases:\n  p:\n    steps:\n      each: {{ for_each: {{ in: [a, b, c], max_failures: {most} }}, run: ['test', '{{{{ item }}}}', '=', 'a'], undo: none }}\n      after: {{ run: [/bin/true], undo: none }}\n"
+            "runbook: many
+phases:
+  p:
+    steps:
+      each: {{ for_each: {{ in: [a, b, c], max_failures: {most} }}, run: ['test', '{{{{ item }}}}', '=', 'a'], undo: none }}
+      after: {{ run: [/bin/true], undo: none }}
+"
         )
     };
     assert_eq!(Sandbox::with(&book(2)).code("run book.yaml"), 0);
     assert_eq!(Sandbox::with(&book(1)).code("run book.yaml"), 1);
     let go_on = Sandbox::with(
-        "runbook: c\nphases:\n  p:\n    steps:\n      a: { run: [/bin/false], undo: none, on_failure: continue }\n      b: { run: [/bin/true], undo: none }\n",
+        "runbook: c
+phases:
+  p:
+    steps:
+      a: { run: [/bin/false], undo: none, on_failure: continue }
+      b: { run: [/bin/true], undo: none }
+",
     );
     insta::assert_snapshot!(go_on.run("run book.yaml"), @"
     run <run> of c began, by oncall@test
@@ -235,14 +274,23 @@ phases: { p: { steps: { use: { run: 'test "${#TOKEN}" = 12', env: { TOKEN: { sec
     assert_eq!(sandbox.code("run book.yaml"), 0);
     for name in ["journal/switchover.db", "journal/switchover.db-wal"] {
         let bytes = std::fs::read(sandbox.path(name)).unwrap_or_default();
-        assert!(!bytes.windows(12).any(|window| window == b"s3cr3t-t0k3n"), "{name} holds the secret");
+        assert!(
+            !bytes.windows(12).any(|window| window == b"s3cr3t-t0k3n"),
+            "{name} holds the secret"
+        );
     }
 }
 
 #[test]
 fn until_stops_and_resume_goes_on_and_a_finished_run_adds_nothing() {
     let sandbox = Sandbox::with(
-        "runbook: u\nphases:\n  p:\n    steps:\n      a: { run: 'echo a >> \"$W\"', undo: none }\n      b: { run: 'echo b >> \"$W\"', undo: none }\n",
+        "runbook: u
+phases:
+  p:
+    steps:
+      a: { run: 'echo a >> \"$W\"', undo: none }
+      b: { run: 'echo b >> \"$W\"', undo: none }
+",
     );
     insta::assert_snapshot!(sandbox.run("run book.yaml --until a"), @"
     run <run> of u began, by oncall@test
@@ -266,7 +314,9 @@ fn until_stops_and_resume_goes_on_and_a_finished_run_adds_nothing() {
 
 #[test]
 fn events_stream_as_json_lines_and_reading_verbs_speak_json() {
-    let sandbox = Sandbox::with("runbook: j\nphases: { p: { steps: { a: { run: [echo, hi], undo: none } } } }\n");
+    let sandbox = Sandbox::with(
+        "runbook: j\nphases: { p: { steps: { a: { run: [echo, hi], undo: none } } } }\n",
+    );
     let lines = sandbox.run("run book.yaml --format json");
     let kinds: Vec<String> = lines
         .lines()
@@ -295,10 +345,20 @@ phases:
     );
     sandbox.write(
         "inner.yaml",
-        "runbook: inner\nparameters: { name: {} }\nphases:\n  q:\n    steps:\n      one: { run: 'echo \"begin $N\" >> \"$W\"; sleep 0.1', env: { N: '{{ name }}' }, undo: none }\n      two: { run: 'echo \"end $N\" >> \"$W\"', env: { N: '{{ name }}' }, undo: none }\n",
+        "runbook: inner
+parameters: { name: {} }
+phases:
+  q:
+    steps:
+      one: { run: 'echo \"begin $N\" >> \"$W\"; sleep 0.1', env: { N: '{{ name }}' }, undo: none }
+      two: { run: 'echo \"end $N\" >> \"$W\"', env: { N: '{{ name }}' }, undo: none }
+",
     );
     assert_eq!(sandbox.code("run book.yaml --parallel 4"), 0, "{}", sandbox.run("check book.yaml"));
-    assert_eq!(sandbox.witness(), ["begin zeta", "end zeta", "begin alpha", "end alpha", "begin mid", "end mid"]);
+    assert_eq!(
+        sandbox.witness(),
+        ["begin zeta", "end zeta", "begin alpha", "end alpha", "begin mid", "end mid"]
+    );
 }
 
 #[test]
@@ -317,9 +377,18 @@ phases:
     assert_eq!(sandbox.code("check book.yaml"), 0, "only one of the two is done");
     sandbox.write(
         "wrong.yaml",
-        "runbook: w\nphases:\n  p:\n    steps:\n      a: { wait: { until: 'true', probe: { run: { script: 'true', env: { A: b } } } } }\n",
+        "runbook: w
+phases:
+  p:
+    steps:
+      a: { wait: { until: 'true', probe: { run: { script: 'true', env: { A: b } } } } }
+",
     );
-    assert!(sandbox.run("check wrong.yaml").contains("no variables of its own"), "{}", sandbox.run("check wrong.yaml"));
+    assert!(
+        sandbox.run("check wrong.yaml").contains("no variables of its own"),
+        "{}",
+        sandbox.run("check wrong.yaml")
+    );
 }
 
 #[test]
@@ -327,13 +396,23 @@ fn what_an_expression_makes_of_a_map_comes_in_the_maps_order() {
     let names: Vec<String> = (0..12).map(|number| format!("n{:02}", (number * 7) % 12)).collect();
     let map: Vec<String> = names.iter().map(|name| format!("{name}: {{ on: true }}")).collect();
     let sandbox = Sandbox::with(&format!(
-        "runbook: r\nparameters: {{ all: {{ type: map, default: {{ {} }} }}, some: {{ type: list, default: [b, a] }} }}\nphases:\n  p:\n    steps:\n\
-         \x20     a: {{ for_each: 'all.filter(name, all[name].on)', run: 'true', undo: none }}\n\
-         \x20     b: {{ for_each: 'some.filter(name, !(name in all))', run: 'true', undo: none }}\n",
+        "runbook: r
+parameters: {{ all: {{ type: map, default: {{ {} }} }}, some: {{ type: list, default: [b, a] }} }}
+phases:
+  p:
+    steps:
+\x20     a: {{ for_each: 'all.filter(name, all[name].on)', run: 'true', undo: none }}
+\x20     b: {{ for_each: 'some.filter(name, !(name in all))', run: 'true', undo: none }}
+",
         map.join(", ")
     ));
     let plan = sandbox.json("plan book.yaml --format json");
-    let ids: Vec<&str> = plan["steps"].as_array().unwrap().iter().map(|step| step["id"].as_str().unwrap()).collect();
-    let expected: Vec<String> = names.iter().map(|name| format!("p/a[{name}]")).chain(["p/b[b]".into(), "p/b[a]".into()]).collect();
+    let ids: Vec<&str> =
+        plan["steps"].as_array().unwrap().iter().map(|step| step["id"].as_str().unwrap()).collect();
+    let expected: Vec<String> = names
+        .iter()
+        .map(|name| format!("p/a[{name}]"))
+        .chain(["p/b[b]".into(), "p/b[a]".into()])
+        .collect();
     assert_eq!(ids, expected);
 }

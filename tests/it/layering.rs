@@ -13,7 +13,20 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("journal", &["runbook", "run", "file"]),
     ("effect", &["runbook", "file"]),
     ("engine", &["runbook", "run", "message", "journal", "effect", "file"]),
-    ("cli", &["runbook", "run", "message", "journal", "effect", "engine", "rehearsal", "report", "file"]),
+    (
+        "cli",
+        &[
+            "runbook",
+            "run",
+            "message",
+            "journal",
+            "effect",
+            "engine",
+            "rehearsal",
+            "report",
+            "file",
+        ],
+    ),
 ];
 
 #[test]
@@ -38,7 +51,10 @@ fn modules_import_only_what_they_may() {
 fn every_module_has_its_rule_and_says_what_it_is() {
     for entry in std::fs::read_dir(repository().join("src")).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
-        assert!(name.ends_with(".rs") || MAY_IMPORT.iter().any(|(module, _)| *module == name), "{name} has no rule");
+        assert!(
+            name.ends_with(".rs") || MAY_IMPORT.iter().any(|(module, _)| *module == name),
+            "{name} has no rule"
+        );
     }
     for file in files(&repository().join("src")) {
         let text = std::fs::read_to_string(&file).unwrap();
@@ -51,7 +67,16 @@ fn pure_modules_touch_no_file_clock_or_process() {
     for module in ["runbook", "run", "message", "rehearsal"] {
         for file in files(&repository().join("src").join(module)) {
             let text = std::fs::read_to_string(&file).unwrap();
-            for word in ["std::fs", "std::net", "std::process", "Utc::now", "Instant::now", "SystemTime", "tokio", "async "] {
+            for word in [
+                "std::fs",
+                "std::net",
+                "std::process",
+                "Utc::now",
+                "Instant::now",
+                "SystemTime",
+                "tokio",
+                "async ",
+            ] {
                 assert!(!text.contains(word), "{} uses {word}", file.display());
             }
         }

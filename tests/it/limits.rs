@@ -1,5 +1,5 @@
-//! What comes from outside is taken within limits, so that everything that is taken can be read back;
-//! and a run that cannot be read hides no other.
+//! What comes from outside is taken within limits, so that everything that is taken can be read
+//! back; and a run that cannot be read hides no other.
 
 use super::sandbox::Sandbox;
 
@@ -18,7 +18,9 @@ fn readable(sandbox: &Sandbox, about: &str) {
 }
 
 fn one(keys: &str) -> Sandbox {
-    Sandbox::with(&format!("runbook: deep\nphases:\n  p:\n    steps:\n      a: {{ {keys}, undo: {{ run: 'true' }} }}\n"))
+    Sandbox::with(&format!(
+        "runbook: deep\nphases:\n  p:\n    steps:\n      a: {{ {keys}, undo: {{ run: 'true' }} }}\n"
+    ))
 }
 
 #[test]
@@ -29,7 +31,10 @@ fn an_output_is_taken_as_deep_as_it_can_be_read_back() {
         sandbox.write("deep", format!("{{\"x\":{}}}", nested(depth)));
         let shown = sandbox.run("run book.yaml");
         assert!(shown.ends_with(&format!("exit {code}")), "{depth}: {shown}");
-        assert!(code == 0 || shown.contains("it is nested more than 64 levels deep"), "{depth}: {shown}");
+        assert!(
+            code == 0 || shown.contains("it is nested more than 64 levels deep"),
+            "{depth}: {shown}"
+        );
         readable(&sandbox, &format!("{depth}"));
     }
 }
@@ -59,11 +64,20 @@ phases:
 #[test]
 fn values_from_the_command_line_are_taken_within_the_limits() {
     let sandbox = Sandbox::with(
-        "runbook: values\nparameters: { x: { type: list, default: [] } }\nphases:\n  p:\n    steps:\n      a: { run: 'true', undo: { run: 'true' } }\n",
+        "runbook: values
+parameters: { x: { type: list, default: [] } }
+phases:
+  p:
+    steps:
+      a: { run: 'true', undo: { run: 'true' } }
+",
     );
     for depth in [64, 65, 122, 127, 5000] {
         sandbox.write("values.yaml", format!("x: {}\n", nested(depth)));
-        for line in [format!("run book.yaml --set x={}", nested(depth)), "run book.yaml --values values.yaml".to_owned()] {
+        for line in [
+            format!("run book.yaml --set x={}", nested(depth)),
+            "run book.yaml --values values.yaml".to_owned(),
+        ] {
             let shown = sandbox.run(&line);
             if depth > 64 {
                 assert!(shown.ends_with("exit 2"), "{depth}: {shown}");
@@ -75,19 +89,34 @@ fn values_from_the_command_line_are_taken_within_the_limits() {
     }
     let reason = "x".repeat(5000);
     let shown = sandbox.run(&format!("rollback --reason {reason}"));
-    assert!(shown.contains("it has 5000 bytes, and 4096 are the most") && shown.ends_with("exit 2"), "{shown}");
+    assert!(
+        shown.contains("it has 5000 bytes, and 4096 are the most") && shown.ends_with("exit 2"),
+        "{shown}"
+    );
     let shown = sandbox.run(&format!("run book.yaml --name {reason}"));
-    assert!(shown.contains("it has 5000 bytes, and 4096 are the most") && shown.ends_with("exit 2"), "{shown}");
+    assert!(
+        shown.contains("it has 5000 bytes, and 4096 are the most") && shown.ends_with("exit 2"),
+        "{shown}"
+    );
     for line in ["run book.yaml", "rollback", "skip a --reason x"] {
         let shown = sandbox.run_with(line, &[("SWITCHOVER_OPERATOR", reason.clone())]);
-        assert!(shown.contains("the operator's name is too long: it has 5000 bytes") && shown.ends_with("exit 6"), "{line}: {shown}");
+        assert!(
+            shown.contains("the operator's name is too long: it has 5000 bytes")
+                && shown.ends_with("exit 6"),
+            "{line}: {shown}"
+        );
     }
 }
 
 #[test]
 fn what_a_person_says_is_taken_within_the_limits() {
     let sandbox = Sandbox::with(
-        "runbook: said\nphases:\n  p:\n    steps:\n      a: { task: { instructions: Look, fields: { x: { type: list } } }, undo: none }\n",
+        "runbook: said
+phases:
+  p:
+    steps:
+      a: { task: { instructions: Look, fields: { x: { type: list } } }, undo: none }
+",
     );
     assert_eq!(sandbox.code("run book.yaml"), 3);
     for (depth, code) in [(126, 2), (65, 2), (64, 0)] {
@@ -101,8 +130,14 @@ fn what_a_person_says_is_taken_within_the_limits() {
 #[test]
 fn many_values_and_large_ones_are_refused() {
     for (what, script) in [
-        ("more than 100000 values", "python3 -c 'print(\"{\\\"x\\\":[\"+\"1,\"*100001+\"1]}\")' > \"$SWITCHOVER_OUTPUT\""),
-        ("more than 1048576 bytes", "head -c 1048577 /dev/zero | tr '\\0' a > \"$SWITCHOVER_OUTPUT\""),
+        (
+            "more than 100000 values",
+            "python3 -c 'print(\"{\\\"x\\\":[\"+\"1,\"*100001+\"1]}\")' > \"$SWITCHOVER_OUTPUT\"",
+        ),
+        (
+            "more than 1048576 bytes",
+            "head -c 1048577 /dev/zero | tr '\\0' a > \"$SWITCHOVER_OUTPUT\"",
+        ),
     ] {
         let sandbox = one(&format!("run: {}", serde_json::to_string(script).unwrap()));
         let shown = sandbox.run("run book.yaml");
@@ -120,26 +155,48 @@ fn a_run_that_cannot_be_read_hides_no_other() {
     let bad = list[0]["run"].as_str().unwrap().to_owned();
     // As an earlier version could write it.
     let db = rusqlite::Connection::open(sandbox.path("journal/switchover.db")).unwrap();
-    let number: i64 = db.query_row("SELECT max(number) FROM events WHERE run = ?1", [&bad], |row| row.get(0)).unwrap();
+    let number: i64 = db
+        .query_row("SELECT max(number) FROM events WHERE run = ?1", [&bad], |row| row.get(0))
+        .unwrap();
     let body = format!(
-        "{{\"number\":{},\"at\":\"2030-01-01T00:00:00.000Z\",\"event\":\"run_stopped\",\"because\":{{\"x\":{}}}}}",
+        "{{\"number\":{},\"at\":\"2030-01-01T00:00:00.000Z\",\"event\":\"run_stopped\",\"because\
+         \":{{\"x\":{}}}}}",
         number + 1,
         nested(126)
     );
-    let insert = "INSERT INTO events (run, number, at, event, step, body, hash) VALUES (?1, ?2, '2030', 'note', NULL, ?3, '')";
+    let insert = "INSERT INTO events (run, number, at, event, step, body, hash) VALUES (?1, ?2, \
+        '2030', 'note', NULL, ?3, '')";
     db.execute(insert, rusqlite::params![bad, number + 1, body]).unwrap();
     drop(db);
     let shown = sandbox.run("list");
-    assert!(shown.contains(&format!("{bad}   20")) && shown.contains("unreadable   recursion limit exceeded"), "{shown}");
+    assert!(
+        shown.contains(&format!("{bad}   20"))
+            && shown.contains("unreadable   recursion limit exceeded"),
+        "{shown}"
+    );
     assert!(shown.contains("(good)") && shown.ends_with("exit 0"), "{shown}");
     assert_eq!(sandbox.json("list --format json")[1]["state"], "unreadable");
-    for line in ["status good", "audit good", "skip --run good a --reason x", "resume good", "rollback good"] {
+    for line in [
+        "status good",
+        "audit good",
+        "skip --run good a --reason x",
+        "resume good",
+        "rollback good",
+    ] {
         let code = sandbox.code(line);
         assert!([0, 4].contains(&code), "{line}: {code}");
     }
-    for line in [format!("status {bad}"), format!("resume {bad}"), "resume".to_owned(), "rollback".to_owned()] {
+    for line in [
+        format!("status {bad}"),
+        format!("resume {bad}"),
+        "resume".to_owned(),
+        "rollback".to_owned(),
+    ] {
         let shown = sandbox.run(&line);
-        assert!(shown.contains("is not as it was written") && shown.ends_with("exit 6"), "{line}: {shown}");
+        assert!(
+            shown.contains("is not as it was written") && shown.ends_with("exit 6"),
+            "{line}: {shown}"
+        );
     }
 }
 
@@ -171,13 +228,27 @@ phases:
                     if let Some(status) = child.try_wait().unwrap() {
                         break status.code();
                     }
-                    assert!(begun.elapsed().as_secs() < 60, "{made} at {place}: {}", sandbox.read("said"));
+                    assert!(
+                        begun.elapsed().as_secs() < 60,
+                        "{made} at {place}: {}",
+                        sandbox.read("said")
+                    );
                     std::thread::sleep(std::time::Duration::from_millis(10));
                 };
-                // What should be an output, and is none, is said; what only tells how far it is, is not there.
+                // What should be an output, and is none, is said; what only tells how far it is, is
+                // not there.
                 let wanted = if place == "OUTPUT" { 1 } else { 0 };
-                assert_eq!(code, Some(wanted), "{made} at {place} {secret}: {}", sandbox.read("said"));
-                assert_eq!(sandbox.read("witness.victim"), "correct-horse", "{made} at {place} {secret}");
+                assert_eq!(
+                    code,
+                    Some(wanted),
+                    "{made} at {place} {secret}: {}",
+                    sandbox.read("said")
+                );
+                assert_eq!(
+                    sandbox.read("witness.victim"),
+                    "correct-horse",
+                    "{made} at {place} {secret}"
+                );
                 readable(&sandbox, made);
             }
         }
@@ -197,7 +268,14 @@ phases:
     assert_eq!(sandbox.code("run book.yaml"), 1);
     sandbox.write("book.yaml", sandbox.read("book.yaml").replace("mkfifo", "true"));
     sandbox.write("go", "");
-    for (verb, code) in [("status", 0), ("list", 0), ("audit --verify", 0), ("resume", 1), ("skip a --reason x", 0), ("resume", 0)] {
+    for (verb, code) in [
+        ("status", 0),
+        ("list", 0),
+        ("audit --verify", 0),
+        ("resume", 1),
+        ("skip a --reason x", 0),
+        ("resume", 0),
+    ] {
         let shown = sandbox.run(verb);
         assert!(shown.ends_with(&format!("exit {code}")), "{verb}: {shown}");
     }

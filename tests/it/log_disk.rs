@@ -1,12 +1,14 @@
-//! The disk of the command logs and of the keeper's record is full while that of the database is not: nothing begins that could not
-//! be recorded, nothing counts as done that is not known to be, and with room again the run goes on.
+//! The disk of the command logs and of the keeper's record is full while that of the database is
+//! not: nothing begins that could not be recorded, nothing counts as done that is not known to be,
+//! and with room again the run goes on.
 
 use std::process::Command;
 
 use super::sandbox::Sandbox;
 
-/// What the stories below are told with. `fill` takes all room; of the page in which the keeper's record ends it leaves some bytes,
-/// so that the next line does not fit, or does so in part. Empty lines in the record say nothing.
+/// What the stories below are told with. `fill` takes all room; of the page in which the keeper's
+/// record ends it leaves some bytes, so that the next line does not fit, or does so in part. Empty
+/// lines in the record say nothing.
 const WORDS: &str = r#"
 run() { "$PROGRAM" "$@"; echo "exit $?"; }
 fill() {
@@ -37,7 +39,11 @@ fn a_step_that_cannot_be_recorded_does_not_begin() {
     for left in [0, 1, 50, 200] {
         let sandbox = Sandbox::with(BOOK);
         sandbox.write("filling", "");
-        let told = tell(&sandbox, left, "run run book.yaml; run resume; room; rm filling; run resume; run audit --verify");
+        let told = tell(
+            &sandbox,
+            left,
+            "run run book.yaml; run resume; room; rm filling; run resume; run audit --verify",
+        );
         assert_eq!(codes(&told), ["exit 1", "exit 1", "exit 0", "exit 0"], "{left}: {told}");
         assert!(told.contains("No space left on device"), "{left}: {told}");
         assert_eq!(sandbox.witness(), ["a", "b", "begin c", "end c", "d"], "{left}: {told}");
@@ -55,7 +61,11 @@ fn an_end_that_could_not_be_recorded_is_asked_about() {
             "\"$PROGRAM\" run book.yaml & until_seen 'begin c'; kill -KILL $!; closed; fill; rm hold; until_seen 'end c'
              run resume; room; run resume; run resolve c --as done --reason looked; run resume; run audit --verify",
         );
-        assert_eq!(codes(&told), ["exit 3", "exit 3", "exit 0", "exit 0", "exit 0"], "{left}: {told}");
+        assert_eq!(
+            codes(&told),
+            ["exit 3", "exit 3", "exit 0", "exit 0", "exit 0"],
+            "{left}: {told}"
+        );
         assert!(told.contains("nobody knows how p/c ended"), "{left}: {told}");
         assert_eq!(sandbox.witness(), ["a", "b", "begin c", "end c", "d"], "{left}: {told}");
     }
@@ -91,7 +101,8 @@ phases:
 "#,
         );
         sandbox.write("hold", "");
-        // The executor is stopped, so that the end of the long step is the next that the keeper records, and nobody hears of it.
+        // The executor is stopped, so that the end of the long step is the next that the keeper
+        // records, and nobody hears of it.
         let told = tell(
             &sandbox,
             left,
@@ -106,7 +117,11 @@ phases:
 #[test]
 fn without_room_a_run_does_not_begin_and_leaves_none() {
     let sandbox = Sandbox::with(BOOK);
-    let told = tell(&sandbox, 0, "fill; run run book.yaml; run list; room; run run book.yaml; run list; run audit --verify");
+    let told = tell(
+        &sandbox,
+        0,
+        "fill; run run book.yaml; run list; room; run run book.yaml; run list; run audit --verify",
+    );
     assert_eq!(codes(&told), ["exit 7", "exit 0", "exit 0", "exit 0", "exit 0"], "{told}");
     assert!(told.contains("No space left on device"), "{told}");
     assert_eq!(sandbox.json("list --format json").as_array().unwrap().len(), 1, "{told}");
@@ -126,10 +141,22 @@ fn output_that_finds_no_room_is_no_success() {
         ),
     ] {
         let sandbox = Sandbox::with(&format!(
-            "runbook: large\n{secrets}phases:\n  p:\n    steps:\n      a: {{ run: 'echo a >> \"$W\"; head -c 3000000 /dev/zero | tr \"\\0\" x', undo: none }}\n      b: {{ run: 'echo b >> \"$W\"', undo: none }}\n"
+            "runbook: large
+{secrets}phases:
+  p:
+    steps:
+      a: {{ run: 'echo a >> \"$W\"; head -c 3000000 /dev/zero | tr \"\\0\" x', undo: none }}
+      b: {{ run: 'echo b >> \"$W\"', undo: none }}
+"
         ));
-        let told =
-            tell(&sandbox, 0, &format!("run run book.yaml; rm journal/runs/*/logs/*.out; run {decision} --reason looked; run resume"));
+        let told = tell(
+            &sandbox,
+            0,
+            &format!(
+                "run run book.yaml; rm journal/runs/*/logs/*.out; run {decision} --reason looked; \
+                 run resume"
+            ),
+        );
         assert_eq!(codes(&told), [first, "exit 0", "exit 0"], "{told}");
         assert!(told.len() < 9000, "nobody reads {} bytes", told.len());
         assert!(told.contains(words), "{told}");
@@ -152,21 +179,33 @@ fn a_full_disk_in_the_place_of_the_logs_is_noticed() {
     assert_eq!(sandbox.witness(), ["a", "b", "begin c", "end c", "d"], "{told}");
 }
 
-/// Tells a story in a namespace of its own, as the small disk goes with it; what was said on the way.
+/// Tells a story in a namespace of its own, as the small disk goes with it; what was said on the
+/// way.
 fn tell(sandbox: &Sandbox, left: u32, story: &str) -> String {
     std::fs::create_dir_all(sandbox.path("journal/runs")).unwrap();
     sandbox.write("words", format!("LEFT={left}\n{WORDS}"));
     sandbox.write("witness", "");
     // What is below the small disk is gone with it: the journal is moved off it at the end.
     let story = format!(
-        "mount -t tmpfs -o size=1m,mode=700 none journal/runs && . ./words && {{ {story}\n cp -a journal/runs kept; umount journal/runs && cp -a kept/. journal/runs; }}"
+        "mount -t tmpfs -o size=1m,mode=700 none journal/runs && . ./words && {{ {story}\
+         \n cp -a journal/runs kept; umount journal/runs && cp -a kept/. journal/runs; }}"
     );
     let mut command = Command::new("unshare");
     command.args(["-rm", "timeout", "60", "sh", "-c", &story]).current_dir(sandbox.path(""));
-    command.env("W", sandbox.path("witness")).env("PROGRAM", env!("CARGO_BIN_EXE_switchover")).env("NO_COLOR", "1");
-    command.env("SWITCHOVER_LOCKS", sandbox.path("locks")).env("SWITCHOVER_OPERATOR", "oncall@test").env("DEPLOY_TOKEN", "correct-horse");
+    command
+        .env("W", sandbox.path("witness"))
+        .env("PROGRAM", env!("CARGO_BIN_EXE_switchover"))
+        .env("NO_COLOR", "1");
+    command
+        .env("SWITCHOVER_LOCKS", sandbox.path("locks"))
+        .env("SWITCHOVER_OPERATOR", "oncall@test")
+        .env("DEPLOY_TOKEN", "correct-horse");
     let output = command.env_remove("SWITCHOVER_JOURNAL").output().expect("unshare");
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
 }
 
 fn codes(told: &str) -> Vec<&str> {

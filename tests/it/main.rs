@@ -1,6 +1,12 @@
-//! The program as its users meet it: hermetic, each test in a folder of its own, with exit codes in the snapshots.
+//! The program as its users meet it: hermetic, each test in a folder of its own, with exit codes in
+//! the snapshots.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a helper of a test fails as the test does")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a helper of a test fails as the test does"
+)]
 
 mod bad_input;
 mod certify;

@@ -1,5 +1,5 @@
-//! Journals that earlier versions wrote: today's program verifies them, takes their runs up, and rolls
-//! them back. The journals lie in `tests/journals`.
+//! Journals that earlier versions wrote: today's program verifies them, takes their runs up, and
+//! rolls them back. The journals lie in `tests/journals`.
 
 use std::path::Path;
 use std::process::Command;
@@ -57,7 +57,11 @@ fn every_run_of_an_earlier_version_goes_on_and_back() {
     assert_eq!(sandbox.code("resume waits"), 0);
     assert_eq!(sandbox.witness(), ["begin change/last forward 1", &last("forward", 1)]);
 
-    assert_eq!(sandbox.code("resume failed"), 3, "the step is repeated, and then a person is asked");
+    assert_eq!(
+        sandbox.code("resume failed"),
+        3,
+        "the step is repeated, and then a person is asked"
+    );
     answer("failed");
     assert_eq!(sandbox.code("resume failed"), 0);
     assert!(sandbox.witness().contains(&"end change/maybe forward 2".to_owned()));

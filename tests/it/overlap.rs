@@ -1,5 +1,5 @@
-//! Attempts never overlap (invariant 12), whatever of an attempt was killed and whatever its processes show of themselves. What is
-//! told to end is over with all that it began.
+//! Attempts never overlap (invariant 12), whatever of an attempt was killed and whatever its
+//! processes show of themselves. What is told to end is over with all that it began.
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
@@ -51,7 +51,12 @@ fn a_child_of_a_killed_shell_is_waited_for_by_a_retry() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert_eq!(sandbox.witness(), ["begin", "end", "begin", "end"]);
     let said = sandbox.read("said");
-    assert!(said.contains(&format!("waiting: what the last attempt of p/a left still runs (process {work}")), "{said}");
+    assert!(
+        said.contains(&format!(
+            "waiting: what the last attempt of p/a left still runs (process {work}"
+        )),
+        "{said}"
+    );
 }
 
 #[test]
@@ -85,7 +90,10 @@ phases:
 
 /// Scripts that begin something that writes `works` for ever, and then wait.
 const LEAVERS: [(&str, &str); 4] = [
-    ("a job in a group of its own", r#"set -m; (while sleep 0.05; do echo works >> "$W"; done) < /dev/null > out.log 2>&1 & wait"#),
+    (
+        "a job in a group of its own",
+        r#"set -m; (while sleep 0.05; do echo works >> "$W"; done) < /dev/null > out.log 2>&1 & wait"#,
+    ),
     (
         "jobs of an interactive shell",
         r#"exec bash --norc -ic '(while sleep 0.05; do echo works >> "$W"; done) < /dev/null > out.log 2>&1 & wait'"#,
@@ -94,7 +102,10 @@ const LEAVERS: [(&str, &str); 4] = [
         "a job in a group of its own, without the variables of its step",
         r#"set -m; env -i W="$W" SWITCHOVER_RUN= bash -c 'while sleep 0.05; do echo works >> "$W"; done' < /dev/null > out.log 2>&1 & wait"#,
     ),
-    ("a session of its own that holds on to the output", r#"setsid bash -c 'while sleep 0.05; do echo works >> "$W"; done' & wait"#),
+    (
+        "a session of its own that holds on to the output",
+        r#"setsid bash -c 'while sleep 0.05; do echo works >> "$W"; done' & wait"#,
+    ),
 ];
 
 fn leaver(script: &str) -> Sandbox {
@@ -104,7 +115,12 @@ fn leaver(script: &str) -> Sandbox {
     sandbox.write(
         "book.yaml",
         format!(
-            "runbook: leaver\nphases:\n  p:\n    steps:\n      a: {{ run: {{ shell: [/bin/bash, -c], script: {script} }}, timeout: 1s, on_failure: rollback, undo: {{ run: 'echo undo >> \"$W\"' }} }}\n"
+            "runbook: leaver
+phases:
+  p:
+    steps:
+      a: {{ run: {{ shell: [/bin/bash, -c], script: {script} }}, timeout: 1s, on_failure: rollback, undo: {{ run: 'echo undo >> \"$W\"' }} }}
+"
         ),
     );
     sandbox
@@ -115,7 +131,10 @@ fn what_left_its_group_is_over_at_the_timeout() {
     for (what, script) in LEAVERS {
         let sandbox = leaver(script);
         let shown = sandbox.run("run book.yaml");
-        assert!(shown.contains("it took longer than 1s and was stopped") && shown.ends_with("exit 4"), "{what}: {shown}");
+        assert!(
+            shown.contains("it took longer than 1s and was stopped") && shown.ends_with("exit 4"),
+            "{what}: {shown}"
+        );
         let witness = sandbox.witness();
         assert!(witness.len() > 1 && witness.last().unwrap() == "undo", "{what}: {witness:?}");
         nothing_left(&sandbox);
@@ -158,12 +177,14 @@ phases:
     std::fs::remove_file(sandbox.path("hold")).unwrap();
 }
 
-/// The sandbox, program and all, for another user; and a shell in it that becomes root, as `sudo` does.
+/// The sandbox, program and all, for another user; and a shell in it that becomes root, as `sudo`
+/// does.
 fn of_another_user(sandbox: &Sandbox) -> String {
     assert!(rustix::process::geteuid().is_root(), "only root can make a program that becomes root");
     std::fs::copy(env!("CARGO_BIN_EXE_switchover"), sandbox.path("program")).unwrap();
     std::fs::copy("/bin/dash", sandbox.path("become")).unwrap();
-    std::fs::set_permissions(sandbox.path("become"), std::fs::Permissions::from_mode(0o4755)).unwrap();
+    std::fs::set_permissions(sandbox.path("become"), std::fs::Permissions::from_mode(0o4755))
+        .unwrap();
     for name in ["", "book.yaml", "hold"] {
         std::os::unix::fs::chown(sandbox.path(name), Some(NOBODY), Some(NOBODY)).unwrap();
     }
@@ -192,33 +213,59 @@ fn what_became_another_user_is_waited_for() {
         let run = |verb: &str| {
             let said = std::fs::File::create(sandbox.path("said")).unwrap();
             let mut command = Command::new("unshare");
-            command.args(["-m", "sh", "-c", &format!("{setup}{program}{verb}")]).current_dir(sandbox.path(""));
-            command.env("W", sandbox.path("witness")).env("SWITCHOVER_LOCKS", sandbox.path("locks")).env_remove("SWITCHOVER_JOURNAL");
-            command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null()).stderr(said).spawn().unwrap()
+            command
+                .args(["-m", "sh", "-c", &format!("{setup}{program}{verb}")])
+                .current_dir(sandbox.path(""));
+            command
+                .env("W", sandbox.path("witness"))
+                .env("SWITCHOVER_LOCKS", sandbox.path("locks"))
+                .env_remove("SWITCHOVER_JOURNAL");
+            command
+                .stdin(std::process::Stdio::null())
+                .stdout(std::process::Stdio::null())
+                .stderr(said)
+                .spawn()
+                .unwrap()
         };
         let child = run("run book.yaml");
         sandbox.wait_for("begin");
         super::sandbox::kill_both(child);
         let mut resumed = run("resume");
-        let says = if setup.is_empty() { "the command of p/a still runs" } else { "the command of p/a may still run" };
+        let says = if setup.is_empty() {
+            "the command of p/a still runs"
+        } else {
+            "the command of p/a may still run"
+        };
         wait_until("it says what still runs", || sandbox.read("said").contains(says));
         std::thread::sleep(std::time::Duration::from_millis(500));
         assert_eq!(sandbox.witness(), ["begin"], "{setup}: {}", sandbox.read("said"));
         std::fs::remove_file(sandbox.path("hold")).unwrap();
         assert_eq!(resumed.wait().unwrap().code(), Some(0), "{setup}: {}", sandbox.read("said"));
-        assert_eq!(sandbox.witness(), ["begin", "end", "begin", "end"], "{setup}: {}", sandbox.read("said"));
+        assert_eq!(
+            sandbox.witness(),
+            ["begin", "end", "begin", "end"],
+            "{setup}: {}",
+            sandbox.read("said")
+        );
     }
 }
 
 #[test]
 fn a_strangers_process_does_not_block_a_retry() {
     let sandbox = Sandbox::with(
-        "runbook: retry\nphases:\n  p:\n    steps:\n      a: { run: 'echo begin >> \"$W\"; echo $SWITCHOVER_IDEMPOTENCY_KEY > key; test -e second', idempotent: true, undo: none }\n",
+        "runbook: retry
+phases:
+  p:
+    steps:
+      a: { run: 'echo begin >> \"$W\"; echo $SWITCHOVER_IDEMPOTENCY_KEY > key; test -e second', idempotent: true, undo: none }
+",
     );
     assert_eq!(sandbox.code("run book.yaml"), 1);
     let mut stranger = Command::new("setpriv");
     stranger.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "sleep", "60"]);
-    stranger.env("SWITCHOVER_IDEMPOTENCY_KEY", sandbox.read("key").trim()).env("SWITCHOVER_ATTEMPT", "1");
+    stranger
+        .env("SWITCHOVER_IDEMPOTENCY_KEY", sandbox.read("key").trim())
+        .env("SWITCHOVER_ATTEMPT", "1");
     let mut stranger = stranger.spawn().unwrap();
     sandbox.write("second", "");
     assert_eq!(sandbox.code("resume"), 0);
@@ -229,7 +276,12 @@ fn a_strangers_process_does_not_block_a_retry() {
 /// A run whose executor, keeper and command were killed while the command ran.
 fn killed_in_the_midst() -> Sandbox {
     let sandbox = Sandbox::with(
-        "runbook: midst\nphases:\n  p:\n    steps:\n      a: { run: 'echo begin >> \"$W\"; while [ -e hold ]; do sleep 0.01; done; echo end >> \"$W\"', idempotent: true, undo: none }\n",
+        "runbook: midst
+phases:
+  p:
+    steps:
+      a: { run: 'echo begin >> \"$W\"; while [ -e hold ]; do sleep 0.01; done; echo end >> \"$W\"', idempotent: true, undo: none }
+",
     );
     sandbox.write("hold", "");
     let child = sandbox.start("run book.yaml");
@@ -246,15 +298,26 @@ fn of_what_cannot_be_seen_a_person_can_say_how_it_is() {
         // A namespace of host names: another machine, as far as anybody can see.
         let mut command = Command::new("unshare");
         let shell = format!("hostname elsewhere; exec {} {line}", env!("CARGO_BIN_EXE_switchover"));
-        command.args(["-u", "sh", "-c", &shell]).current_dir(sandbox.path("")).stdin(std::process::Stdio::null());
-        command.env("W", sandbox.path("witness")).env("SWITCHOVER_LOCKS", sandbox.path("locks")).env_remove("SWITCHOVER_JOURNAL");
+        command
+            .args(["-u", "sh", "-c", &shell])
+            .current_dir(sandbox.path(""))
+            .stdin(std::process::Stdio::null());
+        command
+            .env("W", sandbox.path("witness"))
+            .env("SWITCHOVER_LOCKS", sandbox.path("locks"))
+            .env_remove("SWITCHOVER_JOURNAL");
         let said = std::fs::File::create(sandbox.path("said")).unwrap();
         command.stdout(std::process::Stdio::null()).stderr(said).spawn().unwrap()
     };
     let mut resumed = elsewhere("resume");
-    wait_until("it says what may still run", || sandbox.read("said").contains("the command of p/a may still run"));
+    wait_until("it says what may still run", || {
+        sandbox.read("said").contains("the command of p/a may still run")
+    });
     let said = sandbox.read("said");
-    assert!(said.contains("it was begun on the machine") && said.contains("switchover resolve"), "{said}");
+    assert!(
+        said.contains("it was begun on the machine") && said.contains("switchover resolve"),
+        "{said}"
+    );
     // Twice, as somebody who does not want to wait: it is told to end, and then given up.
     signal("INT", resumed.id());
     wait_until("it has heard that", || sandbox.read("said").contains("nothing new begins"));
@@ -273,11 +336,21 @@ fn before_the_machine_began_nothing_lives() {
     let sandbox = killed_in_the_midst();
     std::fs::remove_file(sandbox.path("hold")).unwrap();
     sandbox.write("boot", "00000000-0000-4000-8000-000000000000\n");
-    // Another boot, in which the numbers are given to others: this very test's group and session could be among them.
-    let shell = format!("mount --bind boot /proc/sys/kernel/random/boot_id && exec {} resume", env!("CARGO_BIN_EXE_switchover"));
+    // Another boot, in which the numbers are given to others: this very test's group and session
+    // could be among them.
+    let shell = format!(
+        "mount --bind boot /proc/sys/kernel/random/boot_id && exec {} resume",
+        env!("CARGO_BIN_EXE_switchover")
+    );
     let mut command = Command::new("unshare");
-    command.args(["-m", "sh", "-c", &shell]).current_dir(sandbox.path("")).stdin(std::process::Stdio::null());
-    command.env("W", sandbox.path("witness")).env("SWITCHOVER_LOCKS", sandbox.path("locks")).env_remove("SWITCHOVER_JOURNAL");
+    command
+        .args(["-m", "sh", "-c", &shell])
+        .current_dir(sandbox.path(""))
+        .stdin(std::process::Stdio::null());
+    command
+        .env("W", sandbox.path("witness"))
+        .env("SWITCHOVER_LOCKS", sandbox.path("locks"))
+        .env_remove("SWITCHOVER_JOURNAL");
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(sandbox.witness(), ["begin", "begin", "end"]);
@@ -291,9 +364,15 @@ fn a_record_that_says_less_is_enough() {
         let child = sandbox.start("run book.yaml");
         sandbox.wait_for("begin");
         super::sandbox::kill_both(child);
-        let runs = std::fs::read_dir(sandbox.path("journal/runs")).unwrap().next().unwrap().unwrap().path();
+        let runs = std::fs::read_dir(sandbox.path("journal/runs"))
+            .unwrap()
+            .next()
+            .unwrap()
+            .unwrap()
+            .path();
         let record = std::fs::read_to_string(runs.join("commands-1")).unwrap();
-        let is_kept = |line: &&str| left_out.iter().all(|entry| !line.contains(&format!("{{\"{entry}\":")));
+        let is_kept =
+            |line: &&str| left_out.iter().all(|entry| !line.contains(&format!("{{\"{entry}\":")));
         let kept: Vec<&str> = record.lines().filter(is_kept).collect();
         assert_eq!(kept.len() + left_out.len(), record.lines().count(), "{record}");
         std::fs::write(runs.join("commands-1"), kept.join("\n") + "\n").unwrap();

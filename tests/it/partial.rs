@@ -1,4 +1,5 @@
-//! A part is never taken for the whole: what reads something that was cut, or that is no text, is not decided.
+//! A part is never taken for the whole: what reads something that was cut, or that is no text, is
+//! not decided.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -11,7 +12,12 @@ const LEDGER: &str = "echo PAID-17; seq 1000000 1019999";
 #[test]
 fn a_line_before_many_others_is_found() {
     let sandbox = Sandbox::with(&format!(
-        "runbook: r\nphases:\n  p:\n    steps:\n      a: {{ run: '{LEDGER}', expect: 'stdout.contains(\"PAID-17\")', undo: none }}\n"
+        "runbook: r
+phases:
+  p:
+    steps:
+      a: {{ run: '{LEDGER}', expect: 'stdout.contains(\"PAID-17\")', undo: none }}
+"
     ));
     assert_eq!(sandbox.code("run book.yaml"), 0);
 }
@@ -19,17 +25,37 @@ fn a_line_before_many_others_is_found() {
 #[test]
 fn what_reads_an_output_that_was_cut_fails_and_says_why_and_the_rest_is_decided() {
     for (keys, code, words) in [
-        ("expect: 'stdout.contains(\"PAID-17\")'", 1, "stdout has 156.3 KiB, and only its last 16 KiB was kept: raise `keep_output`"),
-        ("expect: '!stdout.contains(\"ERROR\")'", 1, "stdout has 156.3 KiB, and only its last 16 KiB was kept"),
-        ("capture: { all: size(stdout) }", 1, "the output `all` cannot be taken: `size(stdout)` cannot be decided: stdout has"),
+        (
+            "expect: 'stdout.contains(\"PAID-17\")'",
+            1,
+            "stdout has 156.3 KiB, and only its last 16 KiB was kept: raise `keep_output`",
+        ),
+        (
+            "expect: '!stdout.contains(\"ERROR\")'",
+            1,
+            "stdout has 156.3 KiB, and only its last 16 KiB was kept",
+        ),
+        (
+            "capture: { all: size(stdout) }",
+            1,
+            "the output `all` cannot be taken: `size(stdout)` cannot be decided: stdout has",
+        ),
         ("expect: exit_code == 0 && stderr == ''", 0, "a"),
         ("capture: { code: exit_code }", 0, "a"),
     ] {
         let sandbox = Sandbox::with(&format!(
-            "runbook: r\nphases:\n  p:\n    steps:\n      a: {{ run: '{LEDGER}', keep_output: 16KiB, {keys}, undo: none }}\n"
+            "runbook: r
+phases:
+  p:
+    steps:
+      a: {{ run: '{LEDGER}', keep_output: 16KiB, {keys}, undo: none }}
+"
         ));
         let shown = sandbox.run("run book.yaml");
-        assert!(shown.contains(words) && shown.ends_with(&format!("exit {code}")), "{keys}: {shown}");
+        assert!(
+            shown.contains(words) && shown.ends_with(&format!("exit {code}")),
+            "{keys}: {shown}"
+        );
     }
 }
 
@@ -53,7 +79,11 @@ phases:
         let shown = sandbox.run("resume");
         assert!(!shown.ends_with("exit 0"), "{shown}");
     }
-    assert!(sandbox.run("audit --format json").contains("and only its last 16 KiB was kept"), "{}", sandbox.run("audit"));
+    assert!(
+        sandbox.run("audit --format json").contains("and only its last 16 KiB was kept"),
+        "{}",
+        sandbox.run("audit")
+    );
     assert_eq!(sandbox.witness(), ["paid"]);
 }
 
@@ -74,7 +104,9 @@ phases:
 #[test]
 fn a_guard_that_reads_a_part_is_inconclusive() {
     // By its end alone the ledger is good in the first, and not bad in the second.
-    for judged in ["success: '!stdout.contains(\"PAID-17\")'", "failure: 'stdout.contains(\"PAID-17\")'"] {
+    for judged in
+        ["success: '!stdout.contains(\"PAID-17\")'", "failure: 'stdout.contains(\"PAID-17\")'"]
+    {
         let sandbox = Sandbox::with(&format!(
             r#"runbook: r
 guards:
@@ -93,7 +125,12 @@ phases:
         let shown = child.wait_with_output().unwrap();
         assert_eq!(shown.status.code(), Some(0), "{judged}: {}", sandbox.run("audit"));
         let audit = sandbox.run("audit --format json");
-        assert!(audit.contains("\"inconclusive\"") && !audit.contains("\"good\"") && !audit.contains("\"bad\""), "{audit}");
+        assert!(
+            audit.contains("\"inconclusive\"")
+                && !audit.contains("\"good\"")
+                && !audit.contains("\"bad\""),
+            "{audit}"
+        );
     }
 }
 
@@ -115,7 +152,10 @@ phases:
 "#
     ));
     let shown = sandbox.run("run book.yaml");
-    assert!(shown.contains("and only its last 16 KiB was kept") && shown.ends_with("exit 1"), "{shown}");
+    assert!(
+        shown.contains("and only its last 16 KiB was kept") && shown.ends_with("exit 1"),
+        "{shown}"
+    );
     assert_ne!(sandbox.read("weight").trim(), "50", "it did not go on");
 }
 
@@ -142,7 +182,12 @@ phases:
     }
     let shown = sandbox.run("run book.yaml");
     let words = "it was stopped while it was held back until !stdout.contains(\"PAID-17\"): ";
-    assert!(shown.contains(words) && shown.contains("and only its last 16 KiB was kept") && shown.ends_with("exit 1"), "{shown}");
+    assert!(
+        shown.contains(words)
+            && shown.contains("and only its last 16 KiB was kept")
+            && shown.ends_with("exit 1"),
+        "{shown}"
+    );
     let db = rusqlite::Connection::open(sandbox.path("new.db")).unwrap();
     assert_eq!(db.query_row("SELECT count(*) FROM t", [], |row| row.get::<_, i64>(0)).unwrap(), 0);
 }
@@ -160,18 +205,31 @@ phases:
     );
     let db = rusqlite::Connection::open(sandbox.path("app.db")).unwrap();
     db.execute_batch(
-        "CREATE TABLE t (id INTEGER PRIMARY KEY); INSERT INTO t WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM n WHERE i < 900) SELECT i FROM n",
+        "CREATE TABLE t (id INTEGER PRIMARY KEY); INSERT INTO t WITH RECURSIVE n(i) AS (VALUES(1) \
+         UNION ALL SELECT i + 1 FROM n WHERE i < 900) SELECT i FROM n",
     )
     .unwrap();
     let shown = sandbox.run("run book.yaml --dry-run");
-    assert!(shown.contains("rows has more than is kept (1 KiB)") && !shown.ends_with("exit 0"), "{shown}");
+    assert!(
+        shown.contains("rows has more than is kept (1 KiB)") && !shown.ends_with("exit 0"),
+        "{shown}"
+    );
 }
 
 #[test]
 fn bytes_that_are_no_text_are_not_judged_as_text() {
-    for (keys, code) in [("expect: '!stdout.contains(\"Müller\")'", 1), ("expect: exit_code == 0", 0), ("capture: { out: stdout }", 1)] {
+    for (keys, code) in [
+        ("expect: '!stdout.contains(\"Müller\")'", 1),
+        ("expect: exit_code == 0", 0),
+        ("capture: { out: stdout }", 1),
+    ] {
         let sandbox = Sandbox::with(&format!(
-            "runbook: r\nphases:\n  p:\n    steps:\n      a: {{ run: 'printf \"M\\374ller\\n\"', {keys}, undo: none }}\n"
+            "runbook: r
+phases:
+  p:
+    steps:
+      a: {{ run: 'printf \"M\\374ller\\n\"', {keys}, undo: none }}
+"
         ));
         let shown = sandbox.run("run book.yaml");
         assert!(shown.ends_with(&format!("exit {code}")), "{keys}: {shown}");
@@ -189,19 +247,35 @@ fn the_rest_of_a_long_body_is_missed() {
             let _ = stream.read(&mut [0; 4096]);
             let body = format!("{}ERROR", "x".repeat(40_000));
             let length = body.len();
-            let _ = write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
+            let _ = write!(
+                stream,
+                "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+            );
         }
     });
     for (keys, words, code) in [
-        ("keep_output: 16KiB, expect: '!body.contains(\"ERROR\")'", "body has 39.1 KiB, and only its first 16 KiB was kept", 1),
+        (
+            "keep_output: 16KiB, expect: '!body.contains(\"ERROR\")'",
+            "body has 39.1 KiB, and only its first 16 KiB was kept",
+            1,
+        ),
         ("keep_output: 16KiB, expect: 'json == null'", "json has 39.1 KiB", 1),
         ("keep_output: 16KiB, expect: status == 200", "", 0),
         ("expect: 'body.contains(\"ERROR\")'", "", 0),
     ] {
-        let sandbox =
-            Sandbox::with(&format!("runbook: r\nphases:\n  p:\n    steps:\n      a: {{ http: {{ url: 'http://{address}/' }}, {keys} }}\n"));
+        let sandbox = Sandbox::with(&format!(
+            "runbook: r
+phases:
+  p:
+    steps:
+      a: {{ http: {{ url: 'http://{address}/' }}, {keys} }}
+"
+        ));
         let shown = sandbox.run("run book.yaml");
-        assert!(shown.contains(words) && shown.ends_with(&format!("exit {code}")), "{keys}: {shown}");
+        assert!(
+            shown.contains(words) && shown.ends_with(&format!("exit {code}")),
+            "{keys}: {shown}"
+        );
     }
 }
 
@@ -231,7 +305,8 @@ fn rows_are_bounded_in_bytes_while_they_come() {
     let sandbox = Sandbox::new();
     let db = rusqlite::Connection::open(sandbox.path("app.db")).unwrap();
     db.execute_batch(
-        "CREATE TABLE t (a); INSERT INTO t WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM n WHERE i < 60) SELECT randomblob(1 << 20) FROM n",
+        "CREATE TABLE t (a); INSERT INTO t WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i + \
+         1 FROM n WHERE i < 60) SELECT randomblob(1 << 20) FROM n",
     )
     .unwrap();
     drop(db);
@@ -240,20 +315,44 @@ fn rows_are_bounded_in_bytes_while_they_come() {
     assert!(peak < baseline + 40 * 1024, "{peak} KiB, and {baseline} KiB for one row");
     let whole = "SELECT count(*) FROM t";
     for (query, expect, words, code) in [
-        ("SELECT a FROM t", "size(rows) == 60", "rows has more than is kept (8 MiB), and stands for the first 3 only", 1),
+        (
+            "SELECT a FROM t",
+            "size(rows) == 60",
+            "rows has more than is kept (8 MiB), and stands for the first 3 only",
+            1,
+        ),
         ("SELECT a FROM t", "size(columns) == 1", "", 0),
         (whole, "rows[0][0] == 60", "", 0),
-        ("SELECT CAST(x'ff' AS TEXT)", "rows[0][0] != 'x'", "rows holds bytes that are not UTF-8", 1),
-        ("WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM n) SELECT i FROM n", "size(rows) > 0", "(10000 rows)", 1),
+        (
+            "SELECT CAST(x'ff' AS TEXT)",
+            "rows[0][0] != 'x'",
+            "rows holds bytes that are not UTF-8",
+            1,
+        ),
+        (
+            "WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i + 1 FROM n) SELECT i FROM n",
+            "size(rows) > 0",
+            "(10000 rows)",
+            1,
+        ),
     ] {
         sandbox.write(
             "book.yaml",
             format!(
-                "runbook: r\ndatabases: {{ app: {{ sqlite: app.db }} }}\nphases:\n  p:\n    steps:\n      a: {{ sql: {{ database: app, query: \"{query}\" }}, expect: \"{expect}\" }}\n"
+                "runbook: r
+databases: {{ app: {{ sqlite: app.db }} }}
+phases:
+  p:
+    steps:
+      a: {{ sql: {{ database: app, query: \"{query}\" }}, expect: \"{expect}\" }}
+"
             ),
         );
         let shown = sandbox.run("run book.yaml");
-        assert!(shown.contains(words) && shown.ends_with(&format!("exit {code}")), "{query}: {shown}");
+        assert!(
+            shown.contains(words) && shown.ends_with(&format!("exit {code}")),
+            "{query}: {shown}"
+        );
     }
 }
 
@@ -261,13 +360,20 @@ fn rows_are_bounded_in_bytes_while_they_come() {
 fn keep_output_stands_where_something_is_read_and_is_a_size() {
     for (step, words) in [
         ("{ wait: 1s, keep_output: 1MiB }", "a wait says nothing of which a part could be kept"),
-        ("{ runbook: nested.yaml, keep_output: 1MiB }", "a step that runs a runbook has no `keep_output` of its own"),
+        (
+            "{ runbook: nested.yaml, keep_output: 1MiB }",
+            "a step that runs a runbook has no `keep_output` of its own",
+        ),
         ("{ run: x, keep_output: 1MiB2, undo: none }", "is not a size"),
         ("{ run: x, keep_output: 1000, undo: none }", "give it a unit: 1000KiB, or 1000MiB"),
         ("{ run: x, keep_output: 65MiB, undo: none }", "64 MiB at most"),
     ] {
-        let sandbox = Sandbox::with(&format!("runbook: r\nphases:\n  p:\n    steps:\n      a: {step}\n"));
-        sandbox.write("nested.yaml", "runbook: n\nphases:\n  p:\n    steps:\n      b: { run: x, undo: none }\n");
+        let sandbox =
+            Sandbox::with(&format!("runbook: r\nphases:\n  p:\n    steps:\n      a: {step}\n"));
+        sandbox.write(
+            "nested.yaml",
+            "runbook: n\nphases:\n  p:\n    steps:\n      b: { run: x, undo: none }\n",
+        );
         let shown = sandbox.run("check book.yaml");
         assert!(shown.contains(words), "{step}: {shown}");
     }

@@ -1,4 +1,5 @@
-//! Tasks and approvals without a terminal: the run waits, a person answers by `resolve`, the run goes on.
+//! Tasks and approvals without a terminal: the run waits, a person answers by `resolve`, the run
+//! goes on.
 
 use super::sandbox::Sandbox;
 
@@ -25,7 +26,8 @@ fn a_task_and_an_approval_wait_for_an_answer() {
       then       switchover resume <run>
     exit 3
     ");
-    insta::assert_snapshot!(sandbox.run("resolve call --as done --reason called --set ticket=12"), @"
+    insta::assert_snapshot!(sandbox.run("resolve call --as done --reason called --set \
+        ticket=12"), @"
     error: --set ticket: `12` does not match the pattern OPS-[0-9]+
     exit 2
     ");
@@ -43,15 +45,25 @@ fn a_task_and_an_approval_wait_for_an_answer() {
 
 #[test]
 fn the_message_to_who_is_waited_for_asks_once() {
-    let sandbox = Sandbox::with(&BOOK.replace("phases:", "messages: { waiting: waiting }\nphases:"));
+    let sandbox =
+        Sandbox::with(&BOOK.replace("phases:", "messages: { waiting: waiting }\nphases:"));
     sandbox.code("run book.yaml");
     let printed = sandbox.run("audit --format json");
-    let all: serde_json::Value = serde_json::from_str(printed.rsplit_once('\n').map_or("", |(json, _)| json)).unwrap_or_default();
-    let sent = all["log"].as_array().and_then(|log| log.iter().find(|entry| entry["event"]["event"] == "message_sent").cloned());
+    let all: serde_json::Value =
+        serde_json::from_str(printed.rsplit_once('\n').map_or("", |(json, _)| json))
+            .unwrap_or_default();
+    let sent = all["log"].as_array().and_then(|log| {
+        log.iter().find(|entry| entry["event"]["event"] == "message_sent").cloned()
+    });
     let file = sent.as_ref().and_then(|sent| sent["event"]["file"].as_str()).expect("a message");
     let text = sandbox.read(&format!("journal/{file}"));
     assert_eq!(text.matches("Call the partner").count(), 1, "{text}");
-    assert!(text.contains("p/call (coordinator): Call the partner\n\nNothing goes on without an answer"), "{text}");
+    assert!(
+        text.contains(
+            "p/call (coordinator): Call the partner\n\nNothing goes on without an answer"
+        ),
+        "{text}"
+    );
 }
 
 #[test]
@@ -69,7 +81,13 @@ fn a_no_go_stops_the_run() {
 #[test]
 fn a_task_that_waits_is_taken_back_by_a_task_that_is_asked_too() {
     let sandbox = Sandbox::with(
-        "runbook: back\nphases:\n  p:\n    steps:\n      a: { run: 'echo a >> \"$W\"', undo: { run: 'echo undo-a >> \"$W\"' } }\n      call: { task: Call them, undo: { task: Call them again } }\n",
+        "runbook: back
+phases:
+  p:
+    steps:
+      a: { run: 'echo a >> \"$W\"', undo: { run: 'echo undo-a >> \"$W\"' } }
+      call: { task: Call them, undo: { task: Call them again } }
+",
     );
     assert_eq!(sandbox.code("run book.yaml"), 3);
     let shown = sandbox.run("rollback");
@@ -78,8 +96,12 @@ fn a_task_that_waits_is_taken_back_by_a_task_that_is_asked_too() {
     assert_eq!(sandbox.code("rollback"), 4);
     assert_eq!(sandbox.witness(), ["a", "undo-a"]);
     // At a terminal, the same.
-    let sandbox =
-        Sandbox::with("runbook: back\nphases: { p: { steps: { call: { task: Call them, undo: { task: Call them again } } } } }\n");
+    let sandbox = Sandbox::with(
+        "runbook: \
+         back\
+         \nphases: { p: { steps: { call: { task: Call them, undo: { task: Call them again } } } } }\
+         \n",
+    );
     assert_eq!(sandbox.code("run book.yaml"), 3);
     let shown = sandbox.in_terminal("rollback", "d\n");
     assert!(shown.contains("Call them again") && shown.ends_with("exit 4"), "{shown}");
@@ -88,7 +110,10 @@ fn a_task_that_waits_is_taken_back_by_a_task_that_is_asked_too() {
 #[test]
 fn skipping_needs_a_reason_and_lets_the_rest_go() {
     let sandbox = Sandbox::with(
-        "runbook: s\nphases: { p: { steps: { a: { run: [/bin/false], undo: none }, b: { run: 'echo b >> \"$W\"', undo: none } } } }\n",
+        "runbook: \
+         s\
+         \nphases: { p: { steps: { a: { run: [/bin/false], undo: none }, b: { run: 'echo b >> \"$W\"', undo: none } } } \
+         }\n",
     );
     insta::assert_snapshot!(sandbox.run("run book.yaml"), @"
     run <run> of s began, by oncall@test

@@ -1,4 +1,5 @@
-//! Every shipped runbook, rehearsed with everything that can go wrong in every environment that it has. README's table is made of that.
+//! Every shipped runbook, rehearsed with everything that can go wrong in every environment that it
+//! has. README's table is made of that.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -52,7 +53,8 @@ fn all_others() {
     every_failure_of(|book| !folders.iter().any(|folder| book.starts_with(folder)));
 }
 
-/// Whatever fails, the run comes to an end that somebody can work with: done, back in time, or with a question. Only a failed undo leaves something behind.
+/// Whatever fails, the run comes to an end that somebody can work with: done, back in time, or with
+/// a question. Only a failed undo leaves something behind.
 fn every_failure_of(is_one: impl Fn(&Path) -> bool) {
     let books: Vec<PathBuf> = books().into_iter().filter(|book| is_one(book)).collect();
     assert!(!books.is_empty());
@@ -60,21 +62,38 @@ fn every_failure_of(is_one: impl Fn(&Path) -> bool) {
     for book in books {
         for environment in environments(&book) {
             let found = rehearsed(&book, environment.as_deref());
-            let place = format!("{} in {}", book.display(), environment.as_deref().unwrap_or("no environment"));
+            let place = format!(
+                "{} in {}",
+                book.display(),
+                environment.as_deref().unwrap_or("no environment")
+            );
             assert_eq!(found["smooth"]["ends"], "finished", "{place}");
             for case in found["cases"].as_array().unwrap() {
                 let mishap = &case["mishap"];
                 let is_fine = match case["ends"].as_str() {
                     Some("finished" | "rolled_back") => true,
                     Some("waits") => mishap["mishap"] == "unanswered",
-                    _ => matches!(mishap["mishap"].as_str(), Some("undo_fails" | "undo_times_out" | "release_fails" | "release_times_out")),
+                    _ => matches!(
+                        mishap["mishap"].as_str(),
+                        Some(
+                            "undo_fails" | "undo_times_out" | "release_fails" | "release_times_out"
+                        )
+                    ),
                 };
                 if !is_fine {
-                    wrong.push(format!("{place}: {mishap} ends {}, {} stays", case["ends"], case["stays"]));
+                    wrong.push(format!(
+                        "{place}: {mishap} ends {}, {} stays",
+                        case["ends"], case["stays"]
+                    ));
                 }
                 // What is stuck takes as long as a person takes.
-                if case["ends"] == "rolled_back" && case["over"].as_array().unwrap().iter().any(|budget| budget == "rollback") {
-                    wrong.push(format!("{place}: after {mishap} the way back takes {} ms", case["back_ms"]));
+                if case["ends"] == "rolled_back"
+                    && case["over"].as_array().unwrap().iter().any(|budget| budget == "rollback")
+                {
+                    wrong.push(format!(
+                        "{place}: after {mishap} the way back takes {} ms",
+                        case["back_ms"]
+                    ));
                 }
             }
         }
@@ -84,7 +103,9 @@ fn every_failure_of(is_one: impl Fn(&Path) -> bool) {
 
 #[test]
 fn the_table_in_the_readme_is_what_the_rehearsals_say() {
-    let titles = "in production | steps | failures tried | done in the end | taken back | waits for an answer | stuck: an undo or a release fails | a person decides | the longest way back";
+    let titles = "in production | steps | failures tried | done in the end | taken back | waits \
+        for an answer | stuck: an undo or a release fails | a person decides | the longest way \
+        back";
     let mut table = format!("| {titles} |\n|{}\n", "---|".repeat(titles.split('|').count()));
     for (name, book) in PLATFORMS {
         table.push_str(&row(name, Path::new(book)));
@@ -105,10 +126,18 @@ fn row(name: &str, book: &Path) -> String {
         .filter_map(|mark| mark["step"].as_str())
         .collect();
     let decided = cases.iter().filter(|case| !case["asked"].as_array().unwrap().is_empty()).count();
-    let back =
-        cases.iter().filter(|case| case["ends"] == "rolled_back").filter_map(|case| case["back_ms"].as_u64()).max().unwrap_or_default();
+    let back = cases
+        .iter()
+        .filter(|case| case["ends"] == "rolled_back")
+        .filter_map(|case| case["back_ms"].as_u64())
+        .max()
+        .unwrap_or_default();
     let budget = &parsed(book)["budgets"]["rollback"];
-    let budget = budget["limit"].as_str().or(budget.as_str()).map(|limit| format!(" of {limit}")).unwrap_or_default();
+    let budget = budget["limit"]
+        .as_str()
+        .or(budget.as_str())
+        .map(|limit| format!(" of {limit}"))
+        .unwrap_or_default();
     format!(
         "| {name} | {} | {} | {} | {} | {} | {} | {decided} | {}{budget} |\n",
         steps.len(),
@@ -132,7 +161,10 @@ fn books() -> Vec<PathBuf> {
                     folders.push(path);
                 }
             } else if path.extension().is_some_and(|ending| ending == "yaml") {
-                let is_one = std::fs::read_to_string(&path).unwrap().lines().any(|line| line.starts_with("runbook:"));
+                let is_one = std::fs::read_to_string(&path)
+                    .unwrap()
+                    .lines()
+                    .any(|line| line.starts_with("runbook:"));
                 books.extend(is_one.then(|| path.strip_prefix(repository()).unwrap().to_owned()));
             }
         }
@@ -157,18 +189,31 @@ fn rehearsed(book: &Path, environment: Option<&str>) -> Arc<Json> {
     type Found = HashMap<(PathBuf, Option<String>), Arc<OnceLock<Arc<Json>>>>;
     static FOUND: Mutex<Option<Found>> = Mutex::new(None);
     let key = (book.to_owned(), environment.map(str::to_owned));
-    let one = Arc::clone(FOUND.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default().entry(key).or_default());
+    let one = Arc::clone(
+        FOUND
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert_default()
+            .entry(key)
+            .or_default(),
+    );
     let try_it = || {
         let mut command = Command::new(env!("CARGO_BIN_EXE_switchover"));
-        command.args(["rehearse", "--runs", "20", "--format", "json"]).arg(book).current_dir(repository());
+        command
+            .args(["rehearse", "--runs", "20", "--format", "json"])
+            .arg(book)
+            .current_dir(repository());
         command.args(environment.map(|environment| ["--env", environment]).into_iter().flatten());
         // No history of earlier runs.
         let journal = tempfile::tempdir().unwrap();
         let output = command.env("SWITCHOVER_JOURNAL", journal.path()).output().unwrap();
-        Arc::new(
-            serde_json::from_slice(&output.stdout)
-                .unwrap_or_else(|error| panic!("{} {environment:?}: {error}: {}", book.display(), String::from_utf8_lossy(&output.stderr))),
-        )
+        Arc::new(serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
+            panic!(
+                "{} {environment:?}: {error}: {}",
+                book.display(),
+                String::from_utf8_lossy(&output.stderr)
+            )
+        }))
     };
     Arc::clone(one.get_or_init(try_it))
 }

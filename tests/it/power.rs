@@ -1,5 +1,6 @@
-//! A loss of power at every moment of a run: what was not synced is there in part or not at all, no process lives on, and the
-//! machine has begun anew. What is left is then opened, and some of it taken up, and held against what the steps did to the world.
+//! A loss of power at every moment of a run: what was not synced is there in part or not at all, no
+//! process lives on, and the machine has begun anew. What is left is then opened, and some of it
+//! taken up, and held against what the steps did to the world.
 
 mod disk;
 
@@ -50,7 +51,10 @@ struct Recording {
 impl Recording {
     fn make() -> Recording {
         static SHIM: OnceLock<Shim> = OnceLock::new();
-        let source = || std::fs::read_to_string(super::sandbox::repository().join("tests/shim/record.c")).unwrap();
+        let source = || {
+            std::fs::read_to_string(super::sandbox::repository().join("tests/shim/record.c"))
+                .unwrap()
+        };
         let shim = SHIM.get_or_init(|| Shim::of("record", &source()));
         let sandbox = Sandbox::with(BOOK);
         sandbox.write("templates/m.txt", "Subject: {{runbook.name}}\n\n{{direction}}\n");
@@ -58,7 +62,13 @@ impl Recording {
         let to = sandbox.path("witness.recorded").display().to_string();
         let env = |slowly: &str| {
             let programs = "switchover,dd".to_owned();
-            [shim.preload(), ("RECORD_TO", to.clone()), ("RECORD_PROGRAMS", programs), ("W", to.clone()), ("SLOWLY", slowly.to_owned())]
+            [
+                shim.preload(),
+                ("RECORD_TO", to.clone()),
+                ("RECORD_PROGRAMS", programs),
+                ("W", to.clone()),
+                ("SLOWLY", slowly.to_owned()),
+            ]
         };
         let recorded = || sandbox.read("witness.recorded");
         let child = sandbox.start_heard("run book.yaml --parallel 2", &env("0.5"));
@@ -73,7 +83,11 @@ impl Recording {
         let journal = Journal::open_to_read(&sandbox.path("journal")).unwrap();
         let hashes = journal.load(&journal.find(None).unwrap()).unwrap().hashes;
         let lines = recorded();
-        let back = disk::read(&lines.lines().take(back).map(|line| format!("{line}\n")).collect::<String>(), &sandbox.path("")).len();
+        let back = disk::read(
+            &lines.lines().take(back).map(|line| format!("{line}\n")).collect::<String>(),
+            &sandbox.path(""),
+        )
+        .len();
         Recording {
             calls: disk::read(&lines, &sandbox.path("")),
             number: format!("{}:{}", found.dev(), found.ino()),
@@ -93,7 +107,10 @@ impl Recording {
         let mut calls = Vec::new();
         for call in self.calls {
             disk.take(&call);
-            let is_lost = matches!(&call, Call::Sync { number } if disk.path_of(number).is_some_and(|path| is_meant(&path)));
+            let is_lost = matches!(
+                &call,
+                Call::Sync { number } if disk.path_of(number).is_some_and(|path| is_meant(&path))
+            );
             if !is_lost {
                 calls.push(call);
             }
@@ -111,7 +128,11 @@ fn nothing_is_ordered_before_all_that_it_rests_on_is_synced() {
             orders += 1;
             let run = disk.folder_of_the_run();
             for name in ["switchover.db", "switchover.db-wal", "uuid", "outbox"] {
-                assert_eq!(disk.uncertain(&Path::new("journal").join(name)), None, "before order {orders}");
+                assert_eq!(
+                    disk.uncertain(&Path::new("journal").join(name)),
+                    None,
+                    "before order {orders}"
+                );
             }
             for name in ["anchor", "fallback", "logs"] {
                 assert_eq!(disk.uncertain(&run.join(name)), None, "before order {orders}");
@@ -124,20 +145,33 @@ fn nothing_is_ordered_before_all_that_it_rests_on_is_synced() {
 
 #[test]
 fn a_loss_of_power_at_any_moment_loses_nothing_and_does_nothing_twice() {
-    let (seed, losses) = (given("SWITCHOVER_SEED").unwrap_or(u64::from(std::process::id())), given("SWITCHOVER_LOSSES").unwrap_or(10_000));
+    let (seed, losses) = (
+        given("SWITCHOVER_SEED").unwrap_or(u64::from(std::process::id())),
+        given("SWITCHOVER_LOSSES").unwrap_or(10_000),
+    );
     let recording = Recording::make();
     let (wrong, different) = replay(&recording, seed, losses as usize);
-    assert!(wrong.is_empty(), "SWITCHOVER_SEED={seed}: {} of {losses}, such as\n{}", wrong.len(), first(&wrong));
+    assert!(
+        wrong.is_empty(),
+        "SWITCHOVER_SEED={seed}: {} of {losses}, such as\n{}",
+        wrong.len(),
+        first(&wrong)
+    );
     let resumed = take_up(&recording, seed, losses as usize / 50);
     #[expect(clippy::print_stdout, reason = "with --show-output, it says what was tried")]
     {
-        println!("power: {losses} losses replayed, {different} of them different, {resumed} resumed (SWITCHOVER_SEED={seed})");
+        println!(
+            "power: {losses} losses replayed, {different} of them different, {resumed} resumed \
+             (SWITCHOVER_SEED={seed})"
+        );
     }
 }
 
 #[test]
 fn a_journal_that_is_not_synced_does_not_outlive_a_loss_of_power() {
-    let folder = |path: &Path| path == Path::new("") || path == Path::new("journal") || path == Path::new("journal/runs");
+    let folder = |path: &Path| {
+        path == Path::new("") || path == Path::new("journal") || path == Path::new("journal/runs")
+    };
     let syncs: [(&str, IsMeant); 5] = [
         ("nothing", &|_| true),
         ("the WAL", &|path| path.ends_with("switchover.db-wal")),
@@ -160,8 +194,11 @@ fn given(name: &str) -> Option<u64> {
 
 fn first(wrong: &[String]) -> String {
     let mut seen = HashSet::new();
-    let new =
-        wrong.iter().filter(|wrong| seen.insert(wrong.split_once(": ").map_or("", |(_, why)| why).chars().take(40).collect::<String>()));
+    let new = wrong.iter().filter(|wrong| {
+        seen.insert(
+            wrong.split_once(": ").map_or("", |(_, why)| why).chars().take(40).collect::<String>(),
+        )
+    });
     new.take(8).cloned().collect::<Vec<_>>().join("\n")
 }
 
@@ -171,10 +208,12 @@ fn moment(recording: &Recording, seed: u64, number: usize) -> (usize, Chance) {
     (chance.below(recording.calls.len() + 1), chance)
 }
 
-/// Loses the power so many times and opens what is left; what is wrong with that, and how often something else was left.
+/// Loses the power so many times and opens what is left; what is wrong with that, and how often
+/// something else was left.
 fn replay(recording: &Recording, seed: u64, losses: usize) -> (Vec<String>, usize) {
     let (hasher, different) = (RandomState::new(), AtomicUsize::new(0));
-    let mut moments: Vec<_> = (0..losses).map(|number| (moment(recording, seed, number), number)).collect();
+    let mut moments: Vec<_> =
+        (0..losses).map(|number| (moment(recording, seed, number), number)).collect();
     moments.sort_by_key(|((at, _), _)| *at);
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     let mut shares: Vec<Vec<_>> = (0..threads).map(|_| Vec::new()).collect();
@@ -198,13 +237,17 @@ fn replay(recording: &Recording, seed: u64, losses: usize) -> (Vec<String>, usiz
             put(&left, folder.path());
             began_anew(&folder.path().join("journal"));
             if let Err(why) = judge(folder.path(), recording, at) {
-                wrong.push(format!("loss {number}, after call {at} of {}: {why}", recording.calls.len()));
+                wrong.push(format!(
+                    "loss {number}, after call {at} of {}: {why}",
+                    recording.calls.len()
+                ));
             }
         }
         wrong
     };
     let wrong = std::thread::scope(|scope| {
-        let threads: Vec<_> = shares.into_iter().map(|share| scope.spawn(|| judge_all(share))).collect();
+        let threads: Vec<_> =
+            shares.into_iter().map(|share| scope.spawn(|| judge_all(share))).collect();
         threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
     });
     (wrong, different.into_inner())
@@ -227,10 +270,14 @@ fn put(left: &Left, to: &Path) {
 
 /// What the steps had done to the world by then.
 fn world(recording: &Recording, at: usize) -> Vec<&str> {
-    recording.calls[..at].iter().filter_map(|call| if let Call::Witness(line) = call { Some(line.as_str()) } else { None }).collect()
+    recording.calls[..at]
+        .iter()
+        .filter_map(|call| if let Call::Witness(line) = call { Some(line.as_str()) } else { None })
+        .collect()
 }
 
-/// Holds what is left against the world: what has begun is known, vouched for, and not taken for what never began.
+/// Holds what is left against the world: what has begun is known, vouched for, and not taken for
+/// what never began.
 fn judge(folder: &Path, recording: &Recording, at: usize) -> Result<(), String> {
     let world = world(recording, at);
     let begun: Vec<&str> = world.iter().filter_map(|line| line.strip_prefix("begin ")).collect();
@@ -254,32 +301,47 @@ fn judge(folder: &Path, recording: &Recording, at: usize) -> Result<(), String> 
     let known = Known::in_folder(&journal.run_folder(&run)).map_err(|error| error.to_string())?;
     for line in &begun {
         let started = loaded.events.iter().find_map(|event| match &event.fact {
-            Fact::StepStarted(started) if format!("{} {} {}", started.step, started.direction.word(), started.attempt) == **line => {
+            Fact::StepStarted(started)
+                if format!("{} {} {}", started.step, started.direction.word(), started.attempt)
+                    == **line =>
+            {
                 Some((event.number, Attempt { key: started.key.clone(), number: started.attempt }))
             }
             _ => None,
         });
-        let Some((number, attempt)) = started else { return Err(format!("the journal does not know that {line} began")) };
+        let Some((number, attempt)) = started else {
+            return Err(format!("the journal does not know that {line} began"));
+        };
         if loaded.anchored < number {
             return Err(format!("the anchor does not vouch for the beginning of {line}"));
         }
         let state = &loaded.state;
-        let is_it = |(ix, way): &&(_, _)| state.idempotency_key(*ix, *way) == attempt.key && state.attempts(*ix, *way) == attempt.number;
+        let is_it = |(ix, way): &&(_, _)| {
+            state.idempotency_key(*ix, *way) == attempt.key
+                && state.attempts(*ix, *way) == attempt.number
+        };
         let Some((ix, way)) = state.sets.running.iter().find(is_it) else { continue };
         if let Some(over) = known.end(&attempt)
             && line.starts_with(&format!("{} forward", STEPS[0]))
         {
-            let output = std::fs::read_to_string(journal.attempt_files(state, *ix, *way, attempt.number).path("output"));
+            let output = std::fs::read_to_string(
+                journal.attempt_files(state, *ix, *way, attempt.number).path("output"),
+            );
             if !output.as_ref().is_ok_and(|output| output == "out=1\n") {
-                return Err(format!("{line} counts as ended with {over:?}, and its output is {output:?}"));
+                return Err(format!(
+                    "{line} counts as ended with {over:?}, and its output is {output:?}"
+                ));
             }
         }
         // What the last session has not begun itself is known to run.
-        if !state.sets.inherited.contains(&(*ix, *way)) && known.never_began(&attempt, state.session) {
+        if !state.sets.inherited.contains(&(*ix, *way))
+            && known.never_began(&attempt, state.session)
+        {
             return Err(format!("the keepers' records are taken to prove that {line} never began"));
         }
     }
-    let room = std::fs::metadata(journal.run_folder(&run).join("fallback")).map_or(0, |found| found.len());
+    let room =
+        std::fs::metadata(journal.run_folder(&run).join("fallback")).map_or(0, |found| found.len());
     if !begun.is_empty() && room < 64 << 10 {
         return Err(format!("results that cannot be journaled have a room of {room} bytes"));
     }
@@ -287,14 +349,18 @@ fn judge(folder: &Path, recording: &Recording, at: usize) -> Result<(), String> 
         if let Fact::MessageSent(sent) = &event.fact {
             let bytes = std::fs::read(folder.join(&sent.file)).unwrap_or_default();
             if switchover::journal::sha256(&bytes) != sent.digest {
-                return Err(format!("the message {} is said to have been sent, and is not what was", sent.file));
+                return Err(format!(
+                    "the message {} is said to have been sent, and is not what was",
+                    sent.file
+                ));
             }
         }
     }
     Ok(())
 }
 
-/// Loses the power so many times, and takes the run up with the program; how often there was something to take up.
+/// Loses the power so many times, and takes the run up with the program; how often there was
+/// something to take up.
 fn take_up(recording: &Recording, seed: u64, losses: usize) -> usize {
     let (next, resumed) = (AtomicUsize::new(0), AtomicUsize::new(0));
     std::thread::scope(|scope| {
@@ -315,38 +381,53 @@ fn take_up(recording: &Recording, seed: u64, losses: usize) -> usize {
                     std::fs::remove_dir_all(sandbox.path("locks")).unwrap();
                 }
                 began_anew(&sandbox.path("journal"));
-                sandbox.write("witness", world(recording, at).iter().map(|line| format!("witness {line}\n")).collect::<String>());
-                let about = format!("SWITCHOVER_SEED={seed}, loss {number}, after call {at} of {}", recording.calls.len());
+                sandbox.write(
+                    "witness",
+                    world(recording, at)
+                        .iter()
+                        .map(|line| format!("witness {line}\n"))
+                        .collect::<String>(),
+                );
+                let about = format!(
+                    "SWITCHOVER_SEED={seed}, loss {number}, after call {at} of {}",
+                    recording.calls.len()
+                );
                 go_on(&sandbox, at >= recording.back, &about);
                 resumed.fetch_add(1, Ordering::Relaxed);
             }
         };
         let threads: Vec<_> = (0..2).map(|_| scope.spawn(work)).collect();
-        threads.into_iter().for_each(|thread| thread.join().unwrap_or_else(|why| std::panic::resume_unwind(why)));
+        threads
+            .into_iter()
+            .for_each(|thread| thread.join().unwrap_or_else(|why| std::panic::resume_unwind(why)));
     });
     resumed.into_inner()
 }
 
 /// Makes what keepers recorded speak of the machine before it began anew.
 fn began_anew(journal: &Path) {
-    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap().trim().to_owned();
+    let boot =
+        std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap().trim().to_owned();
     let earlier: String = boot.chars().rev().collect();
     for record in records(journal) {
         let bytes = std::fs::read(&record).unwrap();
-        let lines = bytes.split_inclusive(|byte| *byte == b'\n').flat_map(|line| match std::str::from_utf8(line) {
-            Ok(text) if text.contains(&boot) && text.ends_with('\n') => {
-                let (check, text) = text.trim_end().split_once(' ').unwrap();
-                // One that was torn stays as it is.
-                match check_of(text) == check {
-                    true => {
-                        let text = text.replace(&boot, &earlier);
-                        format!("{} {text}\n", check_of(&text)).into_bytes()
+        let lines =
+            bytes.split_inclusive(|byte| *byte == b'\n').flat_map(
+                |line| match std::str::from_utf8(line) {
+                    Ok(text) if text.contains(&boot) && text.ends_with('\n') => {
+                        let (check, text) = text.trim_end().split_once(' ').unwrap();
+                        // One that was torn stays as it is.
+                        match check_of(text) == check {
+                            true => {
+                                let text = text.replace(&boot, &earlier);
+                                format!("{} {text}\n", check_of(&text)).into_bytes()
+                            }
+                            false => line.to_vec(),
+                        }
                     }
-                    false => line.to_vec(),
-                }
-            }
-            _ => line.to_vec(),
-        });
+                    _ => line.to_vec(),
+                },
+            );
         std::fs::write(&record, lines.collect::<Vec<u8>>()).unwrap();
     }
 }
@@ -358,10 +439,14 @@ fn check_of(text: &str) -> String {
 fn records(journal: &Path) -> Vec<PathBuf> {
     let runs = std::fs::read_dir(journal.join("runs")).into_iter().flatten();
     let files = runs.flat_map(|run| std::fs::read_dir(run.unwrap().path()).into_iter().flatten());
-    files.map(|file| file.unwrap().path()).filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("commands-")).collect()
+    files
+        .map(|file| file.unwrap().path())
+        .filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("commands-"))
+        .collect()
 }
 
-/// Takes the run up until it is over, answering with the truth, and holds the world against what it should be.
+/// Takes the run up until it is over, answering with the truth, and holds the world against what it
+/// should be.
 fn go_on(sandbox: &Sandbox, back: bool, about: &str) {
     let (verb, over) = if back { ("rollback", 4) } else { ("resume", 0) };
     let (mut said, mut answered, mut is_over) = (Vec::new(), HashSet::new(), false);
@@ -369,7 +454,8 @@ fn go_on(sandbox: &Sandbox, back: bool, about: &str) {
         let has_run = sandbox.code("status") == 0;
         assert!(has_run || sandbox.witness().is_empty(), "{about}: {}", sandbox.run("status"));
         let shown = sandbox.run(if has_run { verb } else { "run book.yaml" });
-        is_over = shown.ends_with(&format!("exit {over}")) || (back && sandbox.code("resume") == over);
+        is_over =
+            shown.ends_with(&format!("exit {over}")) || (back && sandbox.code("resume") == over);
         said.push(shown);
         if is_over {
             break;
@@ -383,7 +469,11 @@ fn go_on(sandbox: &Sandbox, back: bool, about: &str) {
     let seen = sandbox.witness();
     for step in STEPS {
         for way in if back { &["forward", "undo"][..] } else { &["forward"] } {
-            let of = |word: &str| seen.iter().filter(|line| line.starts_with(&format!("witness {word} {step} {way} "))).collect::<Vec<_>>();
+            let of = |word: &str| {
+                seen.iter()
+                    .filter(|line| line.starts_with(&format!("witness {word} {step} {way} ")))
+                    .collect::<Vec<_>>()
+            };
             assert_eq!(of("end").len(), 1, "{about}: {step} {way} in {seen:?}\n{said}");
             // Begun again only after somebody looked and said that it was not done.
             let again = usize::from(answered.contains(&format!("{step} {way}")));
@@ -400,9 +490,14 @@ fn go_on(sandbox: &Sandbox, back: bool, about: &str) {
 fn answer(sandbox: &Sandbox, answered: &mut HashSet<String>) {
     let state = sandbox.json("status --format json");
     let way = if state["direction"] == "forward" { "forward" } else { "undo" };
-    for step in state["steps"].as_array().into_iter().flatten().filter(|step| step["state"] == "in doubt") {
+    for step in
+        state["steps"].as_array().into_iter().flatten().filter(|step| step["state"] == "in doubt")
+    {
         let name = step["id"].as_str().unwrap();
-        let is_done = sandbox.witness().iter().any(|line| line.starts_with(&format!("witness end {name} {way} ")));
+        let is_done = sandbox
+            .witness()
+            .iter()
+            .any(|line| line.starts_with(&format!("witness end {name} {way} ")));
         if !is_done {
             answered.insert(format!("{name} {way}"));
         }

@@ -1,5 +1,5 @@
-//! Commands that do not behave, and processes that are stopped, killed or told another time: the run ends, says what happened, and
-//! leaves nothing behind.
+//! Commands that do not behave, and processes that are stopped, killed or told another time: the
+//! run ends, says what happened, and leaves nothing behind.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -9,12 +9,16 @@ use super::sandbox::{Sandbox, children, kill, signal, wait_until};
 #[test]
 fn a_daemon_that_forked_twice_stays_and_nothing_else() {
     let sandbox = step(
-        "( (setsid sh -c 'echo $$ > daemon; exec sleep 300' </dev/null >/dev/null 2>&1) & ) ; until [ -s daemon ]; do sleep 0.01; done",
+        "( (setsid sh -c 'echo $$ > daemon; exec sleep 300' </dev/null >/dev/null 2>&1) & ) ; \
+         until [ -s daemon ]; do sleep 0.01; done",
         "",
     );
     assert_eq!(sandbox.code("run book.yaml"), 0);
     let daemon: u32 = sandbox.read("daemon").trim().parse().unwrap();
-    wait_until("only the daemon is left", || matches!(&sandbox.processes()[..], [(pid, _)] if *pid == daemon));
+    wait_until(
+        "only the daemon is left",
+        || matches!(&sandbox.processes()[..], [(pid, _)] if *pid == daemon),
+    );
     signal("KILL", daemon);
     nothing_left(&sandbox);
 }
@@ -34,13 +38,19 @@ fn a_child_that_keeps_the_log_open_holds_nobody_up() {
 fn what_ignores_every_signal_but_kill_is_over_after_its_timeout() {
     let sandbox = step("trap '' TERM INT HUP; while :; do sleep 0.05; done", ", timeout: 300ms");
     let shown = sandbox.run("run book.yaml");
-    assert!(shown.contains("it took longer than 300ms and was stopped") && shown.ends_with("exit 1"), "{shown}");
+    assert!(
+        shown.contains("it took longer than 300ms and was stopped") && shown.ends_with("exit 1"),
+        "{shown}"
+    );
     nothing_left(&sandbox);
 }
 
 #[test]
 fn a_command_without_descriptors_or_in_another_program_is_waited_for() {
-    for command in ["exec 0<&- 1>&- 2>&-; sleep 0.2; echo end >> \"$W\"", "exec sh -c 'sleep 0.2; echo end >> \"$W\"'"] {
+    for command in [
+        "exec 0<&- 1>&- 2>&-; sleep 0.2; echo end >> \"$W\"",
+        "exec sh -c 'sleep 0.2; echo end >> \"$W\"'",
+    ] {
         let sandbox = step(&format!("echo begin >> \"$W\"; {command}"), "");
         assert_eq!(sandbox.code("run book.yaml"), 0);
         assert_eq!(sandbox.witness(), ["begin", "end"]);
@@ -59,7 +69,13 @@ fn a_command_without_descriptors_or_in_another_program_is_waited_for() {
 #[test]
 fn a_flood_of_output_is_nobodys_memory() {
     let sandbox = Sandbox::with(
-        "runbook: flood\nphases:\n  p:\n    steps:\n      a: { run: \"head -c 1G /dev/zero | tr '\\\\0' x\", undo: none }\n      b: { run: 'echo b >> \"$W\"; while [ -e hold ]; do sleep 0.01; done', undo: none }\n",
+        "runbook: flood
+phases:
+  p:
+    steps:
+      a: { run: \"head -c 1G /dev/zero | tr '\\\\0' x\", undo: none }
+      b: { run: 'echo b >> \"$W\"; while [ -e hold ]; do sleep 0.01; done', undo: none }
+",
     );
     sandbox.write("hold", "");
     let mut child = sandbox.start("run book.yaml");
@@ -68,7 +84,10 @@ fn a_flood_of_output_is_nobodys_memory() {
     let (executor, keeper) = (peak(child.id()), peak(children(child.id())[0]));
     std::fs::remove_file(sandbox.path("hold")).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
-    assert!(executor < 80 << 10 && keeper < 40 << 10, "the executor took {executor} KiB, its keeper {keeper} KiB");
+    assert!(
+        executor < 80 << 10 && keeper < 40 << 10,
+        "the executor took {executor} KiB, its keeper {keeper} KiB"
+    );
     assert!(sandbox.run("audit --format json").contains(&format!("\"bytes\": {}", 1u64 << 30)));
     nothing_left(&sandbox);
 }
@@ -95,9 +114,19 @@ phases:
     let (executor, keeper) = (peak(child.id()), peak(children(child.id())[0]));
     std::fs::remove_file(sandbox.path("hold")).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
-    assert!(executor < 80 << 10 && keeper < 60 << 10, "the executor took {executor} KiB, its keeper {keeper} KiB");
-    assert!(sandbox.run("audit --format json").contains("at (the secret token)"), "its last cursor is kept");
-    let found = std::process::Command::new("grep").args(["-rlaF", "correct-horse"]).arg(sandbox.path("journal")).output().unwrap();
+    assert!(
+        executor < 80 << 10 && keeper < 60 << 10,
+        "the executor took {executor} KiB, its keeper {keeper} KiB"
+    );
+    assert!(
+        sandbox.run("audit --format json").contains("at (the secret token)"),
+        "its last cursor is kept"
+    );
+    let found = std::process::Command::new("grep")
+        .args(["-rlaF", "correct-horse"])
+        .arg(sandbox.path("journal"))
+        .output()
+        .unwrap();
     assert_eq!(String::from_utf8_lossy(&found.stdout), "");
 }
 
@@ -125,7 +154,10 @@ phases:
     let shown = sandbox.run("run book.yaml");
     let logs = sandbox.run("logs a");
     assert!(shown.ends_with("exit 0"), "{shown}\n{logs}");
-    assert!(logs.contains(".out") && !logs.contains("correct-horse"), "it holds the lock, and writes nothing there: {logs}");
+    assert!(
+        logs.contains(".out") && !logs.contains("correct-horse"),
+        "it holds the lock, and writes nothing there: {logs}"
+    );
 }
 
 #[test]
@@ -144,7 +176,9 @@ fn what_a_command_prints_does_not_steer_the_terminal() {
     let evil = r"\033[2J\033]0;title\007\r\b\302\2335m\177 evil";
     let sandbox = step(
         &format!(
-            "printf '{evil}'; printf '{evil}' >&2; printf 'x={evil}\\n' > \"$SWITCHOVER_OUTPUT\"; printf '{evil}\\n' > \"$SWITCHOVER_CHECKPOINT\"; printf '{evil}\\n' > \"$SWITCHOVER_PROGRESS\"; sleep 1.2; exit 1"
+            "printf '{evil}'; printf '{evil}' >&2; printf 'x={evil}\\n' > \"$SWITCHOVER_OUTPUT\"; \
+             printf '{evil}\\n' > \"$SWITCHOVER_CHECKPOINT\"; printf '{evil}\\n' \
+             > \"$SWITCHOVER_PROGRESS\"; sleep 1.2; exit 1"
         ),
         ", capture: { y: stdout }",
     );
@@ -163,7 +197,10 @@ fn what_a_command_prints_does_not_steer_the_terminal() {
 #[test]
 fn a_command_that_kills_its_parent_is_in_doubt_and_one_that_asks_it_to_end_is_not() {
     for (name, code) in [("KILL", 3), ("TERM", 0), ("INT", 0), ("HUP", 0)] {
-        let sandbox = step(&format!("echo begin >> \"$W\"; kill -{name} $PPID; sleep 0.2; echo end >> \"$W\""), "");
+        let sandbox = step(
+            &format!("echo begin >> \"$W\"; kill -{name} $PPID; sleep 0.2; echo end >> \"$W\""),
+            "",
+        );
         assert_eq!(sandbox.code("run book.yaml"), code, "{name}");
         assert_eq!(sandbox.witness(), ["begin", "end"], "{name}");
         nothing_left(&sandbox);
@@ -187,12 +224,20 @@ fn an_executor_that_slept_past_a_deadline_notices_it() {
     sandbox.wait_for("begin");
     signal("STOP", child.id());
     std::thread::sleep(Duration::from_millis(1500));
-    assert_eq!(sandbox.processes().iter().filter(|(_, line)| line.starts_with("sleep")).count(), 1, "nobody else looks at the time");
+    assert_eq!(
+        sandbox.processes().iter().filter(|(_, line)| line.starts_with("sleep")).count(),
+        1,
+        "nobody else looks at the time"
+    );
     signal("CONT", child.id());
     let begun = Instant::now();
     assert_eq!(child.wait().unwrap().code(), Some(1));
     assert!(begun.elapsed() < Duration::from_secs(20));
-    assert!(sandbox.read("said").contains("it took longer than 1s and was stopped"), "{}", sandbox.read("said"));
+    assert!(
+        sandbox.read("said").contains("it took longer than 1s and was stopped"),
+        "{}",
+        sandbox.read("said")
+    );
     assert_eq!(sandbox.witness(), ["begin"]);
     nothing_left(&sandbox);
 }
@@ -200,7 +245,10 @@ fn an_executor_that_slept_past_a_deadline_notices_it() {
 #[test]
 fn a_stopped_keeper_of_a_killed_executor_is_waited_for() {
     for ends_before in [false, true] {
-        let sandbox = step("echo begin >> \"$W\"; while [ -e hold ]; do sleep 0.01; done; echo end >> \"$W\"", "");
+        let sandbox = step(
+            "echo begin >> \"$W\"; while [ -e hold ]; do sleep 0.01; done; echo end >> \"$W\"",
+            "",
+        );
         sandbox.write("hold", "");
         let child = sandbox.start("run book.yaml");
         sandbox.wait_for("begin");
@@ -230,7 +278,8 @@ fn a_stopped_keeper_of_a_killed_executor_is_waited_for() {
 #[test]
 fn a_long_run_holds_no_more_descriptors_at_its_end() {
     let look = r#"echo "$(ls /proc/$(cut -d" " -f4 /proc/$PPID/stat)/fd | wc -l) $(ls /proc/$PPID/fd | wc -l)" >> "$W""#;
-    let steps: String = (0..80).map(|at| format!("      s{at}: {{ run: '{look}', undo: none }}\n")).collect();
+    let steps: String =
+        (0..80).map(|at| format!("      s{at}: {{ run: '{look}', undo: none }}\n")).collect();
     let sandbox = Sandbox::with(&format!("runbook: many\nphases:\n  p:\n    steps:\n{steps}"));
     assert_eq!(sandbox.code("run book.yaml --parallel 1"), 0);
     let seen = sandbox.witness();
@@ -248,7 +297,8 @@ fn a_clock_that_jumps_back_does_no_harm() {
     a_clock_jumps("-3600");
 }
 
-/// While a step waits for its next attempt, while one waits, and while one runs against its timeout.
+/// While a step waits for its next attempt, while one waits, and while one runs against its
+/// timeout.
 pub fn a_clock_jumps(jump: &str) {
     let library = faketime();
     let sandbox = Sandbox::with(
@@ -283,9 +333,17 @@ phases:
     sandbox.wait_for("late");
     set(jump);
     assert_eq!(child.wait().unwrap().code(), Some(1), "{}", sandbox.read("said"));
-    assert!(begun.elapsed() >= Duration::from_secs(5) && begun.elapsed() < Duration::from_secs(40), "{:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() >= Duration::from_secs(5) && begun.elapsed() < Duration::from_secs(40),
+        "{:?}",
+        begun.elapsed()
+    );
     assert_eq!(sandbox.witness(), ["try", "try", "late"]);
-    assert!(sandbox.read("said").contains("it took longer than 2s and was stopped"), "{}", sandbox.read("said"));
+    assert!(
+        sandbox.read("said").contains("it took longer than 2s and was stopped"),
+        "{}",
+        sandbox.read("said")
+    );
     assert_eq!(sandbox.code("audit --verify"), 0);
     nothing_left(&sandbox);
 }
@@ -293,13 +351,19 @@ phases:
 /// A runbook of one step `a`, with this script and these further keys.
 fn step(script: &str, keys: &str) -> Sandbox {
     let script = serde_json::to_string(script).unwrap();
-    Sandbox::with(&format!("runbook: one\nphases:\n  p:\n    steps:\n      a: {{ run: {script}, undo: none{keys} }}\n"))
+    Sandbox::with(&format!(
+        "runbook: one\nphases:\n  p:\n    steps:\n      a: {{ run: {script}, undo: none{keys} }}\n"
+    ))
 }
 
 pub fn nothing_left(sandbox: &Sandbox) {
     let begun = Instant::now();
     while !sandbox.processes().is_empty() {
-        assert!(begun.elapsed() < Duration::from_secs(30), "still there: {:?}", sandbox.processes());
+        assert!(
+            begun.elapsed() < Duration::from_secs(30),
+            "still there: {:?}",
+            sandbox.processes()
+        );
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -313,7 +377,10 @@ fn peak(process: u32) -> u64 {
 
 /// The library of Debian's package `libfaketime`.
 pub fn faketime() -> &'static str {
-    let places = ["/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1", "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1"];
+    let places = [
+        "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1",
+        "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1",
+    ];
     let found = places.into_iter().find(|place| Path::new(place).exists());
     found.expect("libfaketime, of the package of that name")
 }
@@ -341,8 +408,11 @@ fn a_command_that_stops_its_parent_does_not_escape_its_timeout() {
 
 #[test]
 fn what_cannot_be_seen_to_live_does_not_run_twice_at_once() {
-    let sandbox =
-        step("echo begin >> \"$W\"; exec env -i /bin/sh -c 'sleep 1; echo end >> \"$0\"' \"$W\" >/dev/null 2>&1", ", idempotent: true");
+    let sandbox = step(
+        "echo begin >> \"$W\"; exec env -i /bin/sh -c 'sleep 1; echo end >> \"$0\"' \"$W\" \
+         >/dev/null 2>&1",
+        ", idempotent: true",
+    );
     let child = sandbox.start("run book.yaml");
     sandbox.wait_for("begin");
     std::thread::sleep(Duration::from_millis(200));
@@ -365,14 +435,23 @@ fn what_a_child_adds_to_the_log_later_is_no_alteration() {
 #[test]
 fn an_orphan_has_its_time_by_a_clock_that_does_not_jump() {
     let library = faketime();
-    let sandbox = step("echo begin >> \"$W\"; while [ -e hold ]; do sleep 0.01; done; echo end >> \"$W\"", ", timeout: 30m");
+    let sandbox = step(
+        "echo begin >> \"$W\"; while [ -e hold ]; do sleep 0.01; done; echo end >> \"$W\"",
+        ", timeout: 30m",
+    );
     sandbox.write("hold", "");
     let child = sandbox.start("run book.yaml");
     sandbox.wait_for("begin");
     kill(child);
-    let env = [("LD_PRELOAD", library.to_owned()), ("FAKETIME", "+1h".to_owned()), ("DONT_FAKE_MONOTONIC", "1".to_owned())];
+    let env = [
+        ("LD_PRELOAD", library.to_owned()),
+        ("FAKETIME", "+1h".to_owned()),
+        ("DONT_FAKE_MONOTONIC", "1".to_owned()),
+    ];
     let mut resumed = sandbox.start_heard("resume", &env);
-    wait_until("it says what still runs", || sandbox.read("said").contains("while this still runs: "));
+    wait_until("it says what still runs", || {
+        sandbox.read("said").contains("while this still runs: ")
+    });
     std::thread::sleep(Duration::from_millis(500));
     std::fs::remove_file(sandbox.path("hold")).unwrap();
     assert_eq!(resumed.wait().unwrap().code(), Some(0), "{}", sandbox.read("said"));

@@ -1,5 +1,5 @@
-//! Many at once on one journal: of those who would change a run, one does; those who only read are in nobody's way.
-//! `SWITCHOVER_ROUNDS=200` tries for longer.
+//! Many at once on one journal: of those who would change a run, one does; those who only read are
+//! in nobody's way. `SWITCHOVER_ROUNDS=200` tries for longer.
 
 use std::process::Child;
 use std::sync::Barrier;
@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use super::sandbox::{Sandbox, signal};
 
-/// No step is idempotent, and each writes down that it was done. `b` waits as long as there is a file `hold`.
+/// No step is idempotent, and each writes down that it was done. `b` waits as long as there is a
+/// file `hold`.
 const BOOK: &str = r#"runbook: count
 locks: [the-database]
 phases:
@@ -28,7 +29,11 @@ fn of_eight_that_resume_a_run_one_does() {
         one_of(&sandbox, at_once(&sandbox, &["resume"; 8]));
         assert_eq!(sandbox.witness(), ["a", "b", "c"], "round {round}");
         let audit = sandbox.json("audit --format json");
-        assert_eq!((audit["whole"].as_bool(), events(&sandbox, "run_resumed")), (Some(true), 1), "round {round}");
+        assert_eq!(
+            (audit["whole"].as_bool(), events(&sandbox, "run_resumed")),
+            (Some(true), 1),
+            "round {round}"
+        );
     }
 }
 
@@ -39,7 +44,11 @@ fn of_eight_runs_that_need_the_same_lock_one_begins() {
         sandbox.write("hold", "");
         one_of(&sandbox, at_once(&sandbox, &["run book.yaml"; 8]));
         assert_eq!(sandbox.witness(), ["a", "b", "c"], "round {round}");
-        assert_eq!(sandbox.json("list --format json").as_array().unwrap().len(), 1, "round {round}");
+        assert_eq!(
+            sandbox.json("list --format json").as_array().unwrap().len(),
+            1,
+            "round {round}"
+        );
         assert_eq!(sandbox.code("audit --verify"), 0);
     }
 }
@@ -48,12 +57,18 @@ fn of_eight_runs_that_need_the_same_lock_one_begins() {
 fn eight_runs_that_need_no_lock_begin_in_a_new_journal() {
     for round in 0..rounds() / 5 {
         let sandbox = Sandbox::with(&BOOK.replace("locks: [the-database]\n", ""));
-        let codes: Vec<_> = at_once(&sandbox, &["run book.yaml"; 8]).into_iter().map(|mut child| child.wait().unwrap().code()).collect();
+        let codes: Vec<_> = at_once(&sandbox, &["run book.yaml"; 8])
+            .into_iter()
+            .map(|mut child| child.wait().unwrap().code())
+            .collect();
         assert_eq!(codes, [Some(0); 8], "round {round}");
         let runs = sandbox.json("list --format json");
         assert_eq!((runs.as_array().unwrap().len(), sandbox.witness().len()), (8, 24));
         for run in runs.as_array().unwrap() {
-            assert_eq!(sandbox.code(&format!("audit --verify {}", run["run"].as_str().unwrap())), 0);
+            assert_eq!(
+                sandbox.code(&format!("audit --verify {}", run["run"].as_str().unwrap())),
+                0
+            );
         }
     }
 }
@@ -63,9 +78,22 @@ fn of_different_verbs_at_once_none_does_what_another_undid() {
     for round in 0..rounds() {
         let sandbox = Sandbox::with(BOOK);
         assert_eq!(sandbox.code("run book.yaml --until a"), 0);
-        let verbs = ["resume", "rollback", "cancel --reason enough", "skip c --reason needless", "resume", "rollback"];
-        let codes: Vec<_> = at_once(&sandbox, &verbs).into_iter().map(|mut child| child.wait().unwrap().code()).collect();
-        assert!(codes.iter().all(|code| matches!(code, Some(0 | 1 | 4 | 6))), "round {round}: {codes:?}");
+        let verbs = [
+            "resume",
+            "rollback",
+            "cancel --reason enough",
+            "skip c --reason needless",
+            "resume",
+            "rollback",
+        ];
+        let codes: Vec<_> = at_once(&sandbox, &verbs)
+            .into_iter()
+            .map(|mut child| child.wait().unwrap().code())
+            .collect();
+        assert!(
+            codes.iter().all(|code| matches!(code, Some(0 | 1 | 4 | 6))),
+            "round {round}: {codes:?}"
+        );
         let (audit, witness) = (sandbox.json("audit --format json"), sandbox.witness());
         assert_eq!(audit["whole"], true, "round {round}");
         let mut once = witness.clone();
@@ -76,7 +104,10 @@ fn of_different_verbs_at_once_none_does_what_another_undid() {
         let place = |line: &str| witness.iter().position(|seen| seen == line);
         for step in ["a", "b", "c"] {
             let undone = place(&format!("undo-{step}"));
-            assert!(undone.is_none() || place(step).is_some_and(|done| Some(done) < undone), "round {round}: {witness:?}");
+            assert!(
+                undone.is_none() || place(step).is_some_and(|done| Some(done) < undone),
+                "round {round}: {witness:?}"
+            );
         }
     }
 }
@@ -90,9 +121,19 @@ fn who_is_stopped_by_a_signal_still_holds_the_run() {
     signal("STOP", owner.id());
     let events = sandbox.json("status --format json")["events"].clone();
     std::fs::remove_file(sandbox.path("hold")).unwrap();
-    for verb in ["resume", "rollback", "cancel --reason no", "skip c --reason no", "resolve b --as done --reason no", "run book.yaml"] {
+    for verb in [
+        "resume",
+        "rollback",
+        "cancel --reason no",
+        "skip c --reason no",
+        "resolve b --as done --reason no",
+        "run book.yaml",
+    ] {
         let shown = sandbox.run(verb);
-        assert!(shown.contains("is held by oncall@test") && shown.ends_with("exit 6"), "{verb}: {shown}");
+        assert!(
+            shown.contains("is held by oncall@test") && shown.ends_with("exit 6"),
+            "{verb}: {shown}"
+        );
     }
     assert_eq!(sandbox.json("status --format json")["events"], events);
     assert_eq!(sandbox.witness(), ["a", "b"]);
@@ -122,12 +163,22 @@ fn of_a_cancellation_and_a_resumption_one_comes_first() {
     for round in 0..rounds() {
         let sandbox = Sandbox::with(BOOK);
         assert_eq!(sandbox.code("run book.yaml --until a"), 0);
-        let codes: Vec<_> =
-            at_once(&sandbox, &["cancel --reason enough", "resume"]).into_iter().map(|mut child| child.wait().unwrap().code()).collect();
+        let codes: Vec<_> = at_once(&sandbox, &["cancel --reason enough", "resume"])
+            .into_iter()
+            .map(|mut child| child.wait().unwrap().code())
+            .collect();
         let ended = sandbox.json("status --format json")["ended"].clone();
         match codes[0] {
-            Some(0) => assert_eq!((ended.as_str(), sandbox.witness().len()), (Some("cancelled"), 1), "round {round}: {codes:?}"),
-            Some(6) => assert_eq!((ended.as_str(), codes[1], sandbox.witness().len()), (Some("finished"), Some(0), 3), "round {round}"),
+            Some(0) => assert_eq!(
+                (ended.as_str(), sandbox.witness().len()),
+                (Some("cancelled"), 1),
+                "round {round}: {codes:?}"
+            ),
+            Some(6) => assert_eq!(
+                (ended.as_str(), codes[1], sandbox.witness().len()),
+                (Some("finished"), Some(0), 3),
+                "round {round}"
+            ),
             code => panic!("round {round}: cancel ended with {code:?}"),
         }
         assert_eq!(sandbox.code("audit --verify"), 0);
@@ -136,16 +187,26 @@ fn of_a_cancellation_and_a_resumption_one_comes_first() {
 
 #[test]
 fn readers_are_never_refused_and_disturb_nobody() {
-    let steps: String = (0..40).map(|at| format!("      s{at}: {{ run: 'echo {at} >> \"$W\"; echo words', undo: none }}\n")).collect();
+    let steps: String = (0..40)
+        .map(|at| {
+            format!("      s{at}: {{ run: 'echo {at} >> \"$W\"; echo words', undo: none }}\n")
+        })
+        .collect();
     let sandbox = Sandbox::with(&format!(
-        "runbook: many\nphases:\n  p:\n    steps:\n{steps}      last: {{ run: 'while [ -e hold ]; do sleep 0.01; done', undo: none }}\n"
+        "runbook: many
+phases:
+  p:
+    steps:
+{steps}      last: {{ run: 'while [ -e hold ]; do sleep 0.01; done', undo: none }}
+"
     ));
     sandbox.write("hold", "");
     let mut run = sandbox.start("run book.yaml");
     sandbox.wait_for("0");
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        for verb in ["status", "status --format json", "audit --verify", "audit", "logs s0", "list"] {
+        for verb in ["status", "status --format json", "audit --verify", "audit", "logs s0", "list"]
+        {
             let (sandbox, is_over) = (&sandbox, &is_over);
             scope.spawn(move || {
                 for read in 0.. {

@@ -6,7 +6,13 @@ use super::sandbox::{Sandbox, repository};
 
 /// What happened, in order: each event with its step.
 fn order(events: &[Json]) -> Vec<String> {
-    let words = |event: &Json| format!("{} {}", event["event"].as_str().unwrap_or_default(), event["step"].as_str().unwrap_or_default());
+    let words = |event: &Json| {
+        format!(
+            "{} {}",
+            event["event"].as_str().unwrap_or_default(),
+            event["step"].as_str().unwrap_or_default()
+        )
+    };
     events.iter().map(words).filter(|words| !words.starts_with("cursor_saved")).collect()
 }
 
@@ -17,14 +23,18 @@ fn lived(sandbox: &Sandbox) -> Vec<Json> {
 
 fn quickstart() -> Sandbox {
     let sandbox = Sandbox::new();
-    sandbox.write("quickstart.yaml", std::fs::read(repository().join("runbooks/quickstart.yaml")).expect("the quickstart"));
+    sandbox.write(
+        "quickstart.yaml",
+        std::fs::read(repository().join("runbooks/quickstart.yaml")).expect("the quickstart"),
+    );
     sandbox
 }
 
 #[test]
 fn the_order_of_events_is_the_real_one() {
     let sandbox = quickstart();
-    let rehearsed = sandbox.json("rehearse quickstart.yaml --parallel 1 --runs 0 --fail-at space --format json");
+    let rehearsed = sandbox
+        .json("rehearse quickstart.yaml --parallel 1 --runs 0 --fail-at space --format json");
     assert_eq!(sandbox.code("run quickstart.yaml --parallel 1"), 0);
     let timeline = rehearsed["timeline"].as_array().expect("a timeline");
     assert_eq!(order(timeline), order(&lived(&sandbox)));
@@ -50,7 +60,10 @@ fn every_failure_that_is_made_for_real_ends_as_rehearsed() {
     let cases = rehearsed["cases"].as_array().expect("cases");
     let (mut tried, mut wrong) = (0, Vec::new());
     for case in cases {
-        let (mishap, step) = (case["mishap"]["mishap"].as_str().unwrap_or_default(), case["mishap"]["step"].as_str().unwrap_or_default());
+        let (mishap, step) = (
+            case["mishap"]["mishap"].as_str().unwrap_or_default(),
+            case["mishap"]["step"].as_str().unwrap_or_default(),
+        );
         let name = step.trim_start_matches("p/");
         let sandbox = Sandbox::with(BOOK);
         match mishap {
@@ -63,7 +76,8 @@ fn every_failure_that_is_made_for_real_ends_as_rehearsed() {
         tried += 1;
         let mut code = sandbox.code("run book.yaml");
         if code == 3 && mishap != "unanswered" {
-            let (answer, then) = if mishap == "refused" { ("no-go", "rollback") } else { ("go", "resume") };
+            let (answer, then) =
+                if mishap == "refused" { ("no-go", "rollback") } else { ("go", "resume") };
             sandbox.code(&format!("resolve gate --as {answer} --reason tested"));
             code = sandbox.code(then);
         }
@@ -85,24 +99,39 @@ fn every_failure_that_is_made_for_real_ends_as_rehearsed() {
     assert_eq!(tried, 9);
 }
 
-/// Each step of the quickstart fails for real, once it has done its work, and every third undo does.
+/// Each step of the quickstart fails for real, once it has done its work, and every third undo
+/// does.
 #[test]
 fn every_failure_of_the_quickstart_ends_as_rehearsed() {
     let sandbox = quickstart();
     let rehearsed = sandbox.json("rehearse quickstart.yaml --runs 0 --format json");
-    let quick = sandbox.read("quickstart.yaml").replace("sleep 0.2", "sleep 0.01").replace("default: 200000", "default: 200");
+    let quick = sandbox
+        .read("quickstart.yaml")
+        .replace("sleep 0.2", "sleep 0.01")
+        .replace("default: 200000", "default: 200");
     let book: Json = serde_yaml::from_str(&quick).expect("a runbook");
     let of_a_kind = |kind: &'static str| {
-        let cases = rehearsed["cases"].as_array().expect("cases").iter().filter(move |case| case["mishap"]["mishap"] == kind);
+        let cases = rehearsed["cases"]
+            .as_array()
+            .expect("cases")
+            .iter()
+            .filter(move |case| case["mishap"]["mishap"] == kind);
         // All copies of a step fail, and end as the first of them.
-        cases.filter(|case| !case["mishap"]["step"].as_str().is_some_and(|step| step.contains('[') && !step.ends_with("[0]")))
+        cases.filter(|case| {
+            !case["mishap"]["step"]
+                .as_str()
+                .is_some_and(|step| step.contains('[') && !step.ends_with("[0]"))
+        })
     };
     let cases: Vec<&Json> = of_a_kind("fails").chain(of_a_kind("undo_fails").step_by(3)).collect();
     assert!(cases.len() > 30, "{}", cases.len());
     let next = std::sync::atomic::AtomicUsize::new(0);
     let tried = || {
         while let Some(case) = cases.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
-            let (kind, step) = (case["mishap"]["mishap"].as_str().expect("a kind"), case["mishap"]["step"].as_str().expect("a step"));
+            let (kind, step) = (
+                case["mishap"]["mishap"].as_str().expect("a kind"),
+                case["mishap"]["step"].as_str().expect("a step"),
+            );
             let (phase, name) = step.trim_end_matches("[0]").split_once('/').expect("its phase");
             let mut failing = book.clone();
             let fails = &mut failing["phases"][phase]["steps"][name];
@@ -110,7 +139,8 @@ fn every_failure_of_the_quickstart_ends_as_rehearsed() {
             let sandbox = quickstart();
             sandbox.write("failing.yaml", failing.to_string());
             let mut code = sandbox.code("run failing.yaml");
-            // The operator of a rehearsal goes back from whatever has stopped, and from the end to see an undo fail.
+            // The operator of a rehearsal goes back from whatever has stopped, and from the end to
+            // see an undo fail.
             if code == 1 || kind == "undo_fails" {
                 code = sandbox.code("rollback");
             }
@@ -215,7 +245,10 @@ phases:
 
 fn case<'a>(rehearsed: &'a Json, mishap: &str, step: &str) -> &'a Json {
     let is_it = |case: &&Json| case["mishap"]["mishap"] == mishap && case["mishap"]["step"] == step;
-    rehearsed["cases"].as_array().and_then(|cases| cases.iter().find(is_it)).unwrap_or_else(|| panic!("no case: {mishap} {step}"))
+    rehearsed["cases"]
+        .as_array()
+        .and_then(|cases| cases.iter().find(is_it))
+        .unwrap_or_else(|| panic!("no case: {mishap} {step}"))
 }
 
 #[test]
@@ -237,15 +270,25 @@ fn a_release_that_fails_and_an_undo_that_takes_too_long_end_as_rehearsed() {
 fn who_is_told_what_is_said_for_every_mishap() {
     let rehearsed = Sandbox::with(HOLD).json("rehearse book.yaml --runs 0 --format json");
     let told = |case: &Json| -> Vec<String> {
-        let words = |told: &Json| format!("{} {}", told["occasion"].as_str().unwrap_or_default(), told["to"]);
+        let words = |told: &Json| {
+            format!("{} {}", told["occasion"].as_str().unwrap_or_default(), told["to"])
+        };
         case["told"].as_array().expect("a list").iter().map(words).collect()
     };
     let notify = r#"notify ["dba@example.test","crew"]"#;
     assert_eq!(told(&rehearsed["smooth"]), ["waiting []", notify, "report []"]);
     assert_eq!(told(case(&rehearsed, "fails", "p/b")), ["failure []", "report []"]);
     assert_eq!(told(case(&rehearsed, "unanswered", "p/gate")), ["waiting []"]);
-    let letter = rehearsed["timeline"].as_array().expect("a timeline").iter().find(|mark| mark["occasion"] == "notify").expect("it");
-    assert_eq!((&letter["subject"], &letter["body"]), (&"It is done".into(), &"Until <then>.".into()));
+    let letter = rehearsed["timeline"]
+        .as_array()
+        .expect("a timeline")
+        .iter()
+        .find(|mark| mark["occasion"] == "notify")
+        .expect("it");
+    assert_eq!(
+        (&letter["subject"], &letter["body"]),
+        (&"It is done".into(), &"Until <then>.".into())
+    );
 }
 
 #[test]
@@ -255,16 +298,28 @@ fn budgets_are_held_against_every_mishap() {
     let over = |mishap: &str, step: &str| case(&rehearsed, mishap, step)["over"].clone();
     let failed = case(&rehearsed, "fails", "p/b");
     // b takes 1s to undo, then the nodes 4s at once, then a 1s; the operator's minute comes before.
-    assert_eq!((&failed["back_ms"], &failed["over"]), (&6000.into(), &serde_json::json!(["downtime", "duration"])));
+    assert_eq!(
+        (&failed["back_ms"], &failed["over"]),
+        (&6000.into(), &serde_json::json!(["downtime", "duration"]))
+    );
     assert_eq!(over("undo_times_out", "p/node[x]"), serde_json::json!(["rollback", "downtime"]));
     assert_eq!(over("killed_before", "p/silence"), serde_json::json!(["duration"]));
     // The same whatever else runs beside it, and again.
     let again = sandbox.json("rehearse book.yaml --runs 50 --seed 3 --format json");
     let forecast = |rehearsed: &Json| rehearsed["forecast"].clone();
-    assert_eq!(forecast(&again), forecast(&sandbox.json("rehearse book.yaml --runs 50 --seed 3 --format json")));
-    assert_ne!(forecast(&again), forecast(&sandbox.json("rehearse book.yaml --runs 50 --seed 4 --format json")));
+    assert_eq!(
+        forecast(&again),
+        forecast(&sandbox.json("rehearse book.yaml --runs 50 --seed 3 --format json"))
+    );
+    assert_ne!(
+        forecast(&again),
+        forecast(&sandbox.json("rehearse book.yaml --runs 50 --seed 4 --format json"))
+    );
     let alone = sandbox.json("rehearse book.yaml --runs 50 --seed 3 --no-mishaps --format json");
-    assert_eq!((forecast(&alone), alone["cases"].as_array().map(Vec::len)), (forecast(&again), Some(0)));
+    assert_eq!(
+        (forecast(&alone), alone["cases"].as_array().map(Vec::len)),
+        (forecast(&again), Some(0))
+    );
 }
 
 #[test]
@@ -287,7 +342,13 @@ fn a_step_that_takes_longer_than_it_may_times_out_whatever_else_goes_wrong() {
     assert_eq!(sandbox.code("rehearse book.yaml --runs 0 --no-mishaps"), 0);
     let shown = sandbox.run("rehearse book.yaml --runs 0 --no-mishaps --slow b=3x");
     assert!(shown.contains("smooth: rolled back") && shown.ends_with("exit 1"), "{shown}");
-    sandbox.write("book.yaml", "runbook: r\nphases:\n  p:\n    steps:\n      a: { run: 'true', undo: none, timeout: 5m, estimate: 10m }\n      b: { run: 'true', undo: none, timeout: 5m, idempotent: true, retry: { attempts: 2 }, estimate: 10m }\n");
+    sandbox.write("book.yaml", "runbook: r
+phases:
+  p:
+    steps:
+      a: { run: 'true', undo: none, timeout: 5m, estimate: 10m }
+      b: { run: 'true', undo: none, timeout: 5m, idempotent: true, retry: { attempts: 2 }, estimate: 10m }
+");
     insta::assert_snapshot!(sandbox.run("check book.yaml"), @"
     error book.yaml:5:60
       x the step is expected to take 10m, and its timeout ends it after <time>
@@ -306,21 +367,47 @@ fn a_step_that_takes_longer_than_it_may_times_out_whatever_else_goes_wrong() {
 #[test]
 fn what_cannot_go_wrong_so_is_refused_or_said() {
     let sandbox = Sandbox::with(HOLD);
-    let refused = sandbox.json("rehearse book.yaml --runs 0 --fail-at gate --kill-at gate --format json");
-    let mishaps: Vec<&Json> = refused["cases"].as_array().expect("cases").iter().map(|case| &case["mishap"]["mishap"]).collect();
+    let refused =
+        sandbox.json("rehearse book.yaml --runs 0 --fail-at gate --kill-at gate --format json");
+    let mishaps: Vec<&Json> = refused["cases"]
+        .as_array()
+        .expect("cases")
+        .iter()
+        .map(|case| &case["mishap"]["mishap"])
+        .collect();
     assert_eq!(mishaps, ["refused", "killed_in"]);
-    assert_eq!((&refused["cases"][1]["ends"], &refused["cases"][1]["came"]), (&"finished".into(), &true.into()));
+    assert_eq!(
+        (&refused["cases"][1]["ends"], &refused["cases"][1]["came"]),
+        (&"finished".into(), &true.into())
+    );
     insta::assert_snapshot!(sandbox.run("rehearse book.yaml --fail-at tell"), @"
     error: p/tell does nothing outside in which it could fail or die: it is a notify
       next: name a step that does something; of a nested runbook, one of its own steps
     exit 2
     ");
-    // A step that is passed over, and a guard that is watched for a shorter time than it may be bad.
+    // A step that is passed over, and a guard that is watched for a shorter time than it may be
+    // bad.
     let shown = sandbox.run("rehearse book.yaml --fail-at last --runs 0");
-    assert!(shown.lines().any(|line| line.starts_with("  p/last fails") && line.ends_with("did not come to pass")), "{shown}");
-    sandbox.write("book.yaml", "runbook: r\nguards: { g: { from: a, run: 'true', success: 'true', for: 10m, on_breach: pause } }\nphases: { p: { steps: { a: { run: 'true', undo: none, estimate: 4s } } } }\n");
+    assert!(
+        shown.lines().any(
+            |line| line.starts_with("  p/last fails") && line.ends_with("did not come to pass")
+        ),
+        "{shown}"
+    );
+    sandbox.write(
+        "book.yaml",
+        "runbook: r
+guards: { g: { from: a, run: 'true', success: 'true', for: 10m, on_breach: pause } }
+phases: { p: { steps: { a: { run: 'true', undo: none, estimate: 4s } } } }
+",
+    );
     let found = sandbox.json("rehearse book.yaml --runs 0 --format json");
-    let breached = found["cases"].as_array().expect("cases").iter().find(|case| case["mishap"]["mishap"] == "breached").expect("it");
+    let breached = found["cases"]
+        .as_array()
+        .expect("cases")
+        .iter()
+        .find(|case| case["mishap"]["mishap"] == "breached")
+        .expect("it");
     assert_eq!((&breached["came"], &breached["took_ms"]), (&false.into(), &4000.into()));
 }
 
@@ -332,11 +419,22 @@ budgets: { duration: { limit: 21m, on_breach: rollback } }
 phases: { p: { steps: { a: { run: 'true', undo: none, estimate: 10m }, b: { run: 'true', undo: none, estimate: 10m } } } }
 ",
     );
-    let forecast = sandbox.json("rehearse book.yaml --no-mishaps --runs 200 --html page.html --format json")["forecast"].clone();
-    assert!(sandbox.read("page.html").contains(">Of the runs that finish, 95 of 100 are done within 20m"));
+    let forecast = sandbox.json(
+        "rehearse book.yaml --no-mishaps --runs 200 --html page.html \
+        --format json",
+    )["forecast"]
+        .clone();
+    assert!(
+        sandbox
+            .read("page.html")
+            .contains(">Of the runs that finish, 95 of 100 are done within 20m")
+    );
     let finished = forecast["finished"].as_f64().expect("a share");
     assert!(finished > 0.1 && finished < 0.9, "{forecast}");
-    assert_eq!(forecast["within_duration"], forecast["finished"], "nothing that goes back is done in time");
+    assert_eq!(
+        forecast["within_duration"], forecast["finished"],
+        "nothing that goes back is done in time"
+    );
     assert!(forecast["took_ms"][1].as_u64() <= Some(21 * 60_000), "{forecast}");
 }
 
@@ -353,19 +451,33 @@ phases:
 ",
     );
     let found = sandbox.json("rehearse book.yaml --no-mishaps --runs 0 --format json");
-    assert_eq!(found["forecast"]["critical"], serde_json::json!(["p/b", "p/c[1]", "p/c[2]", "p/c[3]"]));
+    assert_eq!(
+        found["forecast"]["critical"],
+        serde_json::json!(["p/b", "p/c[1]", "p/c[2]", "p/c[3]"])
+    );
     assert_eq!(found["smooth"]["took_ms"], 13 * 60_000);
 }
 
 #[test]
 fn five_earlier_runs_say_how_long_a_step_takes_and_how_far_that_spreads() {
     let sandbox = Sandbox::with(
-        "runbook: r\nphases: { p: { steps: { a: { run: sleep 0.05, undo: none }, b: { run: 'true', undo: none, estimate: 3s } } } }\n",
+        "runbook: \
+         r\
+         \nphases: { p: { steps: { a: { run: sleep 0.05, undo: none }, b: { run: 'true', undo: none, estimate: 3s } } } \
+         }\n",
     );
-    let known =
-        |rehearsed: &Json| [rehearsed["unknown"].clone(), rehearsed["from_history"].clone(), rehearsed["spread_from_history"].clone()];
+    let known = |rehearsed: &Json| {
+        [
+            rehearsed["unknown"].clone(),
+            rehearsed["from_history"].clone(),
+            rehearsed["spread_from_history"].clone(),
+        ]
+    };
     let rehearse = || sandbox.json("rehearse book.yaml --runs 20 --format json");
-    assert_eq!(known(&rehearse()), [serde_json::json!(["p/a"]), serde_json::json!([]), serde_json::json!([])]);
+    assert_eq!(
+        known(&rehearse()),
+        [serde_json::json!(["p/a"]), serde_json::json!([]), serde_json::json!([])]
+    );
     for _ in 0..5 {
         assert_eq!(sandbox.code("run book.yaml"), 0);
     }
@@ -373,13 +485,21 @@ fn five_earlier_runs_say_how_long_a_step_takes_and_how_far_that_spreads() {
     assert_eq!(known(&rehearsed)[..2], [serde_json::json!([]), serde_json::json!(["p/a"])]);
     assert!(rehearsed["spread_from_history"].as_array().expect("a list").contains(&"p/a".into()));
     assert!(rehearsed["smooth"]["took_ms"].as_u64() >= Some(3050));
-    assert!(sandbox.run("rehearse book.yaml").contains("no estimate, so they take what they took in earlier runs\n  p/a\n"));
+    assert!(
+        sandbox
+            .run("rehearse book.yaml")
+            .contains("no estimate, so they take what they took in earlier runs\n  p/a\n")
+    );
 }
 
-/// What is wrong with a page: tags that do not match, attributes without quotes, text that could be taken for a tag.
+/// What is wrong with a page: tags that do not match, attributes without quotes, text that could be
+/// taken for a tag.
 fn faults(page: &str) -> Vec<String> {
     const VOID: [&str; 3] = ["meta", "br", "!DOCTYPE"];
-    let tag = regex::Regex::new(r#"^<(/?)([A-Za-z!][A-Za-z0-9]*)((?: +[A-Za-z][A-Za-z0-9-]*(?:="[^"<>]*")?)*) ?(/?)>"#).expect("a pattern");
+    let tag = regex::Regex::new(
+        r#"^<(/?)([A-Za-z!][A-Za-z0-9]*)((?: +[A-Za-z][A-Za-z0-9-]*(?:="[^"<>]*")?)*) ?(/?)>"#,
+    )
+    .expect("a pattern");
     let entity = regex::Regex::new("^&(amp|lt|gt|quot|#x27|#x3D|#x60);").expect("a pattern");
     let (mut wrong, mut open, mut at) = (Vec::new(), Vec::new(), 0);
     while let Some(next) = page[at..].find(['<', '>', '&']).map(|next| at + next) {
@@ -418,22 +538,42 @@ fn the_page_is_whole_and_needs_nothing_else() {
         assert!(said.ends_with("\nthe page is page.html\nexit 0"), "{said}");
         let page = sandbox.read("page.html");
         assert_eq!(faults(&page), [] as [String; 0], "{book}");
-        for foreign in ["<link", "<script", "src=", "href=", "@import", "url(", "http://", "https://"] {
+        for foreign in
+            ["<link", "<script", "src=", "href=", "@import", "url(", "http://", "https://"]
+        {
             assert!(!page.contains(foreign), "{book} has {foreign}");
         }
     }
     sandbox.run("rehearse quickstart.yaml --runs 0 --no-mishaps --html page.html");
     assert_eq!(sandbox.code("run quickstart.yaml --until prepare/folders"), 0);
     let audited = sandbox.json("audit --format json");
-    assert!(sandbox.read("page.html").contains(audited["definition"].as_str().expect("a digest")), "the digest is another one");
-    assert_eq!(faults("<p>a < b</p><br /><td class=x></i>").len(), 4, "what looks for faults finds some");
+    assert!(
+        sandbox.read("page.html").contains(audited["definition"].as_str().expect("a digest")),
+        "the digest is another one"
+    );
+    assert_eq!(
+        faults("<p>a < b</p><br /><td class=x></i>").len(),
+        4,
+        "what looks for faults finds some"
+    );
     // Nothing is left beside it, also not of one that could not be written.
     sandbox.write("taken/page.html/file", "");
-    let refused = sandbox.in_folder("taken").run("rehearse ../book.yaml --runs 0 --no-mishaps --html page.html");
-    assert!(refused.contains("the page page.html cannot be written") && refused.ends_with("exit 6"), "{refused}");
+    let refused = sandbox
+        .in_folder("taken")
+        .run("rehearse ../book.yaml --runs 0 --no-mishaps --html page.html");
+    assert!(
+        refused.contains("the page page.html cannot be written") && refused.ends_with("exit 6"),
+        "{refused}"
+    );
     let refused = sandbox.run("rehearse book.yaml --html nowhere/page.html");
-    assert!(refused.contains("there is no folder nowhere; nothing was rehearsed") && refused.ends_with("exit 6"), "{refused}");
-    let names = std::fs::read_dir(sandbox.path("taken")).expect("a folder").filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    assert!(
+        refused.contains("there is no folder nowhere; nothing was rehearsed")
+            && refused.ends_with("exit 6"),
+        "{refused}"
+    );
+    let names = std::fs::read_dir(sandbox.path("taken"))
+        .expect("a folder")
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     assert_eq!(names.filter(|name| name.contains("page")).collect::<Vec<_>>(), ["page.html"]);
 }
 
@@ -452,7 +592,10 @@ fn the_page_shows_what_a_rehearsal_found_as_text() {
         assert!(list.contains(item), "{title} has no {item}: {list}");
     };
     list("<h3>Cannot be undone", "<li>p/last</li>");
-    list("<h3>The way back exceeds its budget", "<li>the undo of p/node[…] times out (2): 10s</li>");
+    list(
+        "<h3>The way back exceeds its budget",
+        "<li>the undo of p/node[…] times out (2): 10s</li>",
+    );
     list("<h3>Production stays down", "the undo of p/a times out");
     list("<h3>Production is down for longer", "p/b fails");
     list("<h3>Nothing ends these if they hang", "<li>p/node[…] (2)</li>");
@@ -484,8 +627,11 @@ fn the_page_says_each_kind_of_mishap_once_and_every_question() {
 #[test]
 fn what_reverses_text_is_shown_and_not_obeyed() {
     let sandbox = Sandbox::with(
-        "runbook: r\ntitle: \"\\u202Eevil\"\ndescription: \"\\u2066odd\"\nphases: { p: { steps: { a: { for_each: [\"\\u200Fx\"], run: 'true', \
-         when: \"false\" }, b: { run: 'true', undo: none, title: 'مرحبا' }, c: { notify: { subject: \"\\u202Erev\", body: \"\\u202Etext\" } } } } }\n",
+        "runbook: r
+title: \"\\u202Eevil\"
+description: \"\\u2066odd\"
+phases: { p: { steps: { a: { for_each: [\"\\u200Fx\"], run: 'true', when: \"false\" }, b: { run: 'true', undo: none, title: 'مرحبا' }, c: { notify: { subject: \"\\u202Erev\", body: \"\\u202Etext\" } } } } }
+",
     );
     let said = sandbox.run("rehearse book.yaml --runs 0 --all --html page.html");
     let page = sandbox.read("page.html");
@@ -493,7 +639,9 @@ fn what_reverses_text_is_shown_and_not_obeyed() {
         assert!(!text.contains(['\u{202e}', '\u{2066}', '\u{200f}']), "{text}");
     }
     assert!(said.contains("p/a[\\u{200f}x]"), "{said}");
-    for shown in ["<h1>\\u{202e}evil</h1>", "\\u{2066}odd", "\\u{202e}rev", "\\u{202e}text", "مرحبا"] {
+    for shown in
+        ["<h1>\\u{202e}evil</h1>", "\\u{2066}odd", "\\u{202e}rev", "\\u{202e}text", "مرحبا"]
+    {
         assert!(page.contains(shown), "the page does not show {shown}");
     }
 }
@@ -501,14 +649,22 @@ fn what_reverses_text_is_shown_and_not_obeyed() {
 #[test]
 fn the_window_is_held_against_chance() {
     let sandbox = Sandbox::with(
-        "runbook: r\nwindow: { from: \"02:00\", to: \"03:00\" }\nphases: { p: { steps: { a: { run: 'true', undo: none, estimate: 50m }, go: { approve: Go? }, \
-         b: { run: 'true', undo: none, estimate: 5m } } } }\n",
+        "runbook: r
+window: { from: \"02:00\", to: \"03:00\" }
+phases: { p: { steps: { a: { run: 'true', undo: none, estimate: 50m }, go: { approve: Go? }, b: { run: 'true', undo: none, estimate: 5m } } } }
+",
     );
-    let forecast = sandbox.json("rehearse book.yaml --runs 200 --no-mishaps --format json")["forecast"].clone();
+    let forecast =
+        sandbox.json("rehearse book.yaml --runs 200 --no-mishaps --format json")["forecast"]
+            .clone();
     let share = forecast["within_window"].as_f64().unwrap();
     assert!(share > 0.4 && share < 0.9, "{share}");
     // An hour, less what five minutes may take.
     let latest = forecast["gates"][0]["latest_ms"].as_i64().unwrap();
     assert!((46 * 60_000..55 * 60_000).contains(&latest), "{latest}");
-    assert!(sandbox.run("rehearse book.yaml --runs 200 --no-mishaps").contains("are done before the window closes"));
+    assert!(
+        sandbox
+            .run("rehearse book.yaml --runs 200 --no-mishaps")
+            .contains("are done before the window closes")
+    );
 }

@@ -1,15 +1,25 @@
-//! The way back: reverse order, only what began, stuck where an undo fails, never past what has no undo.
+//! The way back: reverse order, only what began, stuck where an undo fails, never past what has no
+//! undo.
 
 use super::sandbox::Sandbox;
 
 fn step(name: &str, needs: &str) -> String {
-    format!("      {name}: {{ run: 'echo {name} >> \"$W\"', undo: {{ run: 'echo undo-{name} >> \"$W\"' }}, needs: [{needs}] }}\n")
+    format!(
+        "      {name}: {{ run: 'echo {name} >> \"$W\"', undo: {{ run: 'echo undo-{name} \
+         >> \"$W\"' }}, needs: [{needs}] }}\n"
+    )
 }
 
 #[test]
 fn everything_that_began_is_undone_in_reverse() {
     let book = format!(
-        "runbook: r\nphases:\n  p:\n    steps:\n{}{}{}{}      e: {{ run: [/bin/false], needs: [d], on_failure: rollback, undo: {{ run: 'echo undo-e >> \"$W\"' }} }}\n      f: {{ run: [/bin/true], undo: none }}\n",
+        "runbook: r
+phases:
+  p:
+    steps:
+{}{}{}{}      e: {{ run: [/bin/false], needs: [d], on_failure: rollback, undo: {{ run: 'echo undo-e >> \"$W\"' }} }}
+      f: {{ run: [/bin/true], undo: none }}
+",
         step("a", ""),
         step("b", "a"),
         step("c", "a"),
@@ -17,14 +27,22 @@ fn everything_that_began_is_undone_in_reverse() {
     );
     let sandbox = Sandbox::with(&book);
     assert_eq!(sandbox.code("run book.yaml --parallel 1"), 4);
-    assert_eq!(sandbox.witness(), ["a", "b", "c", "d", "undo-e", "undo-d", "undo-c", "undo-b", "undo-a"]);
+    assert_eq!(
+        sandbox.witness(),
+        ["a", "b", "c", "d", "undo-e", "undo-d", "undo-c", "undo-b", "undo-a"]
+    );
     assert_eq!(sandbox.code("resume"), 4, "a run that went back is over");
     assert_eq!(sandbox.witness().len(), 9);
 }
 
 #[test]
 fn back_to_a_step_and_back_from_a_finished_run() {
-    let book = format!("runbook: r\nphases:\n  p:\n    steps:\n{}{}{}", step("a", ""), step("b", "a"), step("c", "b"));
+    let book = format!(
+        "runbook: r\nphases:\n  p:\n    steps:\n{}{}{}",
+        step("a", ""),
+        step("b", "a"),
+        step("c", "b")
+    );
     let sandbox = Sandbox::with(&book);
     assert_eq!(sandbox.code("run book.yaml"), 0);
     assert_eq!(sandbox.code("rollback --to a --reason slow"), 4);
@@ -42,7 +60,13 @@ fn back_to_a_step_and_back_from_a_finished_run() {
 #[test]
 fn a_failed_undo_is_stuck_until_mended_or_resolved() {
     let sandbox = Sandbox::with(
-        "runbook: s\nphases:\n  p:\n    steps:\n      a: { run: 'echo a >> \"$W\"', undo: { run: 'echo undo-a >> \"$W\"' } }\n      b: { run: 'echo b >> \"$W\"', undo: { run: 'test -e ok' } }\n",
+        "runbook: s
+phases:
+  p:
+    steps:
+      a: { run: 'echo a >> \"$W\"', undo: { run: 'echo undo-a >> \"$W\"' } }
+      b: { run: 'echo b >> \"$W\"', undo: { run: 'test -e ok' } }
+",
     );
     sandbox.code("run book.yaml");
     insta::assert_snapshot!(sandbox.run("rollback"), @"
@@ -68,7 +92,13 @@ fn a_failed_undo_is_stuck_until_mended_or_resolved() {
 #[test]
 fn a_step_without_undo_stops_the_way_back_and_asks() {
     let sandbox = Sandbox::with(
-        "runbook: s\nphases:\n  p:\n    steps:\n      a: { run: 'echo a >> \"$W\"', undo: { run: 'echo undo-a >> \"$W\"' } }\n      b: { run: 'echo b >> \"$W\"' }\n",
+        "runbook: s
+phases:
+  p:
+    steps:
+      a: { run: 'echo a >> \"$W\"', undo: { run: 'echo undo-a >> \"$W\"' } }
+      b: { run: 'echo b >> \"$W\"' }
+",
     );
     insta::assert_snapshot!(sandbox.run("run book.yaml"), @"
     no undo is given for p/b: a rollback <run> stop there and ask
@@ -91,7 +121,12 @@ fn a_step_without_undo_stops_the_way_back_and_asks() {
 #[test]
 fn a_point_of_no_return_holds_unless_forced() {
     let book = format!(
-        "runbook: p\nphases:\n  p:\n    steps:\n{}      b: {{ run: 'echo b >> \"$W\"', undo: none, point_of_no_return: true, needs: [a] }}\n{}",
+        "runbook: p
+phases:
+  p:
+    steps:
+{}      b: {{ run: 'echo b >> \"$W\"', undo: none, point_of_no_return: true, needs: [a] }}
+{}",
         step("a", ""),
         step("c", "b")
     );
@@ -104,7 +139,14 @@ fn a_point_of_no_return_holds_unless_forced() {
 #[test]
 fn cancelling_releases_and_undoes_nothing() {
     let sandbox = Sandbox::with(
-        "runbook: c\nphases:\n  p:\n    steps:\n      lock: { run: 'echo lock >> \"$W\"', undo: none, hold: { until: end, release: { run: 'echo free >> \"$W\"' } } }\n      gate: { approve: Go? }\n      end: { wait: 1ms }\n",
+        "runbook: c
+phases:
+  p:
+    steps:
+      lock: { run: 'echo lock >> \"$W\"', undo: none, hold: { until: end, release: { run: 'echo free >> \"$W\"' } } }
+      gate: { approve: Go? }
+      end: { wait: 1ms }
+",
     );
     assert_eq!(sandbox.code("run book.yaml"), 3);
     assert_eq!(sandbox.code("cancel --reason later"), 0);

@@ -1,5 +1,5 @@
-//! A folder with runbooks and a journal, and the program run in it. Ids, times and paths that differ from run to run are
-//! replaced, so that snapshots can show the rest to the letter.
+//! A folder with runbooks and a journal, and the program run in it. Ids, times and paths that
+//! differ from run to run are replaced, so that snapshots can show the rest to the letter.
 
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
@@ -22,7 +22,8 @@ impl Drop for Sandbox {
 }
 
 impl Sandbox {
-    /// Waits until no process of it is left; one that stays is ended, and the test fails, as it does if attempts overlapped.
+    /// Waits until no process of it is left; one that stays is ended, and the test fails, as it
+    /// does if attempts overlapped.
     pub fn assert_quiet(&self) {
         let begun = Instant::now();
         let mut left = self.processes();
@@ -36,7 +37,10 @@ impl Sandbox {
     }
 
     pub fn new() -> Sandbox {
-        Sandbox { folder: tempfile::tempdir().expect("a folder for the test"), working: PathBuf::new() }
+        Sandbox {
+            folder: tempfile::tempdir().expect("a folder for the test"),
+            working: PathBuf::new(),
+        }
     }
 
     /// A sandbox with one runbook, `book.yaml`.
@@ -72,7 +76,10 @@ impl Sandbox {
 
     /// Any command, to be run as the program is.
     pub fn prepare(&self, mut command: Command, line: &str) -> Command {
-        command.args(line.split_whitespace()).current_dir(self.path("").join(&self.working)).stdin(Stdio::null());
+        command
+            .args(line.split_whitespace())
+            .current_dir(self.path("").join(&self.working))
+            .stdin(Stdio::null());
         command
             .env_remove("SWITCHOVER_JOURNAL")
             .env("SWITCHOVER_OPERATOR", "oncall@test")
@@ -83,47 +90,83 @@ impl Sandbox {
         command
     }
 
-    /// Runs the program with these words as arguments (`~` stands for a space inside a word); what it printed, and its exit code.
+    /// Runs the program with these words as arguments (`~` stands for a space inside a word); what
+    /// it printed, and its exit code.
     pub fn run(&self, line: &str) -> String {
-        let output = self.command("").args(line.split_whitespace().map(|word| word.replace('~', " "))).output().expect("the program");
-        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        let code = output.status.code().map_or_else(|| "killed".to_owned(), |code| code.to_string());
+        let output = self
+            .command("")
+            .args(line.split_whitespace().map(|word| word.replace('~', " ")))
+            .output()
+            .expect("the program");
+        let text = format!(
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let code =
+            output.status.code().map_or_else(|| "killed".to_owned(), |code| code.to_string());
         format!("{}exit {code}", self.without_accidents(&text))
     }
 
     /// The same, with more in its environment.
     pub fn run_with(&self, line: &str, env: &[(&str, String)]) -> String {
         let mut command = self.command(line);
-        let output = command.envs(env.iter().map(|(name, value)| (name, value))).output().expect("the program");
-        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let output = command
+            .envs(env.iter().map(|(name, value)| (name, value)))
+            .output()
+            .expect("the program");
+        let text = format!(
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
         format!("{}exit {}", self.without_accidents(&text), output.status.code().unwrap_or(-1))
     }
 
-    /// All that the program prints, to the letter, and its exit code. Each argument is one, whatever stands in it.
+    /// All that the program prints, to the letter, and its exit code. Each argument is one,
+    /// whatever stands in it.
     pub fn prints(&self, arguments: &[&str], env: &[(&str, &str)]) -> (String, i32) {
         let mut command = self.command("");
-        let output = command.args(arguments).envs(env.iter().copied()).output().expect("the program");
-        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let output =
+            command.args(arguments).envs(env.iter().copied()).output().expect("the program");
+        let text = format!(
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
         (text, output.status.code().unwrap_or(-1))
     }
 
-    /// Invariant 12, by the witness: nothing of an attempt was seen once a later one of the same step had begun.
+    /// Invariant 12, by the witness: nothing of an attempt was seen once a later one of the same
+    /// step had begun.
     fn assert_attempts_never_overlapped(&self) {
         let mut last = std::collections::HashMap::new();
         let witness = self.read("witness.attempts");
         for line in witness.lines() {
-            let (what, number) = line.rsplit_once(' ').unwrap_or_else(|| panic!("{line:?} in the witness: {witness}"));
-            let (word, step) = what.split_once(' ').unwrap_or_else(|| panic!("{line:?} in the witness: {witness}"));
-            let number: u32 = number.parse().unwrap_or_else(|_| panic!("{line:?} in the witness: {witness}"));
+            let (what, number) = line
+                .rsplit_once(' ')
+                .unwrap_or_else(|| panic!("{line:?} in the witness: {witness}"));
+            let (word, step) = what
+                .split_once(' ')
+                .unwrap_or_else(|| panic!("{line:?} in the witness: {witness}"));
+            let number: u32 =
+                number.parse().unwrap_or_else(|_| panic!("{line:?} in the witness: {witness}"));
             let latest = last.entry(step.to_owned()).or_insert(0);
-            assert!(number >= *latest, "attempt {number} still ran beside attempt {latest} ({word} {step}): {witness}");
+            assert!(
+                number >= *latest,
+                "attempt {number} still ran beside attempt {latest} ({word} {step}): {witness}"
+            );
             *latest = number;
         }
     }
 
     /// Only the exit code.
     pub fn code(&self, line: &str) -> i32 {
-        let output = self.command("").args(line.split_whitespace().map(|word| word.replace('~', " "))).output().expect("the program");
+        let output = self
+            .command("")
+            .args(line.split_whitespace().map(|word| word.replace('~', " ")))
+            .output()
+            .expect("the program");
         output.status.code().unwrap_or(-1)
     }
 
@@ -142,8 +185,9 @@ impl Sandbox {
     /// Standard output as JSON.
     pub fn json(&self, line: &str) -> serde_json::Value {
         let output = self.command(line).output().expect("the program");
-        serde_json::from_slice(&output.stdout)
-            .unwrap_or_else(|error| panic!("{line}: {error}: {}", String::from_utf8_lossy(&output.stderr)))
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
+            panic!("{line}: {error}: {}", String::from_utf8_lossy(&output.stderr))
+        })
     }
 
     pub fn start(&self, line: &str) -> Child {
@@ -158,18 +202,25 @@ impl Sandbox {
         command.stdout(Stdio::null()).stderr(said).spawn().expect("the program")
     }
 
-    /// The same, with a signal's disposition, as `--default-signal=HUP`, that does not depend on who began the tests.
+    /// The same, with a signal's disposition, as `--default-signal=HUP`, that does not depend on
+    /// who began the tests.
     pub fn start_disposed(&self, disposition: &str, line: &str) -> Child {
         let said = std::fs::File::create(self.path("said")).expect("a file");
         let mut command = Command::new("env");
         command.args([disposition, env!("CARGO_BIN_EXE_switchover")]);
-        self.prepare(command, line).stdout(Stdio::null()).stderr(said).spawn().expect("env, of the package coreutils")
+        self.prepare(command, line)
+            .stdout(Stdio::null())
+            .stderr(said)
+            .spawn()
+            .expect("env, of the package coreutils")
     }
 
     /// The processes that were begun in this sandbox and still run, each with its command line.
     pub fn processes(&self) -> Vec<(u32, String)> {
         let folder = self.path("witness").display().to_string().into_bytes();
-        let pids = std::fs::read_dir("/proc").expect("/proc").filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+        let pids = std::fs::read_dir("/proc")
+            .expect("/proc")
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
         pids.filter_map(|pid| {
             let environment = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
             let line = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
@@ -179,7 +230,8 @@ impl Sandbox {
         .collect()
     }
 
-    /// What a terminal of 80 columns was sent, without colours, movements and more than one space, while the keys were pressed.
+    /// What a terminal of 80 columns was sent, without colours, movements and more than one space,
+    /// while the keys were pressed.
     pub fn in_terminal(&self, line: &str, keys: &str) -> String {
         self.in_terminal_slowly(line, &[keys], 0)
     }
@@ -187,17 +239,34 @@ impl Sandbox {
     /// The same, with a pause of so many milliseconds before each further piece of the keys.
     pub fn in_terminal_slowly(&self, line: &str, keys: &[&str], pause: u64) -> String {
         let (text, code) = self.sent_to_terminal(line, keys, pause, "oncall@test");
-        let words: Vec<String> = console::strip_ansi_codes(&text).split_whitespace().map(str::to_owned).collect();
+        let words: Vec<String> =
+            console::strip_ansi_codes(&text).split_whitespace().map(str::to_owned).collect();
         format!("{} exit {code}", self.without_accidents(&words.join(" ")))
     }
 
     /// What a terminal is sent, to the letter, and the exit code.
-    pub fn sent_to_terminal(&self, line: &str, keys: &[&str], pause: u64, operator: &str) -> (String, i32) {
-        // The one of util-linux, which gives the program a terminal and passes on its standard input.
-        let shell = format!("stty cols 80 rows 24; exec {} {line}", env!("CARGO_BIN_EXE_switchover"));
+    pub fn sent_to_terminal(
+        &self,
+        line: &str,
+        keys: &[&str],
+        pause: u64,
+        operator: &str,
+    ) -> (String, i32) {
+        // The one of util-linux, which gives the program a terminal and passes on its standard
+        // input.
+        let shell =
+            format!("stty cols 80 rows 24; exec {} {line}", env!("CARGO_BIN_EXE_switchover"));
         let mut command = Command::new("script");
-        command.args(["-q", "-e", "-c", &shell, "/dev/null"]).current_dir(self.folder.path()).stdin(Stdio::piped()).stdout(Stdio::piped());
-        command.env_remove("SWITCHOVER_JOURNAL").env("SWITCHOVER_OPERATOR", operator).env("TERM", "xterm").env("W", self.path("witness"));
+        command
+            .args(["-q", "-e", "-c", &shell, "/dev/null"])
+            .current_dir(self.folder.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        command
+            .env_remove("SWITCHOVER_JOURNAL")
+            .env("SWITCHOVER_OPERATOR", operator)
+            .env("TERM", "xterm")
+            .env("W", self.path("witness"));
         let mut child = command.spawn().expect("script, of the package bsdutils");
         let mut input = child.stdin.take().expect("its input");
         for (number, keys) in keys.iter().enumerate() {
@@ -218,7 +287,11 @@ impl Sandbox {
     pub fn wait_for(&self, line: &str) {
         let begun = Instant::now();
         while !self.witness().iter().any(|seen| seen == line) {
-            assert!(begun.elapsed() < Duration::from_secs(30), "the witness never saw {line}: {:?}", self.witness());
+            assert!(
+                begun.elapsed() < Duration::from_secs(30),
+                "the witness never saw {line}: {:?}",
+                self.witness()
+            );
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -246,7 +319,10 @@ impl Sandbox {
             (r"process \d+", "process <pid>"),
             (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", "<moment>"),
         ] {
-            text = regex::Regex::new(pattern).expect("a pattern").replace_all(&text, replacement).into_owned();
+            text = regex::Regex::new(pattern)
+                .expect("a pattern")
+                .replace_all(&text, replacement)
+                .into_owned();
         }
         text
     }
@@ -261,9 +337,11 @@ pub fn wait_until(what: &str, holds: impl Fn() -> bool) {
     }
 }
 
-/// A runbook whose steps, where they write into the witness that they begin or end, write beside it in which attempt.
+/// A runbook whose steps, where they write into the witness that they begin or end, write beside it
+/// in which attempt.
 fn with_attempts(runbook: &str) -> String {
-    let says = regex::Regex::new(r#"echo "?(begin|end|works|try)[^\n;&]*?>> (\\?")\$W\\?""#).expect("a pattern");
+    let says = regex::Regex::new(r#"echo "?(begin|end|works|try)[^\n;&]*?>> (\\?")\$W\\?""#)
+        .expect("a pattern");
     let attempt = "$SWITCHOVER_RUN/$SWITCHOVER_STEP/$SWITCHOVER_DIRECTION $SWITCHOVER_ATTEMPT";
     let both = |found: &regex::Captures<'_>| {
         let (whole, word, quote) = (&found[0], &found[1], &found[2]);
@@ -278,7 +356,8 @@ pub fn kill(mut child: Child) -> bool {
     child.wait().expect("its end").signal() == Some(9)
 }
 
-/// Kills an executor and its keeper. The command that runs goes on, and nobody will know how it ends.
+/// Kills an executor and its keeper. The command that runs goes on, and nobody will know how it
+/// ends.
 pub fn kill_both(child: Child) -> bool {
     let keepers = children(child.id());
     let lived = kill(child);
@@ -294,7 +373,10 @@ pub fn kill_all(child: Child) -> bool {
         let commands = children(keeper);
         kill_process(keeper);
         commands.into_iter().for_each(|leader| {
-            let _ = Command::new("kill").args(["-KILL", "--", &format!("-{leader}")]).stderr(Stdio::null()).status();
+            let _ = Command::new("kill")
+                .args(["-KILL", "--", &format!("-{leader}")])
+                .stderr(Stdio::null())
+                .status();
         });
     }
     lived
@@ -315,7 +397,10 @@ impl Kills {
     /// Whether it is to be killed once more. There is an end to trying.
     pub fn go_on(&self) -> bool {
         let (wanted, done, tries) = (self.wanted, self.done, self.tries);
-        assert!(done >= wanted || tries < 20 * wanted, "of {tries} kills only {done} of {wanted} found something alive");
+        assert!(
+            done >= wanted || tries < 20 * wanted,
+            "of {tries} kills only {done} of {wanted} found something alive"
+        );
         done < wanted
     }
 
@@ -332,17 +417,25 @@ impl Kills {
 }
 
 fn kill_process(process: u32) {
-    let _ = Command::new("kill").args(["-KILL", &process.to_string()]).stderr(Stdio::null()).status();
+    let _ =
+        Command::new("kill").args(["-KILL", &process.to_string()]).stderr(Stdio::null()).status();
 }
 
 /// Sends a signal, as `TERM`, to a process.
 pub fn signal(name: &str, process: u32) {
-    assert!(Command::new("kill").args([format!("-{name}"), process.to_string()]).status().expect("kill").success());
+    assert!(
+        Command::new("kill")
+            .args([format!("-{name}"), process.to_string()])
+            .status()
+            .expect("kill")
+            .success()
+    );
 }
 
 /// The processes whose parent this is.
 pub fn children(parent: u32) -> Vec<u32> {
-    let list = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
+    let list = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"))
+        .unwrap_or_default();
     list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 

@@ -15,7 +15,11 @@ fn assert_nowhere(sandbox: &Sandbox, needle: &str) {
                 folders.push(path);
             } else {
                 let bytes = std::fs::read(&path).unwrap();
-                assert!(!bytes.windows(needle.len()).any(|window| window == needle.as_bytes()), "{needle} is in {}", path.display());
+                assert!(
+                    !bytes.windows(needle.len()).any(|window| window == needle.as_bytes()),
+                    "{needle} is in {}",
+                    path.display()
+                );
             }
         }
     }
@@ -43,11 +47,23 @@ phases:
     );
     let mut child = sandbox.start("run book.yaml");
     sandbox.wait_for("in-the-middle");
-    let output = sandbox.path("journal/runs").read_dir().unwrap().next().unwrap().unwrap().path().join("logs");
+    let output = sandbox
+        .path("journal/runs")
+        .read_dir()
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path()
+        .join("logs");
     for entry in output.read_dir().unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|ending| ending == "out" || ending == "err") {
-            assert!(!std::fs::read_to_string(&path).unwrap().contains(SECRET), "{}", path.display());
+            assert!(
+                !std::fs::read_to_string(&path).unwrap().contains(SECRET),
+                "{}",
+                path.display()
+            );
         }
     }
     assert_eq!(child.wait().unwrap().code(), Some(0));
@@ -64,9 +80,18 @@ phases:
     assert_nowhere(&sandbox, SECRET);
     assert_nowhere(&sandbox, "dXNlcjpjb3JyZWN0LWhvcnNl");
     let log = sandbox.json("audit --format json")["log"].clone();
-    let done = log.as_array().unwrap().iter().find(|entry| entry["event"]["event"] == "step_succeeded").unwrap();
+    let done = log
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|entry| entry["event"]["event"] == "step_succeeded")
+        .unwrap();
     assert_eq!(done["event"]["outputs"]["got"], "(the secret token)");
-    assert_eq!(done["event"]["secrets"]["token"].as_str().unwrap().len(), 64, "a keyed digest tells one value from another");
+    assert_eq!(
+        done["event"]["secrets"]["token"].as_str().unwrap().len(),
+        64,
+        "a keyed digest tells one value from another"
+    );
 }
 
 #[test]
@@ -87,9 +112,16 @@ phases:
     assert_eq!(sandbox.code("run book.yaml"), 0, "{}", sandbox.run("logs read"));
     assert_eq!(sandbox.run("logs read").lines().nth(1), Some("| 13"));
     assert_nowhere(&sandbox, SECRET);
-    sandbox.write("bad.yaml", "runbook: bad\nsecrets: { t: { env: T } }\nphases: { p: { steps: { a: { http: { url: \"http://a/\", headers: { A: { secret: t, as: file } } } } } } }\n");
+    sandbox.write("bad.yaml", "runbook: bad
+secrets: { t: { env: T } }
+phases: { p: { steps: { a: { http: { url: \"http://a/\", headers: { A: { secret: t, as: file } } } } } } }
+");
     let shown = sandbox.run("check bad.yaml");
-    assert!(shown.contains("only a command can be given a secret in a file") && shown.ends_with("exit 2"), "{shown}");
+    assert!(
+        shown.contains("only a command can be given a secret in a file")
+            && shown.ends_with("exit 2"),
+        "{shown}"
+    );
 }
 
 #[test]
@@ -114,7 +146,13 @@ phases:
 #[test]
 fn a_daemon_that_keeps_masked_output_open_holds_nobody_up() {
     let sandbox = Sandbox::with(
-        "runbook: daemon\nsecrets: { token: { env: DEPLOY_TOKEN } }\nphases:\n  p:\n    steps:\n      a: { run: 'setsid sh -c \"sleep 4; echo late\" & echo early', env: { T: { secret: token } }, undo: none }\n",
+        "runbook: daemon
+secrets: { token: { env: DEPLOY_TOKEN } }
+phases:
+  p:
+    steps:
+      a: { run: 'setsid sh -c \"sleep 4; echo late\" & echo early', env: { T: { secret: token } }, undo: none }
+",
     );
     let begun = std::time::Instant::now();
     assert_eq!(sandbox.code("run book.yaml"), 0);
@@ -139,7 +177,11 @@ phases:
     kill(child);
     assert_eq!(sandbox.code_with("resume", &[("DEPLOY_TOKEN", "another-secret".to_owned())]), 0);
     let shown = sandbox.run("audit --format json");
-    assert!(shown.contains("at (the secret token)") && shown.contains("\"out\": \"(the secret token)\""), "{shown}");
+    assert!(
+        shown.contains("at (the secret token)")
+            && shown.contains("\"out\": \"(the secret token)\""),
+        "{shown}"
+    );
     assert_nowhere(&sandbox, SECRET);
 }
 
@@ -173,8 +215,16 @@ phases:
     let shown = sandbox.run("resume");
     std::fs::remove_file(sandbox.path("kept")).unwrap();
     assert!(shown.ends_with("exit 0"), "{shown}");
-    assert!(sandbox.run("logs after").contains("(the secret token)"), "{}", sandbox.run("logs after"));
-    assert!(sandbox.run("logs early").contains("(the secret token)"), "{}", sandbox.run("logs early"));
+    assert!(
+        sandbox.run("logs after").contains("(the secret token)"),
+        "{}",
+        sandbox.run("logs after")
+    );
+    assert!(
+        sandbox.run("logs early").contains("(the secret token)"),
+        "{}",
+        sandbox.run("logs early")
+    );
     assert!(sandbox.run("audit --format json").contains("\"got\": \"(the secret token)\""));
     assert_nowhere(&sandbox, "a-token-that-a-command-gives");
 }
@@ -199,7 +249,10 @@ phases:
     std::fs::remove_file(sandbox.path("kept")).unwrap();
     sandbox.write("go-on", "");
     let shown = sandbox.run("resume");
-    assert!(shown.contains("`token`") && shown.contains("where its value comes again it is not masked"), "{shown}");
+    assert!(
+        shown.contains("`token`") && shown.contains("where its value comes again it is not masked"),
+        "{shown}"
+    );
     assert!(shown.ends_with("exit 0"), "{shown}");
 }
 
@@ -238,7 +291,8 @@ phases:
         command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-c", &shell]);
         sandbox.prepare(command, "")
     };
-    let mut executor = as_other("run book.yaml").spawn().expect("setpriv, of the package util-linux");
+    let mut executor =
+        as_other("run book.yaml").spawn().expect("setpriv, of the package util-linux");
     let begun = std::time::Instant::now();
     while sandbox.witness().is_empty() {
         if let Some(status) = executor.try_wait().unwrap() {
@@ -247,7 +301,15 @@ phases:
         assert!(begun.elapsed().as_secs() < 30, "{}", sandbox.run("logs look"));
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
-    let crash = |pid: u32| assert!(std::process::Command::new("kill").args(["-ABRT", &pid.to_string()]).status().unwrap().success());
+    let crash = |pid: u32| {
+        assert!(
+            std::process::Command::new("kill")
+                .args(["-ABRT", &pid.to_string()])
+                .status()
+                .unwrap()
+                .success()
+        )
+    };
     let keepers = super::sandbox::children(executor.id());
     assert!(!keepers.is_empty());
     crash(executor.id());
@@ -257,7 +319,8 @@ phases:
     keepers.into_iter().for_each(crash);
     sandbox.write("go-on", "");
     super::processes::nothing_left(&sandbox);
-    let names = std::fs::read_dir(sandbox.path("")).unwrap().map(|entry| entry.unwrap().file_name());
+    let names =
+        std::fs::read_dir(sandbox.path("")).unwrap().map(|entry| entry.unwrap().file_name());
     let cores: Vec<_> = names.filter(|name| name.to_string_lossy().starts_with("core")).collect();
     assert!(cores.is_empty(), "{cores:?}");
     // Such a user's `resume` sees that the command is over, and that nobody saw how.
@@ -280,8 +343,15 @@ phases:
 "#,
     );
     let where_it_is = || {
-        let found = std::process::Command::new("grep").args(["-rlaF", "ticket-48151623"]).arg(sandbox.path("journal")).output().unwrap();
-        String::from_utf8_lossy(&found.stdout).lines().map(|line| line.rsplit("runs/").next().unwrap().to_owned()).collect::<Vec<_>>()
+        let found = std::process::Command::new("grep")
+            .args(["-rlaF", "ticket-48151623"])
+            .arg(sandbox.path("journal"))
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&found.stdout)
+            .lines()
+            .map(|line| line.rsplit("runs/").next().unwrap().to_owned())
+            .collect::<Vec<_>>()
     };
     let shown = sandbox.run("run book.yaml");
     assert!(shown.ends_with("exit 1"), "{shown}");
@@ -295,7 +365,10 @@ phases:
     sandbox.write("go", "");
     let shown = sandbox.run("resume");
     assert!(shown.ends_with("exit 0") && !shown.contains("ticket-"), "{shown}");
-    assert!(sandbox.run("logs again").contains("(the secret token)"), "a later session masks it too");
+    assert!(
+        sandbox.run("logs again").contains("(the secret token)"),
+        "a later session masks it too"
+    );
     assert!(sandbox.run("audit --format json").contains("(the secret token)"));
     assert_eq!(where_it_is(), Vec::<String>::new(), "once the run is over it is gone");
 }
@@ -317,25 +390,50 @@ phases:
     assert!(sandbox.run("run book.yaml").ends_with("exit 1"));
     sandbox.write("second", "");
     let shown = sandbox.run("resume");
-    assert!(shown.contains("it did not write the secret `token`") && shown.ends_with("exit 1"), "{shown}");
+    assert!(
+        shown.contains("it did not write the secret `token`") && shown.ends_with("exit 1"),
+        "{shown}"
+    );
     assert!(sandbox.witness().is_empty());
 }
 
 #[test]
 fn a_step_that_leaves_no_secret_fails_and_what_cannot_leave_one_is_refused() {
-    let steps = "phases:\n  p:\n    steps:\n      login: { run: 'echo try >> \"$W\"', undo: none }\n      use: { run: 'true', env: { T: { secret: token } }, undo: none }\n";
-    let sandbox = Sandbox::with(&format!("runbook: login\nsecrets: {{ token: {{ step: login }} }}\n{steps}"));
+    let steps = "phases:
+  p:
+    steps:
+      login: { run: 'echo try >> \"$W\"', undo: none }
+      use: { run: 'true', env: { T: { secret: token } }, undo: none }
+";
+    let sandbox =
+        Sandbox::with(&format!("runbook: login\nsecrets: {{ token: {{ step: login }} }}\n{steps}"));
     let shown = sandbox.run("run book.yaml");
-    assert!(shown.contains("it did not write the secret `token` into $SWITCHOVER_SECRETS/token") && shown.ends_with("exit 1"), "{shown}");
+    assert!(
+        shown.contains("it did not write the secret `token` into $SWITCHOVER_SECRETS/token")
+            && shown.ends_with("exit 1"),
+        "{shown}"
+    );
     assert_eq!(sandbox.witness(), ["try"]);
     for (from, with, why) in [
-        ("step: login", "step: logon", "there is no step `logon` for the secret `token` to come from"),
+        (
+            "step: login",
+            "step: logon",
+            "there is no step `logon` for the secret `token` to come from",
+        ),
         ("step: login", "step: use", "is given the secret `token`, which comes from it"),
         ("login: {", "login: { for_each: { in: [a] },", "can leave no secret"),
         ("use: {", "use: { needs: [],", "does not wait for it"),
-        ("phases:", "env: { T: { secret: token } }\nphases:", "gives the secret `token` to every command"),
+        (
+            "phases:",
+            "env: { T: { secret: token } }\nphases:",
+            "gives the secret `token` to every command",
+        ),
     ] {
-        sandbox.write("book.yaml", format!("runbook: login\nsecrets: {{ token: {{ step: login }} }}\n{steps}").replace(from, with));
+        sandbox.write(
+            "book.yaml",
+            format!("runbook: login\nsecrets: {{ token: {{ step: login }} }}\n{steps}")
+                .replace(from, with),
+        );
         let shown = sandbox.run("check book.yaml");
         assert!(shown.contains(why) && shown.ends_with("exit 2"), "{with}: {shown}");
     }
@@ -344,18 +442,36 @@ fn a_step_that_leaves_no_secret_fails_and_what_cannot_leave_one_is_refused() {
 #[test]
 fn two_runbooks_may_call_different_secrets_the_same() {
     let book = |name: &str, file: &str, steps: &str| {
-        format!("runbook: {name}\nsecrets: {{ token: {{ file: {file} }} }}\nphases:\n  p:\n    steps:\n{steps}")
+        format!(
+            "runbook: {name}
+secrets: {{ token: {{ file: {file} }} }}
+phases:
+  p:
+    steps:
+{steps}"
+        )
     };
-    let uses = "run: 'cat \"$T\"; test -e go-on', env: { T: { secret: token, as: file } }, undo: none, idempotent: true";
-    let sandbox = Sandbox::with(&book("outer", "one", &format!("      in: {{ runbook: in.yaml }}\n      a: {{ {uses} }}\n")));
-    sandbox.write("in.yaml", book("inner", "two", &format!("      b: {{ {} }}\n", uses.replace("; test -e go-on", ""))));
+    let uses = "run: 'cat \"$T\"; test -e go-on', env: { T: { secret: token, as: file } }, undo: \
+        none, idempotent: true";
+    let sandbox = Sandbox::with(&book(
+        "outer",
+        "one",
+        &format!("      in: {{ runbook: in.yaml }}\n      a: {{ {uses} }}\n"),
+    ));
+    sandbox.write(
+        "in.yaml",
+        book("inner", "two", &format!("      b: {{ {} }}\n", uses.replace("; test -e go-on", ""))),
+    );
     for file in ["one", "two"] {
         sandbox.write(file, format!("the-secret-of-{file}"));
     }
     assert_eq!(sandbox.code("run book.yaml"), 1);
     sandbox.write("go-on", "");
     let shown = sandbox.run("resume");
-    assert!(!shown.contains("another value") && shown.ends_with("exit 0"), "neither was changed: {shown}");
+    assert!(
+        !shown.contains("another value") && shown.ends_with("exit 0"),
+        "neither was changed: {shown}"
+    );
     ["one", "two"].iter().for_each(|file| std::fs::remove_file(sandbox.path(file)).unwrap());
     assert_nowhere(&sandbox, "the-secret-of");
 }

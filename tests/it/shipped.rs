@@ -1,4 +1,5 @@
-//! What ships: every runbook is checked, the quickstart really runs, dies, goes on and goes back, every example in the docs runs.
+//! What ships: every runbook is checked, the quickstart really runs, dies, goes on and goes back,
+//! every example in the docs runs.
 
 use std::process::Command;
 
@@ -24,15 +25,23 @@ fn every_shipped_runbook_has_no_problems_and_fits_the_schema() {
             if !text.lines().any(|line| line.starts_with("runbook:")) {
                 continue; // what a runbook applies, such as a policy
             }
-            // Packs and phases are parts: what begins in one may end in another. They are checked with the whole.
-            let is_part =
-                path.starts_with(repository().join("runbooks/packs")) || path.parent().is_some_and(|folder| folder.ends_with("phases"));
+            // Packs and phases are parts: what begins in one may end in another. They are checked
+            // with the whole.
+            let is_part = path.starts_with(repository().join("runbooks/packs"))
+                || path.parent().is_some_and(|folder| folder.ends_with("phases"));
             if !is_part {
-                let output = Command::new(env!("CARGO_BIN_EXE_switchover")).arg("check").arg(&path).output().unwrap();
+                let output = Command::new(env!("CARGO_BIN_EXE_switchover"))
+                    .arg("check")
+                    .arg(&path)
+                    .output()
+                    .unwrap();
                 assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
             }
             let json: serde_json::Value = serde_yaml::from_str(&text).unwrap();
-            let errors: Vec<String> = schema.iter_errors(&json).map(|error| format!("{}: {error}", error.instance_path())).collect();
+            let errors: Vec<String> = schema
+                .iter_errors(&json)
+                .map(|error| format!("{}: {error}", error.instance_path()))
+                .collect();
             assert!(errors.is_empty(), "{}: {errors:#?}", path.display());
             count += 1;
         }
@@ -44,15 +53,23 @@ fn every_shipped_runbook_has_no_problems_and_fits_the_schema() {
 fn the_example_of_the_packs_fits_them() {
     let sandbox = Sandbox::new();
     let packs = std::fs::read_to_string(repository().join("docs/packs.md")).unwrap();
-    let example = packs.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+    let example = packs
+        .split("```yaml\n")
+        .nth(1)
+        .and_then(|rest| rest.split("```").next())
+        .expect("an example");
     sandbox.write("runbooks/book.yaml", example);
     for entry in std::fs::read_dir(repository().join("runbooks/packs/postgres")).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap();
         // Every parameter stands in the table.
-        let book: serde_json::Value = serde_yaml::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        let book: serde_json::Value =
+            serde_yaml::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
         for parameter in book["parameters"].as_object().unwrap().keys() {
-            assert!(packs.contains(&format!("`{parameter}`")) || parameter.starts_with("new_"), "{name}: {parameter}");
+            assert!(
+                packs.contains(&format!("`{parameter}`")) || parameter.starts_with("new_"),
+                "{name}: {parameter}"
+            );
         }
         sandbox.write(&format!("runbooks/packs/postgres/{name}"), std::fs::read(&path).unwrap());
     }
@@ -62,9 +79,14 @@ fn the_example_of_the_packs_fits_them() {
 
 #[test]
 fn the_schema_beside_the_runbooks_is_the_one_that_is_printed() {
-    let stored: serde_json::Value =
-        serde_json::from_str(&std::fs::read_to_string(repository().join("runbooks/runbook.schema.json")).unwrap()).unwrap();
-    assert!(stored == switchover::runbook::schema(), "print it anew: switchover schema > runbooks/runbook.schema.json");
+    let stored: serde_json::Value = serde_json::from_str(
+        &std::fs::read_to_string(repository().join("runbooks/runbook.schema.json")).unwrap(),
+    )
+    .unwrap();
+    assert!(
+        stored == switchover::runbook::schema(),
+        "print it anew: switchover schema > runbooks/runbook.schema.json"
+    );
 }
 
 #[test]
@@ -80,10 +102,15 @@ fn the_quickstart_runs_is_killed_goes_on_and_goes_back() {
     kill_all(child);
     let shown = sandbox.run("resume");
     assert!(shown.ends_with("exit 0"), "{shown}");
-    assert!(sandbox.read("journal/quickstart/dns/shop.example.test.zone").contains("@    60 IN A 192.0.2.20"));
+    assert!(
+        sandbox
+            .read("journal/quickstart/dns/shop.example.test.zone")
+            .contains("@    60 IN A 192.0.2.20")
+    );
     let logs = sandbox.run("logs copy-receipts");
     assert!(
-        logs.contains("beginning after receipt 0") && !logs.ends_with("beginning after receipt 0\nexit 0"),
+        logs.contains("beginning after receipt 0")
+            && !logs.ends_with("beginning after receipt 0\nexit 0"),
         "the second attempt began at the cursor: {logs}"
     );
     assert!(sandbox.run("rollback").ends_with("exit 4"));
@@ -94,7 +121,8 @@ fn the_quickstart_runs_is_killed_goes_on_and_goes_back() {
 #[test]
 fn the_quickstart_is_gone_through_without_changing_anything() {
     let sandbox = Sandbox::new();
-    let shown = sandbox.run(&format!("run {} --dry-run", repository().join("runbooks/quickstart.yaml").display()));
+    let shown = sandbox
+        .run(&format!("run {} --dry-run", repository().join("runbooks/quickstart.yaml").display()));
     assert!(shown.ends_with("exit 0") && shown.contains("nothing would be refused"), "{shown}");
     assert!(!sandbox.path("journal/quickstart").exists());
 }
@@ -102,7 +130,12 @@ fn the_quickstart_is_gone_through_without_changing_anything() {
 #[test]
 fn the_example_of_dry_runs_is_one() {
     let page = std::fs::read_to_string(repository().join("docs/dry-run.md")).unwrap();
-    let sandbox = Sandbox::with(page.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example"));
+    let sandbox = Sandbox::with(
+        page.split("```yaml\n")
+            .nth(1)
+            .and_then(|rest| rest.split("```").next())
+            .expect("an example"),
+    );
     let shown = sandbox.run("run book.yaml --dry-run");
     assert!(shown.contains("Plan: 3 to add") && shown.ends_with("exit 0"), "{shown}");
     assert_eq!(sandbox.code("run book.yaml"), 0);
@@ -112,13 +145,25 @@ fn the_example_of_dry_runs_is_one() {
 fn every_example_in_the_reference_runs_and_goes_back() {
     let reference = std::fs::read_to_string(repository().join("docs/runbook.md")).unwrap();
     let mut count = 0;
-    for block in reference.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()) {
+    for block in reference.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap())
+    {
         let sandbox = Sandbox::with(block);
         let (_nginx, port) = surroundings(&sandbox);
-        assert!(sandbox.run("check book.yaml").ends_with("exit 0"), "{block}\n{}", sandbox.run("check book.yaml"));
-        let api = if block.contains("{ api:") { format!(" --set api=http://127.0.0.1:{port}") } else { String::new() };
+        assert!(
+            sandbox.run("check book.yaml").ends_with("exit 0"),
+            "{block}\n{}",
+            sandbox.run("check book.yaml")
+        );
+        let api = if block.contains("{ api:") {
+            format!(" --set api=http://127.0.0.1:{port}")
+        } else {
+            String::new()
+        };
         let mut shown = sandbox.run(&format!("run book.yaml{api}"));
-        for answer in ["resolve call --as done --set ticket=7 --reason said", "resolve gate --as go --reason said"] {
+        for answer in [
+            "resolve call --as done --set ticket=7 --reason said",
+            "resolve gate --as go --reason said",
+        ] {
             if shown.ends_with("exit 3") {
                 assert_eq!(sandbox.code(answer), 0, "{block}\n{shown}");
                 shown = sandbox.run("resume");
@@ -132,7 +177,8 @@ fn every_example_in_the_reference_runs_and_goes_back() {
     assert!(count >= 10, "the reference has {count} examples");
 }
 
-/// What the examples take for granted: two databases, a file with a lag, another runbook, and a server.
+/// What the examples take for granted: two databases, a file with a lag, another runbook, and a
+/// server.
 fn surroundings(sandbox: &Sandbox) -> (Nginx, u16) {
     for (name, rows) in [("old.db", 100), ("new.db", 0)] {
         let database = rusqlite::Connection::open(sandbox.path(name)).unwrap();
@@ -142,7 +188,10 @@ fn surroundings(sandbox: &Sandbox) -> (Nginx, u16) {
         }
     }
     sandbox.write("lag", "3\n");
-    sandbox.write("inner.yaml", "runbook: inner\nparameters: { database: { type: string } }\nphases: { inside: { steps: { make: { run: [echo, \"{{ database }}\"], capture: { rows: stdout }, undo: none } } } }\n");
+    sandbox.write("inner.yaml", "runbook: inner
+parameters: { database: { type: string } }
+phases: { inside: { steps: { make: { run: [echo, \"{{ database }}\"], capture: { rows: stdout }, undo: none } } } }
+");
     let (nginx, port, _) = nginx(sandbox);
     (nginx, port)
 }
@@ -178,7 +227,9 @@ fn keys(schema: &serde_json::Value, seen: &mut impl FnMut(&str)) {
 
 #[test]
 fn the_documents_for_programs_are_as_documented() {
-    let sandbox = Sandbox::with("runbook: one\nphases:\n  p:\n    steps:\n      s: { run: echo hello, undo: none }\n");
+    let sandbox = Sandbox::with(
+        "runbook: one\nphases:\n  p:\n    steps:\n      s: { run: echo hello, undo: none }\n",
+    );
     sandbox.write("bad.yaml", "runbook: bad\nphase: 1\n");
     assert_eq!(sandbox.code("run book.yaml"), 0);
     let docs = std::fs::read_to_string(repository().join("docs/json.md")).unwrap();
@@ -191,9 +242,11 @@ fn the_documents_for_programs_are_as_documented() {
         ("logs", "logs s --format json"),
         ("audit", "audit --format json"),
     ] {
-        let section = docs.split(&format!("\n## {verb}\n")).nth(1).unwrap().split("\n## ").next().unwrap();
+        let section =
+            docs.split(&format!("\n## {verb}\n")).nth(1).unwrap().split("\n## ").next().unwrap();
         let cells = section.lines().filter_map(|line| line.strip_prefix("| `")?.split(" |").next());
-        let mut documented: Vec<&str> = cells.flat_map(|cell| cell.trim_end_matches('`').split("`, `")).collect();
+        let mut documented: Vec<&str> =
+            cells.flat_map(|cell| cell.trim_end_matches('`').split("`, `")).collect();
         let printed = sandbox.json(line);
         let entry = printed.get(0).unwrap_or(&printed);
         let mut keys: Vec<&str> = entry.as_object().unwrap().keys().map(String::as_str).collect();

@@ -1,5 +1,5 @@
-//! Every signal after every other, while a step runs, on the way there and back: what the program does, what it writes down, what
-//! it leaves, and how the run goes on afterwards.
+//! Every signal after every other, while a step runs, on the way there and back: what the program
+//! does, what it writes down, what it leaves, and how the run goes on afterwards.
 
 use std::process::Child;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +12,8 @@ use super::sandbox::{Sandbox, signal, wait_until};
 
 const SIGNALS: [(&str, i32); 3] = [("HUP", 1), ("INT", 2), ("TERM", 15)];
 
-/// It and its child say that they were asked to end, and stay; their own children do not even hear it.
+/// It and its child say that they were asked to end, and stay; their own children do not even hear
+/// it.
 const DEAF: &str = r#"sh -c 'trap "" TERM; sleep 300 & trap "echo grandchild >> \"\$W\"" TERM; echo ready grandchild >> "$W"; while :; do wait; done' &
 trap '' TERM; sleep 300 & trap 'echo child >> "$W"' TERM; echo ready child >> "$W"; while :; do wait || :; done"#;
 
@@ -77,17 +78,33 @@ impl Case {
         let quick = |name: &str| format!("echo \"{name}\" >> \"$W\"");
         let slow = match self.ends {
             Ends::Well => "while [ -e hold ]; do sleep 0.02; done",
-            Ends::By(_) => "(sh -c 'sleep 300; echo grandchild >> \"$W\"') & wait; echo survived >> \"$W\"",
+            Ends::By(_) => {
+                "(sh -c 'sleep 300; echo grandchild >> \"$W\"') & wait; echo survived >> \"$W\""
+            }
             Ends::ByForce(..) | Ends::ByPatience(_) => DEAF,
         };
-        let long = |name: &str| format!("echo \"begin {name}\" >> \"$W\"; if [ -e hold ]; then {slow}; fi; echo \"end {name}\" >> \"$W\"");
-        let (there, back) = if self.back { (quick("a"), long("undo a")) } else { (long("a"), quick("undo a")) };
+        let long = |name: &str| {
+            format!(
+                "echo \"begin {name}\" >> \"$W\"; if [ -e hold ]; then {slow}; fi; \
+                 echo \"end {name}\" >> \"$W\""
+            )
+        };
+        let (there, back) =
+            if self.back { (quick("a"), long("undo a")) } else { (long("a"), quick("undo a")) };
         // Going back begins with the undo of the last.
         let steps = if self.back { ["b", "a"] } else { ["a", "b"] };
         let mut book = "runbook: signals\nphases:\n  p:\n    steps:\n".to_owned();
         for step in steps {
-            let (there, back) = if step == "a" { (there.clone(), back.clone()) } else { (quick("b"), quick("undo b")) };
-            book.push_str(&format!("      {step}: {{ run: {}, undo: {{ run: {} }} }}\n", json!(there), json!(back)));
+            let (there, back) = if step == "a" {
+                (there.clone(), back.clone())
+            } else {
+                (quick("b"), quick("undo b"))
+            };
+            book.push_str(&format!(
+                "      {step}: {{ run: {}, undo: {{ run: {} }} }}\n",
+                json!(there),
+                json!(back)
+            ));
         }
         Sandbox::with(&book)
     }
@@ -113,9 +130,17 @@ impl Case {
         let said = sandbox.read("said");
         assert_eq!(code, Some(128 + self.first.1), "{self:?}: {said}");
         nothing_left(&sandbox);
-        assert_eq!(said.contains("killing p/a"), matches!(self.ends, Ends::ByForce(..)), "{self:?}: {said}");
+        assert_eq!(
+            said.contains("killing p/a"),
+            matches!(self.ends, Ends::ByForce(..)),
+            "{self:?}: {said}"
+        );
         if matches!(self.ends, Ends::ByPatience(_)) {
-            assert!((5..20).contains(&since.elapsed().as_secs()), "{self:?}: after {:?}", since.elapsed());
+            assert!(
+                (5..20).contains(&since.elapsed().as_secs()),
+                "{self:?}: after {:?}",
+                since.elapsed()
+            );
         }
         self.look_at_journal(&sandbox);
         self.go_on(&sandbox, name);
@@ -123,7 +148,9 @@ impl Case {
 
     /// Each signal is sent when what the one before it does has been seen.
     fn send(&self, sandbox: &Sandbox, child: &Child) {
-        let says = |words: &str| wait_until(&format!("{self:?}: {words}"), || sandbox.read("said").contains(words));
+        let says = |words: &str| {
+            wait_until(&format!("{self:?}: {words}"), || sandbox.read("said").contains(words))
+        };
         signal(self.first.0, child.id());
         says("nothing new begins; waiting for p/a (once more stops it)");
         if self.suspended {
@@ -150,14 +177,22 @@ impl Case {
     /// What happened since the long step began, and nothing else: no later step began.
     fn look_at_journal(&self, sandbox: &Sandbox) {
         let audit = sandbox.json("audit --format json");
-        let events: Vec<&Json> = audit["log"].as_array().unwrap().iter().map(|entry| &entry["event"]).collect();
+        let events: Vec<&Json> =
+            audit["log"].as_array().unwrap().iter().map(|entry| &entry["event"]).collect();
         let direction = if self.back { "undo" } else { "forward" };
-        let is_begin = |event: &&Json| event["event"] == "step_started" && event["step"] == "p/a" && event["direction"] == direction;
+        let is_begin = |event: &&Json| {
+            event["event"] == "step_started"
+                && event["step"] == "p/a"
+                && event["direction"] == direction
+        };
         let begun = events.iter().position(is_begin).unwrap();
-        let facts: Vec<&str> = events[begun..].iter().filter_map(|event| event["event"].as_str()).collect();
+        let facts: Vec<&str> =
+            events[begun..].iter().filter_map(|event| event["event"].as_str()).collect();
         let (expected, signal) = match self.ends {
             Ends::Well => (vec!["step_started", "step_succeeded", "run_stopped"], None),
-            Ends::By(_) => (vec!["step_started", "stop_requested", "step_failed", "run_stopped"], Some(15)),
+            Ends::By(_) => {
+                (vec!["step_started", "stop_requested", "step_failed", "run_stopped"], Some(15))
+            }
             _ => (vec!["step_started", "stop_requested", "step_failed", "run_stopped"], Some(9)),
         };
         assert_eq!(facts, expected, "{self:?}: {events:?}");
@@ -170,7 +205,8 @@ impl Case {
         assert_eq!(events.last().unwrap()["because"], because, "{self:?}: {events:?}");
     }
 
-    /// What was stopped half-way is asked about, and then everything ends as if there had been no signal.
+    /// What was stopped half-way is asked about, and then everything ends as if there had been no
+    /// signal.
     fn go_on(&self, sandbox: &Sandbox, name: &str) {
         let is_asked = !matches!(self.ends, Ends::Well);
         if is_asked {
@@ -178,8 +214,17 @@ impl Case {
             assert_eq!(sandbox.code("resume"), 3, "{self:?}: what it did is not known");
             assert_eq!(sandbox.code("resolve a --as not-done --reason looked"), 0, "{self:?}");
         }
-        assert_eq!(sandbox.code("resume"), if self.back { 4 } else { 0 }, "{self:?}: {}", sandbox.run("status"));
-        let (begin, end, next) = (format!("begin {name}"), format!("end {name}"), if self.back { "undo b" } else { "b" });
+        assert_eq!(
+            sandbox.code("resume"),
+            if self.back { 4 } else { 0 },
+            "{self:?}: {}",
+            sandbox.run("status")
+        );
+        let (begin, end, next) = (
+            format!("begin {name}"),
+            format!("end {name}"),
+            if self.back { "undo b" } else { "b" },
+        );
         let mut expected = vec![begin.as_str()];
         if is_asked {
             expected.push(&begin);
@@ -195,7 +240,8 @@ impl Case {
 
 #[test]
 fn the_grace_of_what_was_asked_to_end_stands_still_while_the_program_does() {
-    let case = Case { back: false, first: ("INT", 2), suspended: false, ends: Ends::ByPatience("INT") };
+    let case =
+        Case { back: false, first: ("INT", 2), suspended: false, ends: Ends::ByPatience("INT") };
     let sandbox = case.sandbox();
     sandbox.write("hold", "");
     let mut child = sandbox.start_heard("run book.yaml", &[]);
@@ -257,7 +303,8 @@ fn under_nohup_a_hangup_is_nothing_and_an_interrupt_is_one() {
 
 #[test]
 fn commands_are_begun_with_the_usual_dispositions() {
-    // Besides a plain one: one with input, one in another folder, and one whose output is masked are begun in other ways.
+    // Besides a plain one: one with input, one in another folder, and one whose output is masked
+    // are begun in other ways.
     let look = r#"grep -E "Sig(Ign|Blk)" /proc/self/status >> "$W""#;
     let book = r#"runbook: dispositions
 secrets: { token: { env: DEPLOY_TOKEN } }
@@ -277,12 +324,20 @@ phases:
     assert_eq!(sandbox.code("rollback"), 4);
     let seen = sandbox.witness();
     assert_eq!(seen.len(), 2 * 6 + 2, "{seen:?}");
-    assert!(seen.contains(&"141".to_owned()) && seen.contains(&"153".to_owned()), "killed by SIGPIPE and SIGXFSZ: {seen:?}");
+    assert!(
+        seen.contains(&"141".to_owned()) && seen.contains(&"153".to_owned()),
+        "killed by SIGPIPE and SIGXFSZ: {seen:?}"
+    );
     for line in seen.iter().filter(|line| line.starts_with("Sig")) {
         let (name, mask) = line.split_once(':').unwrap();
         let mask = u64::from_str_radix(mask.trim(), 16).unwrap();
-        // What else whoever began the tests ignores, as a shell does INT for what it begins in the background, is passed on.
-        let mine = if name == "SigIgn" { [13, 25].iter().map(|number| 1 << (number - 1)).sum() } else { u64::MAX };
+        // What else whoever began the tests ignores, as a shell does INT for what it begins in the
+        // background, is passed on.
+        let mine = if name == "SigIgn" {
+            [13, 25].iter().map(|number| 1 << (number - 1)).sum()
+        } else {
+            u64::MAX
+        };
         assert_eq!(mask & mine, 0, "{seen:?}");
     }
 }

@@ -1,4 +1,5 @@
-//! What a killed executor leaves: commands that go on, are watched by the next session, and keep their run's locks.
+//! What a killed executor leaves: commands that go on, are watched by the next session, and keep
+//! their run's locks.
 
 use super::sandbox::{Sandbox, kill, kill_both, signal, wait_until};
 
@@ -51,7 +52,9 @@ fn what_still_runs_is_watched_while_the_rest_goes_on() {
     resumed.kill().unwrap();
     resumed.wait().unwrap();
     let mut resumed = sandbox.start_heard("resume", &[]);
-    wait_until("it says what still runs", || sandbox.read("said").contains("while this still runs: p/long"));
+    wait_until("it says what still runs", || {
+        sandbox.read("said").contains("while this still runs: p/long")
+    });
     let_go(&sandbox, "hold");
     assert_eq!(resumed.wait().unwrap().code(), Some(0), "{}", sandbox.read("said"));
     assert_eq!(sandbox.witness(), ["begin-long", "begin-first", "second", "end-long", "last"]);
@@ -66,7 +69,11 @@ fn what_nobody_watches_any_more_is_in_doubt_when_it_is_over() {
     sandbox.wait_for("second");
     let_go(&sandbox, "hold");
     assert_eq!(resumed.wait().unwrap().code(), Some(3), "{}", sandbox.read("said"));
-    assert!(sandbox.read("said").contains("nobody knows how p/long ended"), "{}", sandbox.read("said"));
+    assert!(
+        sandbox.read("said").contains("nobody knows how p/long ended"),
+        "{}",
+        sandbox.read("said")
+    );
     assert_eq!(sandbox.code("resolve long --as done --reason seen"), 0);
     assert_eq!(sandbox.code("resume"), 0);
     assert_eq!(sandbox.witness().last().unwrap(), "last");
@@ -81,7 +88,8 @@ fn what_was_found_running_is_not_said_never_to_have_begun() {
     kill_both(resumed);
     let_go(&sandbox, "hold");
     sandbox.wait_for("end-long");
-    let runs = std::fs::read_dir(sandbox.path("journal/runs")).unwrap().next().unwrap().unwrap().path();
+    let runs =
+        std::fs::read_dir(sandbox.path("journal/runs")).unwrap().next().unwrap().unwrap().path();
     std::fs::remove_file(runs.join("commands-1")).unwrap();
     assert_eq!(sandbox.code("resume"), 3);
     assert_eq!(sandbox.witness().iter().filter(|line| *line == "begin-long").count(), 1);
@@ -92,7 +100,10 @@ fn it_has_its_timeout_and_is_stopped_like_any_other() {
     let sandbox = beside("timeout: 1s");
     killed(&sandbox, kill);
     let shown = sandbox.run("resume");
-    assert!(shown.contains("it took longer than 1s and was stopped") && shown.ends_with("exit 1"), "{shown}");
+    assert!(
+        shown.contains("it took longer than 1s and was stopped") && shown.ends_with("exit 1"),
+        "{shown}"
+    );
 
     let sandbox = beside("");
     killed(&sandbox, kill);
@@ -124,16 +135,27 @@ fn its_locks_are_not_free_before_it_is_over() {
         let sandbox = beside("");
         sandbox.write(
             "other.yaml",
-            "runbook: other\nlocks: [shop-production]\nphases: { p: { steps: { a: { run: 'true', undo: none } } } }\n",
+            "runbook: other
+locks: [shop-production]
+phases: { p: { steps: { a: { run: 'true', undo: none } } } }
+",
         );
         killed(&sandbox, how);
         let shown = sandbox.run("run other.yaml --journal other");
-        assert!(shown.contains("which was killed, but commands of it still run") && shown.ends_with("exit 6"), "{shown}");
+        assert!(
+            shown.contains("which was killed, but commands of it still run")
+                && shown.ends_with("exit 6"),
+            "{shown}"
+        );
         let_go(&sandbox, "hold");
         sandbox.wait_for("end-long");
         let begun = std::time::Instant::now();
         while sandbox.code("run other.yaml --journal other") != 0 {
-            assert!(begun.elapsed().as_secs() < 20, "{}", sandbox.run("run other.yaml --journal other"));
+            assert!(
+                begun.elapsed().as_secs() < 20,
+                "{}",
+                sandbox.run("run other.yaml --journal other")
+            );
         }
     }
 }
@@ -141,11 +163,21 @@ fn its_locks_are_not_free_before_it_is_over() {
 #[test]
 fn what_was_refused_does_not_free_its_locks() {
     let sandbox = beside("");
-    sandbox.write("other.yaml", "runbook: other\nlocks: [shop-production]\nphases: { p: { steps: { a: { run: 'true', undo: none } } } }\n");
+    sandbox.write(
+        "other.yaml",
+        "runbook: other
+locks: [shop-production]
+phases: { p: { steps: { a: { run: 'true', undo: none } } } }
+",
+    );
     killed(&sandbox, kill);
     let run = sandbox.json("list --format json")[0]["run"].as_str().unwrap().to_owned();
-    for refused in ["skip long --reason x", "resolve long --as done --reason x", "amend RUN book.yaml --reason x", "rollback --to nowhere"]
-    {
+    for refused in [
+        "skip long --reason x",
+        "resolve long --as done --reason x",
+        "amend RUN book.yaml --reason x",
+        "rollback --to nowhere",
+    ] {
         let shown = sandbox.run(&refused.replace("RUN", &run));
         assert!(shown.ends_with("exit 6") || shown.ends_with("exit 2"), "{refused}: {shown}");
         assert_eq!(sandbox.code("run other.yaml --journal other"), 6, "after {refused}");
@@ -194,14 +226,22 @@ phases:
 
 #[test]
 fn what_is_ended_is_over_with_its_last_process() {
-    for (after, how, code) in [("wait", kill as fn(_) -> bool, 4), ("wait", kill_both, 4), ("sleep 0.5; exit 0", kill_both, 4)] {
+    for (after, how, code) in [
+        ("wait", kill as fn(_) -> bool, 4),
+        ("wait", kill_both, 4),
+        ("sleep 0.5; exit 0", kill_both, 4),
+    ] {
         let sandbox = stubborn(after);
         let child = sandbox.start("run book.yaml");
         sandbox.wait_for("works");
         how(child);
         let shown = sandbox.run("resume");
         assert!(shown.ends_with(&format!("exit {code}")), "{after}: {shown}");
-        assert_eq!(sandbox.witness().last().unwrap(), "undo", "{after}: nothing works on when it is undone");
+        assert_eq!(
+            sandbox.witness().last().unwrap(),
+            "undo",
+            "{after}: nothing works on when it is undone"
+        );
         super::processes::nothing_left(&sandbox);
     }
 }
@@ -217,7 +257,10 @@ fn a_stop_that_was_asked_for_goes_on() {
     }
     kill(child);
     let shown = sandbox.run("resume");
-    assert!(shown.contains("the command of p/long is being stopped, left by an executor that died"), "{shown}");
+    assert!(
+        shown.contains("the command of p/long is being stopped, left by an executor that died"),
+        "{shown}"
+    );
     super::processes::nothing_left(&sandbox);
 }
 
@@ -229,7 +272,8 @@ fn a_keeper_that_says_nothing_more_is_not_waited_for_for_ever() {
     let keeper = super::sandbox::children(child.id())[0];
     kill(child);
     // It has said that it takes no more orders, and then stands still.
-    let runs = std::fs::read_dir(sandbox.path("journal/runs")).unwrap().next().unwrap().unwrap().path();
+    let runs =
+        std::fs::read_dir(sandbox.path("journal/runs")).unwrap().next().unwrap().unwrap().path();
     let record = || std::fs::read_to_string(runs.join("commands-1")).unwrap();
     wait_until("the keeper takes no more orders", || record().contains("\"closed\""));
     signal("STOP", keeper);
@@ -248,7 +292,8 @@ fn a_session_that_died_before_its_first_commit_shares_no_record_with_the_next() 
         let_go(&sandbox, name);
     }
     assert_eq!(sandbox.code("run book.yaml --until second"), 0);
-    let runs = std::fs::read_dir(sandbox.path("journal/runs")).unwrap().next().unwrap().unwrap().path();
+    let runs =
+        std::fs::read_dir(sandbox.path("journal/runs")).unwrap().next().unwrap().unwrap().path();
     for number in 1..40 {
         std::fs::write(runs.join(format!("commands-{number}")), "").unwrap();
     }
@@ -281,7 +326,11 @@ phases:
         let_go(&sandbox, "hold");
         resumed.wait().unwrap();
         super::processes::nothing_left(&sandbox);
-        let found = std::process::Command::new("grep").args(["-rl", "first-secret"]).arg(sandbox.path("journal")).output().unwrap();
+        let found = std::process::Command::new("grep")
+            .args(["-rl", "first-secret"])
+            .arg(sandbox.path("journal"))
+            .output()
+            .unwrap();
         assert_eq!(String::from_utf8_lossy(&found.stdout), "");
     }
 }

@@ -24,7 +24,8 @@ phases:
         "shop run <run> oncall@test 00:00:0",
         "prepare done 1 of 1 ",
         "migrate running 0 of 2 ",
-        "s of about 40s 41 % cutover pending 0 of 1 estimates 5s [#####---------------] 1 of 4 steps about 4",
+        "s of about 40s 41 % cutover pending 0 of 1 estimates 5s [#####---------------] 1 of 4 \
+         steps about 4",
         "FAILED migrate/check: exit 3: line 3 | line 4 | line 5",
         "switchover resume <run>",
     ] {
@@ -50,7 +51,10 @@ phases:
         assert!(seen.contains(expected), "{expected} is not in:\n{seen}");
     }
     let (done, second) = (seen.find("done p/one"), seen.find("step p/two"));
-    assert!(done.is_some() && done < second, "what happened is told before the next question: {seen}");
+    assert!(
+        done.is_some() && done < second,
+        "what happened is told before the next question: {seen}"
+    );
     assert!(seen.ends_with("exit 4"), "{seen}");
     assert_eq!(sandbox.witness(), ["one", "undo one"]);
 }

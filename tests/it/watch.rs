@@ -21,9 +21,15 @@ phases:
 /// The events of the last run of this kind.
 fn events(sandbox: &Sandbox, kind: &str) -> Vec<serde_json::Value> {
     let printed = sandbox.run("audit --format json");
-    let all: serde_json::Value = serde_json::from_str(printed.rsplit_once('\n').map_or("", |(json, _)| json)).unwrap_or_default();
+    let all: serde_json::Value =
+        serde_json::from_str(printed.rsplit_once('\n').map_or("", |(json, _)| json))
+            .unwrap_or_default();
     let events = all["log"].as_array().cloned().unwrap_or_default();
-    events.into_iter().map(|entry| entry["event"].clone()).filter(|event| event["event"] == kind).collect()
+    events
+        .into_iter()
+        .map(|entry| entry["event"].clone())
+        .filter(|event| event["event"] == kind)
+        .collect()
 }
 
 #[test]
@@ -31,11 +37,14 @@ fn a_breach_stops_what_runs_and_takes_everything_back() {
     let sandbox = Sandbox::with(&book("rollback", ""));
     sandbox.write("says", "good");
     let mut run = sandbox.start("run book.yaml");
-    wait_until("the step and a good reading", || sandbox.witness().len() == 2 && !events(&sandbox, "guard_read").is_empty());
+    wait_until("the step and a good reading", || {
+        sandbox.witness().len() == 2 && !events(&sandbox, "guard_read").is_empty()
+    });
     sandbox.write("says", "bad");
     assert_eq!(run.wait().expect("its end").code(), Some(4));
     assert_eq!(sandbox.witness(), ["a", "b", "undo-b", "undo-a"]);
-    let read: Vec<_> = events(&sandbox, "guard_read").iter().map(|event| event["says"].clone()).collect();
+    let read: Vec<_> =
+        events(&sandbox, "guard_read").iter().map(|event| event["says"].clone()).collect();
     assert_eq!(read, ["good", "bad"], "each reading that changes the verdict, and no other");
     let breach = &events(&sandbox, "breached")[0];
     assert_eq!(
@@ -65,12 +74,18 @@ fn a_pause_lets_what_runs_finish_and_a_resumed_run_looks_again() {
       go back    switchover rollback <run>
     exit 0
     ");
-    assert_eq!(sandbox.witness(), ["a", "b", "c"], "behind its last step it is not watched any more");
+    assert_eq!(
+        sandbox.witness(),
+        ["a", "b", "c"],
+        "behind its last step it is not watched any more"
+    );
 }
 
 #[test]
 fn a_warning_is_journaled_and_told_and_the_run_goes_on() {
-    let sandbox = Sandbox::with(&book("warn", "").replace("phases:", "messages: { breach: breach }\nphases:"));
+    let sandbox = Sandbox::with(
+        &book("warn", "").replace("phases:", "messages: { breach: breach }\nphases:"),
+    );
     sandbox.write("says", "bad");
     let mut run = sandbox.start("run book.yaml");
     wait_until("the breach", || !events(&sandbox, "breached").is_empty());
@@ -102,7 +117,9 @@ fn what_is_bad_for_a_shorter_time_than_said_or_unknown_is_no_breach() {
 
 #[test]
 fn behind_a_point_of_no_return_a_breach_pauses_instead() {
-    let sandbox = Sandbox::with(&book("rollback", "").replace("a: { run", "a: { point_of_no_return: true, run"));
+    let sandbox = Sandbox::with(
+        &book("rollback", "").replace("a: { run", "a: { point_of_no_return: true, run"),
+    );
     sandbox.write("says", "bad");
     let mut run = sandbox.start("run book.yaml --yes");
     wait_until("the breach", || !events(&sandbox, "breached").is_empty());
@@ -110,7 +127,10 @@ fn behind_a_point_of_no_return_a_breach_pauses_instead() {
     assert_eq!(run.wait().expect("its end").code(), Some(3));
     let breach = &events(&sandbox, "breached")[0];
     assert_eq!(breach["then"], "pause");
-    assert!(breach["reading"].as_str().is_some_and(|words| words.contains("point of no return")), "{breach}");
+    assert!(
+        breach["reading"].as_str().is_some_and(|words| words.contains("point of no return")),
+        "{breach}"
+    );
 }
 
 #[test]
@@ -130,7 +150,9 @@ phases:
     sandbox.write("says", "good");
     let shown = std::thread::scope(|scope| {
         let terminal = scope.spawn(|| sandbox.in_terminal("run book.yaml", ""));
-        wait_until("the gate", || sandbox.witness().len() == 1 && events(&sandbox, "step_started").len() == 2);
+        wait_until("the gate", || {
+            sandbox.witness().len() == 1 && events(&sandbox, "step_started").len() == 2
+        });
         sandbox.write("says", "bad");
         terminal.join().expect("what the terminal was sent")
     });
@@ -143,7 +165,9 @@ fn an_executor_that_is_killed_leaves_a_breach_that_its_successor_acts_on() {
     let sandbox = Sandbox::with(&book("rollback", ""));
     sandbox.write("says", "good");
     let mut run = sandbox.start("run book.yaml");
-    wait_until("a good reading", || sandbox.witness().len() == 2 && !events(&sandbox, "guard_read").is_empty());
+    wait_until("a good reading", || {
+        sandbox.witness().len() == 2 && !events(&sandbox, "guard_read").is_empty()
+    });
     run.kill().expect("a kill");
     run.wait().expect("its end");
     sandbox.write("says", "bad");
@@ -151,9 +175,12 @@ fn an_executor_that_is_killed_leaves_a_breach_that_its_successor_acts_on() {
     assert_eq!(sandbox.witness(), ["a", "b", "undo-b", "undo-a"]);
 }
 
-/// A downtime of at most 2 s, with what each step should take or without, and how long the step in it takes.
+/// A downtime of at most 2 s, with what each step should take or without, and how long the step in
+/// it takes.
 fn down(on_breach: &str, undo: &str, estimates: [&str; 3], seconds: f64) -> String {
-    let [a, b, c] = estimates.map(|estimate| if estimate.is_empty() { String::new() } else { format!(", estimate: {estimate}") });
+    let [a, b, c] = estimates.map(|estimate| {
+        if estimate.is_empty() { String::new() } else { format!(", estimate: {estimate}") }
+    });
     format!(
         "runbook: d
 budgets: {{ downtime: {{ limit: 2s, on_breach: {on_breach} }} }}
@@ -173,7 +200,10 @@ fn a_downtime_that_is_exceeded_is_told_and_acted_on() {
     let sandbox = Sandbox::with(&down("warn", "100ms", [""; 3], 3.2));
     assert_eq!(sandbox.code("run book.yaml"), 0);
     let breach = &events(&sandbox, "breached")[0];
-    assert_eq!((breach["budget"].as_str(), breach["expected"].as_bool()), (Some("downtime"), Some(false)));
+    assert_eq!(
+        (breach["budget"].as_str(), breach["expected"].as_bool()),
+        (Some("downtime"), Some(false))
+    );
     let sandbox = Sandbox::with(&down("rollback", "100ms", ["100ms", "500ms", "100ms"], 20.0));
     assert_eq!(sandbox.code("run book.yaml"), 4);
     assert_eq!(sandbox.witness(), ["first", "a", "b", "undo-b", "undo-a", "undo-first"]);
@@ -186,7 +216,10 @@ fn nothing_is_taken_back_if_going_on_is_quicker() {
     assert_eq!(sandbox.code("run book.yaml"), 0);
     let breach = &events(&sandbox, "breached")[0];
     assert_eq!(breach["then"], "warn");
-    assert!(breach["reading"].as_str().is_some_and(|words| words.contains("going on is quicker")), "{breach}");
+    assert!(
+        breach["reading"].as_str().is_some_and(|words| words.contains("going on is quicker")),
+        "{breach}"
+    );
 }
 
 #[test]
@@ -199,14 +232,30 @@ fn a_downtime_that_will_be_too_long_does_not_begin() {
     assert_eq!(sandbox.code("run book.yaml"), 4);
     assert_eq!(sandbox.witness().len(), known, "nothing began: {:?}", sandbox.witness());
     let breach = &events(&sandbox, "breached")[0];
-    assert_eq!((breach["expected"].as_bool(), breach["then"].as_str()), (Some(true), Some("rollback")));
-    assert!(breach["reading"].as_str().is_some_and(|words| words.contains("production is still up")), "{breach}");
+    assert_eq!(
+        (breach["expected"].as_bool(), breach["then"].as_str()),
+        (Some(true), Some("rollback"))
+    );
+    assert!(
+        breach["reading"].as_str().is_some_and(|words| words.contains("production is still up")),
+        "{breach}"
+    );
     // A rehearsal says so as well, also if it is the first step that takes production down.
-    let first = "      first: { run: 'echo first >> \"$W\"', undo: { run: 'echo undo-first >> \"$W\"' } }\n";
+    let first = "      \
+        first: { run: 'echo first >> \"$W\"', undo: { run: 'echo undo-first >> \"$W\"' } }\n";
     sandbox.write("at-once.yaml", sandbox.read("book.yaml").replace(first, ""));
     let rehearsed = sandbox.json("rehearse at-once.yaml --no-mishaps --runs 0 --format json");
-    let begun = rehearsed["timeline"].as_array().unwrap().iter().filter(|event| event["event"] == "step_started").count();
-    assert_eq!((begun, rehearsed["smooth"]["ends"].as_str()), (0, Some("rolled_back")), "{rehearsed:#}");
+    let begun = rehearsed["timeline"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|event| event["event"] == "step_started")
+        .count();
+    assert_eq!(
+        (begun, rehearsed["smooth"]["ends"].as_str()),
+        (0, Some("rolled_back")),
+        "{rehearsed:#}"
+    );
     // Who is asked may go on all the same.
     sandbox.write("book.yaml", down("pause", "1h", [""; 3], 0.1));
     assert_eq!(sandbox.code("run book.yaml"), 3);

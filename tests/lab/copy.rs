@@ -1,4 +1,5 @@
-//! Rows between two PostgreSQL servers: none lost, none twice, whatever dies in between; and errors that say where.
+//! Rows between two PostgreSQL servers: none lost, none twice, whatever dies in between; and errors
+//! that say where.
 
 use super::sandbox::{Kills, Sandbox, kill};
 use super::servers::{Lab, lab};
@@ -11,7 +12,10 @@ databases:
 "#;
 
 fn book(name: &str, steps: &str) -> Sandbox {
-    lab().sandbox(&format!("runbook: copies{DATABASES}phases:\n  p:\n    steps:\n{steps}").replace("NAME", name))
+    lab().sandbox(
+        &format!("runbook: copies{DATABASES}phases:\n  p:\n    steps:\n{steps}")
+            .replace("NAME", name),
+    )
 }
 
 fn environment() -> [(&'static str, String); 1] {
@@ -33,11 +37,15 @@ DELETE FROM customers WHERE id % 7 = 0;
 INSERT INTO lines ("order", "Line No", amount) SELECT g / 3, md5(g::text)::uuid, g / 100.0 FROM generate_series(1, 15000) g;
 "#;
 
-/// Two databases of this name, the new one with empty tables. The order of the new one's columns is another.
+/// Two databases of this name, the new one with empty tables. The order of the new one's columns is
+/// another.
 fn databases(lab: &Lab, name: &str) {
     for (server, tables) in [
         ("postgres-old", format!("{TABLES}{ROWS}")),
-        ("postgres-new", TABLES.replace("name text NOT NULL, mood mood", "mood mood, name text NOT NULL")),
+        (
+            "postgres-new",
+            TABLES.replace("name text NOT NULL, mood mood", "mood mood, name text NOT NULL"),
+        ),
     ] {
         lab.fresh(server, name);
         lab.psql(server, name, &format!("SET ROLE shop; {tables}"));
@@ -45,14 +53,16 @@ fn databases(lab: &Lab, name: &str) {
 }
 
 fn all_rows(lab: &Lab, server: &str, name: &str) -> String {
-    let customers =
-        "SELECT md5(string_agg(ROW(id, name, mood, at, extra, raw, tags, double)::text, ',' ORDER BY id)), count(*) FROM customers";
-    let lines = "SELECT md5(string_agg(l::text, ',' ORDER BY \"order\", \"Line No\")), count(*) FROM lines l";
+    let customers = "SELECT md5(string_agg(ROW(id, name, mood, at, extra, raw, tags, \
+        double)::text, ',' ORDER BY id)), count(*) FROM customers";
+    let lines = "SELECT md5(string_agg(l::text, ',' ORDER BY \"order\", \"Line No\")), count(*) \
+        FROM lines l";
     format!("{} {}", lab.psql(server, name, customers), lab.psql(server, name, lines))
 }
 
-const COPY: &str =
-    "      rows: { copy: { from: old, to: new, tables: [customers, lines, nothing], chunk: 700, parallel: 3, sequence_margin: 50 } }\n";
+const COPY: &str = "      \
+    rows: { copy: { from: old, to: new, tables: [customers, lines, nothing], chunk: 700, parallel: 3, sequence_margin: 50 } \
+    }\n";
 
 #[test]
 fn every_row_arrives_once_and_goes_again() {
@@ -60,16 +70,28 @@ fn every_row_arrives_once_and_goes_again() {
     databases(lab, "once");
     let sandbox = book(
         "once",
-        &format!("{COPY}      same: {{ copy: {{ from: old, to: new, tables: [customers, lines], verify_only: true, chunk: 1000 }} }}\n"),
+        &format!(
+            "{COPY}      same: {{ copy: {{ from: old, to: new, tables: [customers, lines], \
+             verify_only: true, chunk: 1000 }} }}\n"
+        ),
     );
     let shown = sandbox.run_with("run book.yaml", &environment());
-    assert!(shown.contains("32143 rows copied, the same at both ends") && shown.ends_with("exit 0"), "{shown}");
+    assert!(
+        shown.contains("32143 rows copied, the same at both ends") && shown.ends_with("exit 0"),
+        "{shown}"
+    );
     assert_eq!(all_rows(lab, "postgres-old", "once"), all_rows(lab, "postgres-new", "once"));
-    assert_eq!(lab.psql("postgres-new", "once", "SELECT last_value FROM customers_id_seq"), "20050");
+    assert_eq!(
+        lab.psql("postgres-new", "once", "SELECT last_value FROM customers_id_seq"),
+        "20050"
+    );
     // What the new side wrote since is not what was copied.
     lab.psql("postgres-new", "once", "INSERT INTO customers (name) VALUES ('new')");
     assert!(sandbox.run_with("rollback", &environment()).ends_with("exit 4"));
-    assert_eq!(lab.psql("postgres-new", "once", "SELECT string_agg(name, '') FROM customers"), "new");
+    assert_eq!(
+        lab.psql("postgres-new", "once", "SELECT string_agg(name, '') FROM customers"),
+        "new"
+    );
     assert_eq!(lab.psql("postgres-new", "once", "SELECT count(*) FROM lines"), "0");
 }
 
@@ -94,15 +116,28 @@ fn a_copy_that_is_killed_loses_no_row_and_has_none_twice() {
             let child = sandbox.start_heard(line, &environment());
             std::thread::sleep(std::time::Duration::from_millis(30 + random() % 400));
             lives = kills.count(kill(child));
-            if sandbox.path("journal/switchover.db").exists() && !sandbox.run("list").contains("no run") {
+            if sandbox.path("journal/switchover.db").exists()
+                && !sandbox.run("list").contains("no run")
+            {
                 line = "resume";
             }
         }
         let shown = sandbox.run_with(line, &environment());
         assert!(shown.ends_with("exit 0"), "after {round} kills, seed {seed}: {shown}");
-        assert_eq!(all_rows(lab, "postgres-new", "killed"), expected, "after {round} kills, seed {seed}");
+        assert_eq!(
+            all_rows(lab, "postgres-new", "killed"),
+            expected,
+            "after {round} kills, seed {seed}"
+        );
         assert!(sandbox.run_with("rollback", &environment()).ends_with("exit 4"));
-        assert_eq!(lab.psql("postgres-new", "killed", "SELECT (SELECT count(*) FROM customers) + (SELECT count(*) FROM lines)"), "0");
+        assert_eq!(
+            lab.psql(
+                "postgres-new",
+                "killed",
+                "SELECT (SELECT count(*) FROM customers) + (SELECT count(*) FROM lines)"
+            ),
+            "0"
+        );
     }
     println!("copy: killed {} times while it ran, the same rows each time", kills.done());
 }
@@ -113,7 +148,9 @@ fn a_chunk_that_differs_is_named_by_its_keys() {
     databases(lab, "differs");
     assert!(book("differs", COPY).run_with("run book.yaml", &environment()).ends_with("exit 0"));
     let compare = || {
-        book("differs", "      same: { copy: { from: old, to: new, tables: [customers], verify_only: true, chunk: 1000 } }\n")
+        book("differs", "      \
+            same: { copy: { from: old, to: new, tables: [customers], verify_only: true, chunk: 1000 } \
+            }\n")
             .run_with("run book.yaml", &environment())
     };
     for (change, words) in [
@@ -121,7 +158,10 @@ fn a_chunk_that_differs_is_named_by_its_keys() {
             "UPDATE customers SET extra = '{}' WHERE id = 5000",
             "is not the same at both ends, behind 4666 up to 5833: 1000 rows, which differ",
         ),
-        ("DELETE FROM customers WHERE id = 5001", "behind 4666 up to 5833: 1000 rows there, 999 here"),
+        (
+            "DELETE FROM customers WHERE id = 5001",
+            "behind 4666 up to 5833: 1000 rows there, 999 here",
+        ),
     ] {
         lab.psql("postgres-new", "differs", change);
         let shown = compare();
@@ -137,8 +177,20 @@ fn a_chunk_that_differs_is_named_by_its_keys() {
 fn what_cannot_be_copied_is_refused_before_anything_is_changed() {
     let lab = lab();
     databases(lab, "refused");
-    lab.psql("postgres-old", "refused", "CREATE TABLE keyless (x int); CREATE TABLE only_old (id int PRIMARY KEY); CREATE TABLE types (id int PRIMARY KEY, x int); ALTER TABLE keyless OWNER TO shop; ALTER TABLE types OWNER TO shop; ALTER TABLE only_old OWNER TO shop");
-    lab.psql("postgres-new", "refused", "CREATE TABLE keyless (x int); CREATE TABLE types (id int PRIMARY KEY, x text); ALTER TABLE keyless OWNER TO shop; ALTER TABLE types OWNER TO shop; INSERT INTO nothing VALUES (1)");
+    lab.psql(
+        "postgres-old",
+        "refused",
+        "CREATE TABLE keyless (x int); CREATE TABLE only_old (id \
+        int PRIMARY KEY); CREATE TABLE types (id int PRIMARY KEY, x int); ALTER TABLE keyless \
+        OWNER TO shop; ALTER TABLE types OWNER TO shop; ALTER TABLE only_old OWNER TO shop",
+    );
+    lab.psql(
+        "postgres-new",
+        "refused",
+        "CREATE TABLE keyless (x int); CREATE TABLE types (id int \
+        PRIMARY KEY, x text); ALTER TABLE keyless OWNER TO shop; ALTER TABLE types OWNER TO shop; \
+        INSERT INTO nothing VALUES (1)",
+    );
     for (tables, words) in [
         ("[keyless]", "the table keyless of postgres://127.0.0.1:"),
         ("[only_old]", "there is no table only_old in postgres://127.0.0.1:"),
@@ -146,7 +198,10 @@ fn what_cannot_be_copied_is_refused_before_anything_is_changed() {
         ("[customers, nothing]", "has rows already: it is copied only into an empty table"),
         ("{ customers: lines }", "has no column id"),
     ] {
-        let sandbox = book("refused", &format!("      rows: {{ copy: {{ from: old, to: new, tables: {tables} }} }}\n"));
+        let sandbox = book(
+            "refused",
+            &format!("      rows: {{ copy: {{ from: old, to: new, tables: {tables} }} }}\n"),
+        );
         let shown = sandbox.run_with("run book.yaml", &environment());
         assert!(shown.contains(words) && shown.ends_with("exit 1"), "{tables}: {shown}");
         assert!(sandbox.run_with("rollback", &environment()).ends_with("exit 4"));

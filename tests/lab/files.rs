@@ -1,11 +1,15 @@
-//! The packs for files and objects: killed, gone on with, compared, and taken back, with rsync and rclone as they are.
+//! The packs for files and objects: killed, gone on with, compared, and taken back, with rsync and
+//! rclone as they are.
 
 use super::sandbox::{Sandbox, kill_all, repository};
 
 /// Files with names that shells and lists stumble over, links and empty folders.
 fn files(sandbox: &Sandbox, tool: &str) {
     for number in 0..400 {
-        sandbox.write(&format!("old/{}/file {number} *'\"é.txt", number % 13), format!("{number}").repeat(number));
+        sandbox.write(
+            &format!("old/{}/file {number} *'\"é.txt", number % 13),
+            format!("{number}").repeat(number),
+        );
     }
     sandbox.write("old/-rf", "a file");
     sandbox.write("old/#comment", "a file");
@@ -18,9 +22,16 @@ fn files(sandbox: &Sandbox, tool: &str) {
 }
 
 fn book(tool: &str, keys: &str) -> Sandbox {
-    let pack = std::fs::read(repository().join(format!("runbooks/packs/files/{tool}.yaml"))).unwrap();
+    let pack =
+        std::fs::read(repository().join(format!("runbooks/packs/files/{tool}.yaml"))).unwrap();
     let sandbox = Sandbox::with(&format!(
-        "runbook: files\nphases:\n  p:\n    steps:\n      move:\n        runbook: {{ file: {tool}.yaml, parameters: {{ source: old, target: new, work: work{keys} }} }}\n"
+        "runbook: files
+phases:
+  p:
+    steps:
+      move:
+        runbook: {{ file: {tool}.yaml, parameters: {{ source: old, target: new, work: work{keys} }} }}
+"
     ));
     sandbox.write(&format!("{tool}.yaml"), pack);
     files(&sandbox, tool);
@@ -29,8 +40,13 @@ fn book(tool: &str, keys: &str) -> Sandbox {
 
 /// Every path below a folder, with what is in it.
 fn all(sandbox: &Sandbox, folder: &str) -> Vec<String> {
-    let list = "find . -mindepth 1 -printf '%P %y %l ' \\( -type f -exec md5sum {} \\; -o -printf '\\n' \\) | LC_ALL=C sort";
-    let output = std::process::Command::new("sh").args(["-c", list]).current_dir(sandbox.path(folder)).output().unwrap();
+    let list = "find . -mindepth 1 -printf '%P %y %l ' \\( -type f -exec md5sum {} \\; -o -printf \
+        '\\n' \\) | LC_ALL=C sort";
+    let output = std::process::Command::new("sh")
+        .args(["-c", list])
+        .current_dir(sandbox.path(folder))
+        .output()
+        .unwrap();
     String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
 }
 
@@ -55,8 +71,10 @@ fn files_are_copied_over_a_crash_compared_and_removed_again() {
         sandbox.write("new/3/own", "new");
         let shown = sandbox.run("rollback");
         assert!(shown.ends_with("exit 4"), "{tool}: {shown}");
-        let left: Vec<String> =
-            all(&sandbox, "new").into_iter().map(|line| line.split(' ').next().unwrap_or_default().to_owned()).collect();
+        let left: Vec<String> = all(&sandbox, "new")
+            .into_iter()
+            .map(|line| line.split(' ').next().unwrap_or_default().to_owned())
+            .collect();
         assert_eq!(left, ["3", "3/own"], "{tool}");
         assert!(!sandbox.path("work/list").exists());
     }
@@ -75,7 +93,10 @@ fn a_difference_and_a_target_with_files_are_named() {
         let sandbox = book(tool, "");
         sandbox.write("new/there before", "x");
         let shown = sandbox.run("run book.yaml");
-        assert!(shown.contains("there before is there") && shown.ends_with("exit 1"), "{tool}: {shown}");
+        assert!(
+            shown.contains("there before is there") && shown.ends_with("exit 1"),
+            "{tool}: {shown}"
+        );
         assert!(sandbox.run("rollback").ends_with("exit 4"));
         assert_eq!(all(&sandbox, "new").len(), 1, "{tool}");
 
@@ -83,7 +104,11 @@ fn a_difference_and_a_target_with_files_are_named() {
         // Between the copy and the comparison, somebody changes a file.
         let pack = sandbox.read(&format!("{tool}.yaml")).replace(
             "  verify:\n    title: Compare\n    steps:\n",
-            "  verify:\n    title: Compare\n    steps:\n      change: { run: 'printf 9 > \"$TARGET/-rf\"', undo: none }\n",
+            "  verify:
+    title: Compare
+    steps:
+      change: { run: 'printf 9 > \"$TARGET/-rf\"', undo: none }
+",
         );
         sandbox.write(&format!("{tool}.yaml"), pack);
         let shown = sandbox.run("run book.yaml");

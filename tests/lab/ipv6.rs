@@ -1,5 +1,6 @@
-//! Servers that are reached over IPv6, at `[::1]`: BIND, PostgreSQL and MariaDB of the lab, which listens on IPv4 alone, behind a way
-//! from there that hands on each byte. Redis is asked by a command, as the program has no action for it.
+//! Servers that are reached over IPv6, at `[::1]`: BIND, PostgreSQL and MariaDB of the lab, which
+//! listens on IPv4 alone, behind a way from there that hands on each byte. Redis is asked by a
+//! command, as the program has no action for it.
 
 use std::net::{TcpListener, TcpStream};
 
@@ -9,12 +10,16 @@ use super::servers::lab;
 
 /// A port at `[::1]` that leads to this one of the lab.
 fn way_to(server: &str) -> u16 {
-    let listener = TcpListener::bind("[::1]:0").expect("this machine has no ::1, without which nothing is said of IPv6");
+    let listener = TcpListener::bind("[::1]:0")
+        .expect("this machine has no ::1, without which nothing is said of IPv6");
     let (port, target) = (listener.local_addr().unwrap().port(), lab().port(server));
     std::thread::spawn(move || {
         for stream in listener.incoming() {
-            let (here, there) = (stream.unwrap(), TcpStream::connect(("127.0.0.1", target)).unwrap());
-            for (mut from, mut to) in [(here.try_clone().unwrap(), there.try_clone().unwrap()), (there, here)] {
+            let (here, there) =
+                (stream.unwrap(), TcpStream::connect(("127.0.0.1", target)).unwrap());
+            for (mut from, mut to) in
+                [(here.try_clone().unwrap(), there.try_clone().unwrap()), (there, here)]
+            {
                 std::thread::spawn(move || {
                     let _ = std::io::copy(&mut from, &mut to);
                     let _ = to.shutdown(std::net::Shutdown::Write);
@@ -27,7 +32,8 @@ fn way_to(server: &str) -> u16 {
 
 #[test]
 fn servers_at_an_ipv6_address_are_reached_with_and_without_brackets() {
-    let [dns, postgres, mariadb, redis] = ["dns-1", "postgres-old", "mariadb-old", "redis"].map(way_to);
+    let [dns, postgres, mariadb, redis] =
+        ["dns-1", "postgres-old", "mariadb-old", "redis"].map(way_to);
     for (number, host) in ["[::1]", "::1"].into_iter().enumerate() {
         let sandbox = Sandbox::with(&format!(
             r#"runbook: six

@@ -1,5 +1,6 @@
-//! The program against real servers: PostgreSQL, MariaDB, BIND, moto, HAProxy, nginx, Prometheus and Redis, as `runbooks/lab/lab` begins
-//! them. They are begun once for all tests here, and end with them.
+//! The program against real servers: PostgreSQL, MariaDB, BIND, moto, HAProxy, nginx, Prometheus
+//! and Redis, as `runbooks/lab/lab` begins them. They are begun once for all tests here, and end
+//! with them.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,5 +1,6 @@
-//! The MariaDB pack: a server moves by GTID replication and comes back while an application writes to it, also when the executor is
-//! killed. `read_only` and replication are a whole server's, so it has a lab of its own.
+//! The MariaDB pack: a server moves by GTID replication and comes back while an application writes
+//! to it, also when the executor is killed. `read_only` and replication are a whole server's, so it
+//! has a lab of its own.
 
 use std::fs::File;
 use std::process::{Child, Command, Stdio};
@@ -26,14 +27,22 @@ impl Move {
         let made = Move { lab, sandbox: Sandbox::new(), application: None, _servers: servers };
         lab.mariadb("mariadb-old", "mysql", "DROP DATABASE IF EXISTS shop; CREATE DATABASE shop");
         lab.mariadb("mariadb-new", "mysql", "SET sql_log_bin = 0; DROP DATABASE IF EXISTS shop");
-        let output = made.orders("mariadb-old", "prepare").arg(rows.to_string()).output().expect("python3, with pymysql");
+        let output = made
+            .orders("mariadb-old", "prepare")
+            .arg(rows.to_string())
+            .output()
+            .expect("python3, with pymysql");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         made
     }
 
     fn orders(&self, server: &str, verb: &str) -> Command {
         let mut command = Command::new(repository().join("runbooks/lab/orders"));
-        command.args([verb, "mariadb", &format!("orders:lab-shop@127.0.0.1:{}/shop", self.lab.port(server))]);
+        command.args([
+            verb,
+            "mariadb",
+            &format!("orders:lab-shop@127.0.0.1:{}/shop", self.lab.port(server)),
+        ]);
         command.env("ORDERS_RATE", "200");
         command
     }
@@ -41,7 +50,11 @@ impl Move {
     fn begin(&mut self) {
         let log = File::create(self.sandbox.path("application.log")).unwrap();
         let mut command = self.orders("haproxy-mariadb", "write");
-        command.arg(self.sandbox.path("record")).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        command
+            .arg(self.sandbox.path("record"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
         let record = self.sandbox.path("record");
         let length = || record.metadata().map_or(0, |found| found.len());
         let before = length();
@@ -54,7 +67,8 @@ impl Move {
         let mut application = self.application.take().unwrap();
         signal("TERM", application.id());
         assert!(application.wait().unwrap().success());
-        let output = self.orders(server, "count").arg(self.sandbox.path("record")).output().unwrap();
+        let output =
+            self.orders(server, "count").arg(self.sandbox.path("record")).output().unwrap();
         let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         for wrong in ["lost", "doubled", "uncounted", "reordered", "never_sent"] {
             assert_eq!(found[wrong], 0, "{server}: {found}");
@@ -68,7 +82,10 @@ impl Move {
         let (book, lab) = (book.display(), lab.display().to_string());
         let (old, new) = (self.lab.port("mariadb-old"), self.lab.port("mariadb-new"));
         let lab = lab.trim_end_matches('/');
-        format!("run {book} --yes --parallel 8 --set lab={lab} --set old_port={old} --set new_port={new} --set window=1s")
+        format!(
+            "run {book} --yes --parallel 8 --set lab={lab} --set old_port={old} --set \
+             new_port={new} --set window=1s"
+        )
     }
 
     fn environment() -> [(&'static str, String); 2] {
@@ -96,7 +113,15 @@ impl Move {
     /// Nothing of the move is left: nobody follows, everybody writes, the new server is empty.
     fn is_as_before(&self) {
         for server in ["mariadb-old", "mariadb-new"] {
-            assert_eq!(self.lab.mariadb(server, "mysql", "SHOW ALL SLAVES STATUS; SELECT @@GLOBAL.read_only"), "0", "{server}");
+            assert_eq!(
+                self.lab.mariadb(
+                    server,
+                    "mysql",
+                    "SHOW ALL SLAVES STATUS; SELECT @@GLOBAL.read_only"
+                ),
+                "0",
+                "{server}"
+            );
         }
         assert_eq!(self.lab.mariadb("mariadb-new", "mysql", "SHOW DATABASES LIKE 'shop'"), "");
     }
@@ -137,7 +162,10 @@ fn what_an_administrator_wrote_behind_the_fence_of_mariadb_is_found_and_not_lost
     shop.run(&format!("{} --until same", shop.words()), "exit 0");
     shop.lab.mariadb("mariadb-old", "shop", "INSERT INTO stock VALUES (1000, 0)");
     // The new server still follows, and has it too; if it had not, the way back would find it.
-    let has_it = || shop.lab.mariadb("mariadb-new", "shop", "SELECT COUNT(*) FROM stock WHERE item = 1000") == "1";
+    let has_it = || {
+        shop.lab.mariadb("mariadb-new", "shop", "SELECT COUNT(*) FROM stock WHERE item = 1000")
+            == "1"
+    };
     (0..600).take_while(|_| !has_it()).for_each(|_| std::thread::sleep(Duration::from_millis(50)));
     let shown = shop.run("resume --yes", "exit 1");
     assert!(shown.contains("nothing-behind"), "{shown}");
@@ -146,12 +174,22 @@ fn what_an_administrator_wrote_behind_the_fence_of_mariadb_is_found_and_not_lost
     // Followed again: the writes are on both sides.
     let upto = shop.lab.mariadb("mariadb-old", "mysql", "SELECT @@GLOBAL.gtid_binlog_pos");
     assert_eq!(
-        shop.lab.mariadb("mariadb-new", "mysql", &format!("SELECT MASTER_GTID_WAIT(REGEXP_SUBSTR('{upto}', '1-1-[0-9]+'), 60)")),
+        shop.lab.mariadb(
+            "mariadb-new",
+            "mysql",
+            &format!("SELECT MASTER_GTID_WAIT(REGEXP_SUBSTR('{upto}', '1-1-[0-9]+'), 60)")
+        ),
         "0"
     );
-    assert_eq!(shop.lab.mariadb("mariadb-new", "shop", "SELECT COUNT(*) FROM stock WHERE item >= 1000"), "2");
+    assert_eq!(
+        shop.lab.mariadb("mariadb-new", "shop", "SELECT COUNT(*) FROM stock WHERE item >= 1000"),
+        "2"
+    );
     shop.run("rollback --force --reason over", "exit 4");
-    assert_eq!(shop.lab.mariadb("mariadb-old", "shop", "SELECT COUNT(*) FROM stock WHERE item >= 1000"), "2");
+    assert_eq!(
+        shop.lab.mariadb("mariadb-old", "shop", "SELECT COUNT(*) FROM stock WHERE item >= 1000"),
+        "2"
+    );
     shop.is_as_before();
 }
 
@@ -171,8 +209,16 @@ fn a_mariadb_server_that_is_not_ready_is_said_so_with_the_remedy() {
             "may write to a server that is read-only: REVOKE SUPER",
             "REVOKE SUPER ON *.* FROM orders@'127.0.0.1'",
         ),
-        ("SET GLOBAL sync_binlog = 0", "sync_binlog is 0: set it to 1", "SET GLOBAL sync_binlog = 1"),
-        ("SET GLOBAL gtid_domain_id = 2", "gtid_domain_id is 2 on both servers", "SET GLOBAL gtid_domain_id = 1"),
+        (
+            "SET GLOBAL sync_binlog = 0",
+            "sync_binlog is 0: set it to 1",
+            "SET GLOBAL sync_binlog = 1",
+        ),
+        (
+            "SET GLOBAL gtid_domain_id = 2",
+            "gtid_domain_id is 2 on both servers",
+            "SET GLOBAL gtid_domain_id = 1",
+        ),
         ("CREATE USER only@here", "the account only@here is missing", "DROP USER only@here"),
     ] {
         old(make);

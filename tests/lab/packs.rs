@@ -1,4 +1,5 @@
-//! The PostgreSQL pack: what is not ready is said plainly and before anything is changed; what must not be lost is not.
+//! The PostgreSQL pack: what is not ready is said plainly and before anything is changed; what must
+//! not be lost is not.
 
 use std::process::Command;
 
@@ -14,10 +15,13 @@ fn said(shop: &Shop, until: &str) -> String {
 #[test]
 fn what_is_not_ready_is_said_with_the_remedy_before_anything_is_changed() {
     let shop = Shop::open("not_ready", 100);
-    let wrong = [("OLD_PASSWORD", "lab-mover".to_owned()), ("NEW_PASSWORD", "wrong-password".to_owned())];
+    let wrong =
+        [("OLD_PASSWORD", "lab-mover".to_owned()), ("NEW_PASSWORD", "wrong-password".to_owned())];
     let shown = shop.sandbox.run_with(&shop.words(1), &wrong);
     assert!(
-        shown.contains("new-server") && shown.contains("password authentication failed for user \"mover\"") && shown.ends_with("exit 1"),
+        shown.contains("new-server")
+            && shown.contains("password authentication failed for user \"mover\"")
+            && shown.ends_with("exit 1"),
         "{shown}"
     );
     for (server, make, words, mend) in [
@@ -27,10 +31,30 @@ fn what_is_not_ready_is_said_with_the_remedy_before_anything_is_changed() {
             "keyless has no primary key: give it one, or ALTER TABLE … REPLICA IDENTITY FULL",
             "DROP TABLE keyless",
         ),
-        ("postgres-old", "SELECT 1", "fleeting is unlogged: ALTER TABLE … SET LOGGED", "DROP TABLE fleeting"),
-        ("postgres-old", "CREATE EXTENSION citext", "citext is missing: CREATE EXTENSION citext", "DROP EXTENSION citext"),
-        ("postgres-old", "CREATE TABLE more (id int PRIMARY KEY)", "the old server has more (id integer)", "DROP TABLE more"),
-        ("postgres-new", "INSERT INTO stock VALUES (1, 1)", "stock on the new server is not empty: TRUNCATE it", "TRUNCATE stock"),
+        (
+            "postgres-old",
+            "SELECT 1",
+            "fleeting is unlogged: ALTER TABLE … SET LOGGED",
+            "DROP TABLE fleeting",
+        ),
+        (
+            "postgres-old",
+            "CREATE EXTENSION citext",
+            "citext is missing: CREATE EXTENSION citext",
+            "DROP EXTENSION citext",
+        ),
+        (
+            "postgres-old",
+            "CREATE TABLE more (id int PRIMARY KEY)",
+            "the old server has more (id integer)",
+            "DROP TABLE more",
+        ),
+        (
+            "postgres-new",
+            "INSERT INTO stock VALUES (1, 1)",
+            "stock on the new server is not empty: TRUNCATE it",
+            "TRUNCATE stock",
+        ),
         (
             "postgres-new",
             "ALTER DATABASE not_ready SET TimeZone = 'Asia/Tokyo'",
@@ -40,7 +64,8 @@ fn what_is_not_ready_is_said_with_the_remedy_before_anything_is_changed() {
         (
             "postgres-old",
             "ALTER ROLE shop IN DATABASE not_ready SET default_transaction_read_only = off",
-            "the role shop has a default_transaction_read_only of its own, which a fence cannot close: RESET it",
+            "the role shop has a default_transaction_read_only of its own, which a fence cannot \
+             close: RESET it",
             "ALTER ROLE shop IN DATABASE not_ready RESET default_transaction_read_only",
         ),
         (
@@ -66,15 +91,25 @@ fn a_write_that_got_past_the_fence_is_found_and_not_lost() {
     let shop = Shop::open("past_the_fence", 100);
     let shown = said(&shop, "stop-following");
     assert!(shown.ends_with("exit 0"), "{shown}");
-    shop.lab.psql("postgres-old", shop.name, "BEGIN READ WRITE; INSERT INTO orders VALUES (500, 9, 1, 1, true); COMMIT");
+    shop.lab.psql(
+        "postgres-old",
+        shop.name,
+        "BEGIN READ WRITE; INSERT INTO orders VALUES (500, 9, 1, 1, true); COMMIT",
+    );
     let shown = shop.sandbox.run_with("resume --yes", &Shop::environment());
-    assert!(shown.contains("the old server was written to behind the fence") && shown.ends_with("exit 1"), "{shown}");
+    assert!(
+        shown.contains("the old server was written to behind the fence")
+            && shown.ends_with("exit 1"),
+        "{shown}"
+    );
     let shown = shop.sandbox.run_with("rollback --to quiet", &Shop::environment());
     assert!(shown.ends_with("exit 4"), "{shown}");
     // Open again, and followed again: the write is on both sides.
     shop.lab.psql("postgres-old", shop.name, "INSERT INTO orders VALUES (501, 9, 2, 1, true)");
     let begun = std::time::Instant::now();
-    while shop.lab.psql("postgres-new", shop.name, "SELECT count(*) FROM orders WHERE worker = 9") != "2" {
+    while shop.lab.psql("postgres-new", shop.name, "SELECT count(*) FROM orders WHERE worker = 9")
+        != "2"
+    {
         assert!(begun.elapsed().as_secs() < 60, "the write did not come");
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
@@ -91,15 +126,25 @@ fn who_stays_has_a_new_database_that_knows_nothing_of_the_old_one() {
     let shown = shop.sandbox.run_with(&shop.words(1), &Shop::environment());
     assert!(shown.ends_with("exit 3"), "{shown}");
     // Its sequence is ahead of every row that came.
-    let id =
-        shop.lab.psql("postgres-new", shop.name, "INSERT INTO orders (worker, number, item, follows) VALUES (9, 1, 1, true) RETURNING id");
+    let id = shop.lab.psql(
+        "postgres-new",
+        shop.name,
+        "INSERT INTO orders (worker, number, item, follows) VALUES (9, 1, 1, true) RETURNING id",
+    );
     assert_eq!(id, "1101");
-    assert!(shop.sandbox.run_with("resolve stay --as go --reason fine", &Shop::environment()).ends_with("exit 0"));
+    assert!(
+        shop.sandbox
+            .run_with("resolve stay --as go --reason fine", &Shop::environment())
+            .ends_with("exit 0")
+    );
     let shown = shop.sandbox.run_with("resume --yes", &Shop::environment());
     assert!(shown.ends_with("exit 0"), "{shown}");
     shop.is_tidy("postgres-new");
     // Nobody writes to the old one by mistake.
-    assert_eq!(shop.lab.psql("postgres-old", shop.name, "SHOW default_transaction_read_only"), "on");
+    assert_eq!(
+        shop.lab.psql("postgres-old", shop.name, "SHOW default_transaction_read_only"),
+        "on"
+    );
     assert_eq!(shop.subscriptions("postgres-old"), "0");
     shop.divide_as_before();
 }
@@ -121,7 +166,9 @@ fn the_application_notices_what_is_lost_doubled_and_reordered() {
     change("UPDATE stock SET sold = sold - 1 WHERE item = 5");
     assert_eq!((of("lost"), of("doubled"), of("uncounted")), (1, 0, 0));
     change(
-        "ALTER TABLE orders DROP CONSTRAINT orders_worker_number_key; INSERT INTO orders (worker, number, item, follows) SELECT worker, number, item, follows FROM orders WHERE worker = 3 AND number < 4",
+        "ALTER TABLE orders DROP CONSTRAINT orders_worker_number_key; INSERT INTO orders (worker, \
+         number, item, follows) SELECT worker, number, item, follows FROM orders WHERE worker = 3 \
+         AND number < 4",
     );
     assert_eq!((of("doubled"), of("uncounted")), (3, 3));
     change("INSERT INTO orders (worker, number, item, follows) VALUES (4, 1000000, 1, true)");
@@ -138,13 +185,20 @@ fn the_application_that_is_never_answered_is_ended_and_says_why() {
     // The database `shop` has no orders on either server: none can ever be acknowledged.
     assert!(orders("begin").status.success());
     let begun = std::time::Instant::now();
-    while !std::fs::read_to_string(lab().path("orders.log")).unwrap_or_default().contains("does not exist") {
+    while !std::fs::read_to_string(lab().path("orders.log"))
+        .unwrap_or_default()
+        .contains("does not exist")
+    {
         assert!(begun.elapsed().as_secs() < 60, "no order was refused");
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
     let ended = orders("end");
     let said = String::from_utf8_lossy(&ended.stderr);
     assert_eq!(ended.status.code(), Some(1), "{said}");
-    assert!(said.contains("not acknowledged after 1 s") && said.contains("relation \"orders\" does not exist"), "{said}");
+    assert!(
+        said.contains("not acknowledged after 1 s")
+            && said.contains("relation \"orders\" does not exist"),
+        "{said}"
+    );
     assert!(orders("end").status.success(), "nothing is left to end");
 }

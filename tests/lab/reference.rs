@@ -7,7 +7,9 @@ use super::servers::{lab, web};
 fn every_example_that_needs_servers_runs_and_goes_back() {
     let reference = std::fs::read_to_string(repository().join("docs/runbook.md")).unwrap();
     let mut count = 0;
-    for block in reference.split("```yaml lab\n").skip(1).map(|rest| rest.split("```").next().unwrap()) {
+    for block in
+        reference.split("```yaml lab\n").skip(1).map(|rest| rest.split("```").next().unwrap())
+    {
         let sandbox = Sandbox::with(block);
         let _web = web();
         super::dns::second_server();

@@ -1,4 +1,5 @@
-//! What a rehearsal says is held against real servers: the order of what happens, and where each failure ends.
+//! What a rehearsal says is held against real servers: the order of what happens, and where each
+//! failure ends.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -14,16 +15,28 @@ use super::shop::Shop;
 /// What happens to steps, and what people are told, in order, until the run stops.
 fn order<'a>(events: impl Iterator<Item = &'a Json>) -> Vec<String> {
     let told = ["step_started", "step_succeeded", "step_skipped", "message_sent"];
-    let words = |event: &Json| format!("{} {}", event["event"].as_str().unwrap_or_default(), event["step"].as_str().unwrap_or_default());
+    let words = |event: &Json| {
+        format!(
+            "{} {}",
+            event["event"].as_str().unwrap_or_default(),
+            event["step"].as_str().unwrap_or_default()
+        )
+    };
     let events = events.take_while(|event| event["event"] != "run_stopped");
-    events.filter(|event| told.contains(&event["event"].as_str().unwrap_or_default())).map(words).collect()
+    events
+        .filter(|event| told.contains(&event["event"].as_str().unwrap_or_default()))
+        .map(words)
+        .collect()
 }
 
 #[test]
 fn the_move_of_a_database_goes_as_it_was_rehearsed() {
     let shop = Shop::open("rehearsed_shop", 2000);
     let words = shop.words(1).replace("--parallel 8", "--parallel 1");
-    let rehearse = format!("{} --runs 0 --no-mishaps --format json", words.replacen("run ", "rehearse ", 1).replace("--yes ", ""));
+    let rehearse = format!(
+        "{} --runs 0 --no-mishaps --format json",
+        words.replacen("run ", "rehearse ", 1).replace("--yes ", "")
+    );
     let rehearsed = shop.sandbox.json(&rehearse);
     let dry = shop.sandbox.run_with(&format!("{words} --dry-run"), &Shop::environment());
     assert!(dry.contains("nothing would be refused") && dry.ends_with("exit 0"), "{dry}");
@@ -34,7 +47,9 @@ fn the_move_of_a_database_goes_as_it_was_rehearsed() {
     let expected = order(rehearsed["timeline"].as_array().unwrap().iter());
     assert!(real.len() > 60, "{real:#?}");
     assert_eq!(expected[..real.len()], real);
-    assert!(shop.sandbox.run_with("rollback --parallel 8", &Shop::environment()).ends_with("exit 4"));
+    assert!(
+        shop.sandbox.run_with("rollback --parallel 8", &Shop::environment()).ends_with("exit 4")
+    );
 }
 
 const BOOK: &str = "runbook: small
@@ -65,9 +80,20 @@ fn haproxy(command: &str) {
 
 /// The name has this address, whatever it had.
 fn point_to(address: &str) {
-    let mut child = Command::new("nsupdate").args(["-y", &format!("hmac-sha256:lab:{KEY}")]).stdin(Stdio::piped()).spawn().unwrap();
-    let commands = format!("update delete small.example.test A\nupdate add small.example.test 300 A {address}");
-    write!(child.stdin.take().unwrap(), "server 127.0.0.1 {}\nzone example.test\n{commands}\nsend\n", lab().port("dns-1")).unwrap();
+    let mut child = Command::new("nsupdate")
+        .args(["-y", &format!("hmac-sha256:lab:{KEY}")])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let commands = format!(
+        "update delete small.example.test A\nupdate add small.example.test 300 A {address}"
+    );
+    write!(
+        child.stdin.take().unwrap(),
+        "server 127.0.0.1 {}\nzone example.test\n{commands}\nsend\n",
+        lab().port("dns-1")
+    )
+    .unwrap();
     assert!(child.wait().unwrap().success());
 }
 
@@ -98,7 +124,8 @@ fn every_failure_that_is_made_on_real_servers_ends_as_rehearsed() {
     let rehearsed = Sandbox::with(&book).json("rehearse book.yaml --runs 0 --format json");
     let (mut tried, mut wrong) = (0, Vec::new());
     for case in rehearsed["cases"].as_array().unwrap() {
-        let (mishap, step) = (case["mishap"]["mishap"].as_str().unwrap(), case["mishap"]["step"].as_str().unwrap());
+        let (mishap, step) =
+            (case["mishap"]["mishap"].as_str().unwrap(), case["mishap"]["step"].as_str().unwrap());
         prepare();
         let fail = || match step {
             "p/look" => psql("DELETE FROM orders"),
@@ -133,7 +160,11 @@ fn every_failure_that_is_made_on_real_servers_ends_as_rehearsed() {
             _ => "something else",
         };
         if case["ends"] != ends {
-            wrong.push(format!("{mishap} {step}: rehearsed {}, but it {ends}: {}", case["ends"], sandbox.run("status")));
+            wrong.push(format!(
+                "{mishap} {step}: rehearsed {}, but it {ends}: {}",
+                case["ends"],
+                sandbox.run("status")
+            ));
         }
     }
     prepare();

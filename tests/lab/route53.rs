@@ -1,5 +1,6 @@
-//! Route 53 as moto answers for it: sets of records and their weights are changed in one batch and put back exactly, and traffic is
-//! moved by weights. moto takes no record for new that it was once told to create in the very same words: no test makes one twice.
+//! Route 53 as moto answers for it: sets of records and their weights are changed in one batch and
+//! put back exactly, and traffic is moved by weights. moto takes no record for new that it was once
+//! told to create in the very same words: no test makes one twice.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -42,7 +43,10 @@ fn amazon(path: &str, body: &str) -> String {
     let url = format!("{}/2013-04-01/{path}", endpoint());
     let mut command = Command::new("curl");
     command.args(["-sf", "-H", "Content-Type: application/xml", "-H"]);
-    command.args(["Authorization: AWS4-HMAC-SHA256 Credential=lab/20260101/us-east-1/route53/aws4_request", &url]);
+    command.args([
+        "Authorization: AWS4-HMAC-SHA256 Credential=lab/20260101/us-east-1/route53/aws4_request",
+        &url,
+    ]);
     if !body.is_empty() {
         command.args(["-d", body]);
     }
@@ -58,7 +62,9 @@ pub fn zone(name: &str) -> String {
     let said = amazon(
         "hostedzone",
         &format!(
-            "<CreateHostedZoneRequest xmlns=\"https://route53.amazonaws.com/doc/2013-04-01/\"><Name>{name}</Name><CallerReference>{name}{count}</CallerReference></CreateHostedZoneRequest>"
+            "<CreateHostedZoneRequest \
+             xmlns=\"https://route53.amazonaws.com/doc/2013-04-01/\
+             \"><Name>{name}</Name><CallerReference>{name}{count}</CallerReference></CreateHostedZoneRequest>"
         ),
     );
     between(&said, "<Id>/hostedzone/", "</Id>")[0].to_owned()
@@ -66,12 +72,18 @@ pub fn zone(name: &str) -> String {
 
 /// Writes a set of records as somebody else would; `more` is what it has besides.
 pub fn upsert(zone: &str, name: &str, kind: &str, more: &str) {
-    let set = format!("<ResourceRecordSet><Name>{name}</Name><Type>{kind}</Type>{more}</ResourceRecordSet>");
-    let batch = format!("<ChangeBatch><Changes><Change><Action>UPSERT</Action>{set}</Change></Changes></ChangeBatch>");
+    let set = format!(
+        "<ResourceRecordSet><Name>{name}</Name><Type>{kind}</Type>{more}</ResourceRecordSet>"
+    );
+    let batch = format!(
+        "<ChangeBatch><Changes><Change><Action>UPSERT</Action>{set}</Change></Changes></ChangeBatch>"
+    );
     amazon(
         &format!("hostedzone/{zone}/rrset"),
         &format!(
-            "<ChangeResourceRecordSetsRequest xmlns=\"https://route53.amazonaws.com/doc/2013-04-01/\">{batch}</ChangeResourceRecordSetsRequest>"
+            "<ChangeResourceRecordSetsRequest \
+             xmlns=\"https://route53.amazonaws.com/doc/2013-04-01/\
+             \">{batch}</ChangeResourceRecordSetsRequest>"
         ),
     );
 }
@@ -81,13 +93,18 @@ pub fn weighted(set: &str, weight: u8, ttl: u32, value: &str) -> String {
 }
 
 pub fn plain(ttl: u32, value: &str) -> String {
-    format!("<TTL>{ttl}</TTL><ResourceRecords><ResourceRecord><Value>{value}</Value></ResourceRecord></ResourceRecords>")
+    format!(
+        "<TTL>{ttl}</TTL><ResourceRecords><ResourceRecord><Value>{value}</Value></ResourceRecord></ResourceRecords>"
+    )
 }
 
 /// The zone's sets of records, as they are told, in order.
 pub fn sets(zone: &str) -> Vec<String> {
     let said = amazon(&format!("hostedzone/{zone}/rrset"), "");
-    let mut sets: Vec<String> = between(&said, "<ResourceRecordSet>", "</ResourceRecordSet>").into_iter().map(str::to_owned).collect();
+    let mut sets: Vec<String> = between(&said, "<ResourceRecordSet>", "</ResourceRecordSet>")
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
     sets.sort();
     sets
 }
@@ -107,7 +124,10 @@ impl Moto {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let folder = std::env::var("MOTO").unwrap_or("/opt/switchover-lab".to_owned());
         let mut command = Command::new(format!("{folder}/bin/moto_server"));
-        command.args(["-H", "127.0.0.1", "-p", &port.to_string()]).args(arguments).envs(variables.iter().copied());
+        command
+            .args(["-H", "127.0.0.1", "-p", &port.to_string()])
+            .args(arguments)
+            .envs(variables.iter().copied());
         let process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("moto");
         let begun = Instant::now();
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
@@ -129,7 +149,12 @@ impl Drop for Moto {
 fn sets_and_their_weights_are_changed_at_once_and_put_back() {
     let id = zone("sets.example");
     let health = "<HealthCheckId>b1a2</HealthCheckId>";
-    upsert(&id, "shop.sets.example", "A", &format!("{}{health}", weighted("sets-old", 200, 60, "192.0.2.1")));
+    upsert(
+        &id,
+        "shop.sets.example",
+        "A",
+        &format!("{}{health}", weighted("sets-old", 200, 60, "192.0.2.1")),
+    );
     upsert(&id, "shop.sets.example", "A", &weighted("sets-new", 3, 60, "192.0.2.2"));
     upsert(&id, "*.sets.example", "CNAME", &plain(300, "shop.sets.example"));
     upsert(&id, "sets.example", "TXT", &plain(30, r#""one; \"quoted\"" "two""#));
@@ -155,12 +180,19 @@ fn sets_and_their_weights_are_changed_at_once_and_put_back() {
     assert!(shown.contains("done     p/new"), "{shown}");
     let now = sets(&id);
     let has = |words: &[&str]| now.iter().any(|set| words.iter().all(|word| set.contains(word)));
-    assert!(has(&["sets-old", "<Weight>200<", "<TTL>60<", "192.0.2.11", "<HealthCheckId>b1a2<"]), "{now:?}");
-    assert!(has(&["sets-new", "<Weight>255<", "<TTL>30<"]) && has(&["new.sets.example.<", "192.0.2.3"]), "{now:?}");
+    assert!(
+        has(&["sets-old", "<Weight>200<", "<TTL>60<", "192.0.2.11", "<HealthCheckId>b1a2<"]),
+        "{now:?}"
+    );
+    assert!(
+        has(&["sets-new", "<Weight>255<", "<TTL>30<"]) && has(&["new.sets.example.<", "192.0.2.3"]),
+        "{now:?}"
+    );
     assert!(has(&["TXT", "<TTL>29<", r#""one; \"quoted\"" "two""#]) && !has(&["MX"]), "{now:?}");
     let shown = run(&sandbox, "rollback");
     assert!(shown.ends_with("exit 4"), "{shown}");
-    let without_dots = |sets: Vec<String>| sets.join("\n").replace("shop.sets.example.<", "shop.sets.example<");
+    let without_dots =
+        |sets: Vec<String>| sets.join("\n").replace("shop.sets.example.<", "shop.sets.example<");
     assert_eq!(without_dots(sets(&id)), without_dots(before));
     let events = sandbox.run("audit --format json");
     assert!(!events.contains(KEY) && !events.contains(ID), "{events}");
@@ -170,14 +202,27 @@ fn sets_and_their_weights_are_changed_at_once_and_put_back() {
 fn what_somebody_else_changed_is_left_alone() {
     let id = zone("others.example");
     upsert(&id, "shop.others.example", "A", &weighted("others-old", 9, 60, "192.0.2.1"));
-    let sandbox =
-        steps("others.example", "      a: { dns: { zone: cloud, name: shop, type: A, set: others-old, value: 192.0.2.2, weight: 1 } }\n");
+    let sandbox = steps(
+        "others.example",
+        "      \
+         a: { dns: { zone: cloud, name: shop, type: A, set: others-old, value: 192.0.2.2, weight: 1 } \
+         }\n",
+    );
     let shown = run(&sandbox, "run book.yaml");
     assert!(shown.ends_with("exit 0"), "{shown}");
     upsert(&id, "shop.others.example", "A", &weighted("others-old", 7, 60, "192.0.2.2"));
     let shown = run(&sandbox, "rollback");
-    assert!(shown.contains("the record shop.others.example. A (others-old) in others.example at Route 53"), "{shown}");
-    assert!(shown.contains("expected: 192.0.2.2 (TTL 60s, weight 1)") && shown.contains("found: 192.0.2.2 (TTL 60s, weight 7)"), "{shown}");
+    assert!(
+        shown.contains(
+            "the record shop.others.example. A (others-old) in others.example at Route 53"
+        ),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("expected: 192.0.2.2 (TTL 60s, weight 1)")
+            && shown.contains("found: 192.0.2.2 (TTL 60s, weight 7)"),
+        "{shown}"
+    );
     assert!(shown.contains("nothing was changed") && shown.ends_with("exit 5"), "{shown}");
 }
 
@@ -212,19 +257,43 @@ fn a_change_that_is_refused_changed_nothing() {
     let id = zone("between.example");
     upsert(&id, "shop.between.example", "A", &plain(60, "192.0.2.1"));
     // Whoever creates what is already there is refused by Route 53, and by moto too.
-    let other = "<ChangeResourceRecordSetsRequest xmlns=\"https://route53.amazonaws.com/doc/2013-04-01/\"><ChangeBatch><Changes><Change><Action>CREATE</Action><ResourceRecordSet><Name>new.between.example.</Name><Type>A</Type><TTL>5</TTL><ResourceRecords><ResourceRecord><Value>192.0.2.9</Value></ResourceRecord></ResourceRecords></ResourceRecordSet></Change></Changes></ChangeBatch></ChangeResourceRecordSetsRequest>";
+    let other = "<ChangeResourceRecordSetsRequest \
+        xmlns=\"https://route53.amazonaws.com/doc/2013-04-01/\
+        \"><ChangeBatch><Changes><Change><Action>CREATE</Action><ResourceRecordSet><Name>new.between.example.</Name><Type>A</Type><TTL>5</TTL><ResourceRecords><ResourceRecord><Value>192.0.2.9</Value></ResourceRecord></ResourceRecords></ResourceRecordSet></Change></Changes></ChangeBatch></ChangeResourceRecordSetsRequest>";
     let port = way_to_moto(id.clone(), other.to_owned());
     let book = book_at(
         &format!("http://127.0.0.1:{port}"),
         "between.example",
-        "phases:\n  p:\n    steps:\n      a:\n        dns:\n          zone: cloud\n          records:\n            - { name: shop, type: A, value: 192.0.2.2 }\n            - { name: new, type: A, value: 192.0.2.9, ttl: 5s }\n",
+        "phases:
+  p:
+    steps:
+      a:
+        dns:
+          zone: cloud
+          records:
+            - { name: shop, type: A, value: 192.0.2.2 }
+            - { name: new, type: A, value: 192.0.2.9, ttl: 5s }
+",
     );
     let sandbox = Sandbox::with(&book);
     let shown = run(&sandbox, "run book.yaml");
-    assert!(shown.contains("the record new.between.example. A in between.example at Route 53"), "{shown}");
-    assert!(shown.contains("is not what was read a moment ago") && shown.contains("found: 192.0.2.9 (TTL 5s)"), "{shown}");
+    assert!(
+        shown.contains("the record new.between.example. A in between.example at Route 53"),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("is not what was read a moment ago")
+            && shown.contains("found: 192.0.2.9 (TTL 5s)"),
+        "{shown}"
+    );
     assert!(shown.contains("expected: nothing") && shown.ends_with("exit 1"), "{shown}");
-    assert!(sets(&id).iter().any(|set| set.contains("shop.between.example") && set.contains("192.0.2.1<")), "{:?}", sets(&id));
+    assert!(
+        sets(&id)
+            .iter()
+            .any(|set| set.contains("shop.between.example") && set.contains("192.0.2.1<")),
+        "{:?}",
+        sets(&id)
+    );
     assert!(run(&sandbox, "rollback").ends_with("exit 4"));
 }
 
@@ -239,43 +308,97 @@ fn what_cannot_be_done_is_named_with_its_server_and_remedy() {
         &id,
         "latency.errors.example",
         "A",
-        &format!("<SetIdentifier>errors-eu</SetIdentifier><Region>eu-west-1</Region>{}", plain(60, "192.0.2.1")),
+        &format!(
+            "<SetIdentifier>errors-eu</SetIdentifier><Region>eu-west-1</Region>{}",
+            plain(60, "192.0.2.1")
+        ),
     );
     let refusing = Moto::begin(&[], &[("INITIAL_NO_AUTH_ACTION_COUNT", "0")]);
     let encrypted = Moto::begin(&["-s"], &[]);
     let (here, simple) = (endpoint(), "name: simple, type: A, value: 192.0.2.2");
-    let (refusing, encrypted) = (format!("http://127.0.0.1:{}", refusing.port), format!("https://127.0.0.1:{}", encrypted.port));
+    let (refusing, encrypted) = (
+        format!("http://127.0.0.1:{}", refusing.port),
+        format!("https://127.0.0.1:{}", encrypted.port),
+    );
     for (endpoint, zone, step, words) in [
-        ("http://127.0.0.1:1", "errors.example", simple, vec!["Route 53 (http://127.0.0.1:1): ", "Connection refused"]),
+        (
+            "http://127.0.0.1:1",
+            "errors.example",
+            simple,
+            vec!["Route 53 (http://127.0.0.1:1): ", "Connection refused"],
+        ),
         (&encrypted, "errors.example", simple, vec!["invalid peer certificate: UnknownIssuer"]),
-        (&refusing, "errors.example", simple, vec!["it answered 403", "look whether the zone's `access_key`"]),
-        (&here, "nowhere.example", simple, vec!["the zone nowhere.example", "these credentials see no hosted zone of this name"]),
-        (&here, "twice.example", simple, vec!["there are several of this name: say which, as its `id`: "]),
-        (&here, "errors.example", "name: sets, type: A, value: 192.0.2.2", vec!["it has the sets errors-old: say which with `set`"]),
-        (&here, "errors.example", "name: simple, type: A, set: x, value: 192.0.2.2, weight: 1", vec!["its records are no weighted set"]),
-        (&here, "errors.example", "name: sets, type: A, set: x, value: 192.0.2.2, ttl: 5s", vec!["its `weight` must be said"]),
+        (
+            &refusing,
+            "errors.example",
+            simple,
+            vec!["it answered 403", "look whether the zone's `access_key`"],
+        ),
+        (
+            &here,
+            "nowhere.example",
+            simple,
+            vec!["the zone nowhere.example", "these credentials see no hosted zone of this name"],
+        ),
+        (
+            &here,
+            "twice.example",
+            simple,
+            vec!["there are several of this name: say which, as its `id`: "],
+        ),
+        (
+            &here,
+            "errors.example",
+            "name: sets, type: A, value: 192.0.2.2",
+            vec!["it has the sets errors-old: say which with `set`"],
+        ),
+        (
+            &here,
+            "errors.example",
+            "name: simple, type: A, set: x, value: 192.0.2.2, weight: 1",
+            vec!["its records are no weighted set"],
+        ),
+        (
+            &here,
+            "errors.example",
+            "name: sets, type: A, set: x, value: 192.0.2.2, ttl: 5s",
+            vec!["its `weight` must be said"],
+        ),
         (
             &here,
             "errors.example",
             "name: latency, type: A, set: errors-eu, value: 192.0.2.2",
             vec!["it has latency routing, which could not be put back"],
         ),
-        (&here, "errors.example", "name: none, type: A, lower_ttl: 5s", vec!["it has no TTL to lower"]),
+        (
+            &here,
+            "errors.example",
+            "name: none, type: A, lower_ttl: 5s",
+            vec!["it has no TTL to lower"],
+        ),
         (
             &here,
             "errors.example",
             "name: simple, type: A, value: 192.0.2.2, at_most: 10%",
-            vec!["1 of the 5 sets of records in errors.example at Route 53", "more than 10 %", "raise `at_most`"],
+            vec![
+                "1 of the 5 sets of records in errors.example at Route 53",
+                "more than 10 %",
+                "raise `at_most`",
+            ],
         ),
     ] {
         let sandbox = Sandbox::with(&book_at(
             endpoint,
             zone,
-            &format!("phases: {{ p: {{ steps: {{ a: {{ dns: {{ zone: cloud, {step} }} }} }} }} }}\n"),
+            &format!(
+                "phases: {{ p: {{ steps: {{ a: {{ dns: {{ zone: cloud, {step} }} }} }} }} }}\n"
+            ),
         ));
         let shown = run(&sandbox, "run book.yaml");
         assert!(
-            words.iter().all(|words| shown.contains(words)) && shown.contains("p/a") && shown.ends_with("exit 1"),
+            words.iter().all(|words| shown.contains(words))
+                && shown.contains("p/a")
+                && shown.ends_with("exit 1"),
             "{words:?}: {shown}"
         );
         assert!(shown.contains("nothing was changed") && !shown.contains(KEY), "{shown}");
@@ -286,8 +409,13 @@ fn what_cannot_be_done_is_named_with_its_server_and_remedy() {
 }
 
 pub fn weights(zone: &str) -> Vec<(String, u8)> {
-    let of = |set: &str, key: &str| between(set, &format!("<{key}>"), "<").first().map(|text| (*text).to_owned());
-    sets(zone).iter().filter_map(|set| Some((of(set, "SetIdentifier")?, of(set, "Weight")?.parse().unwrap()))).collect()
+    let of = |set: &str, key: &str| {
+        between(set, &format!("<{key}>"), "<").first().map(|text| (*text).to_owned())
+    };
+    sets(zone)
+        .iter()
+        .filter_map(|set| Some((of(set, "SetIdentifier")?, of(set, "Weight")?.parse().unwrap())))
+        .collect()
 }
 
 #[test]
@@ -305,9 +433,12 @@ fn traffic_is_moved_by_weights_and_comes_back_exactly() {
         now.sort_by_key(|(name, _)| std::cmp::Reverse(name.clone()));
         now
     };
-    let traffic = "traffic: { names: { dns: { zone: cloud, name: shop, type: A, from: w-old, to: w-new } } }\n";
+    let traffic = "traffic: { names: { dns: { zone: cloud, name: shop, type: A, from: w-old, to: w-new } } \
+        }\n";
     let go = |shift: &str| {
-        let phases = format!("phases: {{ p: {{ steps: {{ go: {{ shift: {{ traffic: names, {shift} }} }} }} }} }}\n");
+        let phases = format!(
+            "phases: {{ p: {{ steps: {{ go: {{ shift: {{ traffic: names, {shift} }} }} }} }} }}\n"
+        );
         Sandbox::with(&book_at(&endpoint(), "weights.example", &format!("{traffic}{phases}")))
     };
     let sandbox = go("steps: { from: 10, times: 3 }, bake: 1s");
@@ -329,23 +460,30 @@ fn traffic_is_moved_by_weights_and_comes_back_exactly() {
     // A bad reading on the way: it goes back to the last good weight.
     upsert(&id, "shop.weights.example", "A", &weighted("w-old", 170, 60, "192.0.2.1"));
     upsert(&id, "shop.weights.example", "A", &weighted("w-new", 15, 60, "192.0.2.2"));
-    let sandbox = go(
-        "steps: [40, 60], bake: 500ms, back: last_good, analysis: [{ name: seen, run: test ! -e bad && touch bad, success: exit_code == 0, every: 2s, initial_delay: 100ms }]",
-    );
+    let sandbox = go("steps: [40, 60], bake: 500ms, back: last_good, analysis: \
+        [{ name: seen, run: test ! -e bad && touch bad, success: exit_code == 0, every: 2s, initial_delay: 100ms \
+        }]");
     let shown = run(&sandbox, "run book.yaml");
     assert!(
-        shown.contains("names at 40 % on the new side: the analysis `seen` failed") && shown.contains("traffic is back at what it was"),
+        shown.contains("names at 40 % on the new side: the analysis `seen` failed")
+            && shown.contains("traffic is back at what it was"),
         "{shown}"
     );
     assert_eq!(now(), of(170, 15));
     // One of the two is not there.
     upsert(&id, "other.weights.example", "A", &weighted("w-alone", 1, 60, "192.0.2.1"));
     let shown = run(
-        &Sandbox::with(&go("to: 5").read("book.yaml").replace("name: shop", "name: other").replace("w-old", "w-alone")),
+        &Sandbox::with(
+            &go("to: 5")
+                .read("book.yaml")
+                .replace("name: shop", "name: other")
+                .replace("w-old", "w-alone"),
+        ),
         "run book.yaml",
     );
     assert!(
-        shown.contains("other.weights.example. A (w-new) is not in weights.example at Route 53") && shown.contains("make both sets first"),
+        shown.contains("other.weights.example. A (w-new) is not in weights.example at Route 53")
+            && shown.contains("make both sets first"),
         "{shown}"
     );
     assert!(shown.ends_with("exit 1"), "{shown}");

@@ -1,5 +1,6 @@
-//! Listings of Route 53 that come in pieces. moto knows neither the identifier from which a listing goes on nor sets in their order, so
-//! a stand-in between cuts moto's whole listing into pages as Route 53 documents it: **it is not Route 53.** It hands on all the rest.
+//! Listings of Route 53 that come in pieces. moto knows neither the identifier from which a listing
+//! goes on nor sets in their order, so a stand-in between cuts moto's whole listing into pages as
+//! Route 53 documents it: **it is not Route 53.** It hands on all the rest.
 
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
@@ -33,9 +34,17 @@ fn pass_on(mut here: TcpStream, size: usize, count: &AtomicUsize) {
             if count.fetch_add(1, SeqCst) > 100 {
                 ("500 Internal Server Error".to_owned(), String::new())
             } else {
-                let of = |name: &str| query.split('&').find_map(|pair| Some(pair.strip_prefix(name)?.strip_prefix('=')?.to_owned()));
+                let of = |name: &str| {
+                    query.split('&').find_map(|pair| {
+                        Some(pair.strip_prefix(name)?.strip_prefix('=')?.to_owned())
+                    })
+                };
                 // The identifier is for the stand-in: moto lists from the name and the type on.
-                let asked = query.split('&').filter(|pair| !pair.starts_with("identifier=")).collect::<Vec<_>>().join("&");
+                let asked = query
+                    .split('&')
+                    .filter(|pair| !pair.starts_with("identifier="))
+                    .collect::<Vec<_>>()
+                    .join("&");
                 let (status, whole) = moto(&head.replacen(query, &asked, 1), &body);
                 (status, page(&whole, of("identifier").as_deref(), size))
             }
@@ -45,7 +54,11 @@ fn pass_on(mut here: TcpStream, size: usize, count: &AtomicUsize) {
     // It counts at once here.
     answer = answer.replace("PENDING", "INSYNC");
     let length = answer.len();
-    let _ = write!(here, "HTTP/1.1 {status}\r\nContent-Type: text/xml\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{answer}");
+    let _ = write!(
+        here,
+        "HTTP/1.1 {status}\r\nContent-Type: text/xml\r\nContent-Length: {length}\r\
+         \nConnection: close\r\n\r\n{answer}"
+    );
 }
 
 /// Of a whole listing the page that begins at the identifier, within the first name and type.
@@ -54,21 +67,36 @@ fn page(whole: &str, from: Option<&str>, size: usize) -> String {
         let (_, rest) = set.split_once(&format!("<{key}>"))?;
         Some(rest.split('<').next().unwrap().to_owned())
     };
-    let mut all: Vec<&str> =
-        whole.split("<ResourceRecordSet>").skip(1).map(|rest| rest.split("</ResourceRecordSet>").next().unwrap()).collect();
-    let name = |set: &str| (of(set, "Name").unwrap().trim_end_matches('.').to_owned(), of(set, "Type").unwrap());
+    let mut all: Vec<&str> = whole
+        .split("<ResourceRecordSet>")
+        .skip(1)
+        .map(|rest| rest.split("</ResourceRecordSet>").next().unwrap())
+        .collect();
+    let name = |set: &str| {
+        (of(set, "Name").unwrap().trim_end_matches('.').to_owned(), of(set, "Type").unwrap())
+    };
     all.sort_by_key(|set| (name(set), of(set, "SetIdentifier")));
     let first = all.first().map(|set| name(set));
     all.retain(|set| Some(name(set)) != first || of(set, "SetIdentifier").as_deref() >= from);
-    let shown: String = all.iter().take(size).map(|set| format!("<ResourceRecordSet>{set}</ResourceRecordSet>")).collect();
+    let shown: String = all
+        .iter()
+        .take(size)
+        .map(|set| format!("<ResourceRecordSet>{set}</ResourceRecordSet>"))
+        .collect();
     let next = all.get(size).map_or_else(String::new, |set| {
-        let identifier = of(set, "SetIdentifier").map(|id| format!("<NextRecordIdentifier>{id}</NextRecordIdentifier>"));
+        let identifier = of(set, "SetIdentifier")
+            .map(|id| format!("<NextRecordIdentifier>{id}</NextRecordIdentifier>"));
         let (name, kind) = name(set);
-        format!("<NextRecordName>{name}.</NextRecordName><NextRecordType>{kind}</NextRecordType>{}", identifier.unwrap_or_default())
+        format!(
+            "<NextRecordName>{name}.</NextRecordName><NextRecordType>{kind}</NextRecordType>{}",
+            identifier.unwrap_or_default()
+        )
     });
     let is_truncated = all.len() > size;
     format!(
-        "<?xml version=\"1.0\"?>\n<ListResourceRecordSetsResponse xmlns=\"https://route53.amazonaws.com/doc/2013-04-01/\"><ResourceRecordSets>{shown}</ResourceRecordSets><IsTruncated>{is_truncated}</IsTruncated>{next}<MaxItems>{size}</MaxItems></ListResourceRecordSetsResponse>"
+        "<?xml version=\"1.0\"?>\n<ListResourceRecordSetsResponse \
+         xmlns=\"https://route53.amazonaws.com/doc/2013-04-01/\
+         \"><ResourceRecordSets>{shown}</ResourceRecordSets><IsTruncated>{is_truncated}</IsTruncated>{next}<MaxItems>{size}</MaxItems></ListResourceRecordSetsResponse>"
     )
 }
 
@@ -78,10 +106,20 @@ fn a_set_on_a_later_page_is_found_and_the_listing_ends_with_its_name() {
         let domain = format!("pages{size}.example");
         let (id, name) = (zone(&domain), format!("shop.{domain}"));
         for at in 1..=5u8 {
-            upsert(&id, &name, "A", &weighted(&format!("pages{size}-{at}"), at * 10, 60, &format!("192.0.2.{at}")));
+            upsert(
+                &id,
+                &name,
+                "A",
+                &weighted(&format!("pages{size}-{at}"), at * 10, 60, &format!("192.0.2.{at}")),
+            );
         }
         // Behind the name, with an identifier that comes before those of the name.
-        upsert(&id, &format!("zoo.{domain}"), "A", &weighted(&format!("pages{size}-0"), 1, 60, "192.0.2.9"));
+        upsert(
+            &id,
+            &format!("zoo.{domain}"),
+            "A",
+            &weighted(&format!("pages{size}-0"), 1, 60, "192.0.2.9"),
+        );
         upsert(&id, &format!("zoo2.{domain}"), "A", &plain(60, "192.0.2.9"));
         let before = sets(&id);
         let (port, count) = pages(size);
@@ -89,14 +127,21 @@ fn a_set_on_a_later_page_is_found_and_the_listing_ends_with_its_name() {
             &format!("http://127.0.0.1:{port}"),
             &domain,
             &format!(
-                "phases: {{ p: {{ steps: {{ a: {{ dns: {{ zone: cloud, name: shop, type: A, set: pages{size}-5, value: 192.0.2.55, weight: 255, expect: [192.0.2.5] }} }} }} }} }}\n"
+                "phases: {{ p: {{ steps: {{ a: {{ dns: {{ zone: cloud, name: shop, type: A, set: \
+                 pages{size}-5, value: 192.0.2.55, weight: 255, expect: [192.0.2.5] }} }} }} }} }}\
+                 \n"
             ),
         ));
         let shown = sandbox.run_with("run book.yaml", &environment());
         assert!(shown.ends_with("exit 0"), "{size}: {shown}");
         let now = sets(&id);
         let changed = now.iter().filter(|set| !before.contains(set)).collect::<Vec<_>>();
-        assert!(changed.len() == 1 && changed[0].contains(">192.0.2.55<") && changed[0].contains("<Weight>255<"), "{size}: {changed:?}");
+        assert!(
+            changed.len() == 1
+                && changed[0].contains(">192.0.2.55<")
+                && changed[0].contains("<Weight>255<"),
+            "{size}: {changed:?}"
+        );
         // Each reading took as many pages as the name has, and no more.
         let lists = count.load(SeqCst);
         assert!(lists > 0 && lists % 5usize.div_ceil(size) == 0, "{size}: {lists}");

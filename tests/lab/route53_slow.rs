@@ -1,5 +1,6 @@
-//! A change at Route 53 counts when it says `INSYNC`. moto says so at once: what stands between here and moto is a stand-in for the
-//! slowness of the real one, and says `PENDING` until a test lets it go.
+//! A change at Route 53 counts when it says `INSYNC`. moto says so at once: what stands between
+//! here and moto is a stand-in for the slowness of the real one, and says `PENDING` until a test
+//! lets it go.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -91,7 +92,10 @@ pub fn request(here: &TcpStream) -> Option<(String, Vec<u8>)> {
 /// One request and its answer.
 fn pass_on(seen: &Seen, mut here: TcpStream) {
     let Some((head, body)) = request(&here) else { return };
-    let (status, answer) = match head.split_once("/change/").map(|(_, rest)| rest.split([' ', '?']).next().unwrap().to_owned()) {
+    let (status, answer) = match head
+        .split_once("/change/")
+        .map(|(_, rest)| rest.split([' ', '?']).next().unwrap().to_owned())
+    {
         Some(change) => {
             let count = {
                 let mut asked = seen.asked.lock().unwrap();
@@ -102,9 +106,15 @@ fn pass_on(seen: &Seen, mut here: TcpStream) {
             if refuses.0 > 0 {
                 refuses.0 -= 1;
                 let (_, status, code) = *refuses;
-                let error = format!("<Error><Type>Sender</Type><Code>{code}</Code><Message>as the test wants</Message></Error>");
+                let error = format!(
+                    "<Error><Type>Sender</Type><Code>{code}</Code><Message>as the test \
+                     wants</Message></Error>"
+                );
                 let of = "xmlns=\"https://route53.amazonaws.com/doc/2013-04-01/\"";
-                (status.to_owned(), format!("<ErrorResponse {of}>{error}<RequestId>1</RequestId></ErrorResponse>"))
+                (
+                    status.to_owned(),
+                    format!("<ErrorResponse {of}>{error}<RequestId>1</RequestId></ErrorResponse>"),
+                )
             } else {
                 drop(refuses);
                 let (status, answer) = moto(&head, &body);
@@ -121,7 +131,11 @@ fn pass_on(seen: &Seen, mut here: TcpStream) {
         }
     };
     let length = answer.len();
-    let _ = write!(here, "HTTP/1.1 {status}\r\nContent-Type: text/xml\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{answer}");
+    let _ = write!(
+        here,
+        "HTTP/1.1 {status}\r\nContent-Type: text/xml\r\nContent-Length: {length}\r\
+         \nConnection: close\r\n\r\n{answer}"
+    );
 }
 
 /// The status and the body that moto answers.
@@ -150,7 +164,11 @@ fn a_change_is_waited_for_until_it_is_in_sync_there_and_back() {
     let slow = Slow::begin();
     *slow.seen.refuses.lock().unwrap() = (1, "400 Bad Request", "Throttling");
     slow.seen.most.store(3, SeqCst);
-    let sandbox = steps(&slow, "slow.example", "      a: { dns: { zone: cloud, name: shop, type: A, value: 192.0.2.2 } }\n");
+    let sandbox = steps(
+        &slow,
+        "slow.example",
+        "      a: { dns: { zone: cloud, name: shop, type: A, value: 192.0.2.2 } }\n",
+    );
     let shown = run(&sandbox, "run book.yaml");
     assert!(shown.ends_with("exit 0"), "{shown}");
     assert_eq!(slow.asked(), ["C2682N5HXP0BZ4"; 3], "refused for a while, PENDING, INSYNC");
@@ -166,7 +184,11 @@ fn who_takes_over_waits_for_the_same_change_and_makes_no_other() {
     let id = zone("killed.example");
     upsert(&id, "shop.killed.example", "A", &plain(60, "192.0.2.1"));
     let slow = Slow::begin();
-    let sandbox = steps(&slow, "killed.example", "      a: { dns: { zone: cloud, name: shop, type: A, value: 192.0.2.2 } }\n");
+    let sandbox = steps(
+        &slow,
+        "killed.example",
+        "      a: { dns: { zone: cloud, name: shop, type: A, value: 192.0.2.2 } }\n",
+    );
     let child = sandbox.start_heard("run book.yaml", &environment());
     let begun = Instant::now();
     while !sandbox.run("audit --format json").contains("pending C2682N5HXP0BZ4") {
@@ -174,7 +196,11 @@ fn who_takes_over_waits_for_the_same_change_and_makes_no_other() {
         std::thread::sleep(Duration::from_millis(50));
     }
     kill(child);
-    assert!(sets(&id).iter().any(|set| set.contains("192.0.2.2<")), "it was taken at once: {:?}", sets(&id));
+    assert!(
+        sets(&id).iter().any(|set| set.contains("192.0.2.2<")),
+        "it was taken at once: {:?}",
+        sets(&id)
+    );
     let asked = slow.asked().len();
     let child = sandbox.start_heard("resume", &environment());
     slow.wait_for_questions(asked + 2);
@@ -191,16 +217,22 @@ fn what_is_not_in_sync_in_time_is_an_error_that_can_be_taken_up_or_back() {
     let id = zone("late.example");
     upsert(&id, "shop.late.example", "A", &plain(60, "192.0.2.1"));
     let slow = Slow::begin();
-    let step = "      a: { dns: { zone: cloud, name: shop, type: A, value: 192.0.2.2 }, timeout: 2s }\n";
+    let step =
+        "      a: { dns: { zone: cloud, name: shop, type: A, value: 192.0.2.2 }, timeout: 2s }\n";
     let sandbox = steps(&slow, "late.example", step);
     let shown = run(&sandbox, "run book.yaml");
     assert!(
-        shown.contains("has taken the change C2682N5HXP0BZ4, and not all its name servers had it") && shown.ends_with("exit 1"),
+        shown.contains("has taken the change C2682N5HXP0BZ4, and not all its name servers had it")
+            && shown.ends_with("exit 1"),
         "{shown}"
     );
     *slow.seen.refuses.lock().unwrap() = (1, "403 Forbidden", "AccessDenied");
     let shown = run(&sandbox, "resume");
-    assert!(shown.contains("AccessDenied") && shown.contains("the credentials need `route53:GetChange`"), "{shown}");
+    assert!(
+        shown.contains("AccessDenied")
+            && shown.contains("the credentials need `route53:GetChange`"),
+        "{shown}"
+    );
     assert!(shown.ends_with("exit 1"), "{shown}");
     // So long ago that nobody knows of it any more.
     *slow.seen.refuses.lock().unwrap() = (1, "404 Not Found", "NoSuchChange");
@@ -220,8 +252,12 @@ fn weights_bake_when_they_are_in_sync_and_go_back_at_once_if_it_is_stopped() {
     upsert(&id, "shop.ramp.example", "A", &weighted("r-new", 20, 60, "192.0.2.2"));
     let slow = Slow::begin();
     let go = |shift: &str| {
-        let traffic = "traffic: { names: { dns: { zone: cloud, name: shop, type: A, from: r-old, to: r-new } } }\n";
-        let phases = format!("phases: {{ p: {{ steps: {{ go: {{ shift: {{ traffic: names, {shift} }}, timeout: 3s }} }} }} }}\n");
+        let traffic = "traffic: { names: { dns: { zone: cloud, name: shop, type: A, from: r-old, to: r-new } } \
+            }\n";
+        let phases = format!(
+            "phases: {{ p: {{ steps: {{ go: {{ shift: {{ traffic: names, {shift} }}, timeout: \
+             3s }} }} }} }}\n"
+        );
         Sandbox::with(&book_at(&slow.endpoint(), "ramp.example", &format!("{traffic}{phases}")))
     };
     let now = || {
@@ -231,7 +267,11 @@ fn weights_bake_when_they_are_in_sync_and_go_back_at_once_if_it_is_stopped() {
     };
     let of = |new: u8, old: u8| vec![("r-new".to_owned(), new), ("r-old".to_owned(), old)];
     let shown = run(&go("to: 60"), "run book.yaml");
-    assert!(shown.contains("has taken the change") && shown.contains("traffic is back at 0 % on the new side"), "{shown}");
+    assert!(
+        shown.contains("has taken the change")
+            && shown.contains("traffic is back at 0 % on the new side"),
+        "{shown}"
+    );
     assert!(shown.ends_with("exit 1"), "{shown}");
     assert_eq!(now(), of(0, 100));
     upsert(&id, "shop.ramp.example", "A", &weighted("r-old", 170, 60, "192.0.2.1"));

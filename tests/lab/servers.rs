@@ -23,7 +23,8 @@ pub fn lab() -> &'static Lab {
     LAB.get_or_init(|| Lab::of(&[], 20..60))
 }
 
-/// The web servers behind HAProxy and nginx, for one test at a time, once Prometheus knows enough of them.
+/// The web servers behind HAProxy and nginx, for one test at a time, once Prometheus knows enough
+/// of them.
 pub fn web() -> MutexGuard<'static, ()> {
     static WEB: Mutex<()> = Mutex::new(());
     let web = WEB.lock().unwrap_or_else(PoisonError::into_inner);
@@ -31,12 +32,18 @@ pub fn web() -> MutexGuard<'static, ()> {
     let begun = Instant::now();
     loop {
         let query = "query=count_over_time(haproxy_process_uptime_seconds[10s]) > 2";
-        let output = Command::new("curl").args(["-s", "-G", &url, "--data-urlencode", query]).output().expect("curl");
+        let output = Command::new("curl")
+            .args(["-s", "-G", &url, "--data-urlencode", query])
+            .output()
+            .expect("curl");
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         if said.contains("haproxy") {
             return web;
         }
-        assert!(begun.elapsed() < Duration::from_secs(60), "Prometheus has not read HAProxy: {said}");
+        assert!(
+            begun.elapsed() < Duration::from_secs(60),
+            "Prometheus has not read HAProxy: {said}"
+        );
         std::thread::sleep(Duration::from_millis(200));
     }
 }
@@ -58,13 +65,18 @@ impl Lab {
     /// The same, at the first of these ports from which on twenty are free.
     pub fn at(servers: &[&str], mut ports: impl Iterator<Item = u16>) -> Lab {
         let port = ports.find(|&port| is_free(port)).expect("twenty free ports");
-        let folder = std::env::temp_dir().join(format!("switchover-lab-{}-{port}", std::process::id()));
+        let folder =
+            std::env::temp_dir().join(format!("switchover-lab-{}-{port}", std::process::id()));
         let mut command = Command::new(script());
         command.arg("hold").args(servers).env("LAB", &folder).env("LAB_PORT", port.to_string());
-        let mut held = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the lab");
+        let mut held =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the lab");
         let mut said = String::new();
         BufReader::new(held.stdout.take().unwrap()).read_line(&mut said).unwrap();
-        assert_eq!(said, "ready\n", "the lab did not begin; `runbooks/lab/lab install` installs what it needs");
+        assert_eq!(
+            said, "ready\n",
+            "the lab did not begin; `runbooks/lab/lab install` installs what it needs"
+        );
         Lab { folder, first_port: port, _held: held }
     }
 
@@ -78,25 +90,52 @@ impl Lab {
     }
 
     pub fn port(&self, name: &str) -> u16 {
-        let output = Command::new(script()).args(["port", name]).env("LAB_PORT", self.first_port.to_string()).output().unwrap();
-        String::from_utf8(output.stdout).unwrap().trim().parse().unwrap_or_else(|_| panic!("there is no {name} in the lab"))
+        let output = Command::new(script())
+            .args(["port", name])
+            .env("LAB_PORT", self.first_port.to_string())
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout)
+            .unwrap()
+            .trim()
+            .parse()
+            .unwrap_or_else(|_| panic!("there is no {name} in the lab"))
     }
 
-    /// A sandbox with this runbook, in which `PORT(name)` and `LAB` stand for the lab's; the secret is in `SHOP_PASSWORD`.
+    /// A sandbox with this runbook, in which `PORT(name)` and `LAB` stand for the lab's; the secret
+    /// is in `SHOP_PASSWORD`.
     pub fn sandbox(&self, runbook: &str) -> Sandbox {
         Sandbox::with(&self.filled(runbook))
     }
 
     pub fn filled(&self, text: &str) -> String {
         let port = |found: &regex::Captures| self.port(&found[1]).to_string();
-        let text = regex::Regex::new(r"PORT\(([a-z0-9-]+)\)").unwrap().replace_all(text, port).into_owned();
+        let text = regex::Regex::new(r"PORT\(([a-z0-9-]+)\)")
+            .unwrap()
+            .replace_all(text, port)
+            .into_owned();
         text.replace("LAB", &self.folder.display().to_string())
     }
 
     /// What `psql` says to a query, as the administrator.
     pub fn psql(&self, server: &str, database: &str, query: &str) -> String {
         let output = Command::new("psql")
-            .args(["-X", "-q", "-A", "-t", "-h", "127.0.0.1", "-U", "postgres", "-v", "ON_ERROR_STOP=1", "-d", database, "-c", query])
+            .args([
+                "-X",
+                "-q",
+                "-A",
+                "-t",
+                "-h",
+                "127.0.0.1",
+                "-U",
+                "postgres",
+                "-v",
+                "ON_ERROR_STOP=1",
+                "-d",
+                database,
+                "-c",
+                query,
+            ])
             .args(["-p", &self.port(server).to_string()])
             .output()
             .expect("psql");
@@ -108,12 +147,24 @@ impl Lab {
     pub fn mariadb(&self, server: &str, database: &str, statements: &str) -> String {
         let socket = self.path(server).join("socket");
         let output = Command::new("mariadb")
-            .args(["--no-defaults", "--default-character-set=utf8mb4", "-u", "root", "-N", "-B", "-S"])
+            .args([
+                "--no-defaults",
+                "--default-character-set=utf8mb4",
+                "-u",
+                "root",
+                "-N",
+                "-B",
+                "-S",
+            ])
             .arg(socket)
             .args([database, "-e", statements])
             .output()
             .expect("mariadb");
-        assert!(output.status.success(), "{statements}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{statements}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 

@@ -1,5 +1,5 @@
-//! Traffic through a real HAProxy and nginx, watched by a real Prometheus: it is moved in steps, comes back as soon as a reading
-//! says so, and every way back restores what was found.
+//! Traffic through a real HAProxy and nginx, watched by a real Prometheus: it is moved in steps,
+//! comes back as soon as a reading says so, and every way back restores what was found.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -37,7 +37,14 @@ fn haproxy(command: &str) -> String {
 
 /// The weights of the old and the new server.
 fn weights() -> (u32, u32) {
-    let weight = |server: &str| haproxy(&format!("get weight web/{server}")).split_whitespace().next().unwrap().parse().unwrap();
+    let weight = |server: &str| {
+        haproxy(&format!("get weight web/{server}"))
+            .split_whitespace()
+            .next()
+            .unwrap()
+            .parse()
+            .unwrap()
+    };
     (weight("old"), weight("new"))
 }
 
@@ -72,7 +79,8 @@ struct Load {
 
 impl Load {
     fn begin() -> Load {
-        let (answers, is_over) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
+        let (answers, is_over) =
+            (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
         let (to, until, port) = (Arc::clone(&answers), Arc::clone(&is_over), lab().port("web"));
         let thread = std::thread::spawn(move || {
             while !until.load(Ordering::Relaxed) {
@@ -107,7 +115,9 @@ impl Broken {
     fn begin() -> Broken {
         std::fs::write(lab().path("nginx/new.conf"), "return 500;\n").unwrap();
         reload_nginx();
-        wait_until("the new side fails", || get(lab().port("nginx-new")).is_some_and(|(status, _)| status == 500));
+        wait_until("the new side fails", || {
+            get(lab().port("nginx-new")).is_some_and(|(status, _)| status == 500)
+        });
         Broken
     }
 }
@@ -121,7 +131,9 @@ impl Drop for Broken {
 
 fn reload_nginx() {
     let pid = std::fs::read_to_string(lab().path("nginx/pid")).unwrap();
-    assert!(std::process::Command::new("kill").args(["-HUP", pid.trim()]).status().unwrap().success());
+    assert!(
+        std::process::Command::new("kill").args(["-HUP", pid.trim()]).status().unwrap().success()
+    );
 }
 
 #[test]
@@ -139,16 +151,30 @@ fn traffic_is_moved_in_steps_and_comes_back_exactly() {
         capture: { percent: percent }
 "#,
     );
-    sandbox.write("book.yaml", sandbox.read("book.yaml").replace("phases:", "secrets: { token: { env: DEPLOY_TOKEN } }\nphases:"));
+    sandbox.write(
+        "book.yaml",
+        sandbox
+            .read("book.yaml")
+            .replace("phases:", "secrets: { token: { env: DEPLOY_TOKEN } }\nphases:"),
+    );
     let plan = sandbox.run("plan book.yaml");
-    assert!(plan.contains("shift 10, 50, 100 % of web from old to new of web in HAProxy, 1.5s each, watching sessions"), "{plan}");
+    assert!(
+        plan.contains(
+            "shift 10, 50, 100 % of web from old to new of web in HAProxy, 1.5s \
+        each, watching sessions"
+        ),
+        "{plan}"
+    );
     assert!(plan.contains("give web back the weights that were found"), "{plan}");
     let shown = sandbox.run("run book.yaml");
     assert!(shown.ends_with("exit 0"), "{shown}");
     assert_eq!(weights(), (0, 100));
     assert_eq!(get(lab().port("web")), Some((200, "new".to_owned())));
     let events = sandbox.run("audit --format json");
-    assert!(events.contains(r#""seen":{"new":"5","old":"87"}"#) || events.contains(r#""new": "5""#), "{events}");
+    assert!(
+        events.contains(r#""seen":{"new":"5","old":"87"}"#) || events.contains(r#""new": "5""#),
+        "{events}"
+    );
     assert!(events.contains("token") && !events.contains("correct-horse"), "{events}");
     let shown = sandbox.run("rollback");
     assert!(shown.ends_with("exit 4"), "{shown}");
@@ -163,17 +189,31 @@ fn nginx_takes_the_new_file_and_gets_the_old_one_back_to_the_byte() {
     let sandbox = steps("      go: { shift: { traffic: pages, steps: [50, 100], bake: 300ms } }\n");
     let shown = sandbox.run("run book.yaml");
     assert!(shown.ends_with("exit 0"), "{shown}");
-    wait_until("nginx asks the new side", || get(lab().port("nginx")) == Some((200, "new".to_owned())));
+    wait_until("nginx asks the new side", || {
+        get(lab().port("nginx")) == Some((200, "new".to_owned()))
+    });
     let shown = sandbox.run("rollback");
     assert!(shown.ends_with("exit 4"), "{shown}");
     assert_eq!(std::fs::read(&file).unwrap(), before);
-    wait_until("nginx asks the old side", || get(lab().port("nginx")) == Some((200, "old".to_owned())));
+    wait_until("nginx asks the old side", || {
+        get(lab().port("nginx")) == Some((200, "old".to_owned()))
+    });
 
-    // A configuration that does not stand its test is put back at once, and nothing is left to undo.
+    // A configuration that does not stand its test is put back at once, and nothing is left to
+    // undo.
     let sandbox = steps("      go: { shift: { traffic: pages, to: 50 } }\n");
-    sandbox.write("book.yaml", sandbox.read("book.yaml").replace("[/usr/sbin/nginx, -t,", "[/usr/sbin/nginx, -t, -g, 'nonsense;',"));
+    sandbox.write(
+        "book.yaml",
+        sandbox
+            .read("book.yaml")
+            .replace("[/usr/sbin/nginx, -t,", "[/usr/sbin/nginx, -t, -g, 'nonsense;',"),
+    );
     let shown = sandbox.run("run book.yaml");
-    assert!(shown.contains("unknown directive \"nonsense\"") && shown.contains("upstream.conf is as it was"), "{shown}");
+    assert!(
+        shown.contains("unknown directive \"nonsense\"")
+            && shown.contains("upstream.conf is as it was"),
+        "{shown}"
+    );
     assert_eq!(std::fs::read(&file).unwrap(), before);
     assert_eq!(sandbox.code("rollback"), 4);
 }
@@ -186,7 +226,8 @@ fn a_release_that_fails_at_25_percent_is_back_within_ten_seconds() {
     let _web = fresh();
     let mut load = Load::begin();
     let sandbox = steps(&format!(
-        "      go: {{ shift: {{ traffic: web, steps: [10, 25, 100], bake: 8s, analysis: {ERRORS} }}, on_failure: rollback }}\n"
+        "      go: {{ shift: {{ traffic: web, steps: [10, 25, 100], bake: 8s, \
+         analysis: {ERRORS} }}, on_failure: rollback }}\n"
     ));
     let (shown, broken_at) = std::thread::scope(|scope| {
         let breaker = scope.spawn(|| {
@@ -199,14 +240,28 @@ fn a_release_that_fails_at_25_percent_is_back_within_ten_seconds() {
         drop(broken);
         (shown, at)
     });
-    assert!(shown.contains("web at 25 % on the new side: the analysis `errors` failed with a bad reading: value is 0."), "{shown}");
-    assert!(shown.contains("traffic is back at 0 % on the new side") && shown.ends_with("exit 4"), "{shown}");
+    assert!(
+        shown.contains(
+            "web at 25 % on the new side: the analysis `errors` failed with a bad \
+        reading: value is 0."
+        ),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("traffic is back at 0 % on the new side") && shown.ends_with("exit 4"),
+        "{shown}"
+    );
     assert_eq!(weights(), (100, 0));
     let answers = load.end();
-    let bad: Vec<Instant> = answers.iter().filter(|(_, status)| *status == 500).map(|(at, _)| *at).collect();
+    let bad: Vec<Instant> =
+        answers.iter().filter(|(_, status)| *status == 500).map(|(at, _)| *at).collect();
     assert!(bad.len() > 3, "{} of {} answers were bad", bad.len(), answers.len());
     let last = bad.last().unwrap().saturating_duration_since(broken_at);
-    println!("shift: {} of {} answers were bad, the last of them {last:?} after the new side failed", bad.len(), answers.len());
+    println!(
+        "shift: {} of {} answers were bad, the last of them {last:?} after the new side failed",
+        bad.len(),
+        answers.len()
+    );
     assert!(last < Duration::from_secs(10), "{last:?}");
     // Out of the sight of other tests' queries.
     std::thread::sleep(Duration::from_secs(6));
@@ -217,17 +272,24 @@ fn a_reading_is_held_against_its_baseline() {
     let _web = fresh();
     for (value, baseline, words) in [
         ("vector(7)", "vector(5)", "failed with a bad reading: value is 7.0, baseline is 5.0"),
-        ("vector(5)", "vector(5)", "100 % on the new side; new good (value is 5.0, baseline is 5.0)"),
+        (
+            "vector(5)",
+            "vector(5)",
+            "100 % on the new side; new good (value is 5.0, baseline is 5.0)",
+        ),
         // The old side says nothing, so nothing is known of the new one.
         (
             "vector(5)",
             "no_such_metric",
-            "paused: 100 % of web on the new side is neither good nor bad: the analysis `new` is inconclusive: the baseline: no data",
+            "paused: 100 % of web on the new side is neither good nor bad: the analysis `new` is \
+             inconclusive: the baseline: no data",
         ),
         ("vector(5)", "haproxy_server_weight", "the baseline has several series"),
     ] {
         let sandbox = steps(&format!(
-            "      go: {{ shift: {{ traffic: web, to: 100, analysis: [{{ name: new, prometheus: 'http://127.0.0.1:PORT(prometheus)', query: {value}, baseline: {baseline}, success: value <= baseline * 1.1 }}] }} }}\n"
+            "      go: {{ shift: {{ traffic: web, to: 100, analysis: [{{ name: new, prometheus: \
+             'http://127.0.0.1:PORT(prometheus)', query: {value}, baseline: {baseline}, success: \
+             value <= baseline * 1.1 }}] }} }}\n"
         ));
         let shown = sandbox.run("run book.yaml");
         assert!(shown.contains(words), "{words}: {shown}");
@@ -257,7 +319,10 @@ fn no_data_is_neither_good_nor_bad() {
 "#
         ));
         let shown = sandbox.run("run book.yaml");
-        assert!(shown.contains("paused: 25 % of web on the new side is neither good nor bad"), "{query}: {shown}");
+        assert!(
+            shown.contains("paused: 25 % of web on the new side is neither good nor bad"),
+            "{query}: {shown}"
+        );
         assert!(shown.contains(words) && shown.ends_with("exit 1"), "{query}: {shown}");
         assert_eq!(weights(), (100, 0), "the last weight that was good is what was there");
         assert_eq!(sandbox.code("rollback"), 4);
@@ -275,17 +340,28 @@ fn a_killed_executor_goes_on_where_the_traffic_is() {
     let shown = sandbox.run("resume");
     assert!(shown.ends_with("exit 0"), "{shown}");
     assert_eq!(weights(), (0, 100));
-    assert!(begun.elapsed() > Duration::from_secs(4), "50 % are watched anew, whole: {:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() > Duration::from_secs(4),
+        "50 % are watched anew, whole: {:?}",
+        begun.elapsed()
+    );
     assert_eq!(sandbox.code("rollback"), 4);
     assert_eq!(weights(), (100, 0));
 
-    // Killed again, and somebody else sets the weights before it goes on: neither way is gone over that.
+    // Killed again, and somebody else sets the weights before it goes on: neither way is gone over
+    // that.
     let child = sandbox.start("run book.yaml");
     wait_until("10 % on the new side", || weights() == (90, 10));
     kill_all(child);
     set_weights(60, 40);
     let shown = sandbox.run("resume");
-    assert!(shown.contains("web has new 40, old 60, which is neither what was found first (new 0, old 100) nor any step"), "{shown}");
+    assert!(
+        shown.contains(
+            "web has new 40, old 60, which is neither what was found first (new 0, \
+        old 100) nor any step"
+        ),
+        "{shown}"
+    );
     assert_eq!(weights(), (60, 40));
     let shown = sandbox.run("rollback");
     assert!(shown.contains("neither what was found first") && shown.ends_with("exit 5"), "{shown}");
@@ -298,9 +374,15 @@ fn a_killed_executor_goes_on_where_the_traffic_is() {
 #[test]
 fn a_shift_that_is_stopped_takes_its_traffic_back() {
     let _web = fresh();
-    let sandbox = steps("      go: { shift: { traffic: web, to: 25, bake: 1m }, estimate: 1s, timeout: 1s }\n");
+    let sandbox = steps(
+        "      go: { shift: { traffic: web, to: 25, bake: 1m }, estimate: 1s, timeout: 1s }\n",
+    );
     let shown = sandbox.run("run book.yaml");
-    assert!(shown.contains("it took longer than 1s and was stopped") && shown.contains("traffic is back at 0 %"), "{shown}");
+    assert!(
+        shown.contains("it took longer than 1s and was stopped")
+            && shown.contains("traffic is back at 0 %"),
+        "{shown}"
+    );
     assert_eq!(weights(), (100, 0));
     assert_eq!(sandbox.code("rollback"), 4);
 }
@@ -309,25 +391,53 @@ fn a_shift_that_is_stopped_takes_its_traffic_back() {
 fn what_cannot_be_used_is_named_and_nothing_is_changed() {
     let _web = fresh();
     let analysis = |url: &str, query: &str| {
-        format!(", analysis: [{{ name: errors, prometheus: \"{url}\", query: \"{query}\", success: value < 1, every: 200ms }}]")
+        format!(
+            ", analysis: [{{ name: errors, prometheus: \"{url}\", query: \"{query}\", success: \
+             value < 1, every: 200ms }}]"
+        )
     };
     let prometheus = "http://127.0.0.1:PORT(prometheus)";
     for (find, replace, more, words) in [
-        ("LAB/haproxy/socket", "/nowhere/socket", String::new(), "HAProxy's runtime API at /nowhere/socket cannot be asked: No such file"),
-        ("LAB/haproxy/socket", "127.0.0.1:1", String::new(), "needs `stats socket 127.0.0.1:1 level admin`"),
-        ("to: new }", "to: newer }", String::new(), "No such server.; its servers there are old, new"),
+        (
+            "LAB/haproxy/socket",
+            "/nowhere/socket",
+            String::new(),
+            "HAProxy's runtime API at /nowhere/socket cannot be asked: No such file",
+        ),
+        (
+            "LAB/haproxy/socket",
+            "127.0.0.1:1",
+            String::new(),
+            "needs `stats socket 127.0.0.1:1 level admin`",
+        ),
+        (
+            "to: new }",
+            "to: newer }",
+            String::new(),
+            "No such server.; its servers there are old, new",
+        ),
         ("backend: web", "backend: wob", String::new(), "No such backend.; its backends are"),
         ("to: new }", "to: \"new; shutdown\" }", String::new(), "cannot be a name in HAProxy"),
         ("", "", analysis(prometheus, "sum(x"), "correct its query: sum(x"),
         ("", "", analysis(prometheus, "x[5m]"), "the query gives a matrix, not a value"),
-        ("", "", analysis("http://127.0.0.1:1", "x"), "the analysis `errors` cannot be read at http://127.0.0.1:1: "),
+        (
+            "",
+            "",
+            analysis("http://127.0.0.1:1", "x"),
+            "the analysis `errors` cannot be read at http://127.0.0.1:1: ",
+        ),
     ] {
-        let book =
-            format!("runbook: shift{TRAFFIC}phases: {{ p: {{ steps: {{ go: {{ shift: {{ traffic: web, to: 25{more} }} }} }} }} }}\n");
+        let book = format!(
+            "runbook: shift{TRAFFIC}phases: {{ p: {{ steps: {{ go: {{ shift: {{ traffic: web, to: \
+             25{more} }} }} }} }} }}\n"
+        );
         let book = if find.is_empty() { book } else { book.replace(find, replace) };
         let sandbox = lab().sandbox(&book);
         let shown = sandbox.run("run book.yaml");
-        assert!(shown.contains(words) && shown.contains("p/go") && shown.ends_with("exit 1"), "{words}: {shown}");
+        assert!(
+            shown.contains(words) && shown.contains("p/go") && shown.ends_with("exit 1"),
+            "{words}: {shown}"
+        );
         assert_eq!(weights(), (100, 0));
         // Provably without effect, so a rollback has nothing to undo or to ask.
         assert_eq!(sandbox.run("rollback").lines().last(), Some("exit 4"), "{words}");
@@ -335,11 +445,18 @@ fn what_cannot_be_used_is_named_and_nothing_is_changed() {
     assert_eq!(haproxy("disable server web/new").trim(), "");
     let shown = steps("      go: { shift: { traffic: web, to: 50 } }\n").run("run book.yaml");
     assert_eq!(haproxy("enable server web/new").trim(), "");
-    assert!(shown.contains("new of web is MAINT: it takes no traffic") && shown.ends_with("exit 1"), "{shown}");
+    assert!(
+        shown.contains("new of web is MAINT: it takes no traffic") && shown.ends_with("exit 1"),
+        "{shown}"
+    );
     assert_eq!(weights(), (100, 0));
     let sandbox = steps("      go: { shift: { traffic: pages, to: 50 } }\n");
-    sandbox
-        .write("book.yaml", sandbox.read("book.yaml").replace(&format!("to: 127.0.0.1:{}", lab().port("nginx-new")), "to: 192.0.2.1:80"));
+    sandbox.write(
+        "book.yaml",
+        sandbox
+            .read("book.yaml")
+            .replace(&format!("to: 127.0.0.1:{}", lab().port("nginx-new")), "to: 192.0.2.1:80"),
+    );
     let shown = sandbox.run("run book.yaml");
     assert!(shown.contains("has no server 192.0.2.1:80; its servers are 127.0.0.1:"), "{shown}");
 }
@@ -369,7 +486,8 @@ phases:
     };
     let analysis = |condition: &str| {
         format!(
-            "analysis: [{{ name: seen, run: 'echo \"$TOKEN\" >&2; tail -1 weights', {condition}, every: 100ms, failure_limit: 2 }}]\n          back: last_good"
+            "analysis: [{{ name: seen, run: 'echo \"$TOKEN\" >&2; tail -1 weights', {condition}, \
+             every: 100ms, failure_limit: 2 }}]\n          back: last_good"
         )
     };
     let sandbox = Sandbox::with(&book(&analysis("success: int(stdout) <= 100")));
@@ -384,27 +502,42 @@ phases:
     let sandbox = Sandbox::with(&book(&analysis("failure: int(stdout) > 40")));
     sandbox.write("weights", "0\n");
     let shown = sandbox.run("run book.yaml");
-    assert!(shown.contains("failed with 3 bad readings") && shown.contains("back at 10 % on the new side"), "{shown}");
+    assert!(
+        shown.contains("failed with 3 bad readings")
+            && shown.contains("back at 10 % on the new side"),
+        "{shown}"
+    );
     assert_eq!(sandbox.read("weights"), "0\n10\n50\n10\n");
 
     // What an analysis says is told where it is not what it said before.
     let events = sandbox.run("audit --format json");
     assert_eq!(events.matches("analysis_read").count(), 2, "{events}");
     let audit = sandbox.run("audit");
-    for words in ["reading  p/go: seen is good at 10 %: stdout is \"10\"", "reading  p/go: seen is bad at 50 %: stdout is \"50\""] {
+    for words in [
+        "reading  p/go: seen is good at 10 %: stdout is \"10\"",
+        "reading  p/go: seen is bad at 50 %: stdout is \"50\"",
+    ] {
         assert!(audit.contains(words) && shown.contains(words), "{words}: {audit}");
     }
 
     // Neither of the two holds.
-    let sandbox = Sandbox::with(&book(&analysis("failure: int(stdout) > 40, success: int(stdout) < 5")));
+    let sandbox =
+        Sandbox::with(&book(&analysis("failure: int(stdout) > 40, success: int(stdout) < 5")));
     sandbox.write("weights", "0\n");
     let shown = sandbox.run("run book.yaml");
-    assert!(shown.contains("paused: 10 % of file on the new side is neither good nor bad") && shown.ends_with("exit 1"), "{shown}");
+    assert!(
+        shown.contains("paused: 10 % of file on the new side is neither good nor bad")
+            && shown.ends_with("exit 1"),
+        "{shown}"
+    );
     assert_eq!(sandbox.read("weights"), "0\n10\n0\n");
 
     let sandbox = Sandbox::with(&book("").replace("tail -1 weights", "echo much"));
     let shown = sandbox.run("run book.yaml");
-    assert!(shown.contains("is to print how many percent the new side has, but printed `much`"), "{shown}");
+    assert!(
+        shown.contains("is to print how many percent the new side has, but printed `much`"),
+        "{shown}"
+    );
     assert!(!sandbox.path("weights").exists());
 }
 
@@ -430,7 +563,11 @@ phases:
         sandbox.write("weight", "0\n");
         let shown = sandbox.run("run book.yaml");
         assert_eq!(shown.ends_with("exit 0"), is_good, "{shown}");
-        assert_eq!(shown.contains("failed with a bad reading: exit_code is 1; traffic is back at 0 %"), !is_good, "{shown}");
+        assert_eq!(
+            shown.contains("failed with a bad reading: exit_code is 1; traffic is back at 0 %"),
+            !is_good,
+            "{shown}"
+        );
         assert_eq!(sandbox.read("weight"), if is_good { "10\n" } else { "0\n" });
     }
 }

@@ -1,4 +1,5 @@
-//! A shop for the tests of a move: two databases, the application that writes its orders, and a sandbox that moves it.
+//! A shop for the tests of a move: two databases, the application that writes its orders, and a
+//! sandbox that moves it.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -24,7 +25,8 @@ impl Shop {
     pub fn open(name: &'static str, rows: u64) -> Shop {
         static ORDERS: Mutex<()> = Mutex::new(());
         let orders = ORDERS.lock().unwrap_or_else(PoisonError::into_inner);
-        let shop = Shop { lab: lab(), name, sandbox: Sandbox::new(), application: None, _orders: orders };
+        let shop =
+            Shop { lab: lab(), name, sandbox: Sandbox::new(), application: None, _orders: orders };
         shop.lab.fresh("postgres-old", name);
         shop.lab.fresh("postgres-new", name);
         shop.say("postgres-old", "prepare", &[rows.to_string()]);
@@ -58,7 +60,8 @@ impl Shop {
         let record = self.sandbox.path("record");
         let length = || record.metadata().map_or(0, |found| found.len());
         let before = length();
-        self.application = Some(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap());
+        self.application =
+            Some(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap());
         wait_until("the application writes", || length() > before + 4000);
     }
 
@@ -68,16 +71,21 @@ impl Shop {
         assert!(application.wait().unwrap().success());
     }
 
-    /// What the application was told, held against a server: nothing may be wrong. The longest gap between two of these moments.
+    /// What the application was told, held against a server: nothing may be wrong. The longest gap
+    /// between two of these moments.
     pub fn count(&self, server: &str, since: f64, until: f64, what: &str) -> f64 {
-        let found = self.found(server, &["--since".to_owned(), since.to_string(), "--until".to_owned(), until.to_string()]);
+        let found = self.found(
+            server,
+            &["--since".to_owned(), since.to_string(), "--until".to_owned(), until.to_string()],
+        );
         for wrong in ["lost", "doubled", "uncounted", "reordered", "never_sent"] {
             assert_eq!(found[wrong], 0, "{what}: {found}");
         }
         assert!(found["acknowledged"].as_u64() > Some(500), "{what}: {found}");
         let gap = found["longest_gap"].as_f64().unwrap();
         println!(
-            "flagship: {what}: {} orders acknowledged, 0 lost, 0 doubled, 0 reordered, the longest gap {gap:.3} s",
+            "flagship: {what}: {} orders acknowledged, 0 lost, 0 doubled, 0 reordered, the longest \
+             gap {gap:.3} s",
             found["acknowledged"]
         );
         gap
@@ -91,7 +99,11 @@ impl Shop {
 
     /// How the whole move is run.
     pub fn words(&self, window: u64) -> String {
-        format!("{} --set prometheus=http://127.0.0.1:{}", self.words_of("postgres.yaml", window), self.lab.port("prometheus"))
+        format!(
+            "{} --set prometheus=http://127.0.0.1:{}",
+            self.words_of("postgres.yaml", window),
+            self.lab.port("prometheus")
+        )
     }
 
     /// How a runbook of the lab is run.
@@ -102,7 +114,8 @@ impl Shop {
         let lab = lab.display().to_string();
         let lab = lab.trim_end_matches('/');
         format!(
-            "run {book} --yes --parallel 8 --set database={name} --set name={name} --set window={window}s --set lab={lab} --set old_port={old} --set new_port={new}"
+            "run {book} --yes --parallel 8 --set database={name} --set name={name} --set \
+             window={window}s --set lab={lab} --set old_port={old} --set new_port={new}"
         )
     }
 
@@ -124,13 +137,18 @@ impl Shop {
         assert!(shown.ends_with(exit), "{line}: {shown}");
     }
 
-    /// Every guard of the last run has read something, nothing of it was bad, and no budget was exceeded.
+    /// Every guard of the last run has read something, nothing of it was bad, and no budget was
+    /// exceeded.
     pub fn is_guarded(&self) {
         let printed = self.sandbox.run("audit --format json");
-        let all: serde_json::Value = serde_json::from_str(printed.rsplit_once('\n').unwrap().0).unwrap();
-        let events: Vec<_> = all["log"].as_array().unwrap().iter().map(|entry| entry["event"].clone()).collect();
+        let all: serde_json::Value =
+            serde_json::from_str(printed.rsplit_once('\n').unwrap().0).unwrap();
+        let events: Vec<_> =
+            all["log"].as_array().unwrap().iter().map(|entry| entry["event"].clone()).collect();
         for guard in ["lag", "refused", "way-back"] {
-            let read = events.iter().any(|event| event["event"] == "guard_read" && event["guard"] == guard && event["says"] == "good");
+            let read = events.iter().any(|event| {
+                event["event"] == "guard_read" && event["guard"] == guard && event["says"] == "good"
+            });
             assert!(read, "{guard}: {printed}");
         }
         assert!(events.iter().all(|event| event["event"] != "breached"), "{printed}");
@@ -138,14 +156,24 @@ impl Shop {
 
     /// Nothing of a move is on either server, but for what a test has put there.
     pub fn is_untouched(&self) {
-        assert_eq!(self.lab.psql("postgres-old", self.name, "SELECT count(*) FROM pg_publication"), "0");
-        assert_eq!((self.subscriptions("postgres-old"), self.subscriptions("postgres-new")), ("0".to_owned(), "0".to_owned()));
-        assert_eq!(self.lab.psql("postgres-new", self.name, "SHOW default_transaction_read_only"), "off");
+        assert_eq!(
+            self.lab.psql("postgres-old", self.name, "SELECT count(*) FROM pg_publication"),
+            "0"
+        );
+        assert_eq!(
+            (self.subscriptions("postgres-old"), self.subscriptions("postgres-new")),
+            ("0".to_owned(), "0".to_owned())
+        );
+        assert_eq!(
+            self.lab.psql("postgres-new", self.name, "SHOW default_transaction_read_only"),
+            "off"
+        );
     }
 
     /// How many subscriptions the database has on a server.
     pub fn subscriptions(&self, server: &str) -> String {
-        let count = "SELECT count(*) FROM pg_subscription s JOIN pg_database d ON d.oid = subdbid WHERE datname = current_database()";
+        let count = "SELECT count(*) FROM pg_subscription s JOIN pg_database d ON d.oid = subdbid \
+            WHERE datname = current_database()";
         self.lab.psql(server, self.name, count)
     }
 
@@ -153,9 +181,11 @@ impl Shop {
     pub fn is_tidy(&self, server: &str) {
         let name = self.name;
         let left = format!(
-            "SELECT (SELECT count(*) FROM pg_publication) + (SELECT count(*) FROM pg_replication_slots WHERE slot_name LIKE '{name}%') \
-             + (SELECT count(*) FROM pg_subscription s JOIN pg_database d ON d.oid = subdbid WHERE datname = '{name}') \
-             + (SELECT count(*) FROM pg_db_role_setting s JOIN pg_database d ON d.oid = setdatabase WHERE datname = '{name}')"
+            "SELECT (SELECT count(*) FROM pg_publication) + (SELECT count(*) FROM \
+             pg_replication_slots WHERE slot_name LIKE '{name}%') + (SELECT count(*) FROM \
+             pg_subscription s JOIN pg_database d ON d.oid = subdbid WHERE datname = '{name}') + \
+             (SELECT count(*) FROM pg_db_role_setting s JOIN pg_database d ON d.oid = setdatabase \
+             WHERE datname = '{name}')"
         );
         assert_eq!(self.lab.psql(server, name, &left), "0", "{server}");
     }

@@ -37,13 +37,20 @@ pub fn is_done(fact: &Fact) -> bool {
     }
 }
 
-/// Whether an attempt forward may have left something at that event: begun, and neither proved without effect nor undone since.
+/// Whether an attempt forward may have left something at that event: begun, and neither proved
+/// without effect nor undone since.
 pub fn stands(history: &History, step: usize, number: usize) -> bool {
     let mut standing = 0;
-    for (_, _, direction, fact) in about(history).filter(|(at, other, ..)| *at < number && *other == step) {
+    for (_, _, direction, fact) in
+        about(history).filter(|(at, other, ..)| *at < number && *other == step)
+    {
         match (direction, fact) {
             (Direction::Forward, Fact::StepStarted(_)) => standing += 1,
-            (Direction::Forward, Fact::StepFailed(failed)) if failed.failure.kind == FailureKind::BeforeEffect => standing -= 1,
+            (Direction::Forward, Fact::StepFailed(failed))
+                if failed.failure.kind == FailureKind::BeforeEffect =>
+            {
+                standing -= 1
+            }
             (Direction::Undo, fact) if is_done(fact) => standing = 0,
             _ => {}
         }
@@ -53,8 +60,13 @@ pub fn stands(history: &History, step: usize, number: usize) -> bool {
 
 /// The definition in force at that event.
 pub fn book<'a>(case: &'a Case, history: &'a History, number: usize) -> &'a Arc<Runbook> {
-    let amended = |event: &'a Event| if let Fact::RunAmended(amended) = &event.fact { amended.runbook.as_ref() } else { None };
-    let last = case.amended.as_ref().and_then(|_| history.journal[..number].iter().rev().find_map(amended));
+    let amended = |event: &'a Event| {
+        if let Fact::RunAmended(amended) = &event.fact { amended.runbook.as_ref() } else { None }
+    };
+    let last = case
+        .amended
+        .as_ref()
+        .and_then(|_| history.journal[..number].iter().rev().find_map(amended));
     last.unwrap_or(&case.book)
 }
 
@@ -65,5 +77,7 @@ pub fn find(book: &Runbook, step: usize) -> Option<&Step> {
 
 /// Whether `step` needs `need`, directly or not.
 pub fn depends(book: &Runbook, step: usize, need: usize) -> bool {
-    find(book, step).is_some_and(|found| needs(book, found).into_iter().any(|direct| direct == need || depends(book, direct, need)))
+    find(book, step).is_some_and(|found| {
+        needs(book, found).into_iter().any(|direct| direct == need || depends(book, direct, need))
+    })
 }

@@ -1,5 +1,5 @@
-//! What an amendment makes of answers: what was asked before something that is otherwise now is asked again, and nothing behind it
-//! goes forward until then, whatever lies between.
+//! What an amendment makes of answers: what was asked before something that is otherwise now is
+//! asked again, and nothing behind it goes forward until then, whatever lies between.
 
 use std::sync::Arc;
 
@@ -16,7 +16,8 @@ const LINE: u32 = 0b101;
 
 fn asked(change: impl FnOnce(&mut Runbook)) -> Runbook {
     book(4, LINE, |book| {
-        book.steps[0].act.action = Action::Approve(Approve { question: Text::compile("?").unwrap() });
+        book.steps[0].act.action =
+            Action::Approve(Approve { question: Text::compile("?").unwrap() });
         change(book);
     })
 }
@@ -26,7 +27,10 @@ fn otherwise(step: usize) -> impl FnOnce(&mut Runbook) {
     move |book| book.steps[step].undo = Undo::Unknown
 }
 
-fn both(one: impl FnOnce(&mut Runbook), other: impl FnOnce(&mut Runbook)) -> impl FnOnce(&mut Runbook) {
+fn both(
+    one: impl FnOnce(&mut Runbook),
+    other: impl FnOnce(&mut Runbook),
+) -> impl FnOnce(&mut Runbook) {
     |book| {
         one(book);
         other(book);
@@ -37,7 +41,16 @@ fn amended(new: &Runbook, voided: Option<&[usize]>) -> Fact {
     let (definition, parameters) = Default::default();
     let (changes, missing, voided) = (Vec::new(), Vec::new(), voided.map(ids));
     let (actor, reason, runbook) = (person(), "better".into(), Some(Arc::new(new.clone())));
-    Fact::RunAmended(RunAmended { definition, parameters, actor, reason, changes, missing, voided, runbook })
+    Fact::RunAmended(RunAmended {
+        definition,
+        parameters,
+        actor,
+        reason,
+        changes,
+        missing,
+        voided,
+        runbook,
+    })
 }
 
 fn go(step: usize) -> Fact {
@@ -58,7 +71,14 @@ fn gone(change: impl FnOnce(&mut Runbook)) -> Play {
 
 fn begun(step: usize, attempt: u32) -> Fact {
     let (action, env) = (Box::new(Action::Join), Default::default());
-    Fact::StepStarted(StepStarted { step: id(step), direction: FORWARD, attempt, key: "k".into(), action, env })
+    Fact::StepStarted(StepStarted {
+        step: id(step),
+        direction: FORWARD,
+        attempt,
+        key: "k".into(),
+        action,
+        env,
+    })
 }
 
 #[test]
@@ -72,7 +92,11 @@ fn a_go_is_void_where_something_behind_it_is_otherwise_now() {
     }
     play.fact(amended(&new, Some(&[0])));
     assert_eq!(play.next(), begin(0, FORWARD));
-    assert_ne!(play.state.idempotency_key(StepIx(0), FORWARD), before, "what is asked is not what was asked");
+    assert_ne!(
+        play.state.idempotency_key(StepIx(0), FORWARD),
+        before,
+        "what is asked is not what was asked"
+    );
     // All that s2 needs itself is done.
     play.refuses([begun(2, 1)]);
     play.start(0, FORWARD);
@@ -98,7 +122,8 @@ fn a_go_stays_where_nothing_behind_it_is_otherwise() {
         assert_eq!(play.fact(amended(&new, Some(&[]))).next(), begin(2, FORWARD));
     }
     let hurried = |book: &mut Runbook| {
-        book.budgets.duration = Some(Budget { limit: Span::from_secs(60), on_breach: OnBreach::Rollback });
+        book.budgets.duration =
+            Some(Budget { limit: Span::from_secs(60), on_breach: OnBreach::Rollback });
     };
     let (voided, ..) = fresh(hurried);
     assert_eq!(voided, ids(&[0]), "what stands behind it may be taken back after a minute");
@@ -111,7 +136,11 @@ fn a_go_stays_where_nothing_behind_it_is_otherwise() {
     let (voided, ..) = fresh(|book| book.steps[3].needs.push(StepIx(1)));
     assert_eq!(voided, ids(&[0]), "what did not stand behind it does so now");
     let mut early = play(asked(|_| {}), None);
-    assert_eq!(early.start(0, FORWARD).state.voided_by(&asked(otherwise(2))), ids(&[]), "nobody has answered");
+    assert_eq!(
+        early.start(0, FORWARD).state.voided_by(&asked(otherwise(2))),
+        ids(&[]),
+        "nobody has answered"
+    );
     early.resolve(0, FORWARD, Verdict::NoGo).unwrap();
     assert_eq!(early.state.voided_by(&asked(otherwise(2))), ids(&[]), "a no is no go");
 }
@@ -137,7 +166,10 @@ fn what_has_begun_behind_a_void_go_is_not_begun_again() {
     let new = || asked(otherwise(2));
     let mut retried = gone(|_| {});
     retried.fail(1, FORWARD, FailureKind::BeforeEffect, 10).fact(amended(&new(), Some(&[0])));
-    assert_eq!(retried.start(3, FORWARD).ok(3, FORWARD).at(20).start(0, FORWARD).next(), waiting(0));
+    assert_eq!(
+        retried.start(3, FORWARD).ok(3, FORWARD).at(20).start(0, FORWARD).next(),
+        waiting(0)
+    );
     retried.resolve(0, FORWARD, Verdict::Go).unwrap();
     assert_eq!(retried.next(), begin(1, FORWARD));
 
@@ -158,8 +190,14 @@ fn a_hold_behind_a_void_go_is_not_taken_again() {
         book.steps[3].needs.push(StepIx(0));
     };
     let mut play = gone(hold);
-    play.ok(1, FORWARD).start(2, FORWARD).fail(2, FORWARD, FailureKind::Failed, None).start(1, RELEASE).ok(1, RELEASE);
-    play.stop(Stop::Failed { steps: ids(&[2]) }).fact(amended(&asked(both(hold, otherwise(3))), Some(&[0]))).resume();
+    play.ok(1, FORWARD)
+        .start(2, FORWARD)
+        .fail(2, FORWARD, FailureKind::Failed, None)
+        .start(1, RELEASE)
+        .ok(1, RELEASE);
+    play.stop(Stop::Failed { steps: ids(&[2]) })
+        .fact(amended(&asked(both(hold, otherwise(3))), Some(&[0])))
+        .resume();
     assert_eq!(play.next(), begin(0, FORWARD));
     assert_eq!(play.start(0, FORWARD).next(), waiting(0));
     play.resolve(0, FORWARD, Verdict::Go).unwrap();
@@ -200,7 +238,10 @@ fn a_void_go_stays_void_over_another_amendment() {
     play.ok(1, FORWARD).fact(amended(&asked(otherwise(2)), Some(&[0])));
     let twice = asked(both(otherwise(2), otherwise(3)));
     play.fact(amended(&twice, Some(&[]))).start(3, FORWARD).ok(3, FORWARD);
-    assert_eq!((play.next(), play.state.void().collect::<Vec<_>>()), (begin(0, FORWARD), vec![StepIx(0)]));
+    assert_eq!(
+        (play.next(), play.state.void().collect::<Vec<_>>()),
+        (begin(0, FORWARD), vec![StepIx(0)])
+    );
     play.refuses([begun(2, 1)]);
     // A person's word for going on without it is an answer too.
     let because = SkipReason::Operator { actor: person(), reason: "known".into() };

@@ -12,9 +12,15 @@ use super::{all_cases, drawn, with_amendments, with_points};
 fn with_turn(fault: Fault, case: Case) -> Vec<Case> {
     match fault {
         Fault::BeginsAnewWithoutUndo => vec![Case { in_part: true, ..case }],
-        Fault::PassesAPointUnasked | Fault::WaitsWhileSomethingCanGo => with_points(&case).collect(),
-        Fault::GoesBackPastAPoint => with_points(&case).filter(|case| case.point.is_some_and(|point| !point.force)).collect(),
-        Fault::AmendsWhatHasBegun | Fault::ForgetsAtAnAmendment | Fault::RefusesTheSame => with_amendments(&case).collect(),
+        Fault::PassesAPointUnasked | Fault::WaitsWhileSomethingCanGo => {
+            with_points(&case).collect()
+        }
+        Fault::GoesBackPastAPoint => {
+            with_points(&case).filter(|case| case.point.is_some_and(|point| !point.force)).collect()
+        }
+        Fault::AmendsWhatHasBegun | Fault::ForgetsAtAnAmendment | Fault::RefusesTheSame => {
+            with_amendments(&case).collect()
+        }
         _ => vec![case],
     }
 }
@@ -24,8 +30,13 @@ fn small(fault: Fault) -> impl Iterator<Item = Case> {
 }
 
 fn holding() -> impl Iterator<Item = Case> {
-    let held = |(edges, case): (u32, Case)| Case { book: held(3, edges, case.idempotent, case.book.steps[0].on_failure), ..case };
-    all_edges(3).flat_map(|edges| all_cases(3, edges).into_iter().map(move |case| (edges, case))).map(held)
+    let held = |(edges, case): (u32, Case)| Case {
+        book: held(3, edges, case.idempotent, case.book.steps[0].on_failure),
+        ..case
+    };
+    all_edges(3)
+        .flat_map(|edges| all_cases(3, edges).into_iter().map(move |case| (edges, case)))
+        .map(held)
 }
 
 /// What the checker finds first, when the executor has this fault and dies at any one point.
@@ -38,15 +49,22 @@ fn caught(
     cases.find_map(|case| {
         let case = Case { fault, book: Arc::clone(&case.book), ..case };
         let points = drive(&case, &[]).map_or(0, |history| history.points);
-        // The state machine refuses most of these too; the checker must see each by itself, and for what it is.
-        let one = |crash: Vec<usize>| drive(&case, &crash).ok().and_then(|history| check(&case, &history).err());
-        (0..points).map(|at| vec![at]).chain([vec![]]).find_map(|crash| one(crash).filter(|law| law.starts_with(expected)))
+        // The state machine refuses most of these too; the checker must see each by itself, and for
+        // what it is.
+        let one = |crash: Vec<usize>| {
+            drive(&case, &crash).ok().and_then(|history| check(&case, &history).err())
+        };
+        (0..points)
+            .map(|at| vec![at])
+            .chain([vec![]])
+            .find_map(|crash| one(crash).filter(|law| law.starts_with(expected)))
     })
 }
 
 #[test]
 fn the_laws_bite() {
-    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let readme =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
     let claim = format!("{} deliberate faults", SMALL.len() + HOLDING.len() + DRAWN.len());
     assert!(readme.contains(&claim), "README does not say that there are {claim}");
     let tell = |fault: Fault, law: Option<String>| {
@@ -83,7 +101,8 @@ const SMALL: [(Fault, &str); 16] = [
     (Fault::RefusesTheSame, "refused:"),
 ];
 
-const HOLDING: [(Fault, &str); 2] = [(Fault::GoesOnUnheld, "holds: step"), (Fault::NeverReleases, "holds: the run is over")];
+const HOLDING: [(Fault, &str); 2] =
+    [(Fault::GoesOnUnheld, "holds: step"), (Fault::NeverReleases, "holds: the run is over")];
 
 const DRAWN: [(Fault, &str); 11] = [
     (Fault::TakesSilenceForNo, "law 15:"),

@@ -34,12 +34,28 @@ pub struct Case {
 impl std::fmt::Debug for Case {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let needs_of: Vec<_> = self.book.steps.iter().map(|step| needs(&self.book, step)).collect();
-        let (idempotent, fails, undo_fails, after) = (self.idempotent, self.fails, self.undo_fails, self.after);
-        let (on_failure, orphans, newest, fault) = (self.book.steps[0].on_failure, self.orphans, self.newest_first, self.fault);
-        write!(out, "needs {needs_of:?}, idempotent {idempotent}, fails {fails:?}, undo fails {undo_fails:?}, then {after:?}, ")?;
-        write!(out, "on failure {on_failure:?}, orphans {orphans:?}, newest first {newest}, fault {fault:?}, ")?;
-        let amended = self.amended.as_ref().map(|book| book.steps.iter().map(|step| (number(step), needs(book, step))).collect::<Vec<_>>());
-        write!(out, "in part {}, point {:?}, amended {amended:?}, {:?}", self.in_part, self.point, self.drawn)
+        let (idempotent, fails, undo_fails, after) =
+            (self.idempotent, self.fails, self.undo_fails, self.after);
+        let (on_failure, orphans, newest, fault) =
+            (self.book.steps[0].on_failure, self.orphans, self.newest_first, self.fault);
+        write!(
+            out,
+            "needs {needs_of:?}, idempotent {idempotent}, fails {fails:?}, undo \
+             fails {undo_fails:?}, then {after:?}, "
+        )?;
+        write!(
+            out,
+            "on failure {on_failure:?}, orphans {orphans:?}, newest first {newest}, \
+             fault {fault:?}, "
+        )?;
+        let amended = self.amended.as_ref().map(|book| {
+            book.steps.iter().map(|step| (number(step), needs(book, step))).collect::<Vec<_>>()
+        });
+        write!(
+            out,
+            "in part {}, point {:?}, amended {amended:?}, {:?}",
+            self.in_part, self.point, self.drawn
+        )
     }
 }
 
@@ -61,7 +77,8 @@ pub enum Word {
     Never,
 }
 
-/// The number of a step, which it keeps in every definition. An index may change, and a line means nothing.
+/// The number of a step, which it keeps in every definition. An index may change, and a line means
+/// nothing.
 pub fn number(step: &Step) -> usize {
     step.line as usize
 }
@@ -156,7 +173,12 @@ impl std::fmt::Debug for History {
     /// A line for each event, then one for each thing that the witness saw.
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for event in &self.journal {
-            writeln!(out, "{:>4}  {}", event.number, serde_json::to_string(&event.fact).unwrap_or_default())?;
+            writeln!(
+                out,
+                "{:>4}  {}",
+                event.number,
+                serde_json::to_string(&event.fact).unwrap_or_default()
+            )?;
         }
         for seen in &self.world {
             writeln!(

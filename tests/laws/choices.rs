@@ -1,5 +1,5 @@
-//! The laws of what an executor does by itself: repeat, look, skip, tolerate, hold back, end what takes too long. Read from the journal
-//! and the witness, without the state machine.
+//! The laws of what an executor does by itself: repeat, look, skip, tolerate, hold back, end what
+//! takes too long. Read from the journal and the witness, without the state machine.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,21 +29,32 @@ fn retries_are_safe_few_and_due(case: &Case, history: &History) -> Result<(), St
         match fact {
             Fact::StepFailed(failed) if let Some(again) = failed.retry_at => {
                 let Some(retry) = act.and_then(|act| act.retry.as_ref()) else {
-                    return Err(format!("law 19: step {step} is repeated by itself, and does not say that it may be"));
+                    return Err(format!(
+                        "law 19: step {step} is repeated by itself, and does not say that it may be"
+                    ));
                 };
                 if failed.attempt >= retry.attempts {
-                    return Err(format!("law 19: step {step} is repeated more often than {} attempts", retry.attempts));
+                    return Err(format!(
+                        "law 19: step {step} is repeated more often than {} attempts",
+                        retry.attempts
+                    ));
                 }
-                let is_safe = act.is_some_and(|act| act.idempotent) || failed.failure.kind == FailureKind::BeforeEffect;
+                let is_safe = act.is_some_and(|act| act.idempotent)
+                    || failed.failure.kind == FailureKind::BeforeEffect;
                 if !is_safe {
-                    return Err(format!("law 19: step {step}, not idempotent, may have had its effect and is repeated by itself"));
+                    return Err(format!(
+                        "law 19: step {step}, not idempotent, may have had its effect and is \
+                         repeated by itself"
+                    ));
                 }
                 due.insert((step, direction), again.0);
             }
             Fact::StepStarted(_) => {
                 let now = at(&history.journal[number]);
                 if let Some(due) = due.remove(&(step, direction)).filter(|due| *due > now) {
-                    return Err(format!("law 19: step {step} was begun again at {now}, and was due at {due}"));
+                    return Err(format!(
+                        "law 19: step {step} was begun again at {now}, and was due at {due}"
+                    ));
                 }
             }
             _ => {}
@@ -55,7 +66,13 @@ fn retries_are_safe_few_and_due(case: &Case, history: &History) -> Result<(), St
 /// Whether an attempt of a step lived when so many events were durable.
 fn lives(history: &History, step: usize, journaled: usize) -> bool {
     let before = |begins: bool| {
-        history.world.iter().filter(|seen| seen.step == step && seen.begins == begins && seen.journaled <= journaled).count()
+        history
+            .world
+            .iter()
+            .filter(|seen| {
+                seen.step == step && seen.begins == begins && seen.journaled <= journaled
+            })
+            .count()
     };
     before(true) > before(false)
 }
@@ -64,15 +81,23 @@ fn lives(history: &History, step: usize, journaled: usize) -> bool {
 fn probes_look_at_what_is_over_and_are_believed(history: &History) -> Result<(), String> {
     for looked in &history.looked {
         if lives(history, looked.step, looked.journaled) {
-            return Err(format!("law 16: step {} was looked at while an attempt of it lived", looked.step));
+            return Err(format!(
+                "law 16: step {} was looked at while an attempt of it lived",
+                looked.step
+            ));
         }
     }
     for (number, step, _, fact) in about(history) {
         let Fact::StepProbed { verdict, .. } = fact else { continue };
-        let truth = history.looked.iter().rev().find(|looked| looked.step == step && looked.journaled <= number);
+        let truth = history
+            .looked
+            .iter()
+            .rev()
+            .find(|looked| looked.step == step && looked.journaled <= number);
         if truth.map(|truth| truth.says) != Some(*verdict) {
             return Err(format!(
-                "law 15: of step {step} it is written that the probe said {verdict:?}, and it said {:?}",
+                "law 15: of step {step} it is written that the probe said {verdict:?}, and it \
+                 said {:?}",
                 truth.map(|truth| truth.says)
             ));
         }
@@ -91,19 +116,30 @@ fn groups_keep_their_bounds(case: &Case, history: &History) -> Result<(), String
             running.remove(&seen.step)
         };
         if group.max_parallel.is_some_and(|most| running.len() > most as usize) {
-            return Err(format!("groups: {running:?} run at once, which are more than {:?}", group.max_parallel));
+            return Err(format!(
+                "groups: {running:?} run at once, which are more than {:?}",
+                group.max_parallel
+            ));
         }
     }
-    // Those that failed or were passed over; of those that failed, which somebody was told of, and which never began.
+    // Those that failed or were passed over; of those that failed, which somebody was told of, and
+    // which never began.
     let (mut failed, mut passed, mut again) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for (number, event) in history.journal.iter().enumerate() {
         let step = event.fact.step().map_or(usize::MAX, |step| index(step));
-        let tolerates = find(&case.book, step).is_some_and(|found| found.on_failure == OnFailure::Continue);
+        let tolerates =
+            find(&case.book, step).is_some_and(|found| found.on_failure == OnFailure::Continue);
         match &event.fact {
-            Fact::RunStopped { because: Stop::Failed { steps } } => again.extend(steps.iter().map(|step| index(step))),
-            Fact::RunResumed { .. } => failed.retain(|step| passed.contains(step) || !again.contains(step)),
+            Fact::RunStopped { because: Stop::Failed { steps } } => {
+                again.extend(steps.iter().map(|step| index(step)))
+            }
+            Fact::RunResumed { .. } => {
+                failed.retain(|step| passed.contains(step) || !again.contains(step))
+            }
             _ if !is_member(step) => {}
-            Fact::StepFailed(fact) if fact.direction == Direction::Forward && fact.retry_at.is_none() => {
+            Fact::StepFailed(fact)
+                if fact.direction == Direction::Forward && fact.retry_at.is_none() =>
+            {
                 failed.insert(step);
                 if fact.failure.kind == FailureKind::BeforeEffect {
                     again.insert(step)
@@ -114,7 +150,8 @@ fn groups_keep_their_bounds(case: &Case, history: &History) -> Result<(), String
             Fact::StepSkipped { because: SkipReason::Tolerated, .. } => {
                 if !tolerates && failed.len() > group.max_failures as usize {
                     return Err(format!(
-                        "groups: step {step} is passed over, {} have failed, and {} may, at event {}",
+                        "groups: step {step} is passed over, {} have failed, and {} may, at \
+                         event {}",
                         failed.len(),
                         group.max_failures,
                         number + 1
@@ -122,16 +159,21 @@ fn groups_keep_their_bounds(case: &Case, history: &History) -> Result<(), String
                 }
                 passed.insert(step);
             }
-            Fact::StepStarted(started) if started.direction == Direction::Forward => drop(failed.remove(&step)),
+            Fact::StepStarted(started) if started.direction == Direction::Forward => {
+                failed.remove(&step);
+            }
             _ => {}
         }
     }
     Ok(())
 }
 
-/// A step is begun if its condition holds, and skipped if it does not: by what its first need gave, which must be more than 0.
+/// A step is begun if its condition holds, and skipped if it does not: by what its first need gave,
+/// which must be more than 0.
 fn conditions_decide(case: &Case, history: &History) -> Result<(), String> {
-    for (number, step, direction, fact) in about(history).filter(|(_, _, direction, _)| *direction == Direction::Forward) {
+    for (number, step, direction, fact) in
+        about(history).filter(|(_, _, direction, _)| *direction == Direction::Forward)
+    {
         let Some(found) = find(&case.book, step) else { continue };
         let gave = needs(&case.book, found).first().and_then(|need| {
             let gives = |(at, other, way, fact): (usize, usize, Direction, &Fact)| match fact {
@@ -144,9 +186,15 @@ fn conditions_decide(case: &Case, history: &History) -> Result<(), String> {
         });
         let holds = found.when.is_empty() || gave.is_some_and(|gave| gave > 0);
         match fact {
-            Fact::StepStarted(_) if !holds => return Err(format!("conditions: step {step} was begun, and its condition does not hold")),
+            Fact::StepStarted(_) if !holds => {
+                return Err(format!(
+                    "conditions: step {step} was begun, and its condition does not hold"
+                ));
+            }
             Fact::StepSkipped { because: SkipReason::Condition { .. }, .. } if holds => {
-                return Err(format!("conditions: step {step} was skipped, and its condition holds"));
+                return Err(format!(
+                    "conditions: step {step} was skipped, and its condition holds"
+                ));
             }
             _ => {}
         }
@@ -159,15 +207,26 @@ fn what_took_too_long_has_failed(history: &History) -> Result<(), String> {
     let mut stopped = BTreeSet::new();
     for event in &history.journal {
         match &event.fact {
-            Fact::StopRequested { step, direction, attempt, .. } => drop(stopped.insert((index(step), *direction, *attempt))),
-            Fact::StepSucceeded(done) if stopped.contains(&(index(&done.step), done.direction, done.attempt)) => {
+            Fact::StopRequested { step, direction, attempt, .. } => {
+                stopped.insert((index(step), *direction, *attempt));
+            }
+            Fact::StepSucceeded(done)
+                if stopped.contains(&(index(&done.step), done.direction, done.attempt)) =>
+            {
                 return Err(format!("law 34: {} was to be stopped, and has succeeded", done.step));
             }
             Fact::StepFailed(failed)
                 if failed.failure.kind == FailureKind::TimedOut
-                    && !stopped.contains(&(index(&failed.step), failed.direction, failed.attempt)) =>
+                    && !stopped.contains(&(
+                        index(&failed.step),
+                        failed.direction,
+                        failed.attempt,
+                    )) =>
             {
-                return Err(format!("law 34: {} took too long, and nothing was written before it was stopped", failed.step));
+                return Err(format!(
+                    "law 34: {} took too long, and nothing was written before it was stopped",
+                    failed.step
+                ));
             }
             _ => {}
         }

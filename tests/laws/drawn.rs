@@ -1,10 +1,13 @@
-//! Cases drawn from a seed, with what the small graphs do not have: probes, retries, groups, conditions, timeouts, and a time that
-//! passes. Knows not what follows from them.
+//! Cases drawn from a seed, with what the small graphs do not have: probes, retries, groups,
+//! conditions, timeouts, and a time that passes. Knows not what follows from them.
 
 use std::sync::Arc;
 
 use switchover::run::{Event, FailureKind, Probed, RunState, names, retry};
-use switchover::runbook::{Condition, Direction, Group, OnFailure, Probe, Read, Retry, Runbook, Source, Span, StepIx, Undo, When};
+use switchover::runbook::{
+    Condition, Direction, Group, OnFailure, Probe, Read, Retry, Runbook, Source, Span, StepIx,
+    Undo, When,
+};
 
 use super::case::{After, Case, Fault, Orphans};
 use super::graphs;
@@ -70,12 +73,21 @@ pub fn case(seed: u64) -> Case {
     let mut book = Arc::unwrap_or_clone(graphs::random(steps, dice.next(), false, on_failure));
     if dice.one_in(2) {
         let max_parallel = dice.of([None, Some(1), Some(2)]);
-        book.groups.push(Group { id: "p/s".into(), max_parallel, max_failures: dice.below(3) as u32 });
+        book.groups.push(Group {
+            id: "p/s".into(),
+            max_parallel,
+            max_failures: dice.below(3) as u32,
+        });
     }
     let kinds = [FailureKind::Failed, FailureKind::BeforeEffect, FailureKind::TimedOut];
     let fates = (0..steps).map(|step| {
         equip(&mut book, step, &mut dice);
-        Fate { forward: dice.of([0, 0, 1, 2]), undo: dice.of([0, 0, 0, 1]), kind: dice.of(kinds), gives: dice.below(3) }
+        Fate {
+            forward: dice.of([0, 0, 1, 2]),
+            undo: dice.of([0, 0, 0, 1]),
+            kind: dice.of(kinds),
+            gives: dice.below(3),
+        }
     });
     let fates = fates.collect();
     let drawn = Drawn { fates, is_quick: dice.one_in(2), probes_tell: !dice.one_in(3) };
@@ -102,17 +114,32 @@ fn equip(book: &mut Runbook, step: usize, dice: &mut Dice) {
     step.act.idempotent = dice.one_in(2);
     let pause = Span::from_millis(10);
     if dice.one_in(2) {
-        step.act.retry = Some(Retry { attempts: 2 + dice.below(2) as u32, backoff: pause, max_backoff: pause, jitter: 0.0 });
+        step.act.retry = Some(Retry {
+            attempts: 2 + dice.below(2) as u32,
+            backoff: pause,
+            max_backoff: pause,
+            jitter: 0.0,
+        });
     }
     if dice.one_in(2) {
         let is = |word: &str| Condition::compile(&format!("stdout == \"{word}\"")).unwrap();
-        step.act.probe = Some(Probe { action: switchover::runbook::Action::Join, done: is("there"), not_done: is("gone") });
+        step.act.probe = Some(Probe {
+            action: switchover::runbook::Action::Join,
+            done: is("there"),
+            not_done: is("gone"),
+        });
     }
     step.undo = Undo::Act(Box::new(step.act.clone()));
     if let Some(need) = step.needs.first().copied().filter(|_| dice.one_in(2)) {
         let name = format!("s{}", need.0);
-        let condition = Condition::compile(&format!("has(steps.{name}.n) && steps.{name}.n > 0")).unwrap();
-        step.when = vec![When { scope: 0, item: None, reads: vec![Read { name, of: Source::Step(need) }], condition }];
+        let condition =
+            Condition::compile(&format!("has(steps.{name}.n) && steps.{name}.n > 0")).unwrap();
+        step.when = vec![When {
+            scope: 0,
+            item: None,
+            reads: vec![Read { name, of: Source::Step(need) }],
+            condition,
+        }];
     }
 }
 
@@ -123,7 +150,13 @@ pub fn ruled_out(state: &RunState, ix: StepIx) -> Option<String> {
 }
 
 /// After how long a failed attempt is repeated by itself.
-pub fn pause(book: &Runbook, ix: StepIx, direction: Direction, attempt: u32, kind: FailureKind) -> Option<Span> {
+pub fn pause(
+    book: &Runbook,
+    ix: StepIx,
+    direction: Direction,
+    attempt: u32,
+    kind: FailureKind,
+) -> Option<Span> {
     let failure = switchover::run::Failure { kind, message: "no".into() };
     retry::pause(book.step(ix).act(direction)?, attempt, &failure, 0.0)
 }

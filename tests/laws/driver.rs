@@ -1,4 +1,5 @@
-//! An executor in a nutshell, over a journal that is a list and a world that is a list, which can lose its memory at any point.
+//! An executor in a nutshell, over a journal that is a list and a world that is a list, which can
+//! lose its memory at any point.
 
 use std::sync::Arc;
 
@@ -37,7 +38,15 @@ pub fn drive_interrupted(case: &Case, at: usize, kill: bool) -> Result<History, 
 
 impl Driver<'_> {
     fn new(case: &Case, crashes: Vec<usize>, interrupt: Option<(usize, bool)>) -> Driver<'_> {
-        Driver { case, history: History::default(), book: Arc::clone(&case.book), crashes, interrupt, inflight: Vec::new(), now: 0 }
+        Driver {
+            case,
+            history: History::default(),
+            book: Arc::clone(&case.book),
+            crashes,
+            interrupt,
+            inflight: Vec::new(),
+            now: 0,
+        }
     }
 
     fn into_history(mut self) -> Result<History, String> {
@@ -45,7 +54,8 @@ impl Driver<'_> {
             match self.session() {
                 Ok(Ok(true)) => return Ok(self.history),
                 Ok(Ok(false)) => {}
-                // What a faulty executor did before it was refused stands in both lists, for the checker to judge.
+                // What a faulty executor did before it was refused stands in both lists, for the
+                // checker to judge.
                 Ok(Err(_)) if self.case.fault != Fault::None => return Ok(self.history),
                 Ok(Err(error)) => return Err(format!("{error}\n{:#?}", self.history)),
                 Err(Crash) => self.orphan(),
@@ -68,8 +78,9 @@ impl Driver<'_> {
     /// What the world does with commands whose executor died.
     fn orphan(&mut self) {
         for (ix, direction, attempt) in std::mem::take(&mut self.inflight) {
-            let began =
-                self.history.world.iter().any(|seen| (seen.step, seen.direction, seen.attempt) == (self.number(ix), direction, attempt));
+            let began = self.history.world.iter().any(|seen| {
+                (seen.step, seen.direction, seen.attempt) == (self.number(ix), direction, attempt)
+            });
             if began && self.case.orphans == Orphans::GoOn {
                 self.inflight.push((ix, direction, attempt));
             } else if began {
@@ -101,10 +112,17 @@ impl Driver<'_> {
                 self.history.outcome = state.ended;
                 return Ok(Ok(true));
             }
-            let still = |(ix, direction, _): &(StepIx, Direction, u32)| StillRunning { step: self.id(*ix), direction: *direction };
-            let is_disowned = matches!(self.case.fault, Fault::BeginsBesideTheLiving | Fault::LooksAtTheLiving);
+            let still = |(ix, direction, _): &(StepIx, Direction, u32)| StillRunning {
+                step: self.id(*ix),
+                direction: *direction,
+            };
+            let is_disowned =
+                matches!(self.case.fault, Fault::BeginsBesideTheLiving | Fault::LooksAtTheLiving);
             let still_running = self.inflight.iter().filter(|_| !is_disowned).map(still).collect();
-            if let Err(error) = self.append(&mut state, Fact::RunResumed { operator: Person("p".into()), until: None, still_running })? {
+            if let Err(error) = self.append(
+                &mut state,
+                Fact::RunResumed { operator: Person("p".into()), until: None, still_running },
+            )? {
                 return Ok(Err(error));
             }
             if let Err(error) = self.amend(&mut state)? {
@@ -113,7 +131,10 @@ impl Driver<'_> {
             self.book = Arc::clone(&state.runbook);
         }
         for _ in 0..2000 {
-            let draining = self.interrupt.filter(|(at, _)| self.history.points > *at && !self.history.interrupted).map(|_| 2);
+            let draining = self
+                .interrupt
+                .filter(|(at, _)| self.history.points > *at && !self.history.interrupted)
+                .map(|_| 2);
             if let (Some(_), Some((_, true))) = (draining, self.interrupt) {
                 let stopped = self.stop_all(&mut state)?;
                 if let Err(error) = stopped {
@@ -121,7 +142,12 @@ impl Driver<'_> {
                 }
             }
             let consents = self.case.point.is_some_and(|point| point.word == Word::Beforehand);
-            let limits = Limits { parallel: if self.case.drawn.is_some() { 3 } else { 2 }, draining, attended: false, consents };
+            let limits = Limits {
+                parallel: if self.case.drawn.is_some() { 3 } else { 2 },
+                draining,
+                attended: false,
+                consents,
+            };
             let decision = distort(self.case, &state, next(&state, Moment(self.now), limits));
             match self.carry_out(&mut state, decision)? {
                 Ok(None) => {}
@@ -135,7 +161,12 @@ impl Driver<'_> {
     fn stop_all(&mut self, state: &mut RunState) -> Answer {
         for (ix, direction, attempt) in self.inflight.clone() {
             let step = self.id(ix);
-            let request = Fact::StopRequested { step: step.clone(), direction, attempt, because: StopReason::Interrupt };
+            let request = Fact::StopRequested {
+                step: step.clone(),
+                direction,
+                attempt,
+                because: StopReason::Interrupt,
+            };
             if let Err(error) = self.append(state, request)? {
                 return Ok(Err(error));
             }
@@ -149,19 +180,37 @@ impl Driver<'_> {
         Ok(Ok(()))
     }
 
-    fn carry_out(&mut self, state: &mut RunState, decision: Decision) -> Result<Result<Option<bool>, String>, Crash> {
+    fn carry_out(
+        &mut self,
+        state: &mut RunState,
+        decision: Decision,
+    ) -> Result<Result<Option<bool>, String>, Crash> {
         let done = match decision {
-            Decision::Begin(ix, direction) => return Ok(self.begin(state, ix, direction)?.map(|()| None)),
-            Decision::Skip(ix, because) => self.append(state, Fact::StepSkipped { step: self.id(ix), because })?,
+            Decision::Begin(ix, direction) => {
+                return Ok(self.begin(state, ix, direction)?.map(|()| None));
+            }
+            Decision::Skip(ix, because) => {
+                self.append(state, Fact::StepSkipped { step: self.id(ix), because })?
+            }
             Decision::Pass(ix) => self.append(state, Fact::UndoPassed { step: self.id(ix) })?,
-            Decision::RollBack { because } => {
-                self.append(state, Fact::RollbackBegan { to: None, because, actor: Person("p".into()), force: false })?
+            Decision::RollBack { because } => self.append(
+                state,
+                Fact::RollbackBegan { to: None, because, actor: Person("p".into()), force: false },
+            )?,
+            Decision::Probe(ix, direction) => {
+                return Ok(self.look(state, ix, direction)?.map(|()| None));
             }
-            Decision::Probe(ix, direction) => return Ok(self.look(state, ix, direction)?.map(|()| None)),
-            Decision::Confirm(ix) => {
-                self.append(state, Fact::PointConfirmed { step: self.id(ix), actor: Person("p".into()), reason: "--yes".into() })?
-            }
-            Decision::Wait { until: Some(Moment(due)) } if due > self.now && (self.inflight.is_empty() || self.is_quick()) => {
+            Decision::Confirm(ix) => self.append(
+                state,
+                Fact::PointConfirmed {
+                    step: self.id(ix),
+                    actor: Person("p".into()),
+                    reason: "--yes".into(),
+                },
+            )?,
+            Decision::Wait { until: Some(Moment(due)) }
+                if due > self.now && (self.inflight.is_empty() || self.is_quick()) =>
+            {
                 self.now = due;
                 self.point()?;
                 Ok(())
@@ -181,7 +230,9 @@ impl Driver<'_> {
                 return Ok(Ok(Some(!self.goes_further_back(state))));
             }
             Decision::Stop(stop) => {
-                if let Err(error) = self.append(state, Fact::RunStopped { because: stop.clone() })? {
+                if let Err(error) =
+                    self.append(state, Fact::RunStopped { because: stop.clone() })?
+                {
                     return Ok(Err(error));
                 }
                 return Ok(self.person(state, stop)?.map(|()| Some(false)));
@@ -193,8 +244,13 @@ impl Driver<'_> {
     fn begin(&mut self, state: &mut RunState, ix: StepIx, direction: Direction) -> Answer {
         let attempt = state.attempts(ix, direction) + 1;
         if direction == Direction::Forward && attempt == 1 {
-            let fails = drawn::ruled_out(state, ix).filter(|_| self.case.fault != Fault::IgnoresAConditionThatFails);
-            let lie = || (self.case.fault == Fault::SkipsWhatHolds && !state.runbook.step(ix).when.is_empty()).then(|| "false".to_owned());
+            let fails = drawn::ruled_out(state, ix)
+                .filter(|_| self.case.fault != Fault::IgnoresAConditionThatFails);
+            let lie = || {
+                (self.case.fault == Fault::SkipsWhatHolds
+                    && !state.runbook.step(ix).when.is_empty())
+                .then(|| "false".to_owned())
+            };
             if let Some(condition) = fails.or_else(lie) {
                 let because = SkipReason::Condition { condition };
                 return self.append(state, Fact::StepSkipped { step: self.id(ix), because });
@@ -232,10 +288,18 @@ impl Driver<'_> {
         let at = if self.case.newest_first { self.inflight.len() - 1 } else { 0 };
         let (ix, direction, attempt) = self.inflight[at];
         self.now += i64::from(self.case.drawn.is_some());
-        let is_late = self.fate(ix, direction, attempt) == Some(FailureKind::TimedOut) && self.case.fault != Fault::StopsUnwritten;
+        let is_late = self.fate(ix, direction, attempt) == Some(FailureKind::TimedOut)
+            && self.case.fault != Fault::StopsUnwritten;
         // Whoever takes it up again finds that it was to be stopped.
-        if is_late && !matches!(state.track(ix, direction), Track::Running { stopping: Some(_), .. }) {
-            let request = Fact::StopRequested { step: self.id(ix), direction, attempt, because: StopReason::Timeout };
+        if is_late
+            && !matches!(state.track(ix, direction), Track::Running { stopping: Some(_), .. })
+        {
+            let request = Fact::StopRequested {
+                step: self.id(ix),
+                direction,
+                attempt,
+                because: StopReason::Timeout,
+            };
             if let Err(error) = self.append(state, request)? {
                 return Ok(Err(error));
             }
@@ -252,12 +316,15 @@ impl Driver<'_> {
     fn adopt(&mut self, state: &mut RunState) -> Answer {
         for (ix, direction) in state.sets.running.clone() {
             let attempt = state.attempts(ix, direction);
-            let began =
-                self.history.world.iter().any(|seen| (seen.step, seen.direction, seen.attempt) == (self.number(ix), direction, attempt));
+            let began = self.history.world.iter().any(|seen| {
+                (seen.step, seen.direction, seen.attempt) == (self.number(ix), direction, attempt)
+            });
             let fact = match began {
                 // Nobody was there to stop it: it ended by itself.
-                true if !matches!(state.track(ix, direction), Track::Running { stopping: Some(_), .. })
-                    && self.fate(ix, direction, attempt) == Some(FailureKind::TimedOut) =>
+                true if !matches!(
+                    state.track(ix, direction),
+                    Track::Running { stopping: Some(_), .. }
+                ) && self.fate(ix, direction, attempt) == Some(FailureKind::TimedOut) =>
                 {
                     self.failed(ix, direction, attempt, FailureKind::Failed)
                 }
@@ -281,14 +348,22 @@ impl Driver<'_> {
             return self.failed(ix, direction, attempt, FailureKind::Failed);
         }
         let forgets = self.case.fault == Fault::ForgetsThatItStopped;
-        if let Some(kind) = self.fate(ix, direction, attempt).filter(|kind| !forgets || *kind != FailureKind::TimedOut) {
+        if let Some(kind) = self
+            .fate(ix, direction, attempt)
+            .filter(|kind| !forgets || *kind != FailureKind::TimedOut)
+        {
             return self.failed(ix, direction, attempt, kind);
         }
         Fact::StepSucceeded(StepSucceeded {
             step: self.id(ix),
             direction,
             attempt,
-            outputs: self.case.drawn.iter().map(|drawn| ("n".to_owned(), drawn.fates[self.number(ix)].gives.into())).collect(),
+            outputs: self
+                .case
+                .drawn
+                .iter()
+                .map(|drawn| ("n".to_owned(), drawn.fates[self.number(ix)].gives.into()))
+                .collect(),
             result: "ok".into(),
             secrets: Default::default(),
             logs: Vec::new(),
@@ -315,16 +390,43 @@ impl Driver<'_> {
             true => Probed::NotDone,
         };
         self.history.looked.push(Looked { step, journaled: self.history.journal.len(), says });
-        let verdict = if says == Probed::Unknown && self.case.fault == Fault::TakesSilenceForNo { Probed::NotDone } else { says };
-        self.append(state, Fact::StepProbed { step: self.id(ix), direction, attempt, verdict, reading: "looked".into() })
+        let verdict = if says == Probed::Unknown && self.case.fault == Fault::TakesSilenceForNo {
+            Probed::NotDone
+        } else {
+            says
+        };
+        self.append(
+            state,
+            Fact::StepProbed {
+                step: self.id(ix),
+                direction,
+                attempt,
+                verdict,
+                reading: "looked".into(),
+            },
+        )
     }
 
     /// When a failed attempt is repeated by itself.
-    fn retry_at(&self, ix: StepIx, direction: Direction, attempt: u32, kind: FailureKind) -> Option<Moment> {
+    fn retry_at(
+        &self,
+        ix: StepIx,
+        direction: Direction,
+        attempt: u32,
+        kind: FailureKind,
+    ) -> Option<Moment> {
         let pause = drawn::pause(&self.book, ix, direction, attempt, kind);
         let is_wrong = match self.case.fault {
-            Fault::RepeatsTooOften => self.book.step(ix).act(direction).is_some_and(|act| act.retry.is_some() && act.idempotent),
-            Fault::RepeatsWhatMayHaveHappened => self.book.step(ix).act(direction).is_some_and(|act| act.retry.is_some() && attempt == 1),
+            Fault::RepeatsTooOften => self
+                .book
+                .step(ix)
+                .act(direction)
+                .is_some_and(|act| act.retry.is_some() && act.idempotent),
+            Fault::RepeatsWhatMayHaveHappened => self
+                .book
+                .step(ix)
+                .act(direction)
+                .is_some_and(|act| act.retry.is_some() && attempt == 1),
             _ => false,
         };
         let pause = pause.or(is_wrong.then_some(Span::from_millis(1)));
@@ -344,10 +446,12 @@ impl Driver<'_> {
         })
     }
 
-    /// Makes a fact durable, and applies it. A faulty executor writes also what the state machine refuses.
+    /// Makes a fact durable, and applies it. A faulty executor writes also what the state machine
+    /// refuses.
     pub fn append(&mut self, state: &mut RunState, fact: Fact) -> Answer {
         self.point()?;
-        let event = Event { number: self.history.journal.len() as u64 + 1, at: Moment(self.now), fact };
+        let event =
+            Event { number: self.history.journal.len() as u64 + 1, at: Moment(self.now), fact };
         let before = state.head;
         match state.apply(&event) {
             Ok(()) => {}
@@ -385,7 +489,11 @@ impl Driver<'_> {
                 uuid: String::new(),
                 journal: String::new(),
             };
-            self.history.journal.push(Event { number: 1, at: Moment(0), fact: Fact::RunStarted(started) });
+            self.history.journal.push(Event {
+                number: 1,
+                at: Moment(0),
+                fact: Fact::RunStarted(started),
+            });
         }
         let state = fold(&self.case.book, &self.history.journal)?;
         self.book = Arc::clone(&state.runbook);
@@ -421,7 +529,8 @@ impl Driver<'_> {
 }
 
 pub fn fold(book: &Arc<Runbook>, journal: &[Event]) -> Result<RunState, String> {
-    let mut state = RunState::new(Arc::clone(book), &journal[0]).map_err(|error| error.to_string())?;
+    let mut state =
+        RunState::new(Arc::clone(book), &journal[0]).map_err(|error| error.to_string())?;
     for event in &journal[1..] {
         state.apply(event).map_err(|error| error.to_string())?;
     }

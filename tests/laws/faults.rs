@@ -21,11 +21,14 @@ pub fn distort(case: &Case, state: &RunState, decision: Decision) -> Decision {
             let undone = book.ixs().find(|ix| *state.track(*ix, Direction::Undo) == Track::Done);
             undone.map_or(decision, |ix| Decision::Begin(ix, Direction::Undo))
         }
-        (Fault::GoesForwardAfterRollback, Decision::Begin(_, Direction::Undo)) => {
-            book.ixs().find(|ix| !began(ix)).map_or(decision, |ix| Decision::Begin(ix, Direction::Forward))
-        }
+        (Fault::GoesForwardAfterRollback, Decision::Begin(_, Direction::Undo)) => book
+            .ixs()
+            .find(|ix| !began(ix))
+            .map_or(decision, |ix| Decision::Begin(ix, Direction::Forward)),
         (Fault::StartsBeforeNeeds, Decision::Begin(_, Direction::Forward)) => {
-            let early = book.ixs().find(|ix| !began(ix) && book.step(*ix).needs.iter().any(|need| !state.is_settled(*need)));
+            let early = book.ixs().find(|ix| {
+                !began(ix) && book.step(*ix).needs.iter().any(|need| !state.is_settled(*need))
+            });
             early.map_or(decision, |ix| Decision::Begin(ix, Direction::Forward))
         }
         (Fault::PassesOverAFailedStep, Decision::Begin(ix, Direction::Undo))
@@ -33,7 +36,9 @@ pub fn distort(case: &Case, state: &RunState, decision: Decision) -> Decision {
         {
             Decision::Pass(*ix)
         }
-        (Fault::BeginsAnewWithoutUndo, Decision::Begin(ix, Direction::Undo)) if state.mode == Mode::Forward => {
+        (Fault::BeginsAnewWithoutUndo, Decision::Begin(ix, Direction::Undo))
+            if state.mode == Mode::Forward =>
+        {
             Decision::Begin(*ix, Direction::Forward)
         }
         (Fault::PassesAPointUnasked, Decision::Stop(Stop::Waiting { steps })) => {
@@ -43,24 +48,47 @@ pub fn distort(case: &Case, state: &RunState, decision: Decision) -> Decision {
             let point = state.unconfirmed().next().map(|ix| vec![Arc::clone(&book.step(ix).id)]);
             point.map_or(decision, |steps| Decision::Stop(Stop::Waiting { steps }))
         }
-        (Fault::GoesOnUnheld, Decision::Begin(ix, Direction::Forward)) if state.sets.retake.contains(ix) => {
-            let can_go = |other: &StepIx| other != ix && !state.is_settled(*other) && book.step(*other).needs.contains(ix);
-            book.ixs().find(can_go).map_or(decision, |other| Decision::Begin(other, Direction::Forward))
+        (Fault::GoesOnUnheld, Decision::Begin(ix, Direction::Forward))
+            if state.sets.retake.contains(ix) =>
+        {
+            let can_go = |other: &StepIx| {
+                other != ix && !state.is_settled(*other) && book.step(*other).needs.contains(ix)
+            };
+            book.ixs()
+                .find(can_go)
+                .map_or(decision, |other| Decision::Begin(other, Direction::Forward))
         }
-        (Fault::NeverReleases, Decision::Begin(_, Direction::Release)) if book.ixs().all(|ix| state.is_settled(ix)) => {
+        (Fault::NeverReleases, Decision::Begin(_, Direction::Release))
+            if book.ixs().all(|ix| state.is_settled(ix)) =>
+        {
             Decision::End(Outcome::Finished)
         }
-        (Fault::RepeatsTooEarly, Decision::Wait { until: Some(_) }) => {
-            state.sets.retrying.first().map_or(decision, |(ix, direction)| Decision::Begin(*ix, *direction))
-        }
+        (Fault::RepeatsTooEarly, Decision::Wait { until: Some(_) }) => state
+            .sets
+            .retrying
+            .first()
+            .map_or(decision, |(ix, direction)| Decision::Begin(*ix, *direction)),
         (Fault::OverfillsAGroup, Decision::Wait { .. }) => {
-            let waits = |ix: &StepIx| book.step(*ix).group.is_some() && *state.track(*ix, Direction::Forward) == Track::Idle;
-            let next = state.sets.ready.iter().copied().find(waits).filter(|_| state.mode == Mode::Forward);
+            let waits = |ix: &StepIx| {
+                book.step(*ix).group.is_some()
+                    && *state.track(*ix, Direction::Forward) == Track::Idle
+            };
+            let next = state
+                .sets
+                .ready
+                .iter()
+                .copied()
+                .find(waits)
+                .filter(|_| state.mode == Mode::Forward);
             next.map_or(decision, |ix| Decision::Begin(ix, Direction::Forward))
         }
         (Fault::ToleratesTooMany, Decision::Stop(Stop::Failed { steps })) => {
             let ix = book.find(&steps[0]).unwrap();
-            if book.step(ix).group.is_some() { Decision::Skip(ix, SkipReason::Tolerated) } else { decision }
+            if book.step(ix).group.is_some() {
+                Decision::Skip(ix, SkipReason::Tolerated)
+            } else {
+                decision
+            }
         }
         _ => decision,
     }

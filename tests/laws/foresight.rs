@@ -9,7 +9,13 @@ use super::play::*;
 const CHAIN: u32 = 0b101;
 
 fn foreseen(step: usize, verdict: Foreseen) -> Fact {
-    Fact::StepForeseen(StepForeseen { step: id(step), attempt: 1, verdict, words: "it would".into(), logs: Vec::new() })
+    Fact::StepForeseen(StepForeseen {
+        step: id(step),
+        attempt: 1,
+        verdict,
+        words: "it would".into(),
+        logs: Vec::new(),
+    })
 }
 
 fn rehearsed() -> Fact {
@@ -18,7 +24,8 @@ fn rehearsed() -> Fact {
 
 #[test]
 fn what_a_dry_run_foresees_stands_in_nobodys_way_and_has_touched_nothing() {
-    let mut play = play_for(Purpose::DryRun, book(3, CHAIN, |book| book.steps[1].point_of_no_return = true));
+    let mut play =
+        play_for(Purpose::DryRun, book(3, CHAIN, |book| book.steps[1].point_of_no_return = true));
     play.fact(foreseen(0, Foreseen::Would));
     assert_eq!(play.next(), begin(1, FORWARD), "nobody is asked at a point of no return");
     play.start(1, FORWARD);
@@ -45,10 +52,26 @@ fn a_dry_run_is_never_anything_else() {
     refused(Fact::StepSkipped { step: id(0), because: SkipReason::LiveTest });
     refused(Fact::PointConfirmed { step: id(0), actor: actor.clone(), reason: reason.clone() });
     let (direction, verdict, outputs) = (FORWARD, Verdict::Done, Default::default());
-    refused(Fact::StepResolved(StepResolved { step: id(0), direction, verdict, actor, reason, outputs }));
+    refused(Fact::StepResolved(StepResolved {
+        step: id(0),
+        direction,
+        verdict,
+        actor,
+        reason,
+        outputs,
+    }));
     let (outputs, secrets, logs) = Default::default();
     let failure = Failure { kind: FailureKind::Failed, message: "no".into() };
-    refused(Fact::StepFailed(StepFailed { step: id(0), direction, attempt: 1, failure, outputs, retry_at: None, secrets, logs }));
+    refused(Fact::StepFailed(StepFailed {
+        step: id(0),
+        direction,
+        attempt: 1,
+        failure,
+        outputs,
+        retry_at: None,
+        secrets,
+        logs,
+    }));
     refused(rehearsed());
 }
 
@@ -74,7 +97,9 @@ fn only_what_a_live_test_suppresses_is_foreseen_and_only_what_it_leaves_out_is_s
 
     let mut real = play_for(Purpose::Real, book(3, CHAIN, mark));
     assert!(real.attempt(foreseen(0, Foreseen::Would)).is_err());
-    assert!(real.attempt(Fact::StepSkipped { step: id(0), because: SkipReason::LiveTest }).is_err());
+    assert!(
+        real.attempt(Fact::StepSkipped { step: id(0), because: SkipReason::LiveTest }).is_err()
+    );
 }
 
 #[test]
@@ -88,7 +113,11 @@ fn a_rehearsal_is_what_it_found_and_nothing_else() {
 
 #[test]
 fn an_override_comes_before_everything_else() {
-    let overridden = || Fact::Overridden { missing: vec!["a rehearsal".into()], actor: person(), reason: "outage".into() };
+    let overridden = || Fact::Overridden {
+        missing: vec!["a rehearsal".into()],
+        actor: person(),
+        reason: "outage".into(),
+    };
     let mut play = play_for(Purpose::Real, book(1, 0, |_| {}));
     play.fact(overridden()).start(0, FORWARD);
     assert!(play.attempt(overridden()).is_err());

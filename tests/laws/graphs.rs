@@ -35,16 +35,24 @@ pub fn with_point(book: &Arc<Runbook>, step: usize) -> Arc<Runbook> {
     Arc::new(book)
 }
 
-/// Another definition of such a graph: a new step stands before all others, moves their places, and is needed by the last; the step
-/// `gone` is not in it.
-pub fn amended(steps: usize, edges: u32, gone: Option<usize>, idempotent: bool, on_failure: OnFailure) -> Arc<Runbook> {
+/// Another definition of such a graph: a new step stands before all others, moves their places, and
+/// is needed by the last; the step `gone` is not in it.
+pub fn amended(
+    steps: usize,
+    edges: u32,
+    gone: Option<usize>,
+    idempotent: bool,
+    on_failure: OnFailure,
+) -> Arc<Runbook> {
     // The new step is the first here, and its number is the next free one.
-    let order: Vec<usize> = std::iter::once(steps).chain((0..steps).filter(|step| Some(*step) != gone)).collect();
+    let order: Vec<usize> =
+        std::iter::once(steps).chain((0..steps).filter(|step| Some(*step) != gone)).collect();
     let mut needs = needs(steps, edges);
     needs[steps - 1].push(steps);
     needs.push(Vec::new());
     let place = |number: &usize| order.iter().position(|at| at == number);
-    let places = order.iter().map(|number| needs[*number].iter().filter_map(place).collect()).collect();
+    let places =
+        order.iter().map(|number| needs[*number].iter().filter_map(place).collect()).collect();
     let mut book = build(places, idempotent, on_failure);
     for (step, number) in book.steps.iter_mut().zip(order) {
         (step.id, step.line) = (format!("p/s{number}").into(), number as u32);
@@ -69,13 +77,19 @@ pub fn random(steps: usize, seed: u64, idempotent: bool, on_failure: OnFailure) 
         state ^= state << 17;
         state
     };
-    let needs = (0..steps).map(|to| (0..to).filter(|_| next().is_multiple_of(3)).collect()).collect();
+    let needs =
+        (0..steps).map(|to| (0..to).filter(|_| next().is_multiple_of(3)).collect()).collect();
     Arc::new(build(needs, idempotent, on_failure))
 }
 
 fn build(needs: Vec<Vec<usize>>, idempotent: bool, on_failure: OnFailure) -> Runbook {
     let act = || Act {
-        action: Action::Run(Run { command: Command::Arguments(vec!["x".into()]), cwd: None, stdin: None, keep_output: None }),
+        action: Action::Run(Run {
+            command: Command::Arguments(vec!["x".into()]),
+            cwd: None,
+            stdin: None,
+            keep_output: None,
+        }),
         env: Default::default(),
         timeout: None,
         retry: None,
@@ -124,7 +138,12 @@ fn build(needs: Vec<Vec<usize>>, idempotent: bool, on_failure: OnFailure) -> Run
         scopes: vec![Scope::default()],
         occasions: Default::default(),
         templates: Default::default(),
-        phases: vec![Phase { id: "p".into(), title: None, needs: Vec::new(), messages: Default::default() }],
+        phases: vec![Phase {
+            id: "p".into(),
+            title: None,
+            needs: Vec::new(),
+            messages: Default::default(),
+        }],
         groups: Vec::new(),
         guards: Vec::new(),
         budgets: Default::default(),

@@ -1,5 +1,6 @@
-//! The laws of the pure core: every small graph, every failing step, every crash point and a second crash during recovery,
-//! driven over an in-memory journal and a simulated world, and judged from those two alone.
+//! The laws of the pure core: every small graph, every failing step, every crash point and a second
+//! crash during recovery, driven over an in-memory journal and a simulated world, and judged from
+//! those two alone.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -59,17 +60,31 @@ fn sum_up(about: &str) {
     }
     let all: u64 = sum.iter().sum();
     println!("laws: {all} histories in all");
-    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
-    let claimed: f64 = readme.split(" million histories").next().unwrap().rsplit(' ').next().unwrap().parse().unwrap();
+    let readme =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let claimed: f64 = readme
+        .split(" million histories")
+        .next()
+        .unwrap()
+        .rsplit(' ')
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap();
     let millions = all as f64 / 1e6;
     let is_whole = std::env::var_os("LAWS").is_none();
-    assert!(!is_whole || (claimed..claimed * 1.2).contains(&millions), "README says {claimed} million, and it is {millions}");
+    assert!(
+        !is_whole || (claimed..claimed * 1.2).contains(&millions),
+        "README says {claimed} million, and it is {millions}"
+    );
 }
 
-/// Drives one case with these crashes and holds it against the laws; returns how many crash points it passed.
+/// Drives one case with these crashes and holds it against the laws; returns how many crash points
+/// it passed.
 fn try_one(case: &Case, crashes: &[usize]) -> usize {
     TRIED.set(TRIED.get() + 1);
-    let history = drive(case, crashes).unwrap_or_else(|error| panic!("{case:?} with crashes at {crashes:?}: {error}"));
+    let history = drive(case, crashes)
+        .unwrap_or_else(|error| panic!("{case:?} with crashes at {crashes:?}: {error}"));
     if let Err(law) = check(case, &history) {
         panic!("{law}\n{case:?} with crashes at {crashes:?}\n{history:#?}");
     }
@@ -87,7 +102,8 @@ fn try_with_crashes(case: &Case, every: usize) {
     }
 }
 
-/// All cases of a graph, or with `LAWS=53` every 53rd, for a first look: how many there are is never a multiple of that.
+/// All cases of a graph, or with `LAWS=53` every 53rd, for a first look: how many there are is
+/// never a multiple of that.
 fn cases(steps: usize, edges: u32) -> Vec<Case> {
     let share = std::env::var("LAWS").ok().and_then(|share| share.parse().ok()).unwrap_or(1);
     let has_turn = |(number, _): &(usize, Case)| (number + edges as usize).is_multiple_of(share);
@@ -108,7 +124,8 @@ fn all_cases(steps: usize, edges: u32) -> Vec<Case> {
             let undos = if steps < 3 { 0..steps } else { turn % steps..turn % steps + 1 };
             policies.extend(undos.map(|step| (OnFailure::Rollback, After::Rollback, Some(step))));
             for (on_failure, after, undo_fails) in policies {
-                for orphans in [Orphans::Die, Orphans::Finish, Orphans::AreRecorded, Orphans::GoOn] {
+                for orphans in [Orphans::Die, Orphans::Finish, Orphans::AreRecorded, Orphans::GoOn]
+                {
                     let book = graph(steps, edges, idempotent, on_failure);
                     cases.push(Case {
                         book,
@@ -147,7 +164,8 @@ fn every_graph_of_up_to_three_steps_with_every_pair_of_crashes() {
 fn every_graph_of_four_steps_with_every_crash_and_a_second_one() {
     for edges in all_edges(4) {
         for (number, case) in cases(4, edges).into_iter().enumerate() {
-            // Every single crash for every case; the second crash at each point for some of them, in turn.
+            // Every single crash for every case; the second crash at each point for some of them,
+            // in turn.
             let every = if (number + edges as usize).is_multiple_of(19) { 1 } else { usize::MAX };
             try_with_crashes(&case, every);
         }
@@ -160,14 +178,18 @@ fn what_goes_forward_is_held_and_every_hold_is_released() {
     for steps in 2..=3 {
         for edges in all_edges(steps) {
             for case in cases(steps, edges) {
-                let case = Case { book: held(steps, edges, case.idempotent, case.book.steps[0].on_failure), ..case };
+                let case = Case {
+                    book: held(steps, edges, case.idempotent, case.book.steps[0].on_failure),
+                    ..case
+                };
                 if !depends(&case.book, steps - 1, 0) {
                     continue;
                 }
                 let one = |crashes: &[usize]| {
                     TRIED.set(TRIED.get() + 1);
-                    let history =
-                        drive(&case, crashes).unwrap_or_else(|error| panic!("{case:?}, held, with crashes at {crashes:?}: {error}"));
+                    let history = drive(&case, crashes).unwrap_or_else(|error| {
+                        panic!("{case:?}, held, with crashes at {crashes:?}: {error}")
+                    });
                     if let Err(law) = check_held(&case, &history) {
                         panic!("{law}\n{case:?}, held, with crashes at {crashes:?}\n{history:#?}");
                     }
@@ -192,8 +214,8 @@ fn an_interrupt_drains_or_stops_and_nothing_is_lost() {
             for at in 0..points {
                 for kill in [false, true] {
                     TRIED.set(TRIED.get() + 1);
-                    let history =
-                        driver::drive_interrupted(&case, at, kill).unwrap_or_else(|error| panic!("{case:?}, interrupted at {at}: {error}"));
+                    let history = driver::drive_interrupted(&case, at, kill)
+                        .unwrap_or_else(|error| panic!("{case:?}, interrupted at {at}: {error}"));
                     if let Err(law) = check(&case, &history) {
                         panic!("{law}\n{case:?}, interrupted at {at}, kill {kill}\n{history:#?}");
                     }
@@ -216,10 +238,17 @@ fn what_is_done_in_part_is_undone_and_begun_anew() {
     sum_up("with parts");
 }
 
-/// Each step of a case as a point of no return, with and without somebody's word, and a way back that passes it and one that does not.
+/// Each step of a case as a point of no return, with and without somebody's word, and a way back
+/// that passes it and one that does not.
 fn with_points(case: &Case) -> impl Iterator<Item = Case> {
-    let turns = [(Word::Beforehand, false), (Word::Beforehand, true), (Word::WhenAsked, false), (Word::Never, true)];
-    let points = (0..case.book.steps.len()).flat_map(move |step| turns.map(|(word, force)| Point { step, word, force }));
+    let turns = [
+        (Word::Beforehand, false),
+        (Word::Beforehand, true),
+        (Word::WhenAsked, false),
+        (Word::Never, true),
+    ];
+    let points = (0..case.book.steps.len())
+        .flat_map(move |step| turns.map(|(word, force)| Point { step, word, force }));
     // Somebody who is asked also calls things done in part: what is begun anew needs another word.
     let with = |point: Point| Case {
         point: Some(point),
@@ -238,7 +267,10 @@ fn points_of_no_return_hold_both_ways() {
                 // Of three steps, every seventh case; every second crash for every 49th.
                 let number = number + edges as usize;
                 if steps < 3 || number.is_multiple_of(7) {
-                    try_with_crashes(&case, if steps < 3 || number.is_multiple_of(49) { 1 } else { usize::MAX });
+                    try_with_crashes(
+                        &case,
+                        if steps < 3 || number.is_multiple_of(49) { 1 } else { usize::MAX },
+                    );
                 }
             }
         }
@@ -246,10 +278,12 @@ fn points_of_no_return_hold_both_ways() {
     sum_up("with a point of no return");
 }
 
-/// A case that goes on with each other definition, unless something runs: other edges, a new step before all, the first or the last step gone.
+/// A case that goes on with each other definition, unless something runs: other edges, a new step
+/// before all, the first or the last step gone.
 fn with_amendments(case: &Case) -> impl Iterator<Item = Case> {
     let steps = case.book.steps.len();
-    let ways = all_edges(steps).flat_map(move |edges| [None, Some(0), Some(steps - 1)].map(|gone| (edges, gone)));
+    let ways = all_edges(steps)
+        .flat_map(move |edges| [None, Some(0), Some(steps - 1)].map(|gone| (edges, gone)));
     ways.map(move |(edges, gone)| {
         let new = amended(steps, edges, gone, case.idempotent, case.book.steps[0].on_failure);
         Case { amended: Some(new), ..case.clone() }
@@ -260,7 +294,10 @@ fn with_amendments(case: &Case) -> impl Iterator<Item = Case> {
 fn an_amendment_keeps_what_has_begun() {
     for steps in 1..=3 {
         for edges in all_edges(steps) {
-            let cases: Vec<Case> = cases(steps, edges).into_iter().filter(|case| case.orphans != Orphans::GoOn).collect();
+            let cases: Vec<Case> = cases(steps, edges)
+                .into_iter()
+                .filter(|case| case.orphans != Orphans::GoOn)
+                .collect();
             for (number, case) in cases.iter().flat_map(with_amendments).enumerate() {
                 // To compare two definitions takes long: of the larger ones, some in turn.
                 let every = if steps < 3 { 5 } else { usize::MAX };

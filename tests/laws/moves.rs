@@ -1,4 +1,5 @@
-//! Single moves of the planner and the state: groups, limits, retries, probes, questions, cancellation, downtime.
+//! Single moves of the planner and the state: groups, limits, retries, probes, questions,
+//! cancellation, downtime.
 
 use switchover::run::*;
 use switchover::runbook::action::Approve;
@@ -52,9 +53,19 @@ fn a_group_does_so_much_at_once_both_ways() {
 #[test]
 fn a_group_tolerates_so_many_failures_and_no_refusal() {
     let mut play = grouped(3, None, 1);
-    play.start(0, FORWARD).start(1, FORWARD).start(2, FORWARD).fail(0, FORWARD, FailureKind::Failed, None);
+    play.start(0, FORWARD).start(1, FORWARD).start(2, FORWARD).fail(
+        0,
+        FORWARD,
+        FailureKind::Failed,
+        None,
+    );
     assert_eq!(play.next(), Decision::Skip(StepIx(0), SkipReason::Tolerated));
-    play.fact(Fact::StepSkipped { step: id(0), because: SkipReason::Tolerated }).fail(1, FORWARD, FailureKind::Failed, None);
+    play.fact(Fact::StepSkipped { step: id(0), because: SkipReason::Tolerated }).fail(
+        1,
+        FORWARD,
+        FailureKind::Failed,
+        None,
+    );
     assert_eq!(play.next(), wait(None));
     assert_eq!(play.ok(2, FORWARD).next(), Decision::Stop(Stop::Failed { steps: ids(&[1]) }));
     // Taken up again and done, it has not failed.
@@ -73,7 +84,10 @@ fn until_a_step_nothing_else_goes() {
     assert_eq!(play.start(0, FORWARD).next(), wait(None));
     assert_eq!(play.ok(0, FORWARD).next(), begin(1, FORWARD));
     assert!(play.state.is_wanted(StepIx(0)) && !play.state.is_wanted(StepIx(2)));
-    assert_eq!(play.start(1, FORWARD).ok(1, FORWARD).next(), Decision::Stop(Stop::Until { step: id(1) }));
+    assert_eq!(
+        play.start(1, FORWARD).ok(1, FORWARD).next(),
+        Decision::Stop(Stop::Until { step: id(1) })
+    );
     play.stop(Stop::Until { step: id(1) }).resume();
     assert_eq!(play.next(), begin(2, FORWARD));
 }
@@ -94,7 +108,12 @@ fn until_waits_for_what_runs() {
 fn retries_wait_until_they_are_due() {
     let mut play = play(book(3, 0b100, |_| {}), None);
     play.start(0, FORWARD).start(1, FORWARD);
-    play.fail(0, FORWARD, FailureKind::BeforeEffect, 100).fail(1, FORWARD, FailureKind::BeforeEffect, 50);
+    play.fail(0, FORWARD, FailureKind::BeforeEffect, 100).fail(
+        1,
+        FORWARD,
+        FailureKind::BeforeEffect,
+        50,
+    );
     assert_eq!(play.next(), wait(50));
     assert_eq!(play.at(50).next(), begin(1, FORWARD));
     assert_eq!(play.start(1, FORWARD).next(), wait(100));
@@ -113,11 +132,18 @@ fn retries_wait_until_they_are_due() {
 #[test]
 fn a_probe_settles_a_doubt_once() {
     let probe = |book: &mut Runbook| {
-        let (done, not_done) = (Condition::compile("true").unwrap(), Condition::compile("true").unwrap());
+        let (done, not_done) =
+            (Condition::compile("true").unwrap(), Condition::compile("true").unwrap());
         let action = book.steps[0].act.action.clone();
         book.steps[0].act.probe = Some(Probe { action, done, not_done });
     };
-    let probed = |verdict| Fact::StepProbed { step: id(0), direction: FORWARD, attempt: 1, verdict, reading: "x".into() };
+    let probed = |verdict| Fact::StepProbed {
+        step: id(0),
+        direction: FORWARD,
+        attempt: 1,
+        verdict,
+        reading: "x".into(),
+    };
     let doubt = || {
         let mut play = play(book(1, 0, probe), None);
         play.start(0, FORWARD).resume();
@@ -129,19 +155,34 @@ fn a_probe_settles_a_doubt_once() {
     let unknown = Decision::Stop(Stop::InDoubt { steps: ids(&[0]) });
     assert_eq!(doubt().fact(probed(Probed::Unknown)).next(), unknown);
     // Another session looks again.
-    assert_eq!(doubt().fact(probed(Probed::Unknown)).resume().next(), Decision::Probe(StepIx(0), FORWARD));
-    let other = Fact::StepProbed { step: id(0), direction: FORWARD, attempt: 2, verdict: Probed::Done, reading: "x".into() };
+    assert_eq!(
+        doubt().fact(probed(Probed::Unknown)).resume().next(),
+        Decision::Probe(StepIx(0), FORWARD)
+    );
+    let other = Fact::StepProbed {
+        step: id(0),
+        direction: FORWARD,
+        attempt: 2,
+        verdict: Probed::Done,
+        reading: "x".into(),
+    };
     assert!(doubt().attempt(other).is_err());
 }
 
 #[test]
 fn who_is_asked_says_go_or_no() {
-    let approve = |book: &mut Runbook| book.steps[0].act.action = Action::Approve(Approve { question: Text::compile("?").unwrap() });
+    let approve = |book: &mut Runbook| {
+        book.steps[0].act.action =
+            Action::Approve(Approve { question: Text::compile("?").unwrap() })
+    };
     let mut play = play(book(2, 0, approve), None);
     play.limits.parallel = 1;
     // A question takes nobody's place.
     assert_eq!(play.start(1, FORWARD).next(), begin(0, FORWARD));
-    assert_eq!(play.start(0, FORWARD).ok(1, FORWARD).next(), Decision::Stop(Stop::Waiting { steps: ids(&[0]) }));
+    assert_eq!(
+        play.start(0, FORWARD).ok(1, FORWARD).next(),
+        Decision::Stop(Stop::Waiting { steps: ids(&[0]) })
+    );
     play.limits.attended = true;
     assert_eq!(play.next(), wait(None));
     assert!(play.resolve(0, FORWARD, Verdict::Done).is_err());
@@ -185,7 +226,9 @@ fn what_is_held_is_released_by_a_cancellation_and_nothing_else_is_done() {
     play.stop(Stop::Stuck { steps: ids(&[0]) }).resume();
     assert_eq!(play.start(0, RELEASE).ok(0, RELEASE).next(), Decision::End(Outcome::Cancelled));
     assert!(play.attempt(Fact::CancelBegan { because: "no".into(), actor: person() }).is_err());
-    assert!(play.attempt(Fact::StepSkipped { step: id(1), because: SkipReason::Tolerated }).is_err());
+    assert!(
+        play.attempt(Fact::StepSkipped { step: id(1), because: SkipReason::Tolerated }).is_err()
+    );
 }
 
 #[test]
@@ -205,7 +248,12 @@ fn a_doubt_about_an_undo_does_not_hold_up_a_cancellation_and_one_about_a_release
 #[test]
 fn a_release_that_fails_is_tried_again_when_it_is_due() {
     let mut play = held();
-    play.start(0, FORWARD).ok(0, FORWARD).start(1, FORWARD).fail(1, FORWARD, FailureKind::Failed, None);
+    play.start(0, FORWARD).ok(0, FORWARD).start(1, FORWARD).fail(
+        1,
+        FORWARD,
+        FailureKind::Failed,
+        None,
+    );
     assert_eq!(play.next(), begin(0, RELEASE));
     play.start(0, RELEASE).fail(0, RELEASE, FailureKind::Failed, 10);
     assert_eq!(play.next(), wait(10));
@@ -233,7 +281,15 @@ fn downtime_is_counted_between_its_marks_and_on_the_way_back() {
     assert_eq!(play.state.downtime_until(Moment(35)), Span::from_millis(25));
     play.at(40).ok(1, FORWARD).at(50);
     assert_eq!(play.state.downtime_until(Moment(60)), Span::from_millis(30));
-    play.rollback().at(100).start(1, UNDO).at(110).ok(1, UNDO).at(120).start(0, UNDO).at(130).ok(0, UNDO);
+    play.rollback()
+        .at(100)
+        .start(1, UNDO)
+        .at(110)
+        .ok(1, UNDO)
+        .at(120)
+        .start(0, UNDO)
+        .at(130)
+        .ok(0, UNDO);
     assert_eq!(play.state.downtime_until(Moment(200)), Span::from_millis(60));
 }
 
@@ -258,7 +314,12 @@ fn an_end_that_has_no_undo_begins_the_downtime_of_the_way_back() {
     // Where production went down stays as it is: it is up on the new side all the time.
     let mut in_part = play(book(2, 1, marks(Undo::Nothing)), None);
     in_part.start(0, FORWARD).ok(0, FORWARD).start(1, FORWARD).at(10).ok(1, FORWARD);
-    in_part.fact(Fact::RollbackBegan { to: Some(id(0)), because: "law".into(), actor: person(), force: false });
+    in_part.fact(Fact::RollbackBegan {
+        to: Some(id(0)),
+        because: "law".into(),
+        actor: person(),
+        force: false,
+    });
     in_part.at(100).fact(Fact::UndoPassed { step: id(1) });
     assert_eq!(in_part.state.downtime_until(Moment(120)), Span::from_millis(10));
 }
@@ -282,7 +343,9 @@ fn a_key_is_the_same_for_all_attempts_until_all_is_begun_anew() {
     assert_eq!(play.next(), begin(0, UNDO));
     play.start(0, UNDO).ok(0, UNDO);
     assert_eq!(key(&play), "r:p/s0:forward:2");
-    assert!(play.state.is_past(StepIx(0), FORWARD, 2) && !play.state.is_past(StepIx(0), FORWARD, 3));
+    assert!(
+        play.state.is_past(StepIx(0), FORWARD, 2) && !play.state.is_past(StepIx(0), FORWARD, 3)
+    );
 }
 
 #[test]
@@ -299,7 +362,9 @@ fn what_was_done_by_hand_is_not_undone_by_force_of_a_word_too_early() {
 
 #[test]
 fn a_step_without_an_undo_is_passed_or_asked_about() {
-    let undos = |book: &mut Runbook| (book.steps[0].undo, book.steps[1].undo) = (Undo::Unknown, Undo::Nothing);
+    let undos = |book: &mut Runbook| {
+        (book.steps[0].undo, book.steps[1].undo) = (Undo::Unknown, Undo::Nothing)
+    };
     let mut play = play(book(2, 1, undos), None);
     play.start(0, FORWARD).ok(0, FORWARD).start(1, FORWARD).ok(1, FORWARD).rollback();
     assert_eq!(play.next(), Decision::Pass(StepIx(1)));
@@ -316,15 +381,26 @@ fn a_tally_counts_words_by_phase() {
     let tally: Vec<_> = play.state.tally(Some(0)).into_iter().collect();
     assert_eq!(tally, [("pending", 1), ("ready", 1), ("running", 1)]);
     assert!(play.state.tally(Some(1)).is_empty());
-    assert_eq!([0, 1, 2].map(|step| play.state.step(StepIx(step)).word()), ["running", "pending", "ready"]);
+    assert_eq!(
+        [0, 1, 2].map(|step| play.state.step(StepIx(step)).word()),
+        ["running", "pending", "ready"]
+    );
     play.ok(0, FORWARD);
-    assert_eq!((play.state.unsettled(), play.state.phase_left(0), play.state.is_settled(StepIx(0))), (2, 2, true));
+    assert_eq!(
+        (play.state.unsettled(), play.state.phase_left(0), play.state.is_settled(StepIx(0))),
+        (2, 2, true)
+    );
 }
 
 #[test]
 fn after_a_failure_only_releases_are_tried_again() {
     let mut play = held();
-    play.start(0, FORWARD).ok(0, FORWARD).start(1, FORWARD).fail(1, FORWARD, FailureKind::Failed, None);
+    play.start(0, FORWARD).ok(0, FORWARD).start(1, FORWARD).fail(
+        1,
+        FORWARD,
+        FailureKind::Failed,
+        None,
+    );
     play.start(0, RELEASE).fail(0, RELEASE, FailureKind::Failed, 10);
     assert_eq!(play.at(10).next(), begin(0, RELEASE));
     play.start(0, RELEASE).ok(0, RELEASE);
@@ -389,7 +465,12 @@ fn a_hold_of_a_step_that_stays_is_released_when_all_else_is_back() {
     };
     let mut play = play(book(3, 0b101, hold), None);
     play.start(0, FORWARD).ok(0, FORWARD).start(1, FORWARD).ok(1, FORWARD);
-    play.fact(Fact::RollbackBegan { to: Some(id(0)), because: "no".into(), actor: person(), force: false });
+    play.fact(Fact::RollbackBegan {
+        to: Some(id(0)),
+        because: "no".into(),
+        actor: person(),
+        force: false,
+    });
     assert_eq!(play.next(), begin(1, UNDO));
     assert_eq!(play.start(1, UNDO).next(), wait(None));
     assert_eq!(play.ok(1, UNDO).next(), begin(0, RELEASE));
@@ -405,7 +486,12 @@ fn who_is_stuck_and_asks_besides_is_stuck() {
         book.steps[0].undo = Undo::Act(Box::new(undo));
     };
     let mut play = play(book(2, 0, approve), None);
-    play.start(0, FORWARD).ok(0, FORWARD).start(1, FORWARD).ok(1, FORWARD).rollback().start(0, UNDO);
+    play.start(0, FORWARD)
+        .ok(0, FORWARD)
+        .start(1, FORWARD)
+        .ok(1, FORWARD)
+        .rollback()
+        .start(0, UNDO);
     play.start(1, UNDO).fail(1, UNDO, FailureKind::Failed, None);
     assert_eq!(play.next(), Decision::Stop(Stop::Stuck { steps: ids(&[1]) }));
 }
@@ -422,7 +508,11 @@ fn a_cancelled_run_tries_no_undo_again() {
 fn on_the_way_back_a_doubt_about_going_forward_is_no_doubt() {
     for idempotent in [false, true] {
         let mut play = play(book(2, 0, |book| book.steps[0].act.idempotent = idempotent), None);
-        play.start(0, FORWARD).start(1, FORWARD).fail(0, FORWARD, FailureKind::Lost, None).ok(1, FORWARD).rollback();
+        play.start(0, FORWARD)
+            .start(1, FORWARD)
+            .fail(0, FORWARD, FailureKind::Lost, None)
+            .ok(1, FORWARD)
+            .rollback();
         assert_eq!(play.next(), begin(1, UNDO));
         assert_eq!(play.start(1, UNDO).ok(1, UNDO).next(), begin(0, UNDO));
         assert_eq!(play.start(0, UNDO).ok(0, UNDO).next(), Decision::End(Outcome::RolledBack));
@@ -443,7 +533,12 @@ fn a_hold_that_failed_is_released_again_after_it_is_taken_again() {
 #[test]
 fn what_begins_in_a_downtime_and_never_was_does_not_end_it() {
     let mut play = play(book(2, 0, |book| book.steps[0].downtime = Some(Downtime::Begins)), None);
-    play.at(10).start(0, FORWARD).start(1, FORWARD).ok(0, FORWARD).at(20).fail(1, FORWARD, FailureKind::BeforeEffect, None);
+    play.at(10).start(0, FORWARD).start(1, FORWARD).ok(0, FORWARD).at(20).fail(
+        1,
+        FORWARD,
+        FailureKind::BeforeEffect,
+        None,
+    );
     assert_eq!(play.state.downtime_until(Moment(30)), Span::from_millis(20));
 }
 
@@ -451,9 +546,19 @@ fn what_begins_in_a_downtime_and_never_was_does_not_end_it() {
 fn what_failed_keeps_what_it_gave_and_when_it_ended() {
     let mut play = play(book(1, 0, |_| {}), None);
     let gave = |direction, name: &str| {
-        let (outputs, secrets, logs) = ([(name.to_owned(), 1.into())].into_iter().collect(), Default::default(), Vec::new());
+        let (outputs, secrets, logs) =
+            ([(name.to_owned(), 1.into())].into_iter().collect(), Default::default(), Vec::new());
         let failure = Failure { kind: FailureKind::Failed, message: "no".into() };
-        Fact::StepFailed(StepFailed { step: id(0), direction, attempt: 1, failure, outputs, retry_at: None, secrets, logs })
+        Fact::StepFailed(StepFailed {
+            step: id(0),
+            direction,
+            attempt: 1,
+            failure,
+            outputs,
+            retry_at: None,
+            secrets,
+            logs,
+        })
     };
     play.start(0, FORWARD).at(10).fact(gave(FORWARD, "rows"));
     assert_eq!(play.state.step(StepIx(0)).finished, Some(Moment(10)));
@@ -465,8 +570,16 @@ fn what_failed_keeps_what_it_gave_and_when_it_ended() {
 #[test]
 fn a_cursor_is_kept_until_all_is_begun_anew() {
     let mut play = play(book(1, 0, |_| {}), None);
-    play.start(0, FORWARD).fact(Fact::CursorSaved { step: id(0), direction: FORWARD, attempt: 1, cursor: "7".into() });
-    assert_eq!((play.state.cursor(StepIx(0), FORWARD), play.state.cursor(StepIx(0), UNDO)), (Some("7"), None));
+    play.start(0, FORWARD).fact(Fact::CursorSaved {
+        step: id(0),
+        direction: FORWARD,
+        attempt: 1,
+        cursor: "7".into(),
+    });
+    assert_eq!(
+        (play.state.cursor(StepIx(0), FORWARD), play.state.cursor(StepIx(0), UNDO)),
+        (Some("7"), None)
+    );
     play.resume().resolve(0, FORWARD, Verdict::Partial).unwrap();
     play.start(0, UNDO).ok(0, UNDO);
     assert_eq!(play.state.cursor(StepIx(0), FORWARD), None);
@@ -487,7 +600,10 @@ fn nobody_says_done_of_what_has_not_begun() {
     play.start(0, FORWARD).resume().resolve(0, FORWARD, Verdict::NotDone).unwrap();
     // Of what it may have done, it can be said that it is undone, and no more.
     play.rollback();
-    assert!(play.resolve(0, FORWARD, Verdict::Done).is_err() && play.resolve(0, RELEASE, Verdict::Done).is_err());
+    assert!(
+        play.resolve(0, FORWARD, Verdict::Done).is_err()
+            && play.resolve(0, RELEASE, Verdict::Done).is_err()
+    );
     play.resolve(0, UNDO, Verdict::Done).unwrap();
 }
 
@@ -508,7 +624,8 @@ fn a_failure_that_nobody_was_told_of_stands() {
     assert_eq!(play.next(), failed());
     assert_eq!(play.stop(Stop::Failed { steps: ids(&[0]) }).resume().next(), begin(0, FORWARD));
     play.start(0, FORWARD).fail(0, FORWARD, FailureKind::Failed, None).rollback();
-    // On the way back nothing that went forward is taken up again, told or not, and an undo is when somebody was told.
+    // On the way back nothing that went forward is taken up again, told or not, and an undo is when
+    // somebody was told.
     play.stop(Stop::Interrupted { signal: 2 }).resume();
     assert!(play.state.track(StepIx(0), FORWARD).is_failed());
     play.start(0, UNDO).fail(0, UNDO, FailureKind::Failed, None).resume();
@@ -519,7 +636,12 @@ fn a_failure_that_nobody_was_told_of_stands() {
 #[test]
 fn what_was_released_stays_so_on_the_way_back() {
     let mut play = held();
-    play.start(0, FORWARD).ok(0, FORWARD).rollback().start(0, RELEASE).ok(0, RELEASE).start(0, UNDO);
+    play.start(0, FORWARD)
+        .ok(0, FORWARD)
+        .rollback()
+        .start(0, RELEASE)
+        .ok(0, RELEASE)
+        .start(0, UNDO);
     assert_eq!(*play.state.track(StepIx(0), RELEASE), Track::Done);
 }
 
@@ -530,7 +652,10 @@ fn it_is_known_when_the_last_attempt_began() {
     play.at(10).start(0, FORWARD).at(20).fail(0, FORWARD, FailureKind::Failed, 30);
     assert_eq!(play.state.since(StepIx(0), FORWARD), Some(Moment(10)));
     play.at(30).start(0, FORWARD).at(40).ok(0, FORWARD).rollback();
-    assert_eq!((play.state.since(StepIx(0), FORWARD), play.state.since(StepIx(0), UNDO)), (Some(Moment(30)), None));
+    assert_eq!(
+        (play.state.since(StepIx(0), FORWARD), play.state.since(StepIx(0), UNDO)),
+        (Some(Moment(30)), None)
+    );
 }
 
 #[test]
@@ -575,7 +700,12 @@ fn an_analysis_is_read_only_while_its_step_runs() {
 
 #[test]
 fn what_was_found_first_is_kept_until_all_is_begun_anew() {
-    let saw = |direction, attempt, seen: &str| Fact::StepSaw { step: id(0), direction, attempt, seen: seen.into() };
+    let saw = |direction, attempt, seen: &str| Fact::StepSaw {
+        step: id(0),
+        direction,
+        attempt,
+        seen: seen.into(),
+    };
     let mut play = play(book(1, 0, |_| {}), None);
     assert!(play.attempt(saw(FORWARD, 1, "early")).is_err());
     play.start(0, FORWARD);
@@ -609,7 +739,10 @@ fn what_is_due_again_waits_for_room() {
 
 #[test]
 fn what_is_in_doubt_is_begun_again_as_there_is_room() {
-    let mut play = play(book(2, 0, |book| book.steps.iter_mut().for_each(|step| step.act.idempotent = true)), None);
+    let mut play = play(
+        book(2, 0, |book| book.steps.iter_mut().for_each(|step| step.act.idempotent = true)),
+        None,
+    );
     play.start(0, FORWARD).start(1, FORWARD).resume();
     play.limits.parallel = 1;
     assert_eq!(play.next(), begin(0, FORWARD));

@@ -98,7 +98,11 @@ impl Play {
         for fact in facts {
             let before = format!("{:?}", self.state);
             assert!(self.attempt(fact.clone()).is_err(), "{fact:?} was taken");
-            assert_eq!(format!("{:?}", self.state), before, "{fact:?} was refused, and changed something");
+            assert_eq!(
+                format!("{:?}", self.state),
+                before,
+                "{fact:?} was refused, and changed something"
+            );
         }
         self
     }
@@ -110,30 +114,79 @@ impl Play {
 
     pub fn start(&mut self, step: usize, direction: Direction) -> &mut Play {
         let (ix, action) = (StepIx(step as u32), Box::new(Action::Join));
-        let (attempt, key) = (self.state.attempts(ix, direction) + 1, self.state.idempotency_key(ix, direction));
-        self.fact(Fact::StepStarted(StepStarted { step: id(step), direction, attempt, key, action, env: Default::default() }))
+        let (attempt, key) =
+            (self.state.attempts(ix, direction) + 1, self.state.idempotency_key(ix, direction));
+        self.fact(Fact::StepStarted(StepStarted {
+            step: id(step),
+            direction,
+            attempt,
+            key,
+            action,
+            env: Default::default(),
+        }))
     }
 
     pub fn ok(&mut self, step: usize, direction: Direction) -> &mut Play {
         let attempt = self.state.attempts(StepIx(step as u32), direction);
         let (outputs, secrets, logs) = Default::default();
-        self.fact(Fact::StepSucceeded(StepSucceeded { step: id(step), direction, attempt, outputs, result: "ok".into(), secrets, logs }))
+        self.fact(Fact::StepSucceeded(StepSucceeded {
+            step: id(step),
+            direction,
+            attempt,
+            outputs,
+            result: "ok".into(),
+            secrets,
+            logs,
+        }))
     }
 
-    pub fn fail(&mut self, step: usize, direction: Direction, kind: FailureKind, retry_at: impl Into<Option<i64>>) -> &mut Play {
+    pub fn fail(
+        &mut self,
+        step: usize,
+        direction: Direction,
+        kind: FailureKind,
+        retry_at: impl Into<Option<i64>>,
+    ) -> &mut Play {
         let attempt = self.state.attempts(StepIx(step as u32), direction);
         let (outputs, secrets, logs) = Default::default();
-        let (failure, retry_at) = (Failure { kind, message: "no".into() }, retry_at.into().map(Moment));
-        self.fact(Fact::StepFailed(StepFailed { step: id(step), direction, attempt, failure, outputs, retry_at, secrets, logs }))
+        let (failure, retry_at) =
+            (Failure { kind, message: "no".into() }, retry_at.into().map(Moment));
+        self.fact(Fact::StepFailed(StepFailed {
+            step: id(step),
+            direction,
+            attempt,
+            failure,
+            outputs,
+            retry_at,
+            secrets,
+            logs,
+        }))
     }
 
-    pub fn resolve(&mut self, step: usize, direction: Direction, verdict: Verdict) -> Result<(), String> {
+    pub fn resolve(
+        &mut self,
+        step: usize,
+        direction: Direction,
+        verdict: Verdict,
+    ) -> Result<(), String> {
         let (actor, reason, outputs) = (person(), "looked".into(), Default::default());
-        self.attempt(Fact::StepResolved(StepResolved { step: id(step), direction, verdict, actor, reason, outputs }))
+        self.attempt(Fact::StepResolved(StepResolved {
+            step: id(step),
+            direction,
+            verdict,
+            actor,
+            reason,
+            outputs,
+        }))
     }
 
     pub fn rollback(&mut self) -> &mut Play {
-        self.fact(Fact::RollbackBegan { to: None, because: "no".into(), actor: person(), force: false })
+        self.fact(Fact::RollbackBegan {
+            to: None,
+            because: "no".into(),
+            actor: person(),
+            force: false,
+        })
     }
 
     pub fn cancel(&mut self) -> &mut Play {
@@ -152,15 +205,37 @@ impl Play {
         let (state, sets) = (&self.state, &self.state.sets);
         for ix in state.runbook.ixs() {
             let may_go = state.runbook.step(ix).needs.iter().all(|need| state.is_settled(*need));
-            assert_eq!(sets.ready.contains(&ix), may_go && *state.track(ix, FORWARD) == Track::Idle, "ready {ix:?}");
+            assert_eq!(
+                sets.ready.contains(&ix),
+                may_go && *state.track(ix, FORWARD) == Track::Idle,
+                "ready {ix:?}"
+            );
             for direction in Direction::ALL {
                 let (track, pair) = (state.track(ix, direction), (ix, direction));
-                assert_eq!(sets.running.contains(&pair), matches!(track, Track::Running { .. }), "running {pair:?}");
-                assert_eq!(sets.doubt.contains(&pair), matches!(track, Track::InDoubt { .. }), "in doubt {pair:?}");
-                assert_eq!(sets.retrying.contains(&pair), matches!(track, Track::Retrying { .. }), "retrying {pair:?}");
-                assert_eq!(sets.failed.contains(&pair), matches!(track, Track::Failed { .. }), "failed {pair:?}");
+                assert_eq!(
+                    sets.running.contains(&pair),
+                    matches!(track, Track::Running { .. }),
+                    "running {pair:?}"
+                );
+                assert_eq!(
+                    sets.doubt.contains(&pair),
+                    matches!(track, Track::InDoubt { .. }),
+                    "in doubt {pair:?}"
+                );
+                assert_eq!(
+                    sets.retrying.contains(&pair),
+                    matches!(track, Track::Retrying { .. }),
+                    "retrying {pair:?}"
+                );
+                assert_eq!(
+                    sets.failed.contains(&pair),
+                    matches!(track, Track::Failed { .. }),
+                    "failed {pair:?}"
+                );
             }
-            let asks = Direction::ALL.iter().any(|direction| matches!(state.track(ix, *direction), Track::Waiting { .. }));
+            let asks = Direction::ALL
+                .iter()
+                .any(|direction| matches!(state.track(ix, *direction), Track::Waiting { .. }));
             assert_eq!(sets.waiting.contains(&ix), asks, "waiting {ix:?}");
         }
     }

@@ -1,4 +1,5 @@
-//! Guards and budgets: when one is watched, what a breach leads to, and how long what is left should take.
+//! Guards and budgets: when one is watched, what a breach leads to, and how long what is left
+//! should take.
 
 use switchover::run::watch::{breaches, consequence, is_stopped_by_retreat, is_watched};
 use switchover::run::*;
@@ -20,7 +21,16 @@ pub fn guard(from: Option<u32>, until: Option<u32>) -> Guard {
         failure_limit: 0,
     };
     let (from, until) = (from.map(StepIx), until.map(StepIx));
-    Guard { name: "errors".into(), scope: 0, title: None, from, until, analysis, lasting: Span::ZERO, on_breach: OnBreach::Pause }
+    Guard {
+        name: "errors".into(),
+        scope: 0,
+        title: None,
+        from,
+        until,
+        analysis,
+        lasting: Span::ZERO,
+        on_breach: OnBreach::Pause,
+    }
 }
 
 /// Two steps, of which the second needs the first.
@@ -33,7 +43,11 @@ fn read(says: Says) -> Fact {
 }
 
 fn of_guard(then: OnBreach) -> Fact {
-    Fact::Breached(Breach { of: Watched::Guard { guard: "errors".into() }, reading: "5".into(), then })
+    Fact::Breached(Breach {
+        of: Watched::Guard { guard: "errors".into() },
+        reading: "5".into(),
+        then,
+    })
 }
 
 #[test]
@@ -47,7 +61,10 @@ fn a_guard_is_watched_from_the_beginning_of_a_step_to_the_end_of_one() {
     assert!(watched(&play) && watched(play.start(0, FORWARD).ok(0, FORWARD).start(1, FORWARD)));
     assert!(!watched(play.ok(1, FORWARD)), "all is done");
     let mut play = guarded(Some(0), Some(1));
-    assert!(watched(play.start(0, FORWARD).fail(0, FORWARD, FailureKind::Failed, None)), "a failure waits for somebody");
+    assert!(
+        watched(play.start(0, FORWARD).fail(0, FORWARD, FailureKind::Failed, None)),
+        "a failure waits for somebody"
+    );
     assert!(!watched(play.rollback()), "what is taken back is not guarded");
 }
 
@@ -58,7 +75,10 @@ fn a_breach_that_pauses_lets_what_runs_finish_and_who_resumes_looks_again() {
     assert_eq!(play.next(), wait(None));
     assert!(play.attempt(of_guard(OnBreach::Pause)).is_err(), "it is breached already");
     let because = vec!["the guard errors is breached: 5".to_owned()];
-    assert_eq!(play.ok(0, FORWARD).next(), Decision::Stop(Stop::Breached { because: because.clone() }));
+    assert_eq!(
+        play.ok(0, FORWARD).next(),
+        Decision::Stop(Stop::Breached { because: because.clone() })
+    );
     play.stop(Stop::Breached { because });
     assert!(play.attempt(read(Says::Good)).is_err(), "nobody is there to read");
     assert_eq!(play.resume().next(), begin(1, FORWARD));
@@ -83,18 +103,31 @@ fn a_breach_that_retreats_is_acted_on_whatever_happened_in_between() {
     play.start(0, FORWARD).ok(0, FORWARD).start(1, FORWARD).fact(of_guard(OnBreach::Rollback));
     let back = Decision::RollBack { because: "the guard errors is breached: 5".into() };
     assert_eq!(play.next(), back);
-    assert!(is_stopped_by_retreat(&play.state, StepIx(1)) && !is_stopped_by_retreat(&play.state, StepIx(0)));
+    assert!(
+        is_stopped_by_retreat(&play.state, StepIx(1))
+            && !is_stopped_by_retreat(&play.state, StepIx(0))
+    );
     // The executor dies before that; its successor finds it decided.
     assert_eq!(play.resume().next(), back);
     play.rollback();
     assert_eq!(play.next(), begin(1, UNDO), "what is in doubt is undone as well");
-    assert!(play.attempt(of_guard(OnBreach::Rollback)).is_err(), "nothing goes forward that could be taken back");
+    assert!(
+        play.attempt(of_guard(OnBreach::Rollback)).is_err(),
+        "nothing goes forward that could be taken back"
+    );
 }
 
 #[test]
 fn what_has_no_way_back_is_let_finish() {
-    for (undo, is_point, is_stopped) in [(Undo::Unknown, false, false), (Undo::Nothing, false, true), (Undo::Nothing, true, false)] {
-        let mut play = play(book(1, 0, |book| (book.steps[0].undo, book.steps[0].point_of_no_return) = (undo, is_point)), None);
+    for (undo, is_point, is_stopped) in
+        [(Undo::Unknown, false, false), (Undo::Nothing, false, true), (Undo::Nothing, true, false)]
+    {
+        let mut play = play(
+            book(1, 0, |book| {
+                (book.steps[0].undo, book.steps[0].point_of_no_return) = (undo, is_point)
+            }),
+            None,
+        );
         if is_point {
             play.fact(Fact::PointConfirmed { step: id(0), actor: person(), reason: "go".into() });
         }
@@ -124,10 +157,12 @@ impl History for Took {
     }
 }
 
-/// Two steps between which production is down; going on takes what the history says, each undo `undo` seconds.
+/// Two steps between which production is down; going on takes what the history says, each undo
+/// `undo` seconds.
 fn budgeted(undo: u64, limit: u64, on_breach: OnBreach) -> Play {
     let change = |book: &mut Runbook| {
-        (book.steps[0].downtime, book.steps[1].downtime) = (Some(Downtime::Begins), Some(Downtime::Ends));
+        (book.steps[0].downtime, book.steps[1].downtime) =
+            (Some(Downtime::Begins), Some(Downtime::Ends));
         book.steps.iter_mut().for_each(|step| step.undo_estimate = Some(Span::from_secs(undo)));
         book.budgets.downtime = Some(Budget { limit: Span::from_secs(limit), on_breach });
     };
@@ -136,7 +171,10 @@ fn budgeted(undo: u64, limit: u64, on_breach: OnBreach) -> Play {
 
 fn found(play: &Play, took: u64) -> Vec<(String, OnBreach)> {
     let expected = Expected::of(&play.state.runbook, &Took(took));
-    breaches(&play.state, &expected, play.now).into_iter().map(|breach| (breach.to_string(), breach.then)).collect()
+    breaches(&play.state, &expected, play.now)
+        .into_iter()
+        .map(|breach| (breach.to_string(), breach.then))
+        .collect()
 }
 
 #[test]
@@ -144,13 +182,21 @@ fn a_downtime_is_foretold_while_going_back_is_cheaper() {
     let mut play = budgeted(1, 10, OnBreach::Rollback);
     assert!(found(&play, 5).is_empty(), "10 s in all");
     play.start(0, FORWARD).at(2_000);
-    let words = |rest: &str| format!("the downtime budget is expected to be exceeded: 2s of 10s, and 12s expected in all{rest}");
+    let words = |rest: &str| {
+        format!(
+            "the downtime budget is expected to be exceeded: 2s of 10s, and 12s expected in \
+             all{rest}"
+        )
+    };
     assert_eq!(found(&play, 6), [(words(""), OnBreach::Rollback)]);
     assert!(found(&play, 4).is_empty(), "8 s in all");
     assert!(found(&play, 0).is_empty(), "of nothing is anything known");
     let mut dear = budgeted(60, 10, OnBreach::Rollback);
     dear.start(0, FORWARD).at(2_000);
-    assert_eq!(found(&dear, 6), [(words(", but going on is quicker than going back"), OnBreach::Warn)]);
+    assert_eq!(
+        found(&dear, 6),
+        [(words(", but going on is quicker than going back"), OnBreach::Warn)]
+    );
 }
 
 /// A chain of steps with these marks: `<` begins a downtime, `>` ends one.
@@ -172,13 +218,22 @@ fn marked(marks: &str, limit: u64, on_breach: OnBreach) -> Play {
 
 #[test]
 fn a_downtime_that_is_to_come_is_foretold_before_production_goes_down() {
-    let up = "; production is still up (what its steps are to take is their `estimate` or, without one, what they took before)";
-    let words = format!("the downtime budget is expected to be exceeded: 0ms of 17s, and 18s expected in all{up}");
+    let up = "; production is still up (what its steps are to take is their `estimate` or, without \
+        one, what they took before)";
+    let words = format!(
+        "the downtime budget is expected to be exceeded: 0ms of 17s, and 18s expected in all{up}"
+    );
     for wanted in [OnBreach::Rollback, OnBreach::Pause, OnBreach::Warn] {
         let mut play = marked(".<.>.", 17, wanted);
         assert_eq!(found(&play, 6), [(words.clone(), wanted)], "only what lies between counts");
-        assert_eq!(found(play.start(0, FORWARD).at(60_000), 6), [(words.clone(), wanted)], "whatever the steps before take");
-        play.fact(Fact::Breached(breaches(&play.state, &Expected::of(&play.state.runbook, &Took(6)), play.now).remove(0)));
+        assert_eq!(
+            found(play.start(0, FORWARD).at(60_000), 6),
+            [(words.clone(), wanted)],
+            "whatever the steps before take"
+        );
+        play.fact(Fact::Breached(
+            breaches(&play.state, &Expected::of(&play.state.runbook, &Took(6)), play.now).remove(0),
+        ));
         assert!(found(&play, 6).is_empty(), "once");
     }
     assert!(found(&marked(".<.>.", 18, OnBreach::Rollback), 6).is_empty());
@@ -186,16 +241,28 @@ fn a_downtime_that_is_to_come_is_foretold_before_production_goes_down() {
 
 #[test]
 fn several_downtimes_add_up_without_what_lies_between() {
-    let to_come = |play: &Play| Outlook::of(&play.state, &Expected::of(&play.state.runbook, &Took(4)), play.now).down_to_come;
+    let to_come = |play: &Play| {
+        Outlook::of(&play.state, &Expected::of(&play.state.runbook, &Took(4)), play.now)
+            .down_to_come
+    };
     let seconds = Span::from_secs;
-    for (marks, expected) in [("<>.<>", 16), ("<><>", 16), ("<<>>", 16), ("<.>>.", 16), ("<..", 0), (">.", 0), ("....", 0)] {
+    for (marks, expected) in [
+        ("<>.<>", 16),
+        ("<><>", 16),
+        ("<<>>", 16),
+        ("<.>>.", 16),
+        ("<..", 0),
+        (">.", 0),
+        ("....", 0),
+    ] {
         assert_eq!(to_come(&marked(marks, 1, OnBreach::Warn)), seconds(expected), "{marks}");
     }
     let mut play = marked("<>.<>", 20, OnBreach::Rollback);
     play.start(0, FORWARD).at(1_000);
     assert_eq!(to_come(&play), seconds(15));
     play.ok(0, FORWARD).start(1, FORWARD).at(11_000);
-    let words = "the downtime budget is expected to be exceeded: 11s of 20s, and 21s expected in all";
+    let words =
+        "the downtime budget is expected to be exceeded: 11s of 20s, and 21s expected in all";
     assert!(found(&play, 5)[0].0.starts_with(words), "{:?}", found(&play, 5));
     // Production is up in between, and would go down once more on either way.
     play.ok(1, FORWARD).start(2, FORWARD).at(12_000);
@@ -209,11 +276,15 @@ fn several_downtimes_add_up_without_what_lies_between() {
 fn what_runs_beside_a_downtime_counts_if_its_end_waits_for_it() {
     // 0 begins it, 1 runs beside it, and 2 ends it after both.
     let change = |book: &mut Runbook| {
-        (book.steps[0].downtime, book.steps[2].downtime) = (Some(Downtime::Begins), Some(Downtime::Ends));
+        (book.steps[0].downtime, book.steps[2].downtime) =
+            (Some(Downtime::Begins), Some(Downtime::Ends));
         book.steps[1].estimate = Some(Span::from_secs(60));
     };
     let mut play = play(book(3, 0b110, change), None);
-    let to_come = |play: &Play| Outlook::of(&play.state, &Expected::of(&play.state.runbook, &Took(4)), play.now).down_to_come;
+    let to_come = |play: &Play| {
+        Outlook::of(&play.state, &Expected::of(&play.state.runbook, &Took(4)), play.now)
+            .down_to_come
+    };
     assert_eq!(to_come(&play), Span::from_secs(64));
     play.start(1, FORWARD).at(50_000);
     assert_eq!(to_come(&play), Span::from_secs(14));
@@ -233,27 +304,50 @@ fn what_has_come_to_pass_is_told_and_no_longer_foretold() {
     // On the way back it is only told.
     let mut back = budgeted(1, 10, OnBreach::Rollback);
     back.start(0, FORWARD).ok(0, FORWARD).rollback().at(11_000);
-    assert_eq!(found(&back, 6), [("the downtime budget is exceeded: 11s of 10s".to_owned(), OnBreach::Warn)]);
+    assert_eq!(
+        found(&back, 6),
+        [("the downtime budget is exceeded: 11s of 10s".to_owned(), OnBreach::Warn)]
+    );
 }
 
 #[test]
 fn the_outlook_is_the_longest_way_on_and_back() {
     let mut play = budgeted(3, 100, OnBreach::Warn);
-    let outlook = |play: &Play, took: u64| Outlook::of(&play.state, &Expected::of(&play.state.runbook, &Took(took)), play.now);
+    let outlook = |play: &Play, took: u64| {
+        Outlook::of(&play.state, &Expected::of(&play.state.runbook, &Took(took)), play.now)
+    };
     let seconds = Span::from_secs;
     assert_eq!(
         outlook(&play, 5),
-        Outlook { left: seconds(10), down_to_come: seconds(10), is_sure: true, back: Span::ZERO, back_up: Span::ZERO }
+        Outlook {
+            left: seconds(10),
+            down_to_come: seconds(10),
+            is_sure: true,
+            back: Span::ZERO,
+            back_up: Span::ZERO
+        }
     );
     play.start(0, FORWARD).at(2_000);
     assert_eq!(
         outlook(&play, 5),
-        Outlook { left: seconds(8), down_to_come: seconds(8), is_sure: true, back: seconds(3), back_up: seconds(3) }
+        Outlook {
+            left: seconds(8),
+            down_to_come: seconds(8),
+            is_sure: true,
+            back: seconds(3),
+            back_up: seconds(3)
+        }
     );
     play.ok(0, FORWARD).start(1, FORWARD);
     assert_eq!(
         outlook(&play, 5),
-        Outlook { left: seconds(5), down_to_come: seconds(5), is_sure: true, back: seconds(6), back_up: seconds(6) }
+        Outlook {
+            left: seconds(5),
+            down_to_come: seconds(5),
+            is_sure: true,
+            back: seconds(6),
+            back_up: seconds(6)
+        }
     );
     assert!(!outlook(&play, 0).is_sure, "nothing is known");
     assert!(!outlook(play.at(13_000), 5).is_sure, "it takes twice as long");
@@ -268,11 +362,19 @@ fn what_hangs_is_taken_back_although_going_on_seemed_quicker() {
     let mut play = budgeted(60, 10, OnBreach::Rollback);
     play.start(0, FORWARD).at(11_000);
     assert_eq!(found(&play, 6)[0].1, OnBreach::Warn);
-    let softened = Breach { of: Watched::Budget { budget: Budgeted::Downtime, expected: false }, reading: "".into(), then: OnBreach::Warn };
+    let softened = Breach {
+        of: Watched::Budget { budget: Budgeted::Downtime, expected: false },
+        reading: "".into(),
+        then: OnBreach::Warn,
+    };
     play.fact(Fact::Breached(softened.clone()));
     assert!(found(&play, 6).is_empty(), "it is told once");
     play.at(13_000);
-    assert_eq!(found(&play, 6)[0].1, OnBreach::Rollback, "twice as long as expected: nothing is to be relied on");
+    assert_eq!(
+        found(&play, 6)[0].1,
+        OnBreach::Rollback,
+        "twice as long as expected: nothing is to be relied on"
+    );
     play.fact(Fact::Breached(Breach { then: OnBreach::Rollback, ..softened.clone() }));
     assert!(play.attempt(Fact::Breached(Breach { then: OnBreach::Rollback, ..softened })).is_err());
 }
@@ -280,7 +382,12 @@ fn what_hangs_is_taken_back_although_going_on_seemed_quicker() {
 #[test]
 fn a_failure_beside_a_pause_is_told_as_a_failure() {
     let mut play = play(book(2, 0, |book| book.guards.push(guard(None, None))), None);
-    play.start(0, FORWARD).fact(of_guard(OnBreach::Pause)).fail(0, FORWARD, FailureKind::Failed, None);
+    play.start(0, FORWARD).fact(of_guard(OnBreach::Pause)).fail(
+        0,
+        FORWARD,
+        FailureKind::Failed,
+        None,
+    );
     assert_eq!(play.next(), Decision::Stop(Stop::Failed { steps: ids(&[0]) }));
 }
 
@@ -301,6 +408,9 @@ fn the_way_back_ends_at_a_point_of_no_return() {
 fn production_is_back_when_no_step_is_left_that_would_say_so() {
     let mut play = budgeted(1, 10, OnBreach::Warn);
     play.start(0, FORWARD).ok(0, FORWARD).at(4_000);
-    play.fact(Fact::StepSkipped { step: id(1), because: SkipReason::Operator { actor: person(), reason: "by hand".into() } });
+    play.fact(Fact::StepSkipped {
+        step: id(1),
+        because: SkipReason::Operator { actor: person(), reason: "by hand".into() },
+    });
     assert_eq!((play.state.down_since, play.state.downtime), (None, Span::from_secs(4)));
 }

@@ -1,5 +1,5 @@
-//! The executor that is killed: carries out a run of stand-ins like any other, in a process of its own, and at the end of one commit
-//! kills itself as the kernel would.
+//! The executor that is killed: carries out a run of stand-ins like any other, in a process of its
+//! own, and at the end of one commit kills itself as the kernel would.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -39,16 +39,37 @@ pub struct Doomed {
     with_keeper: bool,
 }
 
-/// Carries the run out. Each line that it prints is the number of the last event of a commit; of one that dies, only the last.
+/// Carries the run out. Each line that it prints is the number of the last event of a commit; of
+/// one that dies, only the last.
 pub fn doomed(verb: Doomed, folder: &Path) -> Result<i32, CliError> {
-    let unreadable = |error: String| CliError::refused(format!("{} cannot be read: {error}", verb.runbook.display()), None);
+    let unreadable = |error: String| {
+        CliError::refused(format!("{} cannot be read: {error}", verb.runbook.display()), None)
+    };
     let text = std::fs::read(&verb.runbook).map_err(|error| unreadable(error.to_string()))?;
-    let real: Runbook = serde_json::from_slice(&text).map_err(|error| unreadable(error.to_string()))?;
+    let real: Runbook =
+        serde_json::from_slice(&text).map_err(|error| unreadable(error.to_string()))?;
     // Made here, so that whatever it is given, nothing else is carried out.
     let StandIn { runbook, .. } = stand_in(&real.with_index()).map_err(unreadable)?;
-    let config = Config { operator: operator(), parallel: AT_ONCE.into(), guided: false, consents: true, ask: Some(Arc::new(agree)) };
-    let new = NewRun { runbook: Arc::unwrap_or_clone(runbook), name: None, until: None, purpose: Purpose::Real, overridden: None };
-    let mut end = End { at: verb.at, before_launch: verb.before_launch, with_keeper: verb.with_keeper, commits: Vec::new() };
+    let config = Config {
+        operator: operator(),
+        parallel: AT_ONCE.into(),
+        guided: false,
+        consents: true,
+        ask: Some(Arc::new(agree)),
+    };
+    let new = NewRun {
+        runbook: Arc::unwrap_or_clone(runbook),
+        name: None,
+        until: None,
+        purpose: Purpose::Real,
+        overridden: None,
+    };
+    let mut end = End {
+        at: verb.at,
+        before_launch: verb.before_launch,
+        with_keeper: verb.with_keeper,
+        commits: Vec::new(),
+    };
     let (_, exit) = engine::start(Journal::open(folder)?, new, config, &mut end)?;
     print_data(&end.commits.iter().map(|number| format!("{number}\n")).collect::<String>())?;
     Ok(exit.code())
@@ -102,7 +123,9 @@ fn wait_for_beginning(state: &RunState, event: &Event) {
     }
     let line = format!("begin {} {} {} ", ix.0, started.direction.word(), started.attempt);
     let begun = Instant::now();
-    while begun.elapsed() < PATIENCE && !std::fs::read_to_string(WITNESS).is_ok_and(|text| text.contains(&line)) {
+    while begun.elapsed() < PATIENCE
+        && !std::fs::read_to_string(WITNESS).is_ok_and(|text| text.contains(&line))
+    {
         std::thread::sleep(Duration::from_millis(1));
     }
 }

@@ -1,4 +1,5 @@
-//! A folder with a journal, a witness and marks of its own, and the program run in it as an operator runs it.
+//! A folder with a journal, a witness and marks of its own, and the program run in it as an
+//! operator runs it.
 
 use std::fs::{DirBuilder, DirEntry, File, OpenOptions};
 use std::os::unix::fs::DirBuilderExt;
@@ -30,7 +31,9 @@ pub struct Ended {
 
 impl Scratch {
     pub fn create(folder: PathBuf, stand_in: &Arc<StandIn>) -> Result<Scratch, String> {
-        private(&folder).and_then(|()| private(&folder.join(MARKS))).map_err(|error| format!("{}: {error}", folder.display()))?;
+        private(&folder)
+            .and_then(|()| private(&folder.join(MARKS)))
+            .map_err(|error| format!("{}: {error}", folder.display()))?;
         Ok(Scratch { folder, stand_in: Arc::clone(stand_in) })
     }
 
@@ -46,13 +49,19 @@ impl Scratch {
                 Death::WithKeeper => command.arg("--with-keeper"),
             };
         }
-        let output = command.stdout(Stdio::piped()).output().map_err(|error| format!("the program could not be begun: {error}"))?;
+        let output = command
+            .stdout(Stdio::piped())
+            .output()
+            .map_err(|error| format!("the program could not be begun: {error}"))?;
         let was_killed = output.status.signal() == Some(rustix::process::Signal::KILL.as_raw());
         if !was_killed && output.status.code() != Some(0) {
             return Err(format!("the run ended with {}: {}", output.status, self.last_words()));
         }
         let text = String::from_utf8_lossy(&output.stdout);
-        Ok(Ended { was_killed, commits: text.lines().filter_map(|line| line.parse().ok()).collect() })
+        Ok(Ended {
+            was_killed,
+            commits: text.lines().filter_map(|line| line.parse().ok()).collect(),
+        })
     }
 
     /// Goes on with the verb until it is over; what the program asks is answered as it is.
@@ -67,7 +76,9 @@ impl Scratch {
                     self.answer(&state, &account)?;
                 }
                 0 | 4 | 5 => return Ok(account),
-                code => return Err(format!("`{verb}` ended with exit {code}: {}", self.last_words())),
+                code => {
+                    return Err(format!("`{verb}` ended with exit {code}: {}", self.last_words()));
+                }
             }
         }
     }
@@ -79,8 +90,12 @@ impl Scratch {
 
     /// Besides, the state of which an operator is shown what to answer.
     fn read(&self) -> Result<(RunState, Account), String> {
-        let journal = Journal::open_to_read(&self.folder.join("journal")).map_err(|error| error.to_string())?;
-        let loaded = journal.find(None).and_then(|run| journal.load(&run)).map_err(|error| error.to_string())?;
+        let journal = Journal::open_to_read(&self.folder.join("journal"))
+            .map_err(|error| error.to_string())?;
+        let loaded = journal
+            .find(None)
+            .and_then(|run| journal.load(&run))
+            .map_err(|error| error.to_string())?;
         if let Some(file) = altered(&loaded, journal.folder()).first() {
             return Err(format!("{file} is not as it was written, or is missing"));
         }
@@ -88,8 +103,11 @@ impl Scratch {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
             read => read.map_err(|error| format!("the witness cannot be read: {error}"))?,
         };
-        let marks = std::fs::read_dir(self.folder.join(MARKS)).map_err(|error| format!("the marks cannot be read: {error}"))?;
-        let name = |entry: std::io::Result<DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
+        let marks = std::fs::read_dir(self.folder.join(MARKS))
+            .map_err(|error| format!("the marks cannot be read: {error}"))?;
+        let name = |entry: std::io::Result<DirEntry>| {
+            Ok(entry?.file_name().to_string_lossy().into_owned())
+        };
         let marks: std::io::Result<_> = marks.map(name).collect();
         let marks = marks.map_err(|error| format!("the marks cannot be read: {error}"))?;
         Ok((loaded.state, Account::of(&self.stand_in, loaded.events, Witness::read(&text)?, marks)))
@@ -99,12 +117,21 @@ impl Scratch {
     fn answer(&self, state: &RunState, account: &Account) -> Result<(), String> {
         let mut answers: Vec<(StepIx, &str)> = Vec::new();
         for ix in state.asked() {
-            let waits = |direction: &Direction| matches!(state.track(ix, *direction), Track::Waiting { .. });
+            let waits = |direction: &Direction| {
+                matches!(state.track(ix, *direction), Track::Waiting { .. })
+            };
             let act = [Direction::Undo, Direction::Release, Direction::Forward]
                 .into_iter()
                 .find(waits)
                 .and_then(|direction| state.runbook.step(ix).act(direction));
-            answers.push((ix, if act.is_some_and(|act| matches!(act.action, Action::Approve(_))) { "go" } else { "done" }));
+            answers.push((
+                ix,
+                if act.is_some_and(|act| matches!(act.action, Action::Approve(_))) {
+                    "go"
+                } else {
+                    "done"
+                },
+            ));
         }
         for &(ix, direction) in &state.sets.doubt {
             let is_done = match is_witnessed(state.runbook.step(ix), direction) {
@@ -115,9 +142,13 @@ impl Scratch {
         }
         for (ix, verdict) in answers {
             let step = &state.runbook.step(ix).id;
-            let code = self.call(&["resolve", step, "--as", verdict, "--reason", "the witness says so"])?;
+            let code =
+                self.call(&["resolve", step, "--as", verdict, "--reason", "the witness says so"])?;
             if code != 0 {
-                return Err(format!("`resolve {step} --as {verdict}` ended with exit {code}: {}", self.last_words()));
+                return Err(format!(
+                    "`resolve {step} --as {verdict}` ended with exit {code}: {}",
+                    self.last_words()
+                ));
             }
         }
         Ok(())
@@ -125,9 +156,15 @@ impl Scratch {
 
     /// Whether the message of a step lies in the outbox.
     fn was_told(&self, state: &RunState, ix: StepIx, direction: Direction) -> bool {
-        let (begins, ends) = (format!("{}-{:05}-", state.started.run, ix.0), format!("-{}.txt", direction.word()));
-        let files = std::fs::read_dir(self.folder.join("journal/outbox")).into_iter().flatten().filter_map(Result::ok);
-        files.map(|entry| entry.file_name().to_string_lossy().into_owned()).any(|name| name.starts_with(&begins) && name.ends_with(&ends))
+        let (begins, ends) =
+            (format!("{}-{:05}-", state.started.run, ix.0), format!("-{}.txt", direction.word()));
+        let files = std::fs::read_dir(self.folder.join("journal/outbox"))
+            .into_iter()
+            .flatten()
+            .filter_map(Result::ok);
+        files
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .any(|name| name.starts_with(&begins) && name.ends_with(&ends))
     }
 
     fn call(&self, words: &[&str]) -> Result<i32, String> {
@@ -138,18 +175,32 @@ impl Scratch {
     }
 
     fn command(&self, verb: &str) -> Result<Command, String> {
-        let said = || -> std::io::Result<File> { OpenOptions::new().append(true).create(true).open(self.folder.join("said")) };
-        let (program, said) = own_program().and_then(|program| Ok((program, said()?))).map_err(|error| error.to_string())?;
+        let said = || -> std::io::Result<File> {
+            OpenOptions::new().append(true).create(true).open(self.folder.join("said"))
+        };
+        let (program, said) = own_program()
+            .and_then(|program| Ok((program, said()?)))
+            .map_err(|error| error.to_string())?;
         let mut command = Command::new(program);
-        command.args(["--journal", "journal", verb]).current_dir(&self.folder).stdin(Stdio::null()).stderr(said);
+        command
+            .args(["--journal", "journal", verb])
+            .current_dir(&self.folder)
+            .stdin(Stdio::null())
+            .stderr(said);
         // Nobody else's locks are asked for, and nobody is kept from theirs.
-        command.env("SWITCHOVER_OPERATOR", "certify").env("SWITCHOVER_LOCKS", self.folder.join("locks"));
+        command
+            .env("SWITCHOVER_OPERATOR", "certify")
+            .env("SWITCHOVER_LOCKS", self.folder.join("locks"));
         Ok(command)
     }
 
     fn last_words(&self) -> String {
         let said = std::fs::read_to_string(self.folder.join("said")).unwrap_or_default();
-        said.lines().rfind(|line| line.starts_with("error:")).or(said.lines().last()).unwrap_or("it said nothing").to_owned()
+        said.lines()
+            .rfind(|line| line.starts_with("error:"))
+            .or(said.lines().last())
+            .unwrap_or("it said nothing")
+            .to_owned()
     }
 
     /// Removes it, with all that is in it.

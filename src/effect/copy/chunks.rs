@@ -1,5 +1,5 @@
-//! A table in chunks, several at a time. The cursor is the last key up to which everything is durable; what is durable and not yet
-//! compared stands in it too.
+//! A table in chunks, several at a time. The cursor is the last key up to which everything is
+//! durable; what is durable and not yet compared stands in it too.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::sync_channel;
@@ -10,7 +10,8 @@ use super::throttle::Throttle;
 use super::{Copy, Key, Pair, Progress, Range, Reached, Sum, Table, as_text};
 use crate::effect::{EffectError, Stopper, Teller};
 
-/// How many rows a chunk has at first and at most, if the author does not say, and how long it may take to be made larger.
+/// How many rows a chunk has at first and at most, if the author does not say, and how long it may
+/// take to be made larger.
 const FIRST: u32 = 50_000;
 const MOST: u32 = 1_600_000;
 const MOMENT: Duration = Duration::from_millis(250);
@@ -74,7 +75,9 @@ impl<P: Pair> Course<'_, P> {
                     let chunks = &chunks;
                     scope.spawn(move || {
                         let checked = self.pair.lane().and_then(|mut lane| {
-                            receive.iter().try_for_each(|(number, range, source)| self.check(chunks, &mut lane, number, &range, source))
+                            receive.iter().try_for_each(|(number, range, source)| {
+                                self.check(chunks, &mut lane, number, &range, source)
+                            })
                         });
                         note(chunks, checked);
                     });
@@ -82,7 +85,8 @@ impl<P: Pair> Course<'_, P> {
                 let copied = self.pair.lane().and_then(|mut lane| {
                     while let Some((number, range)) = self.take(&chunks, &mut lane)? {
                         let begun = Instant::now();
-                        let source = self.pair.copy(&mut lane, self.table, &range, self.copy.verify)?;
+                        let source =
+                            self.pair.copy(&mut lane, self.table, &range, self.copy.verify)?;
                         tell(&self.finish(&chunks, number, &range, source.rows, begun))?;
                         if is_aside {
                             // Nobody takes it any more if one was not the same.
@@ -131,7 +135,11 @@ impl<P: Pair> Course<'_, P> {
             progress: known,
             error: None,
             begun: Instant::now(),
-            estimate: self.pair.lane().ok().and_then(|mut lane| self.pair.estimate(&mut lane, self.table)),
+            estimate: self
+                .pair
+                .lane()
+                .ok()
+                .and_then(|mut lane| self.pair.estimate(&mut lane, self.table)),
         }
     }
 
@@ -149,14 +157,20 @@ impl<P: Pair> Course<'_, P> {
         let chunks = chunks.into_inner().unwrap_or_else(PoisonError::into_inner);
         match chunks.error {
             // Whatever a connection says that was interrupted.
-            Some(_) if self.stopper.is_stopped() => Err(EffectError::during(self.throttle.stopped())),
+            Some(_) if self.stopper.is_stopped() => {
+                Err(EffectError::during(self.throttle.stopped()))
+            }
             Some(error) => Err(EffectError::during(error.message)),
             None => Ok(chunks.progress),
         }
     }
 
     /// The next chunk, if there is one.
-    fn take(&self, chunks: &Mutex<Chunks>, lane: &mut P::Lane) -> Result<Option<(u64, Range)>, EffectError> {
+    fn take(
+        &self,
+        chunks: &Mutex<Chunks>,
+        lane: &mut P::Lane,
+    ) -> Result<Option<(u64, Range)>, EffectError> {
         self.throttle.pass(self.stopper, self.teller, &|| lock(chunks).error.is_none())?;
         let mut chunks = lock(chunks);
         if self.stopper.is_stopped() {
@@ -165,7 +179,8 @@ impl<P: Pair> Course<'_, P> {
         if chunks.is_over || chunks.error.is_some() {
             return Ok(None);
         }
-        let Some(upto) = self.pair.bound(lane, self.table, chunks.next.as_ref(), chunks.rows)? else {
+        let Some(upto) = self.pair.bound(lane, self.table, chunks.next.as_ref(), chunks.rows)?
+        else {
             chunks.is_over = true;
             return Ok(None);
         };
@@ -179,7 +194,14 @@ impl<P: Pair> Course<'_, P> {
     }
 
     /// A chunk is durable.
-    fn finish(&self, chunks: &Mutex<Chunks>, number: u64, range: &Range, rows: u64, begun: Instant) -> Progress {
+    fn finish(
+        &self,
+        chunks: &Mutex<Chunks>,
+        number: u64,
+        range: &Range,
+        rows: u64,
+        begun: Instant,
+    ) -> Progress {
         let mut chunks = lock(chunks);
         if self.copy.chunk.is_none() && begun.elapsed() < MOMENT {
             chunks.rows = (chunks.rows * 2).min(MOST);
@@ -193,13 +215,21 @@ impl<P: Pair> Course<'_, P> {
             chunks.progress.last = Some(last);
         }
         // What is behind the cursor is copied again, and compared then.
-        let unchecked = chunks.unchecked.range(..chunks.whole).map(|(_, range)| range.clone()).collect();
+        let unchecked =
+            chunks.unchecked.range(..chunks.whole).map(|(_, range)| range.clone()).collect();
         self.teller.progress(in_words(&self.table.name, &chunks));
         Progress { unchecked, ..chunks.progress.clone() }
     }
 
     /// Compares what the target has of a chunk with what the source had.
-    fn check(&self, chunks: &Mutex<Chunks>, lane: &mut P::Lane, number: u64, range: &Range, source: Sum) -> Result<(), EffectError> {
+    fn check(
+        &self,
+        chunks: &Mutex<Chunks>,
+        lane: &mut P::Lane,
+        number: u64,
+        range: &Range,
+        source: Sum,
+    ) -> Result<(), EffectError> {
         if self.stopper.is_stopped() {
             return Err(EffectError::during("it was stopped"));
         }
@@ -220,8 +250,16 @@ impl<P: Pair> Course<'_, P> {
             return Ok(source.rows);
         }
         let (before, after) = (source.rows, target.rows);
-        let words = if before == after { format!("{before} rows, which differ") } else { format!("{before} rows there, {after} here") };
-        Err(EffectError::during(format!("the table {} is not the same at both ends, {}: {words}", self.table.name, range.in_words())))
+        let words = if before == after {
+            format!("{before} rows, which differ")
+        } else {
+            format!("{before} rows there, {after} here")
+        };
+        Err(EffectError::during(format!(
+            "the table {} is not the same at both ends, {}: {words}",
+            self.table.name,
+            range.in_words()
+        )))
     }
 }
 

@@ -1,4 +1,5 @@
-//! What is compared of a range. Both sums are made by one process, so that the hash need only be quick and the same within it.
+//! What is compared of a range. Both sums are made by one process, so that the hash need only be
+//! quick and the same within it.
 
 use std::hash::{DefaultHasher, Hasher as _};
 

@@ -15,6 +15,10 @@ impl Interrupts {
     }
 
     pub fn call(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|interrupt| interrupt());
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .for_each(|interrupt| interrupt());
     }
 }

@@ -1,5 +1,6 @@
-//! Rows from one database to another, in ranges of their primary keys. A range counts once it is durable at the target; a new
-//! attempt first removes what the last one wrote behind its last cursor, so that no row is lost and none comes twice.
+//! Rows from one database to another, in ranges of their primary keys. A range counts once it is
+//! durable at the target; a new attempt first removes what the last one wrote behind its last
+//! cursor, so that no row is lost and none comes twice.
 
 mod across;
 mod chunks;
@@ -79,8 +80,17 @@ trait Pair: Sync {
     type Shape: Send + Sync;
     fn lane(&self) -> Result<Self::Lane, EffectError>;
     /// Looks at a table at both ends.
-    fn table(&self, lane: &mut Self::Lane, name: &str, into: &str) -> Result<Table<Self::Shape>, EffectError>;
-    fn is_empty(&self, lane: &mut Self::Lane, table: &Table<Self::Shape>) -> Result<bool, EffectError>;
+    fn table(
+        &self,
+        lane: &mut Self::Lane,
+        name: &str,
+        into: &str,
+    ) -> Result<Table<Self::Shape>, EffectError>;
+    fn is_empty(
+        &self,
+        lane: &mut Self::Lane,
+        table: &Table<Self::Shape>,
+    ) -> Result<bool, EffectError>;
     /// About how many rows the source has, if that is known at once.
     fn estimate(&self, lane: &mut Self::Lane, table: &Table<Self::Shape>) -> Option<u64>;
     /// About how many bytes the source has, if that is known at once.
@@ -88,30 +98,78 @@ trait Pair: Sync {
         None
     }
     /// The key of the row so many behind another, or of the last row.
-    fn bound(&self, lane: &mut Self::Lane, table: &Table<Self::Shape>, after: Option<&Key>, rows: u32) -> Result<Option<Key>, EffectError>;
-    /// Copies a range; it is durable when this returns. Gives what the source had in it, with a digest only if that is asked for.
-    fn copy(&self, lane: &mut Self::Lane, table: &Table<Self::Shape>, range: &Range, is_summed: bool) -> Result<Sum, EffectError>;
+    fn bound(
+        &self,
+        lane: &mut Self::Lane,
+        table: &Table<Self::Shape>,
+        after: Option<&Key>,
+        rows: u32,
+    ) -> Result<Option<Key>, EffectError>;
+    /// Copies a range; it is durable when this returns. Gives what the source had in it, with a
+    /// digest only if that is asked for.
+    fn copy(
+        &self,
+        lane: &mut Self::Lane,
+        table: &Table<Self::Shape>,
+        range: &Range,
+        is_summed: bool,
+    ) -> Result<Sum, EffectError>;
     /// Whether the target can be read while the next range is written to it.
     fn is_checked_aside(&self) -> bool {
         true
     }
     /// What the target has in a range that was copied.
-    fn check(&self, lane: &mut Self::Lane, table: &Table<Self::Shape>, range: &Range) -> Result<Sum, EffectError> {
+    fn check(
+        &self,
+        lane: &mut Self::Lane,
+        table: &Table<Self::Shape>,
+        range: &Range,
+    ) -> Result<Sum, EffectError> {
         self.sum(lane, table, End::Target, range)
     }
-    fn sum(&self, lane: &mut Self::Lane, table: &Table<Self::Shape>, end: End, range: &Range) -> Result<Sum, EffectError>;
+    fn sum(
+        &self,
+        lane: &mut Self::Lane,
+        table: &Table<Self::Shape>,
+        end: End,
+        range: &Range,
+    ) -> Result<Sum, EffectError>;
     /// Of the source and the target.
-    fn sums(&self, lane: &mut Self::Lane, table: &Table<Self::Shape>, range: &Range) -> Result<(Sum, Sum), EffectError> {
+    fn sums(
+        &self,
+        lane: &mut Self::Lane,
+        table: &Table<Self::Shape>,
+        range: &Range,
+    ) -> Result<(Sum, Sum), EffectError> {
         Ok((self.sum(lane, table, End::Source, range)?, self.sum(lane, table, End::Target, range)?))
     }
     /// Removes a range from the target.
-    fn remove(&self, lane: &mut Self::Lane, table: &Table<Self::Shape>, range: &Range) -> Result<u64, EffectError>;
+    fn remove(
+        &self,
+        lane: &mut Self::Lane,
+        table: &Table<Self::Shape>,
+        range: &Range,
+    ) -> Result<u64, EffectError>;
     /// Where the target's sequences of the table stand.
-    fn sequences(&self, lane: &mut Self::Lane, table: &Table<Self::Shape>) -> Result<BTreeMap<String, Json>, EffectError>;
+    fn sequences(
+        &self,
+        lane: &mut Self::Lane,
+        table: &Table<Self::Shape>,
+    ) -> Result<BTreeMap<String, Json>, EffectError>;
     /// Sets them before the source's.
-    fn advance(&self, lane: &mut Self::Lane, table: &Table<Self::Shape>, margin: u32) -> Result<(), EffectError>;
+    fn advance(
+        &self,
+        lane: &mut Self::Lane,
+        table: &Table<Self::Shape>,
+        margin: u32,
+    ) -> Result<(), EffectError>;
     /// Puts one back to where it stood.
-    fn restore(&self, lane: &mut Self::Lane, sequence: &str, stood: &Json) -> Result<(), EffectError>;
+    fn restore(
+        &self,
+        lane: &mut Self::Lane,
+        sequence: &str,
+        stood: &Json,
+    ) -> Result<(), EffectError>;
 }
 
 /// How far a copy is: the cursor of the step.
@@ -133,7 +191,13 @@ struct Progress {
     done: bool,
 }
 
-pub fn perform(job: &Job, copy: &Copy<String>, keeper: &Keeper, stopper: &Arc<Stopper>, teller: &Teller) -> Result<Reading, EffectError> {
+pub fn perform(
+    job: &Job,
+    copy: &Copy<String>,
+    keeper: &Keeper,
+    stopper: &Arc<Stopper>,
+    teller: &Teller,
+) -> Result<Reading, EffectError> {
     let (mut used, interrupts) = (Used::new(), Interrupts::default());
     stopper.on_stop({
         let interrupts = interrupts.clone();
@@ -162,7 +226,11 @@ pub fn perform(job: &Job, copy: &Copy<String>, keeper: &Keeper, stopper: &Arc<St
     result
 }
 
-fn place<'a>(job: &Job, database: &'a Database<String>, used: &mut Used) -> Result<across::Place<'a>, EffectError> {
+fn place<'a>(
+    job: &Job,
+    database: &'a Database<String>,
+    used: &mut Used,
+) -> Result<across::Place<'a>, EffectError> {
     Ok(match database {
         Database::Postgres(server) => across::Place::Postgres(login(job, server, used)?),
         Database::Mysql(server) => across::Place::Mysql(login(job, server, used)?),
@@ -184,15 +252,22 @@ impl Way<'_> {
         let Way { job, copy, teller, .. } = self;
         let mut lane = pair.lane()?;
         // Whoever only looks may be earlier than the step that makes the tables.
-        let later = |error: EffectError| if job.only_looks { EffectError::during(error.message) } else { error };
-        let tables = copy.tables.iter().map(|(name, table)| pair.table(&mut lane, name, table.into.as_deref().unwrap_or(name)));
+        let later = |error: EffectError| {
+            if job.only_looks { EffectError::during(error.message) } else { error }
+        };
+        let tables = copy.tables.iter().map(|(name, table)| {
+            pair.table(&mut lane, name, table.into.as_deref().unwrap_or(name))
+        });
         let tables = tables.collect::<Result<Vec<Table<P::Shape>>, _>>().map_err(later)?;
         if job.only_looks {
             return self.would(pair, &mut lane, &tables);
         }
         let mut reached = match job.reached.as_deref() {
-            Some(cursor) => serde_json::from_str(cursor)
-                .map_err(|error| EffectError::before(format!("how far it came, as journaled, cannot be read: {error}")))?,
+            Some(cursor) => serde_json::from_str(cursor).map_err(|error| {
+                EffectError::before(format!(
+                    "how far it came, as journaled, cannot be read: {error}"
+                ))
+            })?,
             None => Reached::default(),
         };
         if copy.removes {
@@ -205,7 +280,8 @@ impl Way<'_> {
             let mut sequences = BTreeMap::new();
             for table in &tables {
                 if !pair.is_empty(&mut lane, table)? {
-                    let words = "it is copied only into an empty table, so that what was there cannot be taken for what was copied; nothing was changed";
+                    let words = "it is copied only into an empty table, so that what was there \
+                        cannot be taken for what was copied; nothing was changed";
                     return Err(EffectError::before(format!(
                         "the table {} of {} has rows already: {words}",
                         table.target,
@@ -214,7 +290,10 @@ impl Way<'_> {
                 }
                 sequences.extend(pair.sequences(&mut lane, table)?);
             }
-            teller.saw(json!({ "empty": tables.iter().map(|table| &table.target).collect::<Vec<_>>(), "sequences": sequences }))?;
+            teller.saw(json!({
+                "empty": tables.iter().map(|table| &table.target).collect::<Vec<_>>(),
+                "sequences": sequences,
+            }))?;
         }
         for table in &tables {
             let known = reached.tables.get(&table.name).cloned().unwrap_or_default();
@@ -229,44 +308,92 @@ impl Way<'_> {
             teller.cursor(as_text(&reached)?);
         }
         let rows: u64 = reached.tables.values().map(|progress| progress.rows).sum();
-        let counts: BTreeMap<String, Json> = reached.tables.iter().map(|(name, progress)| (name.clone(), progress.rows.into())).collect();
-        let outputs = BTreeMap::from([("rows".to_owned(), Json::from(rows)), ("tables".to_owned(), json!(counts))]);
+        let counts: BTreeMap<String, Json> = reached
+            .tables
+            .iter()
+            .map(|(name, progress)| (name.clone(), progress.rows.into()))
+            .collect();
+        let outputs = BTreeMap::from([
+            ("rows".to_owned(), Json::from(rows)),
+            ("tables".to_owned(), json!(counts)),
+        ]);
         let compared = if copy.verify { ", the same at both ends" } else { "" };
-        Ok(Reading { summary: format!("{rows} rows copied{compared}"), outputs, is_good: true, ..Reading::default() })
+        Ok(Reading {
+            summary: format!("{rows} rows copied{compared}"),
+            outputs,
+            is_good: true,
+            ..Reading::default()
+        })
     }
 
     /// What would be copied, and whether it could be.
-    fn would<P: Pair>(&self, pair: &P, lane: &mut P::Lane, tables: &[Table<P::Shape>]) -> Result<Reading, EffectError> {
+    fn would<P: Pair>(
+        &self,
+        pair: &P,
+        lane: &mut P::Lane,
+        tables: &[Table<P::Shape>],
+    ) -> Result<Reading, EffectError> {
         let Way { copy, .. } = self;
         let (mut lines, mut all) = (Vec::new(), Some(0));
         for table in tables {
             let rows = pair.estimate(lane, table);
             all = all.zip(rows).map(|(all, rows)| all + rows);
-            let rows = rows.map_or("how many rows is not known".to_owned(), |rows| format!("about {rows} rows"));
-            let bytes = pair.bytes(lane, table).map(|bytes| format!(", {} MiB", bytes.div_ceil(1 << 20))).unwrap_or_default();
+            let rows = rows.map_or("how many rows is not known".to_owned(), |rows| {
+                format!("about {rows} rows")
+            });
+            let bytes = pair
+                .bytes(lane, table)
+                .map(|bytes| format!(", {} MiB", bytes.div_ceil(1 << 20)))
+                .unwrap_or_default();
             lines.push(format!("  {} to {}: {rows}{bytes}", table.source, table.target));
             if !copy.verify_only && !pair.is_empty(lane, table)? {
                 let words = "has rows already, and is copied only into an empty table";
-                return Err(EffectError::during(format!("the table {} of {} {words}", table.target, copy.to.in_words())));
+                return Err(EffectError::during(format!(
+                    "the table {} of {} {words}",
+                    table.target,
+                    copy.to.in_words()
+                )));
             }
         }
         let names = [("rows".to_owned(), Json::from(all))].into_iter().collect();
-        Ok(Reading { names, summary: format!("{}\n{}", copy.in_words(), lines.join("\n")), is_good: true, ..Reading::default() })
+        Ok(Reading {
+            names,
+            summary: format!("{}\n{}", copy.in_words(), lines.join("\n")),
+            is_good: true,
+            ..Reading::default()
+        })
     }
 
     /// Compares all ranges, and that there is nothing behind the last one.
-    fn compare<P: Pair>(&self, pair: &P, tables: &[Table<P::Shape>]) -> Result<Reading, EffectError> {
+    fn compare<P: Pair>(
+        &self,
+        pair: &P,
+        tables: &[Table<P::Shape>],
+    ) -> Result<Reading, EffectError> {
         let (mut rows, mut lane) = (0, pair.lane()?);
         for table in tables {
             let progress = self.course(pair, table).compare()?;
-            let behind = pair.sum(&mut lane, table, End::Target, &Range { after: progress.last, upto: None })?;
+            let behind = pair.sum(
+                &mut lane,
+                table,
+                End::Target,
+                &Range { after: progress.last, upto: None },
+            )?;
             if behind.rows > 0 {
-                return Err(EffectError::during(format!("{} has {} rows that {} has not", table.target, behind.rows, table.source)));
+                return Err(EffectError::during(format!(
+                    "{} has {} rows that {} has not",
+                    table.target, behind.rows, table.source
+                )));
             }
             rows += progress.rows;
         }
         let outputs = BTreeMap::from([("rows".to_owned(), Json::from(rows))]);
-        Ok(Reading { summary: format!("{rows} rows are the same at both ends"), outputs, is_good: true, ..Reading::default() })
+        Ok(Reading {
+            summary: format!("{rows} rows are the same at both ends"),
+            outputs,
+            is_good: true,
+            ..Reading::default()
+        })
     }
 
     fn course<'a, P: Pair>(&'a self, pair: &'a P, table: &'a Table<P::Shape>) -> Course<'a, P> {
@@ -275,8 +402,15 @@ impl Way<'_> {
     }
 }
 
-/// Only what was copied is removed: of a table that was copied whole, up to its last key; of another, all, as it was empty.
-fn remove<P: Pair>(pair: &P, lane: &mut P::Lane, job: &Job, tables: &[Table<P::Shape>], reached: &Reached) -> Result<Reading, EffectError> {
+/// Only what was copied is removed: of a table that was copied whole, up to its last key; of
+/// another, all, as it was empty.
+fn remove<P: Pair>(
+    pair: &P,
+    lane: &mut P::Lane,
+    job: &Job,
+    tables: &[Table<P::Shape>],
+    reached: &Reached,
+) -> Result<Reading, EffectError> {
     let good = |summary: String| Reading { summary, is_good: true, ..Reading::default() };
     let Some(seen) = &job.seen else { return Ok(good("nothing was copied".to_owned())) };
     let mut rows = 0;
@@ -285,7 +419,9 @@ fn remove<P: Pair>(pair: &P, lane: &mut P::Lane, job: &Job, tables: &[Table<P::S
         match progress.filter(|progress| progress.done) {
             // It was empty, and nothing was copied.
             Some(Progress { last: None, .. }) => {}
-            Some(Progress { last, .. }) => rows += pair.remove(lane, table, &Range { after: None, upto: last.clone() })?,
+            Some(Progress { last, .. }) => {
+                rows += pair.remove(lane, table, &Range { after: None, upto: last.clone() })?
+            }
             None => rows += pair.remove(lane, table, &Range::default())?,
         }
     }
@@ -296,7 +432,9 @@ fn remove<P: Pair>(pair: &P, lane: &mut P::Lane, job: &Job, tables: &[Table<P::S
 }
 
 fn as_text(reached: &Reached) -> Result<String, EffectError> {
-    serde_json::to_string(reached).map_err(|error| EffectError::during(format!("how far it came cannot be written down: {error}")))
+    serde_json::to_string(reached).map_err(|error| {
+        EffectError::during(format!("how far it came cannot be written down: {error}"))
+    })
 }
 
 impl Range {

@@ -25,8 +25,9 @@ pub struct Files {
     pub interrupts: Interrupts,
 }
 
-/// Up to how many rows a table is copied as one range, in a few seconds: SQLite then takes its records as they are, without reading
-/// their values, which is a quarter faster than any part of them.
+/// Up to how many rows a table is copied as one range, in a few seconds: SQLite then takes its
+/// records as they are, without reading their values, which is a quarter faster than any part of
+/// them.
 const WHOLE: i64 = 8_000_000;
 
 impl Pair for Files {
@@ -34,20 +35,29 @@ impl Pair for Files {
     type Shape = Shape;
 
     fn lane(&self) -> Result<Connection, EffectError> {
-        let failed = |error: rusqlite::Error| EffectError::before(format!("{}: {error}", self.to.display()));
+        let failed =
+            |error: rusqlite::Error| EffectError::before(format!("{}: {error}", self.to.display()));
         for path in [&self.from, &self.to] {
             if !path.is_file() {
-                return Err(EffectError::before(format!("the database {} does not exist", path.display())));
+                return Err(EffectError::before(format!(
+                    "the database {} does not exist",
+                    path.display()
+                )));
             }
         }
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX
+            | OpenFlags::SQLITE_OPEN_URI;
         let db = Connection::open_with_flags(&self.to, flags).map_err(failed)?;
         db.busy_timeout(Duration::from_secs(60)).map_err(failed)?;
-        let source = std::path::absolute(&self.from).map_err(|error| EffectError::before(format!("{}: {error}", self.from.display())))?;
+        let source = std::path::absolute(&self.from)
+            .map_err(|error| EffectError::before(format!("{}: {error}", self.from.display())))?;
         let uri = format!("file:{}?mode=ro", escaped(&source.display().to_string()));
         db.execute("ATTACH DATABASE ?1 AS source", [uri]).map_err(failed)?;
         db.execute_batch("PRAGMA synchronous = FULL").map_err(failed)?;
-        let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_DIRECTONLY;
+        let flags = FunctionFlags::SQLITE_UTF8
+            | FunctionFlags::SQLITE_DETERMINISTIC
+            | FunctionFlags::SQLITE_DIRECTONLY;
         db.create_aggregate_function("digest_of_rows", -1, flags, Rows).map_err(failed)?;
         let handle = db.get_interrupt_handle();
         self.interrupts.add(move || handle.interrupt());
@@ -64,17 +74,30 @@ impl Pair for Files {
         let target = columns(db, "main", into)?;
         for (end, columns, table) in [(&self.from, &source, name), (&self.to, &target, into)] {
             if columns.is_empty() {
-                return Err(EffectError::before(format!("there is no table {table} in {}", end.display())));
+                return Err(EffectError::before(format!(
+                    "there is no table {table} in {}",
+                    end.display()
+                )));
             }
         }
-        if let Some(missing) = source.iter().find(|column| !target.iter().any(|there| there.name == column.name)) {
-            return Err(EffectError::before(format!("the table {into} of {} has no column {}", self.to.display(), missing.name)));
+        if let Some(missing) =
+            source.iter().find(|column| !target.iter().any(|there| there.name == column.name))
+        {
+            return Err(EffectError::before(format!(
+                "the table {into} of {} has no column {}",
+                self.to.display(),
+                missing.name
+            )));
         }
         let mut key: Vec<&Found> = source.iter().filter(|column| column.place > 0).collect();
         key.sort_by_key(|column| column.place);
         if key.is_empty() {
-            let words = "it is copied in ranges of one: give it one, or copy it with a command in a `run` step";
-            return Err(EffectError::before(format!("the table {name} of {} has no primary key: {words}", self.from.display())));
+            let words = "it is copied in ranges of one: give it one, or copy it with a command in \
+                a `run` step";
+            return Err(EffectError::before(format!(
+                "the table {name} of {} has no primary key: {words}",
+                self.from.display()
+            )));
         }
         Ok(Table {
             name: name.to_owned(),
@@ -82,7 +105,10 @@ impl Pair for Files {
             target: format!("main.{}", quoted(into)),
             shape: Shape {
                 columns: source.iter().map(|column| quoted(&column.name)).collect(),
-                key: key.iter().map(|column| Column { name: quoted(&column.name), kind: String::new() }).collect(),
+                key: key
+                    .iter()
+                    .map(|column| Column { name: quoted(&column.name), kind: String::new() })
+                    .collect(),
             },
         })
     }
@@ -97,26 +123,54 @@ impl Pair for Files {
         rowids(db, table).map(|span| span.unsigned_abs() + 1)
     }
 
-    fn bound(&self, db: &mut Connection, table: &Table, after: Option<&Key>, rows: u32) -> Result<Option<Key>, EffectError> {
+    fn bound(
+        &self,
+        db: &mut Connection,
+        table: &Table,
+        after: Option<&Key>,
+        rows: u32,
+    ) -> Result<Option<Key>, EffectError> {
         let range = Range { after: after.cloned(), upto: None };
         let (condition, values) = condition(table, &range);
-        let texts: Vec<String> =
-            table.shape.key.iter().enumerate().map(|(at, column)| format!("json_quote({}) AS key_{at}_text", column.name)).collect();
+        let texts: Vec<String> = table
+            .shape
+            .key
+            .iter()
+            .enumerate()
+            .map(|(at, column)| format!("json_quote({}) AS key_{at}_text", column.name))
+            .collect();
         let (texts, up, down) = (texts.join(", "), names(table, ""), names(table, " DESC"));
-        let part = format!("SELECT {texts} FROM {}{condition} ORDER BY {up} LIMIT 1 OFFSET {}", table.source, rows - 1);
-        let rest = format!("SELECT {texts} FROM {}{condition} ORDER BY {down} LIMIT 1", table.source);
+        let part = format!(
+            "SELECT {texts} FROM {}{condition} ORDER BY {up} LIMIT 1 OFFSET {}",
+            table.source,
+            rows - 1
+        );
+        let rest =
+            format!("SELECT {texts} FROM {}{condition} ORDER BY {down} LIMIT 1", table.source);
         let is_whole = self.whole && after.is_none() && is_small(db, table);
         for sql in [Some(part).filter(|_| !is_whole), Some(rest)].into_iter().flatten() {
-            let read = |row: &rusqlite::Row| (0..table.shape.key.len()).map(|at| row.get(at)).collect::<Result<Key, _>>();
+            let read = |row: &rusqlite::Row| {
+                (0..table.shape.key.len()).map(|at| row.get(at)).collect::<Result<Key, _>>()
+            };
             let mut statement = db.prepare_cached(&sql).map_err(before)?;
-            if let Some(key) = statement.query_row(params_from_iter(values.iter()), read).optional().map_err(before)? {
+            if let Some(key) = statement
+                .query_row(params_from_iter(values.iter()), read)
+                .optional()
+                .map_err(before)?
+            {
                 return Ok(Some(key));
             }
         }
         Ok(None)
     }
 
-    fn copy(&self, db: &mut Connection, table: &Table, range: &Range, is_summed: bool) -> Result<Sum, EffectError> {
+    fn copy(
+        &self,
+        db: &mut Connection,
+        table: &Table,
+        range: &Range,
+        is_summed: bool,
+    ) -> Result<Sum, EffectError> {
         let (condition, values) = condition(table, range);
         let columns = table.shape.columns.join(", ");
         let sql = format!(
@@ -127,9 +181,18 @@ impl Pair for Files {
         );
         let failed = |error: rusqlite::Error| {
             let to = self.to.display();
-            EffectError::during(format!("{to}: the rows {} of {}: {error}{}", range.in_words(), table.name, remedy::of_sqlite(&error)))
+            EffectError::during(format!(
+                "{to}: the rows {} of {}: {error}{}",
+                range.in_words(),
+                table.name,
+                remedy::of_sqlite(&error)
+            ))
         };
-        let whole = if self.whole && range.after.is_none() { copy_whole(db, table, range).map_err(failed)? } else { None };
+        let whole = if self.whole && range.after.is_none() {
+            copy_whole(db, table, range).map_err(failed)?
+        } else {
+            None
+        };
         let rows = match whole {
             Some(rows) => rows,
             None => {
@@ -138,27 +201,52 @@ impl Pair for Files {
                 statement.execute(params_from_iter(values.iter())).map_err(failed)? as u64
             }
         };
-        if is_summed { self.sum(db, table, End::Source, range) } else { Ok(Sum { rows, ..Sum::default() }) }
+        if is_summed {
+            self.sum(db, table, End::Source, range)
+        } else {
+            Ok(Sum { rows, ..Sum::default() })
+        }
     }
 
-    fn sum(&self, db: &mut Connection, table: &Table, end: End, range: &Range) -> Result<Sum, EffectError> {
+    fn sum(
+        &self,
+        db: &mut Connection,
+        table: &Table,
+        end: End,
+        range: &Range,
+    ) -> Result<Sum, EffectError> {
         let (condition, values) = condition(table, range);
         let name = if end == End::Source { &table.source } else { &table.target };
-        let sql = format!("SELECT count(*), digest_of_rows({}) FROM {name}{condition}", table.shape.columns.join(", "));
+        let sql = format!(
+            "SELECT count(*), digest_of_rows({}) FROM {name}{condition}",
+            table.shape.columns.join(", ")
+        );
         let mut statement = db.prepare_cached(&sql).map_err(before)?;
-        let read = |row: &rusqlite::Row| Ok(Sum { rows: row.get::<_, i64>(0)? as u64, digest: row.get::<_, i64>(1)? as u64 });
+        let read = |row: &rusqlite::Row| {
+            Ok(Sum { rows: row.get::<_, i64>(0)? as u64, digest: row.get::<_, i64>(1)? as u64 })
+        };
         statement.query_row(params_from_iter(values.iter()), read).map_err(before)
     }
 
-    fn remove(&self, db: &mut Connection, table: &Table, range: &Range) -> Result<u64, EffectError> {
+    fn remove(
+        &self,
+        db: &mut Connection,
+        table: &Table,
+        range: &Range,
+    ) -> Result<u64, EffectError> {
         let (condition, values) = condition(table, range);
         let sql = format!("DELETE FROM {}{condition}", table.target);
         let removed = db.execute(&sql, params_from_iter(values.iter()));
         removed.map(|rows| rows as u64).map_err(|error| EffectError::during(error.to_string()))
     }
 
-    // Where AUTOINCREMENT goes on is the largest key that was ever there, which the rows bring along.
-    fn sequences(&self, _: &mut Connection, _: &Table) -> Result<BTreeMap<String, Json>, EffectError> {
+    // Where AUTOINCREMENT goes on is the largest key that was ever there, which the rows bring
+    // along.
+    fn sequences(
+        &self,
+        _: &mut Connection,
+        _: &Table,
+    ) -> Result<BTreeMap<String, Json>, EffectError> {
         Ok(BTreeMap::new())
     }
 
@@ -171,8 +259,8 @@ impl Pair for Files {
     }
 }
 
-/// Whether a table has so few rows that it may be one range. Told by the largest rowid, which is there at once; a table without one is
-/// not small.
+/// Whether a table has so few rows that it may be one range. Told by the largest rowid, which is
+/// there at once; a table without one is not small.
 fn is_small(db: &Connection, table: &Table) -> bool {
     rowids(db, table).is_some_and(|span| span < WHOLE)
 }
@@ -180,17 +268,21 @@ fn is_small(db: &Connection, table: &Table) -> bool {
 /// From the first to the last, if the table has rows and rowids.
 fn rowids(db: &Connection, table: &Table) -> Option<i64> {
     // One of them alone is found at once; both in one query read the whole table.
-    let sql = format!("SELECT (SELECT max(rowid) FROM {0}) - (SELECT min(rowid) FROM {0})", table.source);
+    let sql =
+        format!("SELECT (SELECT max(rowid) FROM {0}) - (SELECT min(rowid) FROM {0})", table.source);
     db.query_row(&sql, [], |row| row.get::<_, Option<i64>>(0)).ok().flatten()
 }
 
-/// Copies a range that is the whole table, if it is, and if both ends have the same columns in the same order.
+/// Copies a range that is the whole table, if it is, and if both ends have the same columns in the
+/// same order.
 fn copy_whole(db: &mut Connection, table: &Table, range: &Range) -> rusqlite::Result<Option<u64>> {
     let all = |end: &str| format!("SELECT * FROM {end} LIMIT 0");
     let columns = |db: &Connection, end: &str| -> rusqlite::Result<Vec<String>> {
         Ok(db.prepare_cached(&all(end))?.column_names().map(quoted).collect())
     };
-    if columns(db, &table.source)? != table.shape.columns || columns(db, &table.target)? != table.shape.columns {
+    if columns(db, &table.source)? != table.shape.columns
+        || columns(db, &table.target)? != table.shape.columns
+    {
         return Ok(None);
     }
     let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -200,7 +292,8 @@ fn copy_whole(db: &mut Connection, table: &Table, range: &Range) -> rusqlite::Re
     if transaction.query_row(&sql, params_from_iter(values.iter()), |row| row.get::<_, bool>(0))? {
         return Ok(None);
     }
-    let rows = transaction.execute(&format!("INSERT INTO {} SELECT * FROM {}", table.target, table.source), [])?;
+    let rows = transaction
+        .execute(&format!("INSERT INTO {} SELECT * FROM {}", table.target, table.source), [])?;
     transaction.commit()?;
     Ok(Some(rows as u64))
 }
@@ -212,12 +305,17 @@ struct Found {
 }
 
 fn columns(db: &Connection, schema: &str, table: &str) -> Result<Vec<Found>, EffectError> {
-    let mut statement = db.prepare("SELECT name, pk FROM pragma_table_xinfo(?1, ?2) WHERE hidden = 0").map_err(before)?;
-    let found = statement.query_map([table, schema], |row| Ok(Found { name: row.get(0)?, place: row.get(1)? })).map_err(before)?;
+    let mut statement = db
+        .prepare("SELECT name, pk FROM pragma_table_xinfo(?1, ?2) WHERE hidden = 0")
+        .map_err(before)?;
+    let found = statement
+        .query_map([table, schema], |row| Ok(Found { name: row.get(0)?, place: row.get(1)? }))
+        .map_err(before)?;
     found.collect::<Result<_, _>>().map_err(before)
 }
 
-/// ` WHERE …` with its values, or nothing for all rows. A key's texts are JSON, so that a number stays one.
+/// ` WHERE …` with its values, or nothing for all rows. A key's texts are JSON, so that a number
+/// stays one.
 fn condition(table: &Table, range: &Range) -> (String, Vec<Cell>) {
     let mut values = Vec::new();
     let mut side = |key: &Key, operator: &str| {
@@ -225,21 +323,35 @@ fn condition(table: &Table, range: &Range) -> (String, Vec<Cell>) {
         let places = vec!["?"; key.len()].join(", ");
         format!("({}) {operator} ({places})", names(table, ""))
     };
-    let sides = [range.after.as_ref().map(|key| side(key, ">")), range.upto.as_ref().map(|key| side(key, "<="))];
+    let sides = [
+        range.after.as_ref().map(|key| side(key, ">")),
+        range.upto.as_ref().map(|key| side(key, "<=")),
+    ];
     let sides: Vec<String> = sides.into_iter().flatten().collect();
-    (if sides.is_empty() { String::new() } else { format!(" WHERE {}", sides.join(" AND ")) }, values)
+    (
+        if sides.is_empty() { String::new() } else { format!(" WHERE {}", sides.join(" AND ")) },
+        values,
+    )
 }
 
 fn cell(text: &str) -> Cell {
     match serde_json::from_str(text) {
-        Ok(Json::Number(number)) => number.as_i64().map_or_else(|| Cell::Real(number.as_f64().unwrap_or_default()), Cell::Integer),
+        Ok(Json::Number(number)) => number
+            .as_i64()
+            .map_or_else(|| Cell::Real(number.as_f64().unwrap_or_default()), Cell::Integer),
         Ok(Json::String(text)) => Cell::Text(text),
         _ => Cell::Null,
     }
 }
 
 fn names(table: &Table, behind: &str) -> String {
-    table.shape.key.iter().map(|column| format!("{}{behind}", column.name)).collect::<Vec<_>>().join(", ")
+    table
+        .shape
+        .key
+        .iter()
+        .map(|column| format!("{}{behind}", column.name))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn quoted(name: &str) -> String {

@@ -29,7 +29,12 @@ struct State {
 }
 
 impl<'a> Throttle<'a> {
-    pub fn new(limit: Option<&'a Limit<String>>, job: &'a Job, keeper: &'a Keeper, interrupts: &Interrupts) -> Throttle<'a> {
+    pub fn new(
+        limit: Option<&'a Limit<String>>,
+        job: &'a Job,
+        keeper: &'a Keeper,
+        interrupts: &Interrupts,
+    ) -> Throttle<'a> {
         let own = Arc::new(Stopper::default());
         interrupts.add({
             let own = Arc::clone(&own);
@@ -38,14 +43,22 @@ impl<'a> Throttle<'a> {
         Throttle { limit, job, keeper, own, state: Mutex::default() }
     }
 
-    /// Returns once the condition holds, or has held so lately that it need not be read again, or nobody wants to go on.
+    /// Returns once the condition holds, or has held so lately that it need not be read again, or
+    /// nobody wants to go on.
     ///
     /// # Errors
     /// If it is stopped while it waits.
-    pub fn pass(&self, stopper: &Stopper, teller: &Teller, is_wanted: &dyn Fn() -> bool) -> Result<(), EffectError> {
+    pub fn pass(
+        &self,
+        stopper: &Stopper,
+        teller: &Teller,
+        is_wanted: &dyn Fn() -> bool,
+    ) -> Result<(), EffectError> {
         let Some(limit) = self.limit else { return Ok(()) };
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        while is_wanted() && state.held.is_none_or(|held| held.elapsed() >= limit.every.as_duration()) {
+        while is_wanted()
+            && state.held.is_none_or(|held| held.elapsed() >= limit.every.as_duration())
+        {
             if stopper.is_stopped() {
                 return Err(EffectError::during("it was stopped"));
             }
@@ -76,11 +89,21 @@ impl<'a> Throttle<'a> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).secrets.clone()
     }
 
-    /// Why it does not hold, if it does not. A reading that fails says nothing, and nothing goes on by it.
-    fn reading(&self, limit: &Limit<String>, secrets: &mut BTreeMap<String, String>) -> Option<String> {
+    /// Why it does not hold, if it does not. A reading that fails says nothing, and nothing goes on
+    /// by it.
+    fn reading(
+        &self,
+        limit: &Limit<String>,
+        secrets: &mut BTreeMap<String, String>,
+    ) -> Option<String> {
         let mut stem = self.job.stem.as_os_str().to_owned();
         stem.push("-throttle");
-        let job = Job { action: (*limit.probe).clone(), attempt: None, stem: stem.into(), ..self.job.clone() };
+        let job = Job {
+            action: (*limit.probe).clone(),
+            attempt: None,
+            stem: stem.into(),
+            ..self.job.clone()
+        };
         let reading = match read(&job, self.keeper, &self.own, &Teller::new(|_| {})) {
             Ok(reading) => reading,
             Err(error) => return Some(error.message),

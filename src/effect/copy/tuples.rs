@@ -17,7 +17,11 @@ impl Tuples {
     ///
     /// # Errors
     /// If it is not the binary form, or as `each` says.
-    pub fn feed<E: From<Torn>>(&mut self, piece: &[u8], mut each: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+    pub fn feed<E: From<Torn>>(
+        &mut self,
+        piece: &[u8],
+        mut each: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut rest = std::mem::take(&mut self.rest);
         let mut bytes = piece;
         if !rest.is_empty() {
@@ -97,7 +101,9 @@ fn whole(bytes: &[u8]) -> Result<Next, Torn> {
     }
     let mut at = 2usize;
     for _ in 0..u16::try_from(count).map_err(|_| Torn)? {
-        let Some(length) = bytes.get(at..).and_then(<[u8]>::first_chunk::<4>) else { return Ok(Next::Later) };
+        let Some(length) = bytes.get(at..).and_then(<[u8]>::first_chunk::<4>) else {
+            return Ok(Next::Later);
+        };
         at += 4 + usize::try_from(i32::from_be_bytes(*length).max(0)).map_err(|_| Torn)?;
     }
     Ok(if at <= bytes.len() { Next::Row(at) } else { Next::Later })
@@ -127,13 +133,23 @@ mod tests {
             let (mut tuples, mut rows) = (Tuples::default(), Vec::new());
             for piece in stream().chunks(size) {
                 let each = |row: &[u8]| {
-                    rows.push(fields(row).map(|field| field.map(|bytes| String::from_utf8_lossy(bytes).into_owned())).collect::<Vec<_>>());
+                    rows.push(
+                        fields(row)
+                            .map(|field| {
+                                field.map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+                            })
+                            .collect::<Vec<_>>(),
+                    );
                     Ok::<(), Torn>(())
                 };
                 assert!(tuples.feed(piece, each).is_ok(), "{size}");
             }
             let some = |text: &str| Some(text.to_owned());
-            assert_eq!(rows, [vec![some("a"), None], vec![None, some("bcd")], vec![some(""), some("e")]], "{size}");
+            assert_eq!(
+                rows,
+                [vec![some("a"), None], vec![None, some("bcd")], vec![some(""), some("e")]],
+                "{size}"
+            );
             assert!(tuples.is_over());
         }
     }

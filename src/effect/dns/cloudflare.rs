@@ -1,5 +1,5 @@
-//! Zones at Cloudflare. Its API has no condition on a change: what is there is read, compared, changed by the id of each record in one
-//! batch, and read back.
+//! Zones at Cloudflare. Its API has no condition on a change: what is there is read, compared,
+//! changed by the id of each record in one batch, and read back.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -53,7 +53,11 @@ impl Api {
         let shown = format!("{method} {}{path}", self.endpoint);
         let failed = |why: String| {
             let message = format!("{shown}: {why}");
-            if is_read { EffectError::before(format!("{message}; nothing was changed")) } else { EffectError::lost(message) }
+            if is_read {
+                EffectError::before(format!("{message}; nothing was changed"))
+            } else {
+                EffectError::lost(message)
+            }
         };
         let request = ureq::http::Request::builder()
             .method(method)
@@ -67,14 +71,21 @@ impl Api {
             false => EffectError::before(format!("{shown}: {error}; nothing was changed")),
         })?;
         let status = response.status();
-        let text = response.body_mut().read_to_string().map_err(|error| failed(error.to_string()))?;
+        let text =
+            response.body_mut().read_to_string().map_err(|error| failed(error.to_string()))?;
         let json: Json = serde_json::from_str(&text).unwrap_or(Json::Null);
         if status.is_success() && json["success"] == true {
             return Ok(json);
         }
-        let errors: Vec<String> = json["errors"].as_array().into_iter().flatten().map(in_words).collect();
-        let why = if errors.is_empty() { "it does not answer as the API does".to_owned() } else { errors.join("; ") };
-        // A refusal by the API itself changed nothing; a gateway's says nothing of what is behind it.
+        let errors: Vec<String> =
+            json["errors"].as_array().into_iter().flatten().map(in_words).collect();
+        let why = if errors.is_empty() {
+            "it does not answer as the API does".to_owned()
+        } else {
+            errors.join("; ")
+        };
+        // A refusal by the API itself changed nothing; a gateway's says nothing of what is behind
+        // it.
         if status.is_client_error() {
             Err(EffectError::before(format!("{shown}: {status}: {why}; nothing was changed")))
         } else {
@@ -86,9 +97,13 @@ impl Api {
     fn list(&self, path: &str, size: usize) -> Result<Vec<Json>, EffectError> {
         let (mut all, sign) = (Vec::new(), if path.contains('?') { '&' } else { '?' });
         for page in 1u64.. {
-            let mut answer = self.call("GET", &format!("{path}{sign}per_page={size}&page={page}"), None)?;
+            let mut answer =
+                self.call("GET", &format!("{path}{sign}per_page={size}&page={page}"), None)?;
             let Json::Array(found) = answer["result"].take() else {
-                return Err(EffectError::before(format!("{}: its answer is no list; nothing was changed", self.endpoint)));
+                return Err(EffectError::before(format!(
+                    "{}: its answer is no list; nothing was changed",
+                    self.endpoint
+                )));
             };
             let is_last = match answer["result_info"]["total_pages"].as_u64() {
                 Some(pages) => page >= pages,
@@ -111,7 +126,12 @@ impl Api {
         let name = plain(&key.zone);
         let zones = self.list(&format!("/zones?name={name}"), ZONES)?;
         let zone = zones.iter().find(|zone| zone["name"] == name.as_str());
-        let missing = || EffectError::before(format!("{}: there is no zone {name} that this token may see", self.endpoint));
+        let missing = || {
+            EffectError::before(format!(
+                "{}: there is no zone {name} that this token may see",
+                self.endpoint
+            ))
+        };
         let zone = zone.ok_or_else(missing)?.clone();
         let id = zone["id"].as_str().ok_or_else(missing)?.to_owned();
         self.zone = Some((id.clone(), zone));
@@ -127,12 +147,24 @@ impl Api {
                 body["content"] = plain(&mx.exchange).into();
             }
             RData::SRV(srv) => {
-                body["data"] = json!({ "priority": srv.priority, "weight": srv.weight, "port": srv.port, "target": plain(&srv.target) });
+                body["data"] = json!({
+                    "priority": srv.priority,
+                    "weight": srv.weight,
+                    "port": srv.port,
+                    "target": plain(&srv.target),
+                });
             }
             RData::CAA(caa) => {
-                body["data"] = json!({ "flags": caa.flags(), "tag": caa.tag, "value": String::from_utf8_lossy(&caa.value) });
+                body["data"] = json!({
+                    "flags": caa.flags(),
+                    "tag": caa.tag,
+                    "value": String::from_utf8_lossy(&caa.value),
+                });
             }
-            _ => body["content"] = value.strip_suffix('.').filter(|_| is_name(key.kind)).unwrap_or(value).into(),
+            _ => {
+                body["content"] =
+                    value.strip_suffix('.').filter(|_| is_name(key.kind)).unwrap_or(value).into()
+            }
         }
         if let Some(proxied) = records.proxied {
             body["proxied"] = proxied.into();
@@ -160,7 +192,13 @@ fn value(key: &Key, record: &Json) -> Option<String> {
         // Its content has no priority, and no spaces of a fixed kind.
         RecordKind::Srv => {
             let data = &record["data"];
-            format!("{} {} {} {}", data["priority"], data["weight"], data["port"], data["target"].as_str()?)
+            format!(
+                "{} {} {} {}",
+                data["priority"],
+                data["weight"],
+                data["port"],
+                data["target"].as_str()?
+            )
         }
         _ => content.to_owned(),
     };
@@ -170,23 +208,32 @@ fn value(key: &Key, record: &Json) -> Option<String> {
 impl Provider for Api {
     fn read(&mut self, key: &Key) -> Result<Option<Records>, EffectError> {
         let zone = self.zone(key)?;
-        let path = format!("/zones/{zone}/dns_records?type={}&name={}", key.kind.word(), key.plain());
+        let path =
+            format!("/zones/{zone}/dns_records?type={}&name={}", key.kind.word(), key.plain());
         let all = self.list(&path, MOST)?;
-        let unread = |why: &str| EffectError::before(format!("{key} could not be read: {}: {why}", self.endpoint));
-        let own: Vec<&Json> = all.iter().filter(|record| record["name"] == key.plain().as_str()).collect();
+        let unread = |why: &str| {
+            EffectError::before(format!("{key} could not be read: {}: {why}", self.endpoint))
+        };
+        let own: Vec<&Json> =
+            all.iter().filter(|record| record["name"] == key.plain().as_str()).collect();
         if all.len() >= MOST || own.len() != all.len() {
             return Err(unread("its answer is not what was asked for"));
         }
         let mut records: Option<Records> = None;
         let mut found = Vec::new();
         for record in own {
-            let ttl = record["ttl"].as_u64().and_then(|ttl| u32::try_from(ttl).ok()).ok_or_else(|| unread("a record has no TTL"))?;
+            let ttl = record["ttl"]
+                .as_u64()
+                .and_then(|ttl| u32::try_from(ttl).ok())
+                .ok_or_else(|| unread("a record has no TTL"))?;
             let proxied = record["proxied"].as_bool();
             let text = value(key, record).ok_or_else(|| unread("a value cannot be read"))?;
             let id = record["id"].as_str().ok_or_else(|| unread("a record has no id"))?;
             let all = records.get_or_insert_with(|| Records { ttl, proxied, ..Records::default() });
             if (all.ttl, all.proxied) != (ttl, proxied) {
-                return Err(unread("its records differ in TTL or in being proxied, which could not be put back"));
+                return Err(unread(
+                    "its records differ in TTL or in being proxied, which could not be put back",
+                ));
             }
             all.values.push(text.clone());
             found.push((id.to_owned(), text));
@@ -209,7 +256,8 @@ impl Provider for Api {
             Some(edit) => self.zone(&edit.key)?,
             None => return Ok(()),
         };
-        let batch = json!({ "deletes": batch.deletes, "patches": batch.patches, "posts": batch.posts });
+        let batch =
+            json!({ "deletes": batch.deletes, "patches": batch.patches, "posts": batch.posts });
         self.call("POST", &format!("/zones/{zone}/dns_records/batch"), Some(&batch))?;
         Ok(())
     }
@@ -217,7 +265,10 @@ impl Provider for Api {
     fn size(&mut self, key: &Key) -> Result<usize, EffectError> {
         let zone = self.zone(key)?;
         let all = self.list(&format!("/zones/{zone}/dns_records"), PAGE)?;
-        let sets: BTreeSet<_> = all.iter().map(|record| (record["name"].to_string(), record["type"].to_string())).collect();
+        let sets: BTreeSet<_> = all
+            .iter()
+            .map(|record| (record["name"].to_string(), record["type"].to_string()))
+            .collect();
         Ok(sets.len())
     }
 
@@ -238,10 +289,18 @@ struct Batch {
 }
 
 impl Batch {
-    /// Those that stay as they are; then those that are changed, each by its id; then some come, or go.
-    fn add(&mut self, Edit { key, was, becomes }: &Edit, mut left: Vec<(String, String)>) -> Result<(), EffectError> {
-        let mut values: Vec<&String> = becomes.as_ref().map(|records| records.values.iter().collect()).unwrap_or_default();
-        let is_same = |becomes: &Records| was.as_ref().is_some_and(|was| was.ttl == becomes.ttl && was.proxied == becomes.proxied);
+    /// Those that stay as they are; then those that are changed, each by its id; then some come, or
+    /// go.
+    fn add(
+        &mut self,
+        Edit { key, was, becomes }: &Edit,
+        mut left: Vec<(String, String)>,
+    ) -> Result<(), EffectError> {
+        let mut values: Vec<&String> =
+            becomes.as_ref().map(|records| records.values.iter().collect()).unwrap_or_default();
+        let is_same = |becomes: &Records| {
+            was.as_ref().is_some_and(|was| was.ttl == becomes.ttl && was.proxied == becomes.proxied)
+        };
         if let Some(becomes) = becomes {
             let mut pairs: Vec<(String, &String)> = Vec::new();
             values.retain(|value| match left.iter().position(|(_, text)| text == *value) {

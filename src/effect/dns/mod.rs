@@ -1,5 +1,6 @@
-//! The DNS: records are read, told, and changed only if they still are what was read; what was there is put back exactly. A
-//! provider that joins reads sets of records, and changes several of them at once.
+//! The DNS: records are read, told, and changed only if they still are what was read; what was
+//! there is put back exactly. A provider that joins reads sets of records, and changes several of
+//! them at once.
 
 mod change;
 mod cloudflare;
@@ -20,7 +21,8 @@ pub trait Provider {
     /// The records that are there now: nothing only if there certainly are none.
     fn read(&mut self, key: &Key) -> Result<Option<Records>, EffectError>;
 
-    /// Makes all changes or none, and only if each record is what was read last, and `was` still is that.
+    /// Makes all changes or none, and only if each record is what was read last, and `was` still is
+    /// that.
     fn write(&mut self, edits: &[Edit]) -> Result<(), Unwritten>;
 
     /// How many sets of records, each of one name and type, the zone has.
@@ -31,8 +33,14 @@ pub trait Provider {
         None
     }
 
-    /// Has what is written count, by this attempt or by an `earlier` one, which left what was pending then; may be repeated.
-    fn settle(&mut self, _earlier: Option<&str>, _stopper: &Stopper, _teller: &Teller) -> Result<(), EffectError> {
+    /// Has what is written count, by this attempt or by an `earlier` one, which left what was
+    /// pending then; may be repeated.
+    fn settle(
+        &mut self,
+        _earlier: Option<&str>,
+        _stopper: &Stopper,
+        _teller: &Teller,
+    ) -> Result<(), EffectError> {
         Ok(())
     }
 
@@ -61,7 +69,13 @@ impl From<EffectError> for Unwritten {
     }
 }
 
-pub fn perform(job: &Job, dns: &Dns<String>, keeper: &Keeper, stopper: &Stopper, teller: &Teller) -> Result<Reading, EffectError> {
+pub fn perform(
+    job: &Job,
+    dns: &Dns<String>,
+    keeper: &Keeper,
+    stopper: &Stopper,
+    teller: &Teller,
+) -> Result<Reading, EffectError> {
     let mut used = Used::new();
     let result = change::perform(job, dns, keeper, stopper, teller, &mut used);
     job.vault.mask_result(result, &used)
@@ -80,16 +94,29 @@ pub fn watch(
     job.vault.mask_result(result, &used)
 }
 
-pub fn open<'a>(job: &'a Job, zone: &'a Zone<String>, keeper: &'a Keeper, used: &mut Used) -> Result<Box<dyn Provider + 'a>, EffectError> {
+pub fn open<'a>(
+    job: &'a Job,
+    zone: &'a Zone<String>,
+    keeper: &'a Keeper,
+    used: &mut Used,
+) -> Result<Box<dyn Provider + 'a>, EffectError> {
     Ok(match zone {
-        Zone::Rfc2136(primary) => Box::new(rfc2136::open(primary, &resolve(job, &primary.secret, used)?)?),
+        Zone::Rfc2136(primary) => {
+            Box::new(rfc2136::open(primary, &resolve(job, &primary.secret, used)?)?)
+        }
         Zone::File(file) => Box::new(zone_file::OnDisk { file, job, keeper }),
-        Zone::Cloudflare(cloudflare) => Box::new(cloudflare::open(cloudflare, resolve(job, &cloudflare.token, used)?)),
+        Zone::Cloudflare(cloudflare) => {
+            Box::new(cloudflare::open(cloudflare, resolve(job, &cloudflare.token, used)?))
+        }
         Zone::Route53(route53) => {
             let credentials = route53::Credentials {
                 access_key: resolve(job, &route53.access_key, used)?,
                 secret_key: resolve(job, &route53.secret_key, used)?,
-                session_token: route53.session_token.as_ref().map(|token| resolve(job, token, used)).transpose()?,
+                session_token: route53
+                    .session_token
+                    .as_ref()
+                    .map(|token| resolve(job, token, used))
+                    .transpose()?,
             };
             Box::new(route53::open(route53, credentials)?)
         }
@@ -101,7 +128,11 @@ fn unchanged(provider: &mut dyn Provider, edits: &[Edit]) -> Result<(), Unwritte
     for Edit { key, was, .. } in edits {
         let found = provider.read(key)?;
         if !Records::same(key.kind, found.as_ref(), was.as_ref()) {
-            return Err(Unwritten::Changed(Box::new(Changed { key: key.clone(), was: was.clone(), found })));
+            return Err(Unwritten::Changed(Box::new(Changed {
+                key: key.clone(),
+                was: was.clone(),
+                found,
+            })));
         }
     }
     Ok(())

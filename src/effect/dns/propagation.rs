@@ -1,5 +1,5 @@
-//! Propagation: every authoritative server of a zone and the given resolvers are asked until all agree. One that does not answer
-//! does not agree.
+//! Propagation: every authoritative server of a zone and the given resolvers are asked until all
+//! agree. One that does not answer does not agree.
 
 use std::net::SocketAddr;
 
@@ -44,11 +44,18 @@ pub fn perform(
     let zone = propagation.zone.as_ref().map_or(".", |zone| zone.name().as_str());
     let key = match &propagation.zone {
         Some(zone) => Key::new(zone.name(), &propagation.name, propagation.kind),
-        None => Key::new(zone, &format!("{}.", propagation.name.trim_end_matches('.')), propagation.kind),
+        None => Key::new(
+            zone,
+            &format!("{}.", propagation.name.trim_end_matches('.')),
+            propagation.kind,
+        ),
     }
     .map_err(EffectError::before)?;
     let wanted = normal(propagation.kind, &propagation.values).map_err(EffectError::before)?;
-    let port: u16 = propagation.port.parse().map_err(|_| EffectError::before(format!("`{}` is not a port", propagation.port)))?;
+    let port: u16 = propagation
+        .port
+        .parse()
+        .map_err(|_| EffectError::before(format!("`{}` is not a port", propagation.port)))?;
     let mut provider = match &propagation.zone {
         Some(zone) if propagation.servers.is_empty() => Some(open(job, zone, keeper, used)?),
         _ => None,
@@ -65,13 +72,25 @@ pub fn perform(
         if let Some(provider) = &mut provider {
             match of_zone(&mut **provider, &key, port) {
                 Ok(servers) => named = servers,
-                Err(error) => problem = Some(format!("the name servers of {} are not known: {}", plain(&key.zone), error.message)),
+                Err(error) => {
+                    problem = Some(format!(
+                        "the name servers of {} are not known: {}",
+                        plain(&key.zone),
+                        error.message
+                    ))
+                }
             }
         }
         let servers: Vec<&Server> = named.iter().chain(&fixed).collect();
         let answers: Vec<Said> = std::thread::scope(|scope| {
-            let asked: Vec<_> = servers.iter().map(|server| scope.spawn(|| ask(server, &key, &wanted))).collect();
-            asked.into_iter().map(|asked| asked.join().unwrap_or_else(|_| failed("it could not be asked".to_owned()))).collect()
+            let asked: Vec<_> =
+                servers.iter().map(|server| scope.spawn(|| ask(server, &key, &wanted))).collect();
+            asked
+                .into_iter()
+                .map(|asked| {
+                    asked.join().unwrap_or_else(|_| failed("it could not be asked".to_owned()))
+                })
+                .collect()
         });
         let agreeing = answers.iter().filter(|said| said.agrees).count();
         let others: Vec<String> = servers
@@ -85,7 +104,10 @@ pub fn perform(
         let count = servers.len();
         if held >= propagation.stable {
             let mut names = Map::new();
-            names.insert("answers".into(), servers.iter().zip(&answers).map(|(server, said)| as_json(server, said)).collect());
+            names.insert(
+                "answers".into(),
+                servers.iter().zip(&answers).map(|(server, said)| as_json(server, said)).collect(),
+            );
             let summary = format!("all {count} agree on {key}, after {readings} readings");
             return Ok(Reading { names, summary, is_good: true, ..Reading::default() });
         }
@@ -120,9 +142,11 @@ fn server(text: &str, is_resolver: bool) -> Server {
     Server { shown: text.to_owned(), addresses: found.unwrap_or_default(), unknown, is_resolver }
 }
 
-/// The servers that the zone names. Their addresses are asked of the zone itself, if they are in it.
+/// The servers that the zone names. Their addresses are asked of the zone itself, if they are in
+/// it.
 fn of_zone(provider: &mut dyn Provider, key: &Key, port: u16) -> Result<Vec<Server>, EffectError> {
-    let apex = Key { zone: key.zone.clone(), name: key.zone.clone(), kind: RecordKind::Ns, set: None };
+    let apex =
+        Key { zone: key.zone.clone(), name: key.zone.clone(), kind: RecordKind::Ns, set: None };
     let names = provider.name_servers(&apex)?;
     if names.is_empty() {
         return Err(EffectError::before("there are none"));
@@ -136,9 +160,16 @@ fn of_zone(provider: &mut dyn Provider, key: &Key, port: u16) -> Result<Vec<Serv
         let mut own = Vec::new();
         if key.zone.zone_of(&name) {
             for kind in [RecordKind::A, RecordKind::Aaaa] {
-                let found = provider.read(&Key { zone: key.zone.clone(), name: name.clone(), kind, set: None })?;
+                let found = provider.read(&Key {
+                    zone: key.zone.clone(),
+                    name: name.clone(),
+                    kind,
+                    set: None,
+                })?;
                 let values = found.into_iter().flat_map(|records| records.values);
-                own.extend(values.filter_map(|value| Some(SocketAddr::new(value.parse().ok()?, port))));
+                own.extend(
+                    values.filter_map(|value| Some(SocketAddr::new(value.parse().ok()?, port))),
+                );
             }
         }
         let shown = plain(&name);
@@ -168,10 +199,18 @@ fn ask(server: &Server, key: &Key, wanted: &[String]) -> Said {
         return failed("it has no authority for this name".to_owned());
     }
     match answered(&answer, key) {
-        Ok(None) => Said { agrees: wanted.is_empty(), values: Vec::new(), ttl: negative_ttl(&answer), error: None },
-        Ok(Some(records)) => {
-            Said { agrees: same_values(key.kind, &records.values, wanted), ttl: Some(records.ttl), values: records.values, error: None }
-        }
+        Ok(None) => Said {
+            agrees: wanted.is_empty(),
+            values: Vec::new(),
+            ttl: negative_ttl(&answer),
+            error: None,
+        },
+        Ok(Some(records)) => Said {
+            agrees: same_values(key.kind, &records.values, wanted),
+            ttl: Some(records.ttl),
+            values: records.values,
+            error: None,
+        },
         Err(words) => failed(words),
     }
 }
@@ -185,16 +224,28 @@ fn in_words(server: &Server, said: &Said) -> String {
     if let Some(error) = &said.error {
         return format!("{who} does not say: {error}");
     }
-    let what = if said.values.is_empty() { "that there is nothing".to_owned() } else { said.values.join(", ") };
+    let what = if said.values.is_empty() {
+        "that there is nothing".to_owned()
+    } else {
+        said.values.join(", ")
+    };
     let left = said.ttl.map(|ttl| Span::from_secs(ttl.into()));
     match (server.is_resolver, left) {
         (true, Some(left)) => format!("{who} still answers {what}, for {} at most", left),
-        // An authoritative server answers so until it hears of the change; then its answers may be kept for as long.
-        (false, Some(left)) => format!("{who} still answers {what}, which may be kept for {} from then on", left),
+        // An authoritative server answers so until it hears of the change; then its answers may be
+        // kept for as long.
+        (false, Some(left)) => {
+            format!("{who} still answers {what}, which may be kept for {} from then on", left)
+        }
         (_, None) => format!("{who} still answers {what}"),
     }
 }
 
 fn as_json(server: &Server, said: &Said) -> Json {
-    json!({ "server": server.shown, "values": said.values, "ttl": said.ttl, "resolver": server.is_resolver })
+    json!({
+        "server": server.shown,
+        "values": said.values,
+        "ttl": said.ttl,
+        "resolver": server.is_resolver,
+    })
 }

@@ -101,9 +101,18 @@ impl Records {
             None => "nothing".to_owned(),
             Some(records) => {
                 let proxied = if records.is_proxied() { ", proxied" } else { "" };
-                let weight = records.weight.map(|weight| format!(", weight {weight}")).unwrap_or_default();
-                let check = records.health_check.as_ref().map(|check| format!(", health check {check}")).unwrap_or_default();
-                format!("{} (TTL {}s{proxied}{weight}{check})", records.values.join(", "), records.ttl)
+                let weight =
+                    records.weight.map(|weight| format!(", weight {weight}")).unwrap_or_default();
+                let check = records
+                    .health_check
+                    .as_ref()
+                    .map(|check| format!(", health check {check}"))
+                    .unwrap_or_default();
+                format!(
+                    "{} (TTL {}s{proxied}{weight}{check})",
+                    records.values.join(", "),
+                    records.ttl
+                )
             }
         }
     }
@@ -128,7 +137,9 @@ impl Records {
 
 /// Whether both lists say the same, in any order.
 pub fn same_values(kind: RecordKind, one: &[String], other: &[String]) -> bool {
-    let all = |values: &[String]| values.iter().map(|value| parse(kind, value, None).ok()).collect::<Option<Vec<_>>>();
+    let all = |values: &[String]| {
+        values.iter().map(|value| parse(kind, value, None).ok()).collect::<Option<Vec<_>>>()
+    };
     let (Some(one), Some(other)) = (all(one), all(other)) else { return false };
     one.iter().all(|value| other.contains(value)) && other.iter().all(|value| one.contains(value))
 }
@@ -153,7 +164,8 @@ pub fn normal(kind: RecordKind, values: &[String]) -> Result<Vec<String>, String
 
 /// A whole name, with or without its final dot.
 pub fn whole(text: &str) -> Result<Name, String> {
-    let mut name = Name::from_ascii(text).map_err(|error| format!("`{text}` is no name: {error}"))?;
+    let mut name =
+        Name::from_ascii(text).map_err(|error| format!("`{text}` is no name: {error}"))?;
     if text.is_empty() {
         return Err("a name is empty".to_owned());
     }
@@ -167,13 +179,16 @@ fn below(text: &str, origin: &Name) -> Result<Name, String> {
     name.map_err(|error| format!("`{text}` is no name: {error}"))
 }
 
-/// The value that a text stands for. In a zone file, which has an origin, a name without a final dot is below it; elsewhere names are
-/// whole, and a text that does not begin with a quote is one string.
+/// The value that a text stands for. In a zone file, which has an origin, a name without a final
+/// dot is below it; elsewhere names are whole, and a text that does not begin with a quote is one
+/// string.
 pub fn parse(kind: RecordKind, text: &str, origin: Option<&Name>) -> Result<RData, String> {
     let text = text.trim();
-    let wrong = |why: &str| format!("`{text}` is no value of a record of type {}: {why}", kind.word());
+    let wrong =
+        |why: &str| format!("`{text}` is no value of a record of type {}: {why}", kind.word());
     if kind == RecordKind::Txt && origin.is_none() && !text.starts_with('"') {
-        let chunks: Vec<&[u8]> = if text.is_empty() { vec![b""] } else { text.as_bytes().chunks(255).collect() };
+        let chunks: Vec<&[u8]> =
+            if text.is_empty() { vec![b""] } else { text.as_bytes().chunks(255).collect() };
         return Ok(RData::TXT(TXT::from_bytes(chunks)));
     }
     let words = strings(text).map_err(|why| wrong(&why))?;
@@ -193,12 +208,18 @@ pub fn parse(kind: RecordKind, text: &str, origin: Option<&Name>) -> Result<RDat
     let address = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
     Ok(match (kind, words.as_slice()) {
-        (RecordKind::A, [one]) => RData::A(A(address(one).parse().map_err(|_| wrong("it is no IPv4 address"))?)),
-        (RecordKind::Aaaa, [one]) => RData::AAAA(AAAA(address(one).parse().map_err(|_| wrong("it is no IPv6 address"))?)),
+        (RecordKind::A, [one]) => {
+            RData::A(A(address(one).parse().map_err(|_| wrong("it is no IPv4 address"))?))
+        }
+        (RecordKind::Aaaa, [one]) => {
+            RData::AAAA(AAAA(address(one).parse().map_err(|_| wrong("it is no IPv6 address"))?))
+        }
         (RecordKind::Cname, [one]) => RData::CNAME(CNAME(name(one)?)),
         (RecordKind::Ns, [one]) => RData::NS(NS(name(one)?)),
         (RecordKind::Ptr, [one]) => RData::PTR(PTR(name(one)?)),
-        (RecordKind::Mx, [preference, exchange]) => RData::MX(MX::new(number(preference).ok_or_else(out_of_range)?, name(exchange)?)),
+        (RecordKind::Mx, [preference, exchange]) => {
+            RData::MX(MX::new(number(preference).ok_or_else(out_of_range)?, name(exchange)?))
+        }
         (RecordKind::Srv, [priority, weight, port, target]) => {
             let number = |word: &[u8]| number::<u16>(word).ok_or_else(out_of_range);
             RData::SRV(SRV::new(number(priority)?, number(weight)?, number(port)?, name(target)?))
@@ -208,7 +229,8 @@ pub fn parse(kind: RecordKind, text: &str, origin: Option<&Name>) -> Result<RDat
             let length = u8::try_from(tag.len()).map_err(|_| wrong("its tag is too long"))?;
             let wire = [&[flags, length], *tag, *value].concat();
             let size = u16::try_from(wire.len()).map_err(|_| wrong("it is too long"))?;
-            RData::read(&mut BinDecoder::new(&wire), RecordType::CAA, Restrict::new(size)).map_err(|error| wrong(&error.to_string()))?
+            RData::read(&mut BinDecoder::new(&wire), RecordType::CAA, Restrict::new(size))
+                .map_err(|error| wrong(&error.to_string()))?
         }
         (RecordKind::Txt, strings) if !strings.is_empty() => {
             if strings.iter().any(|string| string.len() > 255) {
@@ -253,9 +275,15 @@ fn strings(text: &str) -> Result<Vec<Vec<u8>>, String> {
                         [] => word.push(bytes.next().ok_or("a backslash stands at its end")?),
                         [a, b, c] => {
                             let code = u16::from(*a) * 100 + u16::from(*b) * 10 + u16::from(*c);
-                            word.push(u8::try_from(code).map_err(|_| "a number behind a backslash is larger than 255")?);
+                            word.push(
+                                u8::try_from(code).map_err(
+                                    |_| "a number behind a backslash is larger than 255",
+                                )?,
+                            );
                         }
-                        _ => return Err("behind a backslash stand three digits, or none".to_owned()),
+                        _ => {
+                            return Err("behind a backslash stand three digits, or none".to_owned());
+                        }
                     }
                 }
                 Some(byte) => {
@@ -275,9 +303,13 @@ pub fn shown(data: &RData) -> Option<String> {
         RData::AAAA(AAAA(address)) => address.to_string(),
         RData::CNAME(CNAME(name)) | RData::NS(NS(name)) | RData::PTR(PTR(name)) => name.to_ascii(),
         RData::MX(mx) => format!("{} {}", mx.preference, mx.exchange.to_ascii()),
-        RData::SRV(srv) => format!("{} {} {} {}", srv.priority, srv.weight, srv.port, srv.target.to_ascii()),
+        RData::SRV(srv) => {
+            format!("{} {} {} {}", srv.priority, srv.weight, srv.port, srv.target.to_ascii())
+        }
         RData::CAA(caa) => format!("{} {} {}", caa.flags(), caa.tag, quoted(&caa.value)),
-        RData::TXT(txt) => txt.txt_data.iter().map(|string| quoted(string)).collect::<Vec<_>>().join(" "),
+        RData::TXT(txt) => {
+            txt.txt_data.iter().map(|string| quoted(string)).collect::<Vec<_>>().join(" ")
+        }
         _ => return None,
     })
 }
@@ -301,7 +333,9 @@ mod tests {
 
     #[test]
     fn names_are_below_the_zone_or_whole() {
-        let name = |name: &str| Key::new("example.test", name, RecordKind::A).map(|key| key.name.to_ascii());
+        let name = |name: &str| {
+            Key::new("example.test", name, RecordKind::A).map(|key| key.name.to_ascii())
+        };
         for (text, is) in [
             ("shop", "shop.example.test."),
             ("@", "example.test."),
@@ -327,7 +361,11 @@ mod tests {
             (RecordKind::Srv, "1 2 443 a.example.test", "1 2 443 a.example.test."),
             (RecordKind::Caa, "0 issue \"letsencrypt.org\"", "0 issue \"letsencrypt.org\""),
             (RecordKind::Txt, "v=spf1 -all", "\"v=spf1 -all\""),
-            (RecordKind::Txt, r#""first; \"quoted\"" "se\\cond" "\228""#, r#""first; \"quoted\"" "se\\cond" "\228""#),
+            (
+                RecordKind::Txt,
+                r#""first; \"quoted\"" "se\\cond" "\228""#,
+                r#""first; \"quoted\"" "se\\cond" "\228""#,
+            ),
         ] {
             assert_eq!(shown(&parse(kind, text, None).unwrap()).unwrap(), is);
             assert!(same_values(kind, &[text.to_owned()], &[is.to_owned()]));

@@ -1,5 +1,6 @@
-//! Zones on servers that take dynamic updates (RFC 2136): one message, signed (TSIG), that changes everything or nothing, and only if
-//! the records and the zone's serial number still are what was read.
+//! Zones on servers that take dynamic updates (RFC 2136): one message, signed (TSIG), that changes
+//! everything or nothing, and only if the records and the zone's serial number still are what was
+//! read.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -30,13 +31,16 @@ pub fn open(primary: &Primary<String>, secret: &str) -> Result<Server, EffectErr
     let shown = format!("{server}:{port}");
     let before = |why: String| EffectError::before(format!("{shown}: {why}; nothing was changed"));
     let port: u16 = port.parse().map_err(|_| before(format!("`{port}` is not a port")))?;
-    let key = data_encoding::BASE64.decode(secret.trim().as_bytes()).map_err(|_| before(format!("the key {key_name} is not base64")))?;
+    let key = data_encoding::BASE64
+        .decode(secret.trim().as_bytes())
+        .map_err(|_| before(format!("the key {key_name} is not base64")))?;
     let algorithm = match algorithm {
         KeyAlgorithm::HmacSha256 => TsigAlgorithm::HmacSha256,
         KeyAlgorithm::HmacSha384 => TsigAlgorithm::HmacSha384,
         KeyAlgorithm::HmacSha512 => TsigAlgorithm::HmacSha512,
     };
-    let signer = TSigner::new(key, algorithm, whole(key_name).map_err(before)?, 300).map_err(|error| before(error.to_string()))?;
+    let signer = TSigner::new(key, algorithm, whole(key_name).map_err(before)?, 300)
+        .map_err(|error| before(error.to_string()))?;
     Ok(Server { addresses: addresses(server, port).map_err(before)?, shown, signer, start: None })
 }
 
@@ -55,7 +59,8 @@ impl Server {
         message.metadata.recursion_desired = false;
         if let Some(first) = edits.first() {
             message.add_query(Query::query(first.key.zone.clone(), RecordType::SOA));
-            // What must hold: the zone's serial number, and of each change exactly these records, or none of the type.
+            // What must hold: the zone's serial number, and of each change exactly these records,
+            // or none of the type.
             if let Some(start) = &self.start {
                 message.answers.push(Record::from_rdata(first.key.zone.clone(), 0, start.clone()));
             }
@@ -63,7 +68,8 @@ impl Server {
         for edit in edits {
             add(&mut message, edit).map_err(|words| NoAnswer { is_sent: false, words })?;
         }
-        exchange(&self.addresses, message, Some(&self.signer)).map(|answer| answer.metadata.response_code)
+        exchange(&self.addresses, message, Some(&self.signer))
+            .map(|answer| answer.metadata.response_code)
     }
 }
 
@@ -71,7 +77,9 @@ impl Server {
 fn add(message: &mut Message, Edit { key, was, becomes }: &Edit) -> Result<(), String> {
     let records = |records: &Option<Records>, class: DNSClass, ttl: u32| {
         let values = records.iter().flat_map(|records| &records.values);
-        values.map(|value| Ok(of_class(key, ttl, parse(key.kind, value, None)?, class))).collect::<Result<Vec<Record>, String>>()
+        values
+            .map(|value| Ok(of_class(key, ttl, parse(key.kind, value, None)?, class)))
+            .collect::<Result<Vec<Record>, String>>()
     };
     let nothing = |class: DNSClass| {
         let mut record = Record::update0(key.name.clone(), 0, key.record_type());
@@ -84,7 +92,8 @@ fn add(message: &mut Message, Edit { key, was, becomes }: &Edit) -> Result<(), S
     }
     let added = records(becomes, DNSClass::IN, becomes.as_ref().map_or(0, |records| records.ttl))?;
     if key.kind == RecordKind::Ns {
-        // A zone always has name servers: those that go are deleted one by one, after those that come are there.
+        // A zone always has name servers: those that go are deleted one by one, after those that
+        // come are there.
         let stays: Vec<RData> = added.iter().map(|record| record.data.clone()).collect();
         message.authorities.extend(added);
         let gone = records(was, DNSClass::NONE, 0)?;
@@ -104,21 +113,33 @@ fn of_class(key: &Key, ttl: u32, data: RData, class: DNSClass) -> Record {
 
 impl Provider for Server {
     fn read(&mut self, key: &Key) -> Result<Option<Records>, EffectError> {
-        let failed = |why: String| EffectError::before(format!("{key} could not be read: {}: {why}; nothing was changed", self.shown));
+        let failed = |why: String| {
+            EffectError::before(format!(
+                "{key} could not be read: {}: {why}; nothing was changed",
+                self.shown
+            ))
+        };
         let start = self.ask(&key.zone, RecordType::SOA).map_err(failed)?;
-        let start = start.answers.into_iter().map(|record| record.data).find(|data| matches!(data, RData::SOA(_)));
+        let start = start
+            .answers
+            .into_iter()
+            .map(|record| record.data)
+            .find(|data| matches!(data, RData::SOA(_)));
         let answer = self.ask(&key.name, key.record_type()).map_err(failed)?;
         if !has_authority(&answer, key) {
             return Err(failed(format!("it has no authority for {}", key.name)));
         }
-        let records = answered(&answer, key).map_err(|why| match answer.metadata.response_code {
-            ResponseCode::Refused | ResponseCode::NotAuth => {
-                failed(format!("{why}; is it the primary server of {}, and may this key ask it?", key.zone))
-            }
-            _ => failed(why),
-        })?;
+        let records =
+            answered(&answer, key).map_err(|why| match answer.metadata.response_code {
+                ResponseCode::Refused | ResponseCode::NotAuth => failed(format!(
+                    "{why}; is it the primary server of {}, and may this key ask it?",
+                    key.zone
+                )),
+                _ => failed(why),
+            })?;
         // Without it an update would say less of what must be there.
-        let start = start.ok_or_else(|| failed(format!("it does not say the serial number of {}", key.zone)))?;
+        let start = start
+            .ok_or_else(|| failed(format!("it does not say the serial number of {}", key.zone)))?;
         self.start.get_or_insert(start);
         Ok(records)
     }
@@ -129,37 +150,61 @@ impl Provider for Server {
         for attempt in 0..TRIES {
             match self.update(edits) {
                 Ok(ResponseCode::NoError) => return Ok(()),
-                // Something is not as it was: one of these records, or only another one of the zone.
-                Ok(ResponseCode::NXRRSet | ResponseCode::YXRRSet | ResponseCode::NXDomain | ResponseCode::YXDomain) => {
+                // Something is not as it was: one of these records, or only another one of the
+                // zone.
+                Ok(
+                    ResponseCode::NXRRSet
+                    | ResponseCode::YXRRSet
+                    | ResponseCode::NXDomain
+                    | ResponseCode::YXDomain,
+                ) => {
                     self.start = None;
                     unchanged(self, edits)?;
                     std::thread::sleep(std::time::Duration::from_millis(u64::from(attempt) * 5));
                 }
                 Ok(other) => {
-                    let why = format!("{server}: it refused the update of {what}: {} (its log says why); nothing was changed", code(other));
+                    let why = format!(
+                        "{server}: it refused the update of {what}: {} (its log says why); nothing \
+                         was changed",
+                        code(other)
+                    );
                     return Err(EffectError::before(why).into());
                 }
                 Err(NoAnswer { is_sent: false, words }) => {
-                    return Err(EffectError::before(format!("{server}: {words}; nothing was changed")).into());
+                    return Err(EffectError::before(format!(
+                        "{server}: {words}; nothing was changed"
+                    ))
+                    .into());
                 }
                 Err(NoAnswer { words, .. }) => {
-                    return Err(EffectError::lost(format!("{server}: {words}; whether {what} was changed is not known")).into());
+                    return Err(EffectError::lost(format!(
+                        "{server}: {words}; whether {what} was changed is not known"
+                    ))
+                    .into());
                 }
             }
         }
-        let why = "others change the zone all the time, or the record comes from a wildcard; nothing was changed";
-        Err(EffectError::before(format!("{server}: the update of {what} was refused {TRIES} times: {why}")).into())
+        let why = "others change the zone all the time, or the record comes from a wildcard; \
+            nothing was changed";
+        Err(EffectError::before(format!(
+            "{server}: the update of {what} was refused {TRIES} times: {why}"
+        ))
+        .into())
     }
 
     fn size(&mut self, key: &Key) -> Result<usize, EffectError> {
         let records = transfer(&self.addresses, &key.zone, &self.signer).map_err(|error| {
             let (server, why) = (&self.shown, error.words);
             EffectError::before(format!(
-                "the records of {} could not be counted: {server}: {why}; for `at_most` the server must allow the key a transfer (AXFR); \
-                 nothing was changed",
+                "the records of {} could not be counted: {server}: {why}; for `at_most` the server \
+                 must allow the key a transfer (AXFR); nothing was changed",
                 key.zone
             ))
         })?;
-        Ok(records.iter().map(|record| (record.name.to_lowercase(), record.record_type())).collect::<BTreeSet<_>>().len())
+        Ok(records
+            .iter()
+            .map(|record| (record.name.to_lowercase(), record.record_type()))
+            .collect::<BTreeSet<_>>()
+            .len())
     }
 }

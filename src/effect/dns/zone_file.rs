@@ -1,5 +1,5 @@
-//! Zone files (RFC 1035). A file is read again under a lock, compared, and replaced as a whole; only the records meant and the serial
-//! number are other bytes than before.
+//! Zone files (RFC 1035). A file is read again under a lock, compared, and replaced as a whole;
+//! only the records meant and the serial number are other bytes than before.
 
 use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
@@ -37,10 +37,13 @@ impl OnDisk<'_> {
 
     fn records(&self, text: &str, key: &Key) -> Result<Option<Records>, EffectError> {
         let zone = whole(&self.file.zone).map_err(|why| self.failed(&why))?;
-        Parsed::new(text, &zone).and_then(|parsed| parsed.records(key)).map_err(|why| self.failed(&why))
+        Parsed::new(text, &zone)
+            .and_then(|parsed| parsed.records(key))
+            .map_err(|why| self.failed(&why))
     }
 
-    /// Nobody else here changes a file of this folder meanwhile. The lock is on the folder, as the file itself is replaced.
+    /// Nobody else here changes a file of this folder meanwhile. The lock is on the folder, as the
+    /// file itself is replaced.
     fn lock(&self, folder: &Path) -> Result<File, EffectError> {
         let lock = File::open(folder).map_err(|error| self.failed(&error))?;
         let mut waited = Duration::ZERO;
@@ -64,7 +67,8 @@ impl Provider for OnDisk<'_> {
 
     fn write(&mut self, edits: &[Edit]) -> Result<(), Unwritten> {
         // A link stays one: what it leads to is replaced.
-        let path = Path::new(&self.file.path).canonicalize().map_err(|error| self.failed(&error))?;
+        let path =
+            Path::new(&self.file.path).canonicalize().map_err(|error| self.failed(&error))?;
         let folder = path.parent().map(Path::to_path_buf).unwrap_or_default();
         let _lock = self.lock(&folder)?;
         unchanged(self, edits)?;
@@ -78,7 +82,12 @@ impl Provider for OnDisk<'_> {
         // What comes of it is read before it is put in place.
         for Edit { key, becomes, .. } in edits {
             if !Records::same(key.kind, self.records(&text, key)?.as_ref(), becomes.as_ref()) {
-                return Err(self.failed(&format!("{key} cannot be written in a way that reads as it should; nothing was changed")).into());
+                return Err(self
+                    .failed(&format!(
+                        "{key} cannot be written in a way that reads as it \
+                    should; nothing was changed"
+                    ))
+                    .into());
             }
         }
         replace(&path, &text).map_err(|error| self.failed(&error).into())
@@ -87,7 +96,9 @@ impl Provider for OnDisk<'_> {
     fn size(&mut self, key: &Key) -> Result<usize, EffectError> {
         let text = self.text()?;
         let parsed = Parsed::new(&text, &key.zone).map_err(|why| self.failed(&why))?;
-        let sets = parsed.entries.iter().map(|entry| (entry.owner.to_lowercase(), parsed.word(&entry.kind).to_ascii_uppercase()));
+        let sets = parsed.entries.iter().map(|entry| {
+            (entry.owner.to_lowercase(), parsed.word(&entry.kind).to_ascii_uppercase())
+        });
         Ok(sets.collect::<BTreeSet<_>>().len())
     }
 
@@ -95,10 +106,15 @@ impl Provider for OnDisk<'_> {
         if self.file.reload.is_empty() {
             return Ok(());
         }
-        aside::run(self.job, &self.file.reload, "reload", None, self.keeper).map(drop).map_err(|error| {
-            let message = format!("{} is written, but its server was not told: {}", self.file.path, error.message);
-            EffectError::during(message)
-        })
+        aside::run(self.job, &self.file.reload, "reload", None, self.keeper).map(drop).map_err(
+            |error| {
+                let message = format!(
+                    "{} is written, but its server was not told: {}",
+                    self.file.path, error.message
+                );
+                EffectError::during(message)
+            },
+        )
     }
 }
 
@@ -135,8 +151,12 @@ struct Parsed<'a> {
 impl<'a> Parsed<'a> {
     fn new(text: &'a str, zone: &Name) -> Result<Parsed<'a>, String> {
         let mut parsed = Parsed { text, entries: Vec::new() };
-        let (mut origin, mut default, mut last_ttl, mut owner): (Name, Option<u32>, Option<u32>, Option<Name>) =
-            (zone.clone(), None, None, None);
+        let (mut origin, mut default, mut last_ttl, mut owner): (
+            Name,
+            Option<u32>,
+            Option<u32>,
+            Option<Name>,
+        ) = (zone.clone(), None, None, None);
         for (number, lines, words) in lines(text)? {
             let wrong = |why: &str| format!("line {number}: {why}");
             let Some(first) = words.first() else { continue };
@@ -151,7 +171,9 @@ impl<'a> Parsed<'a> {
                     default = Some(seconds(ttl).ok_or_else(|| wrong("this is no TTL"))?);
                     continue;
                 }
-                (directive, _) if directive.starts_with('$') => return Err(wrong(&format!("{directive} is not read here"))),
+                (directive, _) if directive.starts_with('$') => {
+                    return Err(wrong(&format!("{directive} is not read here")));
+                }
                 _ => {}
             }
             let is_named = first.at.start == lines.start;
@@ -176,8 +198,14 @@ impl<'a> Parsed<'a> {
             if let Some((ttl, _)) = &stated {
                 last_ttl = Some(*ttl);
             }
-            let minimum = || value.get(6).filter(|_| word(&kind).eq_ignore_ascii_case("SOA")).and_then(|last| seconds(word(last)));
-            let ttl = stated.as_ref().map(|(ttl, _)| *ttl).or(default).or(last_ttl).or_else(minimum);
+            let minimum = || {
+                value
+                    .get(6)
+                    .filter(|_| word(&kind).eq_ignore_ascii_case("SOA"))
+                    .and_then(|last| seconds(word(last)))
+            };
+            let ttl =
+                stated.as_ref().map(|(ttl, _)| *ttl).or(default).or(last_ttl).or_else(minimum);
             last_ttl = last_ttl.or(ttl);
             parsed.entries.push(Entry {
                 lines,
@@ -207,14 +235,18 @@ impl<'a> Parsed<'a> {
     }
 
     fn own(&self, key: &Key) -> Vec<usize> {
-        let is_own = |entry: &Entry| entry.owner == key.name && self.word(&entry.kind).eq_ignore_ascii_case(key.kind.word());
+        let is_own = |entry: &Entry| {
+            entry.owner == key.name && self.word(&entry.kind).eq_ignore_ascii_case(key.kind.word())
+        };
         (0..self.entries.len()).filter(|at| is_own(&self.entries[*at])).collect()
     }
 
     fn records(&self, key: &Key) -> Result<Option<Records>, String> {
         let own = self.own(key);
         let Some(first) = own.first() else {
-            let is_alias = |entry: &Entry| entry.owner == key.name && self.word(&entry.kind).eq_ignore_ascii_case("CNAME");
+            let is_alias = |entry: &Entry| {
+                entry.owner == key.name && self.word(&entry.kind).eq_ignore_ascii_case("CNAME")
+            };
             return match self.entries.iter().any(is_alias) {
                 true => Err(format!("{} is a CNAME, beside which there is nothing else", key.name)),
                 false => Ok(None),
@@ -224,7 +256,9 @@ impl<'a> Parsed<'a> {
         let mut values = Vec::new();
         for entry in own.iter().map(|at| &self.entries[*at]) {
             if entry.ttl != ttl {
-                return Err(format!("the records {key} have different TTLs, which could not be put back"));
+                return Err(format!(
+                    "the records {key} have different TTLs, which could not be put back"
+                ));
             }
             values.push(self.value(key.kind, entry)?);
         }
@@ -233,10 +267,18 @@ impl<'a> Parsed<'a> {
     }
 
     /// The text with other records, and perhaps the next serial number.
-    fn changed(&self, key: &Key, becomes: Option<&Records>, is_next: bool) -> Result<String, String> {
-        let mut edits: Vec<(Range<usize>, String)> = if is_next { vec![self.next_serial()?] } else { Vec::new() };
+    fn changed(
+        &self,
+        key: &Key,
+        becomes: Option<&Records>,
+        is_next: bool,
+    ) -> Result<String, String> {
+        let mut edits: Vec<(Range<usize>, String)> =
+            if is_next { vec![self.next_serial()?] } else { Vec::new() };
         let own = self.own(key);
-        let mut values: Vec<&str> = becomes.map(|records| records.values.iter().map(String::as_str).collect()).unwrap_or_default();
+        let mut values: Vec<&str> = becomes
+            .map(|records| records.values.iter().map(String::as_str).collect())
+            .unwrap_or_default();
         let ttl = becomes.map_or(0, |records| records.ttl);
         let (mut stay, mut others) = (Vec::new(), Vec::new());
         for at in own.iter().copied() {
@@ -270,15 +312,21 @@ impl<'a> Parsed<'a> {
             let entry = &self.entries[*at];
             edits.push((entry.lines.clone(), String::new()));
             // The record below has its owner from this one.
-            let heir = (at + 1..self.entries.len()).find(|next| !others.contains(next)).map(|next| &self.entries[next]);
-            if let Some(heir) = heir.filter(|heir| heir.named.is_none() && heir.owner == entry.owner) {
+            let heir = (at + 1..self.entries.len())
+                .find(|next| !others.contains(next))
+                .map(|next| &self.entries[next]);
+            if let Some(heir) =
+                heir.filter(|heir| heir.named.is_none() && heir.owner == entry.owner)
+            {
                 edits.push((heir.lines.start..heir.lines.start, entry.owner.to_ascii()));
             }
         }
         if !values.is_empty() {
             let end = own.last().map_or(self.text.len(), |at| self.entries[*at].lines.end);
             let line_break = if self.text[..end].ends_with('\n') { "" } else { "\n" };
-            let lines = values.iter().map(|value| format!("{}\t{ttl}\tIN\t{}\t{value}\n", key.name.to_ascii(), key.kind.word()));
+            let lines = values.iter().map(|value| {
+                format!("{}\t{ttl}\tIN\t{}\t{value}\n", key.name.to_ascii(), key.kind.word())
+            });
             edits.push((end..end, format!("{line_break}{}", lines.collect::<String>())));
         }
         edits.sort_by_key(|(at, _)| (at.start, at.end));
@@ -295,9 +343,15 @@ impl<'a> Parsed<'a> {
     }
 
     fn next_serial(&self) -> Result<(Range<usize>, String), String> {
-        let soa = self.entries.iter().find(|entry| self.word(&entry.kind).eq_ignore_ascii_case("SOA"));
-        let serial = soa.and_then(|soa| soa.value.get(2)).ok_or("it has no SOA record with a serial number")?;
-        let number: u32 = self.word(serial).parse().map_err(|_| format!("`{}` is no serial number", self.word(serial)))?;
+        let soa =
+            self.entries.iter().find(|entry| self.word(&entry.kind).eq_ignore_ascii_case("SOA"));
+        let serial = soa
+            .and_then(|soa| soa.value.get(2))
+            .ok_or("it has no SOA record with a serial number")?;
+        let number: u32 = self
+            .word(serial)
+            .parse()
+            .map_err(|_| format!("`{}` is no serial number", self.word(serial)))?;
         Ok((serial.at.clone(), number.wrapping_add(1).to_string()))
     }
 }
@@ -306,7 +360,9 @@ fn relative(text: &str, origin: &Name) -> Result<Name, String> {
     match text {
         "@" => Ok(origin.clone()),
         _ if text.ends_with('.') => whole(text),
-        _ => Name::from_ascii(text).and_then(|name| name.append_domain(origin)).map_err(|error| format!("`{text}` is no name: {error}")),
+        _ => Name::from_ascii(text)
+            .and_then(|name| name.append_domain(origin))
+            .map_err(|error| format!("`{text}` is no name: {error}")),
     }
 }
 
@@ -315,7 +371,9 @@ fn seconds(text: &str) -> Option<u32> {
     let (mut total, mut number) = (0u32, None::<u32>);
     for c in text.chars() {
         match c.to_digit(10) {
-            Some(digit) => number = Some(number.unwrap_or_default().checked_mul(10)?.checked_add(digit)?),
+            Some(digit) => {
+                number = Some(number.unwrap_or_default().checked_mul(10)?.checked_add(digit)?)
+            }
             None => {
                 let unit = match c.to_ascii_lowercase() {
                     's' => 1,
@@ -336,7 +394,8 @@ fn seconds(text: &str) -> Option<u32> {
     }
 }
 
-/// The lines of a zone file, those in parentheses as one: its number, where it stands, and its words, comments left out.
+/// The lines of a zone file, those in parentheses as one: its number, where it stands, and its
+/// words, comments left out.
 fn lines(text: &str) -> Result<Vec<Line>, String> {
     let bytes = text.as_bytes();
     let (mut all, mut words, mut depth, mut number) = (Vec::new(), Vec::new(), 0u32, 1);
@@ -352,13 +411,17 @@ fn lines(text: &str) -> Result<Vec<Line>, String> {
                 }
             }
             b' ' | b'\t' | b'\r' => at += 1,
-            b';' => at += bytes[at..].iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len() - at),
+            b';' => {
+                at += bytes[at..].iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len() - at)
+            }
             b'(' => {
                 depth += 1;
                 at += 1;
             }
             b')' => {
-                depth = depth.checked_sub(1).ok_or_else(|| format!("line {number}: a parenthesis is closed that was not opened"))?;
+                depth = depth.checked_sub(1).ok_or_else(|| {
+                    format!("line {number}: a parenthesis is closed that was not opened")
+                })?;
                 at += 1;
             }
             b'"' => {
@@ -390,7 +453,8 @@ fn lines(text: &str) -> Result<Vec<Line>, String> {
     if start < bytes.len() {
         all.push((first, start..bytes.len(), words));
     }
-    // A word ends where a character does, as what ends it is ASCII; a backslash may stand before a longer one.
+    // A word ends where a character does, as what ends it is ASCII; a backslash may stand before a
+    // longer one.
     if all.iter().flat_map(|(_, _, words)| words).any(|word| text.get(word.at.clone()).is_none()) {
         return Err("a backslash stands before a character that is no ASCII".to_owned());
     }
@@ -421,26 +485,42 @@ last  A 192.0.2.30"#;
     }
 
     fn read(text: &str, name: &str, kind: RecordKind) -> Option<Records> {
-        Parsed::new(text, &zone()).unwrap().records(&Key::new("example.test", name, kind).unwrap()).unwrap()
+        Parsed::new(text, &zone())
+            .unwrap()
+            .records(&Key::new("example.test", name, kind).unwrap())
+            .unwrap()
     }
 
     fn write(text: &str, name: &str, kind: RecordKind, ttl: u32, values: &[&str]) -> String {
         let values: Vec<String> = values.iter().map(|value| (*value).to_owned()).collect();
         let values = super::super::record::normal(kind, &values).unwrap();
         let records = (!values.is_empty()).then_some(Records { ttl, values, ..Records::default() });
-        Parsed::new(text, &zone()).unwrap().changed(&Key::new("example.test", name, kind).unwrap(), records.as_ref(), true).unwrap()
+        Parsed::new(text, &zone())
+            .unwrap()
+            .changed(&Key::new("example.test", name, kind).unwrap(), records.as_ref(), true)
+            .unwrap()
     }
 
     #[test]
     fn records_are_read_with_owners_ttls_and_origins() {
-        let all = |name, kind| read(ZONE, name, kind).map(|records| (records.ttl, records.values.join(" ")));
-        assert_eq!(all("@", RecordKind::Ns), Some((3600, "ns1.example.test. ns2.example.org.".into())));
+        let all = |name, kind| {
+            read(ZONE, name, kind).map(|records| (records.ttl, records.values.join(" ")))
+        };
+        assert_eq!(
+            all("@", RecordKind::Ns),
+            Some((3600, "ns1.example.test. ns2.example.org.".into()))
+        );
         assert_eq!(all("shop", RecordKind::A), Some((60, "192.0.2.10 192.0.2.11".into())));
         assert_eq!(all("shop", RecordKind::Txt), Some((3600, r#""a ; b" "c\"d""#.into())));
         assert_eq!(all("mail.sub", RecordKind::Mx), Some((3600, "10 mx.sub.example.test.".into())));
         assert_eq!(all("nothing", RecordKind::A), None);
         let key = Key::new("example.test", "www.sub", RecordKind::A).unwrap();
-        assert!(Parsed::new(ZONE, &zone()).unwrap().records(&key).is_err_and(|error| error.contains("is a CNAME")));
+        assert!(
+            Parsed::new(ZONE, &zone())
+                .unwrap()
+                .records(&key)
+                .is_err_and(|error| error.contains("is a CNAME"))
+        );
     }
 
     #[test]
@@ -448,14 +528,29 @@ last  A 192.0.2.30"#;
         let changed = write(ZONE, "shop", RecordKind::A, 60, &["192.0.2.20", "192.0.2.11"]);
         assert_eq!(changed, ZONE.replace("( 7 ;", "( 8 ;").replace("192.0.2.10", "192.0.2.20"));
         // And back again.
-        assert_eq!(write(&changed, "shop", RecordKind::A, 60, &["192.0.2.10", "192.0.2.11"]), ZONE.replace("( 7 ;", "( 9 ;"));
+        assert_eq!(
+            write(&changed, "shop", RecordKind::A, 60, &["192.0.2.10", "192.0.2.11"]),
+            ZONE.replace("( 7 ;", "( 9 ;")
+        );
         let lowered = write(ZONE, "mail.sub", RecordKind::Mx, 30, &["10 mx.sub.example.test."]);
         assert_eq!(lowered, ZONE.replace("( 7 ;", "( 8 ;").replace("mail  MX", "mail  30 MX"));
         let added = write(ZONE, "new", RecordKind::Txt, 5, &["v=1 x"]);
-        assert_eq!(added, format!("{}\nnew.example.test.\t5\tIN\tTXT\t\"v=1 x\"\n", ZONE.replace("( 7 ;", "( 8 ;")));
-        assert_eq!(write(&added, "new", RecordKind::Txt, 5, &[]), format!("{}\n", ZONE.replace("( 7 ;", "( 9 ;")));
+        assert_eq!(
+            added,
+            format!(
+                "{}\nnew.example.test.\t5\tIN\tTXT\t\"v=1 x\"\n",
+                ZONE.replace("( 7 ;", "( 8 ;")
+            )
+        );
+        assert_eq!(
+            write(&added, "new", RecordKind::Txt, 5, &[]),
+            format!("{}\n", ZONE.replace("( 7 ;", "( 9 ;"))
+        );
         // The last line of a file without a line break is a record too.
-        assert_eq!(write(ZONE, "last.sub", RecordKind::A, 3600, &["192.0.2.31"]), ZONE.replace("( 7 ;", "( 8 ;").replace(".30", ".31"));
+        assert_eq!(
+            write(ZONE, "last.sub", RecordKind::A, 3600, &["192.0.2.31"]),
+            ZONE.replace("( 7 ;", "( 8 ;").replace(".30", ".31")
+        );
     }
 
     #[test]
@@ -463,12 +558,19 @@ last  A 192.0.2.30"#;
         let changed = write(ZONE, "shop", RecordKind::A, 60, &["192.0.2.11"]);
         assert_eq!(read(&changed, "shop", RecordKind::A).unwrap().values, ["192.0.2.11"]);
         let changed = write(ZONE, "shop", RecordKind::A, 60, &[]);
-        assert_eq!((read(&changed, "shop", RecordKind::A), read(&changed, "ns1", RecordKind::Txt)), (None, None));
+        assert_eq!(
+            (read(&changed, "shop", RecordKind::A), read(&changed, "ns1", RecordKind::Txt)),
+            (None, None)
+        );
         assert_eq!(read(&changed, "shop", RecordKind::Txt), read(ZONE, "shop", RecordKind::Txt));
         let changed = write(ZONE, "ns1", RecordKind::A, 60, &["192.0.2.1", "192.0.2.2"]);
         assert_eq!(
             read(&changed, "ns1", RecordKind::A).unwrap(),
-            Records { ttl: 60, values: vec!["192.0.2.1".into(), "192.0.2.2".into()], ..Records::default() }
+            Records {
+                ttl: 60,
+                values: vec!["192.0.2.1".into(), "192.0.2.2".into()],
+                ..Records::default()
+            }
         );
         assert_eq!(read(&changed, "shop", RecordKind::A), read(ZONE, "shop", RecordKind::A));
     }
@@ -480,7 +582,10 @@ last  A 192.0.2.30"#;
             ("@ 60 SOA a b ( 1 2 3 4 5\n", "line 1: a parenthesis is not closed"),
             ("@ 60 TXT \"open\n", "line 1: a quote is not closed"),
             ("\n A 192.0.2.1\n", "line 2: a record has no owner"),
-            ("@ 60 A 192.0.2.1\nx A 192.0.2.2\n", "records without a TTL of their own, and no $TTL"),
+            (
+                "@ 60 A 192.0.2.1\nx A 192.0.2.2\n",
+                "records without a TTL of their own, and no $TTL",
+            ),
         ] {
             assert!(Parsed::new(text, &zone()).is_err_and(|error| error.contains(words)), "{text}");
         }

@@ -1,4 +1,5 @@
-//! A command that a keeper has begun, from its beginning to the last of its processes that must end.
+//! A command that a keeper has begun, from its beginning to the last of its processes that must
+//! end.
 
 use std::io::Result;
 use std::os::unix::process::ExitStatusExt;
@@ -13,10 +14,11 @@ use super::place::{Leader, Place};
 use crate::effect::living::{Family, shows};
 use crate::effect::process::{self, Process};
 
-/// How long after the order to end, and so well after KILL, processes that cannot be killed are no longer waited for; and how long a
-/// disk may take to write what a command that has ended said.
+/// How long after the order to end, and so well after KILL, processes that cannot be killed are no
+/// longer waited for; and how long a disk may take to write what a command that has ended said.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How long after the end of a command its output may still come, if it goes through here: what a daemon holds open has no end.
+/// How long after the end of a command its output may still come, if it goes through here: what a
+/// daemon holds open has no end.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 pub struct Kept {
@@ -58,7 +60,9 @@ impl Kept {
         let mut processes = family.members(&all, &|pid| shows(pid, &self.marks)).own;
         // What has a session of its own and yet holds on to the output is no daemon.
         let holders = process::holders(&self.out, &all);
-        processes.extend(holders.into_iter().filter(|holder| !processes.contains(holder)).collect::<Vec<_>>());
+        processes.extend(
+            holders.into_iter().filter(|holder| !processes.contains(holder)).collect::<Vec<_>>(),
+        );
         Ok(processes)
     }
 
@@ -72,13 +76,15 @@ impl Kept {
             Ok(processes) => process::signal_all(&processes, signal),
             // At least those that need not be looked for.
             Err(_) => {
-                let group = self.leader.and_then(|leader| rustix::process::Pid::from_raw(leader.pid));
+                let group =
+                    self.leader.and_then(|leader| rustix::process::Pid::from_raw(leader.pid));
                 let _ = group.map(|group| rustix::process::kill_process_group(group, signal));
             }
         }
     }
 
-    /// Looks whether something lives of what was told to end; what is to be killed, and came to be since, is killed too.
+    /// Looks whether something lives of what was told to end; what is to be killed, and came to be
+    /// since, is killed too.
     pub fn look_at_the_rest(&mut self, is_paused: bool, place: &Place, others: &[Leader]) {
         if self.end.told.is_none() || is_paused {
             return;
@@ -103,7 +109,9 @@ impl Kept {
         let has_ended = !matches!(self.handle.try_wait(), Ok(None));
         let has_ended = match self.end.told {
             None => has_ended,
-            Some(told) => (has_ended && !self.end.has_rest) || (!is_paused && told.elapsed() > PATIENCE),
+            Some(told) => {
+                (has_ended && !self.end.has_rest) || (!is_paused && told.elapsed() > PATIENCE)
+            }
         };
         if !has_ended {
             return false;
@@ -116,7 +124,9 @@ impl Kept {
 
     /// The files that an attempt may leave.
     pub fn files(&self) -> Vec<PathBuf> {
-        ["out", "err", "output", "checkpoint", "progress"].map(|ending| self.out.with_extension(ending)).to_vec()
+        ["out", "err", "output", "checkpoint", "progress"]
+            .map(|ending| self.out.with_extension(ending))
+            .to_vec()
     }
 
     /// What is known of its end; what it wrote about itself is masked.
@@ -125,7 +135,9 @@ impl Kept {
             Ok(Some(output)) => match (output.status.code(), output.status.signal()) {
                 (Some(code), _) => Exit::Code(code),
                 (None, Some(signal)) => Exit::Signal(signal),
-                (None, None) => Exit::Unknown("it ended neither with a code nor by a signal".to_owned()),
+                (None, None) => {
+                    Exit::Unknown("it ended neither with a code nor by a signal".to_owned())
+                }
             },
             Ok(None) => Exit::Unknown("it cannot be killed".to_owned()),
             Err(error) => Exit::Unknown(format!("it could not be waited for: {error}")),

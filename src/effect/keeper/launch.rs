@@ -1,4 +1,5 @@
-//! Prepares a command: its files, its lock, its input, its secrets. It does not know how commands end.
+//! Prepares a command: its files, its lock, its input, its secrets. It does not know how commands
+//! end.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{ErrorKind, PipeWriter, Write};
@@ -32,12 +33,13 @@ pub struct Launch<'a> {
     inherited: Vec<File>,
 }
 
-/// Prepares it; `wake` is notified when masked output is at its end. What `mask` learns here is from now on masked in the output of
-/// what was begun before, too.
+/// Prepares it; `wake` is notified when masked output is at its end. What `mask` learns here is
+/// from now on masked in the output of what was begun before, too.
 pub fn launch<'a>(begin: &'a Begin, mask: &Mask, wake: &Arc<Notify>) -> Result<Launch<'a>, String> {
     let (out, err) = (create(&begin.out)?, create(&begin.err)?);
-    // The command inherits this lock with its standard output and holds it exactly as long as it, or a child of it, lives.
-    // Between its fork and its exec, another command holds for a moment whatever this process has open.
+    // The command inherits this lock with its standard output and holds it exactly as long as it,
+    // or a child of it, lives. Between its fork and its exec, another command holds for a moment
+    // whatever this process has open.
     let begun = Instant::now();
     while out.try_lock().is_err() {
         if begun.elapsed() > MOMENT {
@@ -51,7 +53,9 @@ pub fn launch<'a>(begin: &'a Begin, mask: &Mask, wake: &Arc<Notify>) -> Result<L
     }
     // What somebody else left there is not what this attempt says.
     for path in &begin.said {
-        file::remove(path).map_err(|error| format!("{} is in the way and could not be removed: {error}", path.display()))?;
+        file::remove(path).map_err(|error| {
+            format!("{} is in the way and could not be removed: {error}", path.display())
+        })?;
     }
     let (program, arguments) = begin.command.split_first().ok_or("the command is empty")?;
     let mut expression = duct::cmd(program, arguments).unchecked();
@@ -63,10 +67,14 @@ pub fn launch<'a>(begin: &'a Begin, mask: &Mask, wake: &Arc<Notify>) -> Result<L
     expression = match &mask {
         None => expression.stdout_file(out).stderr_file(err),
         Some(mask) => {
-            inherited.push(only_locked(&out).map_err(|error| format!("the log could not be locked: {error}"))?);
+            inherited.push(
+                only_locked(&out)
+                    .map_err(|error| format!("the log could not be locked: {error}"))?,
+            );
             let mut through = |file: File| -> Result<PipeWriter, String> {
                 let made = Masked::into(file, mask.clone(), Arc::clone(wake));
-                let (writer, thread) = made.map_err(|error| format!("its output could not be masked: {error}"))?;
+                let (writer, thread) =
+                    made.map_err(|error| format!("its output could not be masked: {error}"))?;
                 masked.push(thread);
                 Ok(writer)
             };
@@ -81,7 +89,9 @@ pub fn launch<'a>(begin: &'a Begin, mask: &Mask, wake: &Arc<Notify>) -> Result<L
     }
     expression = match &begin.input {
         // A file, not a pipe that somebody would have to feed.
-        Some(path) => expression.stdin_file(file::open(path).map_err(|error| format!("its input could not be opened: {error}"))?),
+        Some(path) => expression.stdin_file(
+            file::open(path).map_err(|error| format!("its input could not be opened: {error}"))?,
+        ),
         None => expression.stdin_null(),
     };
     Ok(Launch { begin, expression, mask, masked, inherited })
@@ -92,14 +102,22 @@ impl Launch<'_> {
         let begin = self.begin;
         let mut env = begin.env.clone();
         for (variable, content) in &begin.files {
-            let file = in_memory(content).map_err(|error| format!("the file for ${variable} could not be made: {error}"))?;
+            let file = in_memory(content)
+                .map_err(|error| format!("the file for ${variable} could not be made: {error}"))?;
             env.push((variable.clone(), format!("/dev/fd/{}", file.as_raw_fd())));
             self.inherited.push(file);
         }
         for file in &self.inherited {
-            rustix::io::fcntl_setfd(file, rustix::io::FdFlags::empty()).map_err(|error| error.to_string())?;
+            rustix::io::fcntl_setfd(file, rustix::io::FdFlags::empty())
+                .map_err(|error| error.to_string())?;
         }
-        let value = |name: &str| env.iter().rev().find(|(other, _)| other == name).map(|(_, value)| value.clone()).unwrap_or_default();
+        let value = |name: &str| {
+            env.iter()
+                .rev()
+                .find(|(other, _)| other == name)
+                .map(|(_, value)| value.clone())
+                .unwrap_or_default()
+        };
         let number = value("SWITCHOVER_ATTEMPT").parse().unwrap_or_default();
         let marks = Attempt { key: value("SWITCHOVER_IDEMPOTENCY_KEY"), number };
         // posix_spawn takes the process group; a pre_exec hook would force a fork.
@@ -117,7 +135,8 @@ impl Launch<'_> {
         Ok(Kept {
             handle,
             // It is this process's child, so its number is its own until it is waited for.
-            leader: first.map(|pid| Leader { pid, begun: process::look(pid).map(|first| first.begun) }),
+            leader: first
+                .map(|pid| Leader { pid, begun: process::look(pid).map(|first| first.begun) }),
             attempt: begin.attempt.clone(),
             marks,
             out: begin.out.clone(),
@@ -128,8 +147,8 @@ impl Launch<'_> {
     }
 }
 
-/// A further descriptor of a log that shares its lock and writes nothing: what it is there for is to be held. The log's own
-/// descriptor has had the lock alone until now.
+/// A further descriptor of a log that shares its lock and writes nothing: what it is there for is
+/// to be held. The log's own descriptor has had the lock alone until now.
 fn only_locked(log: &File) -> std::io::Result<File> {
     log.lock_shared()?;
     let lock = File::open(format!("/proc/self/fd/{}", log.as_raw_fd()))?;
@@ -139,14 +158,16 @@ fn only_locked(log: &File) -> std::io::Result<File> {
 
 /// A file that no disk sees.
 fn in_memory(content: &str) -> std::io::Result<File> {
-    let mut file = File::from(rustix::fs::memfd_create("switchover", rustix::fs::MemfdFlags::CLOEXEC)?);
+    let mut file =
+        File::from(rustix::fs::memfd_create("switchover", rustix::fs::MemfdFlags::CLOEXEC)?);
     file.set_permissions(Permissions::from_mode(0o400))?;
     file.write_all(content.as_bytes())?;
     Ok(file)
 }
 
 fn create(path: &Path) -> Result<File, String> {
-    // Appending, so that several writers, and an attempt looked at twice, do not overwrite each other.
+    // Appending, so that several writers, and an attempt looked at twice, do not overwrite each
+    // other.
     file::open_as(OpenOptions::new().append(true).create(true), path)
         .map_err(|error| format!("the log {} could not be made: {error}", path.display()))
 }

@@ -1,5 +1,5 @@
-//! What a command of a run that has secrets writes: its output goes through a pipe, is masked here, and only then written; the
-//! files that it wrote about itself are masked at its end.
+//! What a command of a run that has secrets writes: its output goes through a pipe, is masked here,
+//! and only then written; the files that it wrote about itself are masked at its end.
 
 use std::fs::File;
 use std::io::{ErrorKind, PipeReader, PipeWriter, Read, Result, Write};
@@ -15,7 +15,8 @@ use crate::effect::redactor::Redactor;
 /// How much is read at once, in bytes.
 const CHUNK: usize = 64 << 10;
 
-/// All secrets that the executor told of. What runs already is masked by what is told later too: it may read what another wrote.
+/// All secrets that the executor told of. What runs already is masked by what is told later too: it
+/// may read what another wrote.
 #[derive(Clone, Default)]
 pub struct Mask(Arc<Mutex<Told>>);
 
@@ -29,7 +30,8 @@ impl Mask {
     /// Masks these from now on, besides those that it masks already.
     pub fn learn(&self, secrets: &[(String, String)]) {
         let mut told = self.told();
-        let new: Vec<_> = secrets.iter().filter(|secret| !told.secrets.contains(secret)).cloned().collect();
+        let new: Vec<_> =
+            secrets.iter().filter(|secret| !told.secrets.contains(secret)).cloned().collect();
         if !new.is_empty() {
             told.secrets.extend(new);
             told.redactor = Redactor::new(&told.secrets);
@@ -60,7 +62,8 @@ pub struct Masked {
 }
 
 impl Masked {
-    /// Where the command is to write, and the thread that reads it; `wake` is notified when the stream is at its end.
+    /// Where the command is to write, and the thread that reads it; `wake` is notified when the
+    /// stream is at its end.
     pub fn into(to: File, mask: Mask, wake: Arc<Notify>) -> Result<(PipeWriter, Masked)> {
         let (reader, writer) = std::io::pipe()?;
         let (send, end) = channel();
@@ -79,7 +82,8 @@ impl Masked {
         self.ended.is_some()
     }
 
-    /// Whether nothing of what came is unwritten, though more may come from what holds the stream open.
+    /// Whether nothing of what came is unwritten, though more may come from what holds the stream
+    /// open.
     pub fn is_idle(&self) -> bool {
         self.ended.is_some() || self.waits.load(Ordering::Acquire)
     }

@@ -1,5 +1,6 @@
-//! The keeper of a run: a process of its own that begins the commands, waits for them and records how they end. It outlives a
-//! killed executor until the last of its commands is over. This is the executor's side of it.
+//! The keeper of a run: a process of its own that begins the commands, waits for them and records
+//! how they end. It outlives a killed executor until the last of its commands is over. This is the
+//! executor's side of it.
 
 mod kept;
 mod launch;
@@ -32,7 +33,8 @@ pub use serve::serve;
 /// The verb under which the program serves as a keeper.
 pub const VERB: &str = "keep";
 
-/// How long a keeper may take to read an order, in seconds. It reads whatever else happens, unless it stands still.
+/// How long a keeper may take to read an order, in seconds. It reads whatever else happens, unless
+/// it stands still.
 const PATIENCE: i64 = 20;
 
 /// Called when a command is over.
@@ -69,7 +71,8 @@ struct Process {
 
 /// A keeper that has just come to be.
 pub struct New {
-    /// What it says is to be read from here, each line given to [`Keeper::hear`], and its end to [`Keeper::lose`].
+    /// What it says is to be read from here, each line given to [`Keeper::hear`], and its end to
+    /// [`Keeper::lose`].
     pub socket: UnixStream,
     /// Where it records what it does.
     pub record: PathBuf,
@@ -81,13 +84,14 @@ struct Waiting {
 }
 
 impl Keeper {
-    /// The keeper of a session before which a run's log ended with the number `before`; it records in the run's folder.
+    /// The keeper of a session before which a run's log ended with the number `before`; it records
+    /// in the run's folder.
     pub fn new(folder: PathBuf, before: u64, hidden: Vec<String>) -> Keeper {
         Keeper { shared: Arc::new(Shared { folder, before, hidden, state: Mutex::default() }) }
     }
 
-    /// Sees to it that the process is there, before anything says that it is to begin something; says so if it is a new one. `head`
-    /// is the number with which the run's log ends.
+    /// Sees to it that the process is there, before anything says that it is to begin something;
+    /// says so if it is a new one. `head` is the number with which the run's log ends.
     ///
     /// # Errors
     /// If it could not be begun; then no order is taken either.
@@ -106,7 +110,11 @@ impl Keeper {
             command.env_remove(variable);
         }
         command.arg(VERB).arg(keeper.to_string());
-        let child = command.stdin(OwnedFd::from(there)).stdout(record.into_file()).stderr(Stdio::null()).spawn()?;
+        let child = command
+            .stdin(OwnedFd::from(there))
+            .stdout(record.into_file())
+            .stderr(Stdio::null())
+            .spawn()?;
         here.set_nonblocking(true)?;
         state.keeper = Some(Process { socket: here.try_clone()?, child, record: path.clone() });
         Ok(Some(New { socket: here, record: path }))
@@ -121,8 +129,8 @@ impl Keeper {
         }
     }
 
-    /// The keeper says nothing more. What it has recorded counts; of the rest, whoever reads its record learns the end as long as
-    /// it lives.
+    /// The keeper says nothing more. What it has recorded counts; of the rest, whoever reads its
+    /// record learns the end as long as it lives.
     pub fn lose(&self) {
         let mut state = self.shared.state();
         let (keeper, lost) = (state.keeper.take(), std::mem::take(&mut state.waiting));
@@ -136,7 +144,12 @@ impl Keeper {
         }
         for Waiting { attempt, then } in lost.into_values() {
             let over = attempt.and_then(|attempt| known.end(&attempt).cloned());
-            then(over.unwrap_or_else(|| Exit::Unknown("the process that watched it was killed, or does not answer".to_owned()).into()));
+            then(over.unwrap_or_else(|| {
+                Exit::Unknown(
+                    "the process that watched it was killed, or does not answer".to_owned(),
+                )
+                .into()
+            }));
         }
     }
 
@@ -152,7 +165,10 @@ impl Keeper {
             && let Some(waiting) = state.waiting.remove(&id)
         {
             drop(state);
-            (waiting.then)(Exit::NotBegun(format!("the process that begins commands is not there: {error}")).into());
+            (waiting.then)(
+                Exit::NotBegun(format!("the process that begins commands is not there: {error}"))
+                    .into(),
+            );
         }
         id
     }
@@ -177,7 +193,8 @@ impl Keeper {
 }
 
 impl State {
-    /// An order that cannot be sent whole is none: the keeper takes only whole lines, and nothing more is sent behind the rest of one.
+    /// An order that cannot be sent whole is none: the keeper takes only whole lines, and nothing
+    /// more is sent behind the rest of one.
     fn send(&mut self, order: &Order) -> std::io::Result<()> {
         let mut line = serde_json::to_vec(order)?;
         line.push(b'\n');
@@ -198,7 +215,10 @@ fn send_all(socket: &mut UnixStream, mut rest: &[u8]) -> std::io::Result<()> {
             // A long order fills the socket.
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 let mut room = [PollFd::new(socket, PollFlags::OUT)];
-                match rustix::event::poll(&mut room, Some(&Timespec { tv_sec: PATIENCE, tv_nsec: 0 })) {
+                match rustix::event::poll(
+                    &mut room,
+                    Some(&Timespec { tv_sec: PATIENCE, tv_nsec: 0 }),
+                ) {
                     Ok(0) => return Err(ErrorKind::TimedOut.into()),
                     Ok(_) | Err(Errno::INTR) => {}
                     Err(error) => return Err(error.into()),

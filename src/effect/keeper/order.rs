@@ -1,5 +1,5 @@
-//! What the executor and its keeper say to each other: a line of JSON for each thing. They never travel farther than between
-//! two processes of the same program.
+//! What the executor and its keeper say to each other: a line of JSON for each thing. They never
+//! travel farther than between two processes of the same program.
 
 use std::path::PathBuf;
 

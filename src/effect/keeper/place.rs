@@ -1,4 +1,5 @@
-//! Where a keeper and its commands live, so that whoever comes later knows of which processes their numbers speak.
+//! Where a keeper and its commands live, so that whoever comes later knows of which processes their
+//! numbers speak.
 
 use std::io::Result;
 
@@ -27,11 +28,13 @@ pub struct Site {
     pub numbers: String,
 }
 
-/// The first process of a command. It leads a group of its own number, in the session of its keeper.
+/// The first process of a command. It leads a group of its own number, in the session of its
+/// keeper.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Leader {
     pub pid: i32,
-    /// In ticks since the machine began; nothing if it could not be seen, as it became another user at once.
+    /// In ticks since the machine began; nothing if it could not be seen, as it became another user
+    /// at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub begun: Option<u64>,
 }

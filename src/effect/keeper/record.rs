@@ -1,6 +1,7 @@
-//! The record that keepers make of a run's commands: that one begins, before it does, and how it ended. It outlives the executor
-//! and the keeper; the next executor reads it. It does not outlive a loss of power for certain: what is missing says nothing, and
-//! what is there nothing of files that may be lost.
+//! The record that keepers make of a run's commands: that one begins, before it does, and how it
+//! ended. It outlives the executor and the keeper; the next executor reads it. It does not outlive
+//! a loss of power for certain: what is missing says nothing, and what is there nothing of files
+//! that may be lost.
 
 use std::cell::{Cell, OnceCell};
 use std::collections::HashMap;
@@ -47,8 +48,8 @@ pub struct Record {
 }
 
 impl Record {
-    /// Makes the file of a keeper in the run's folder, under a name that none had; `before` is the number with which the run's
-    /// log ended before the session.
+    /// Makes the file of a keeper in the run's folder, under a name that none had; `before` is the
+    /// number with which the run's log ended before the session.
     pub fn create(folder: &Path, before: u64) -> std::io::Result<(PathBuf, Record)> {
         for again in 0.. {
             let path = folder.join(name(before, again));
@@ -161,7 +162,9 @@ impl Known {
         for entry in std::fs::read_dir(folder)? {
             paths.push(entry?.path());
         }
-        paths.retain(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("commands-")));
+        paths.retain(|path| {
+            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("commands-"))
+        });
         Known::of(&paths)
     }
 
@@ -187,8 +190,15 @@ impl Known {
     /// If it cannot be opened.
     pub fn add(&mut self, path: &Path) -> std::io::Result<()> {
         let (file, at) = (crate::file::open_as(&mut options(), path)?, self.files.len());
-        self.files.push(Reading { file: Some(file), rest: Vec::new(), last: None, place: None, is_damaged: false });
-        // A loss of power may take the file of a session's first keeper and leave that of its second.
+        self.files.push(Reading {
+            file: Some(file),
+            rest: Vec::new(),
+            last: None,
+            place: None,
+            is_damaged: false,
+        });
+        // A loss of power may take the file of a session's first keeper and leave that of its
+        // second.
         self.is_damaged |= earlier(path).is_some_and(|earlier| !earlier.exists());
         let is_held = self.is_held(at);
         self.read_on();
@@ -243,8 +253,12 @@ impl Known {
                     begun.leader = Some(leader);
                 }
             }
-            Entry::Ended { attempt, over, is_durable } => drop(self.ends.insert(attempt, End { over, is_durable, file })),
-            Entry::Closed { keeper, begun } => self.keepers.entry(keeper).or_default().closed = Some(begun),
+            Entry::Ended { attempt, over, is_durable } => {
+                drop(self.ends.insert(attempt, End { over, is_durable, file }))
+            }
+            Entry::Closed { keeper, begun } => {
+                self.keepers.entry(keeper).or_default().closed = Some(begun)
+            }
         }
     }
 
@@ -253,7 +267,9 @@ impl Known {
         let end = self.ends.get(attempt)?;
         let is_certain = match &self.files[end.file] {
             _ if end.is_durable => true,
-            Reading { place: Some(place), .. } => self.here().is_some_and(|here| here.boot == place.site.boot),
+            Reading { place: Some(place), .. } => {
+                self.here().is_some_and(|here| here.boot == place.site.boot)
+            }
             Reading { place: None, is_damaged, .. } => !is_damaged,
         };
         is_certain.then_some(&end.over)
@@ -268,22 +284,31 @@ impl Known {
         self.begun.contains_key(attempt) || self.ends.contains_key(attempt)
     }
 
-    /// What is known of the beginning of an attempt's command; nothing if none is said to have begun.
+    /// What is known of the beginning of an attempt's command; nothing if none is said to have
+    /// begun.
     pub fn beginning(&self, attempt: &Attempt) -> Option<Beginning<'_>> {
         if self.ends.get(attempt).is_some_and(|end| matches!(end.over.exit, Exit::NotBegun(_))) {
             return None;
         }
         let Begun { keeper, leader } = self.begun.get(attempt)?;
-        let is_other = |(other, begun): &(&Attempt, &Begun)| begun.keeper == *keeper && *other != attempt;
-        let others = self.begun.iter().filter(is_other).filter_map(|(_, begun)| begun.leader).collect();
-        Some(Beginning { place: self.keepers.get(keeper).and_then(|keeper| keeper.place.as_ref()), leader: *leader, others })
+        let is_other =
+            |(other, begun): &(&Attempt, &Begun)| begun.keeper == *keeper && *other != attempt;
+        let others =
+            self.begun.iter().filter(is_other).filter_map(|(_, begun)| begun.leader).collect();
+        Some(Beginning {
+            place: self.keepers.get(keeper).and_then(|keeper| keeper.place.as_ref()),
+            leader: *leader,
+            others,
+        })
     }
 
-    /// Whether it is proved that an attempt, which a session since the number `since` of the run's log was to make, never began:
-    /// every keeper of that session has said how many it began, and all of those are known.
+    /// Whether it is proved that an attempt, which a session since the number `since` of the run's
+    /// log was to make, never began: every keeper of that session has said how many it began, and
+    /// all of those are known.
     pub fn never_began(&self, attempt: &Attempt, since: u64) -> bool {
         let mut keepers = self.keepers.values().filter(|keeper| keeper.head >= since).peekable();
-        let is_whole = !self.is_damaged && self.files.iter().all(|reading| reading.rest.is_empty() && reading.last.is_some());
+        let is_whole = !self.is_damaged
+            && self.files.iter().all(|reading| reading.rest.is_empty() && reading.last.is_some());
         is_whole
             && keepers.peek().is_some()
             && keepers.all(|keeper| keeper.closed == Some(keeper.begun))
@@ -292,14 +317,17 @@ impl Known {
 
     /// Whether a keeper lives that may still begin what it was told to.
     pub fn may_begin(&self) -> bool {
-        let is_open = |keeper: &u64| self.keepers.get(keeper).is_none_or(|keeper| keeper.closed.is_none());
-        (0..self.files.len()).any(|file| self.files[file].last.as_ref().is_some_and(is_open) && self.is_held(file))
+        let is_open =
+            |keeper: &u64| self.keepers.get(keeper).is_none_or(|keeper| keeper.closed.is_none());
+        (0..self.files.len())
+            .any(|file| self.files[file].last.as_ref().is_some_and(is_open) && self.is_held(file))
     }
 
     /// Whether the keeper that began an attempt may still live, and record its end.
     pub fn is_watched(&self, attempt: &Attempt) -> bool {
         let Some(Begun { keeper, .. }) = self.begun.get(attempt) else { return false };
-        (0..self.files.len()).any(|file| self.files[file].last == Some(*keeper) && self.is_held(file))
+        (0..self.files.len())
+            .any(|file| self.files[file].last == Some(*keeper) && self.is_held(file))
     }
 
     /// Whether any keeper lives.
@@ -324,13 +352,19 @@ fn name(before: u64, again: u64) -> String {
 /// The file that was made before this one in the same session.
 fn earlier(path: &Path) -> Option<PathBuf> {
     let (before, again) = path.file_name()?.to_str()?.strip_prefix("commands-")?.split_once('-')?;
-    Some(path.with_file_name(name(before.parse().ok()?, again.parse::<u64>().ok()?.checked_sub(1)?)))
+    Some(
+        path.with_file_name(name(before.parse().ok()?, again.parse::<u64>().ok()?.checked_sub(1)?)),
+    )
 }
 
 /// Opened to append, also to read it: some file systems grant an exclusive lock only then.
 fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
-    options.append(true).read(true).mode(0o600).custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32);
+    options
+        .append(true)
+        .read(true)
+        .mode(0o600)
+        .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32);
     options
 }
 
@@ -351,11 +385,14 @@ mod tests {
             let (path, record) = Record::create(folder.path(), 4).unwrap();
             record.add(&Entry::Opened { keeper, head: 4 + keeper }).unwrap();
             let closed = Entry::Closed { keeper, begun: begun.len() as u64 };
-            begun.into_iter().for_each(|attempt| record.add(&Entry::Begins { keeper, attempt }).unwrap());
+            begun
+                .into_iter()
+                .for_each(|attempt| record.add(&Entry::Begins { keeper, attempt }).unwrap());
             record.add(&closed).unwrap();
             paths.push(path);
         }
-        let proves = |key: &str| Known::in_folder(folder.path()).unwrap().never_began(&attempt(key), 5);
+        let proves =
+            |key: &str| Known::in_folder(folder.path()).unwrap().never_began(&attempt(key), 5);
         assert_eq!((proves("x"), proves("y")), (false, true));
         File::create(&paths[0]).unwrap();
         assert_eq!((proves("x"), proves("y")), (false, false), "the first one's entries were lost");

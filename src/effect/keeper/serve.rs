@@ -1,5 +1,5 @@
-//! The keeper's side: a process in a session of its own, with the executor at its standard input and the run's record as its
-//! standard output. It knows commands and files, not runs.
+//! The keeper's side: a process in a session of its own, with the executor at its standard input
+//! and the run's record as its standard output. It knows commands and files, not runs.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -26,7 +26,8 @@ use crate::file;
 
 /// How often the processes of what is to end are looked at.
 const LOOK: Duration = Duration::from_millis(20);
-/// How often what runs is looked at without a signal that something has ended: one that is lost delays its end, no more.
+/// How often what runs is looked at without a signal that something has ended: one that is lost
+/// delays its end, no more.
 const LOST: Duration = Duration::from_secs(1);
 /// How much of the socket is read at once, in bytes.
 const CHUNK: usize = 16 << 10;
@@ -38,7 +39,8 @@ const CHUNK: usize = 16 << 10;
 pub fn serve(keeper: u64) -> Result<()> {
     // Not one of the terminal's processes: what is typed there is for the executor.
     let _ = rustix::process::setsid();
-    let socket = std::os::unix::net::UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned()?);
+    let socket =
+        std::os::unix::net::UnixStream::from(std::io::stdin().as_fd().try_clone_to_owned()?);
     let record = Record::of(File::from(std::io::stdout().as_fd().try_clone_to_owned()?));
     socket.set_nonblocking(true)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -81,8 +83,10 @@ struct Serving {
 impl Serving {
     async fn until_over(mut self, socket: std::os::unix::net::UnixStream) -> Result<()> {
         let mut child = signal(SignalKind::child())?;
-        // What ends the machine's processes one by one is not to keep the ends of the others from being recorded.
-        let _deaf = [SignalKind::terminate(), SignalKind::hangup(), SignalKind::interrupt()].map(signal);
+        // What ends the machine's processes one by one is not to keep the ends of the others from
+        // being recorded.
+        let _deaf =
+            [SignalKind::terminate(), SignalKind::hangup(), SignalKind::interrupt()].map(signal);
         // Standard input is the same socket: closing one would not end the connection.
         let connection = socket.try_clone()?;
         let mut socket = Some(UnixStream::from_std(socket)?);
@@ -104,15 +108,18 @@ impl Serving {
                 let heard = ready.and_then(|()| read_on(open, &mut orders));
                 self.take_all(&mut orders);
                 self.see_what_is_over();
-                // An executor that cannot be told anything finds the ends in the record, as soon as it hears that it must.
+                // An executor that cannot be told anything finds the ends in the record, as soon as
+                // it hears that it must.
                 let told = heard.and_then(|()| self.tell(open));
                 if told.is_err() {
                     socket = None;
                     self.is_alone = true;
                     let _ = connection.shutdown(Shutdown::Both);
                     self.time_stands_still(false);
-                    // The lock on the record stays until the last command is over: whoever comes next waits for that.
-                    let _ = self.record.add(&Entry::Closed { keeper: self.keeper, begun: self.begun });
+                    // The lock on the record stays until the last command is over: whoever comes
+                    // next waits for that.
+                    let _ =
+                        self.record.add(&Entry::Closed { keeper: self.keeper, begun: self.begun });
                 }
             } else {
                 self.see_what_is_over();
@@ -121,11 +128,15 @@ impl Serving {
         Ok(())
     }
 
-    /// Takes the orders that are there whole. The rest of a line of an executor that died while it wrote is none.
+    /// Takes the orders that are there whole. The rest of a line of an executor that died while it
+    /// wrote is none.
     fn take_all(&mut self, orders: &mut Vec<u8>) {
         let whole = orders.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         let rest = orders.split_off(whole);
-        for line in std::mem::replace(orders, rest).split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        for line in std::mem::replace(orders, rest)
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+        {
             if let Ok(order) = serde_json::from_slice(line) {
                 self.take(order);
             }
@@ -147,7 +158,10 @@ impl Serving {
             Order::Pause(pause) => {
                 let signal = if pause { Signal::STOP } else { Signal::CONT };
                 for (id, kept) in &self.kept {
-                    process::signal_all(&kept.processes(&self.place, &self.leaders_but(*id)).unwrap_or_default(), signal);
+                    process::signal_all(
+                        &kept.processes(&self.place, &self.leaders_but(*id)).unwrap_or_default(),
+                        signal,
+                    );
                 }
                 self.time_stands_still(pause);
             }
@@ -166,13 +180,16 @@ impl Serving {
     fn begin(&mut self, begin: &Begin) -> std::result::Result<Kept, String> {
         let launch = launch(begin, &self.mask, &self.wake)?;
         if let Some(attempt) = &begin.attempt {
-            let unrecorded = |error: Error| format!("that it begins could not be recorded: {error}");
+            let unrecorded =
+                |error: Error| format!("that it begins could not be recorded: {error}");
             if !self.is_placed {
                 let entry = Entry::Serves { keeper: self.keeper, place: self.place.clone() };
                 self.record.add(&entry).map_err(unrecorded)?;
                 self.is_placed = true;
             }
-            self.record.add(&Entry::Begins { keeper: self.keeper, attempt: attempt.clone() }).map_err(unrecorded)?;
+            self.record
+                .add(&Entry::Begins { keeper: self.keeper, attempt: attempt.clone() })
+                .map_err(unrecorded)?;
             self.begun += 1;
         }
         let kept = launch.start()?;
@@ -185,20 +202,29 @@ impl Serving {
 
     /// The first processes of all commands but one.
     fn leaders_but(&self, id: u64) -> Vec<Leader> {
-        self.kept.iter().filter(|(other, _)| **other != id).filter_map(|(_, kept)| kept.leader).collect()
+        self.kept
+            .iter()
+            .filter(|(other, _)| **other != id)
+            .filter_map(|(_, kept)| kept.leader)
+            .collect()
     }
 
     /// Records and answers for what is over by now.
     fn see_what_is_over(&mut self) {
         let is_paused = self.paused.is_some();
-        let ending: Vec<u64> = self.kept.iter().filter(|(_, kept)| kept.is_ending()).map(|(id, _)| *id).collect();
+        let ending: Vec<u64> =
+            self.kept.iter().filter(|(_, kept)| kept.is_ending()).map(|(id, _)| *id).collect();
         for id in ending {
             let others = self.leaders_but(id);
             if let Some(kept) = self.kept.get_mut(&id) {
                 kept.look_at_the_rest(is_paused, &self.place, &others);
             }
         }
-        let over: Vec<u64> = self.kept.iter_mut().filter_map(|(id, kept)| kept.is_over(is_paused).then_some(*id)).collect();
+        let over: Vec<u64> = self
+            .kept
+            .iter_mut()
+            .filter_map(|(id, kept)| kept.is_over(is_paused).then_some(*id))
+            .collect();
         for id in over {
             let Some(kept) = self.kept.remove(&id) else { continue };
             let files = kept.files();
@@ -209,9 +235,11 @@ impl Serving {
 
     fn note_end(&mut self, id: u64, attempt: Option<Attempt>, over: Over, files: &[PathBuf]) {
         if let Some(attempt) = attempt {
-            // An executor that hears it makes the result durable itself. Else it may be long until somebody takes it up.
+            // An executor that hears it makes the result durable itself. Else it may be long until
+            // somebody takes it up.
             let is_durable = self.is_alone && make_durable(files).is_ok();
-            // If this cannot be written the executor still hears it; if that is gone, the next one finds the attempt in doubt.
+            // If this cannot be written the executor still hears it; if that is gone, the next one
+            // finds the attempt in doubt.
             let _ = self.record.add(&Entry::Ended { attempt, over: over.clone(), is_durable });
             if is_durable {
                 let _ = self.record.sync();
@@ -245,7 +273,10 @@ fn make_durable(files: &[PathBuf]) -> Result<()> {
             opened => opened?.sync_all()?,
         }
     }
-    files.first().and_then(|path| path.parent()).map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+    files
+        .first()
+        .and_then(|path| path.parent())
+        .map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
 /// Reads what is there.

@@ -11,13 +11,16 @@ use crate::file;
 const KEPT: u64 = 4 << 20;
 
 impl Redactor {
-    /// Takes the secrets out of a file. Of a long one only the end is kept, from a line on, behind as many zeros as make it as
-    /// long as it was. What is no regular file stays as it is: nobody reads it. What cannot be masked is removed; says why.
+    /// Takes the secrets out of a file. Of a long one only the end is kept, from a line on, behind
+    /// as many zeros as make it as long as it was. What is no regular file stays as it is: nobody
+    /// reads it. What cannot be masked is removed; says why.
     #[must_use]
     pub fn mask_file(&self, path: &Path) -> Option<String> {
         match mask_end(path, self.clone()) {
             Ok(()) => None,
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidInput) => None,
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidInput) => {
+                None
+            }
             Err(error) => {
                 let removed = match std::fs::remove_file(path) {
                     Ok(()) => "was removed".to_owned(),
@@ -37,7 +40,11 @@ fn mask_end(path: &Path, mut redactor: Redactor) -> Result<()> {
     let mut bytes = Vec::new();
     (&file).take(KEPT).read_to_end(&mut bytes)?;
     // A secret that was cut could not be recognised.
-    let from = if skipped == 0 { 0 } else { bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |end| end + 1) };
+    let from = if skipped == 0 {
+        0
+    } else {
+        bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |end| end + 1)
+    };
     let mut masked = Vec::new();
     redactor.push(&bytes[from..], &mut masked);
     redactor.finish(&mut masked);

@@ -1,5 +1,6 @@
-//! Masks secret values in a byte stream, in every spelling common tools print them in, before the bytes reach the disk.
-//! It knows the secrets' names and values, and nothing of where the bytes come from, where they go or who may read them.
+//! Masks secret values in a byte stream, in every spelling common tools print them in, before the
+//! bytes reach the disk. It knows the secrets' names and values, and nothing of where the bytes
+//! come from, where they go or who may read them.
 
 mod file;
 mod spelling;
@@ -11,11 +12,14 @@ use std::sync::Arc;
 
 use spelling::spellings;
 
-/// How many bytes the search hashes together. A needle has at least as many, so a value of fewer is not masked at all.
+/// How many bytes the search hashes together. A needle has at least as many, so a value of fewer is
+/// not masked at all.
 const BLOCK: usize = 4;
-/// How much of a needle's beginning the search looks at: more means longer leaps, but a fuller table.
+/// How much of a needle's beginning the search looks at: more means longer leaps, but a fuller
+/// table.
 const WINDOW: usize = 32;
-/// Masks secrets in one stream of bytes. A clone shares the search tables, so that making a second one for a second stream is cheap.
+/// Masks secrets in one stream of bytes. A clone shares the search tables, so that making a second
+/// one for a second stream is cheap.
 #[derive(Clone)]
 pub struct Redactor {
     search: Arc<Search>,
@@ -26,10 +30,11 @@ pub struct Redactor {
 }
 
 impl Redactor {
-    /// A redactor for secrets given as pairs of a name and a value; if two are spelled alike, the name is the first one's.
+    /// A redactor for secrets given as pairs of a name and a value; if two are spelled alike, the
+    /// name is the first one's.
     ///
-    /// White space around a value is not part of the secret. Each occurrence becomes `(the secret NAME)`, or something that tells less if
-    /// this might be, or make, an occurrence itself.
+    /// White space around a value is not part of the secret. Each occurrence becomes `(the secret
+    /// NAME)`, or something that tells less if this might be, or make, an occurrence itself.
     #[must_use]
     pub fn new(secrets: &[(String, String)]) -> Self {
         Self { search: Arc::new(Search::new(secrets)), held: Vec::new(), masked: 0 }
@@ -40,7 +45,8 @@ impl Redactor {
         self.search = Arc::clone(&other.search);
     }
 
-    /// Takes the next bytes of the stream, cut anywhere, and appends to `out` all that can be decided about by now.
+    /// Takes the next bytes of the stream, cut anywhere, and appends to `out` all that can be
+    /// decided about by now.
     pub fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
         self.held.extend_from_slice(bytes);
         self.advance(false, out);
@@ -93,10 +99,12 @@ enum Verdict<'a> {
     Found(&'a Needle),
 }
 
-/// All needles, and a table to leap over what cannot be one (Wu and Manber's search, with hashed blocks).
+/// All needles, and a table to leap over what cannot be one (Wu and Manber's search, with hashed
+/// blocks).
 ///
-/// For twenty secrets, an Aho-Corasick DFA takes 20 ms and 14 MB to build, and its NFA looks at every byte; a command may be over in
-/// less. This looks at one block in a window's length, if all needles are long, and has but the sorted needles and small tables.
+/// For twenty secrets, an Aho-Corasick DFA takes 20 ms and 14 MB to build, and its NFA looks at
+/// every byte; a command may be over in less. This looks at one block in a window's length, if all
+/// needles are long, and has but the sorted needles and small tables.
 struct Search {
     /// Sorted, each text once.
     needles: Vec<Needle>,
@@ -104,9 +112,11 @@ struct Search {
     marks: Vec<String>,
     /// As many bytes as every needle has, up to [`WINDOW`].
     window: usize,
-    /// By the hash of a window's last block: how far the next window is that may be a needle's beginning.
+    /// By the hash of a window's last block: how far the next window is that may be a needle's
+    /// beginning.
     leaps: Vec<u8>,
-    /// By the same hash of a block: whether a needle may begin with it. Chunks are often short, and a leap does not help near their end.
+    /// By the same hash of a block: whether a needle may begin with it. Chunks are often short, and
+    /// a leap does not help near their end.
     begins: Vec<bool>,
     hash_shift: u32,
 }
@@ -115,7 +125,12 @@ impl Search {
     fn new(secrets: &[(String, String)]) -> Self {
         let mut needles = Vec::new();
         for (secret, (_, value)) in secrets.iter().enumerate() {
-            needles.extend(spellings(value).into_iter().filter(|text| text.len() >= BLOCK).map(|text| Needle { text, secret }));
+            needles.extend(
+                spellings(value)
+                    .into_iter()
+                    .filter(|text| text.len() >= BLOCK)
+                    .map(|text| Needle { text, secret }),
+            );
         }
         needles.sort_unstable_by(|a, b| (&a.text, a.secret).cmp(&(&b.text, b.secret)));
         needles.dedup_by(|a, b| a.text == b.text);
@@ -147,11 +162,13 @@ impl Search {
         search
     }
 
-    /// Appends to `out` the part of `text` that can be decided about, but for its first `done` bytes, which an earlier mark stands for.
-    /// Returns how many bytes are decided, and how many are written or masked, which may be more.
+    /// Appends to `out` the part of `text` that can be decided about, but for its first `done`
+    /// bytes, which an earlier mark stands for. Returns how many bytes are decided, and how many
+    /// are written or masked, which may be more.
     ///
-    /// What is masked is the union of all occurrences: to leave what only the second of two overlapping ones covers would leak it.
-    /// A place is judged by the bytes from there on alone, and only once these suffice, so it makes no difference how a stream is cut.
+    /// What is masked is the union of all occurrences: to leave what only the second of two
+    /// overlapping ones covers would leak it. A place is judged by the bytes from there on alone,
+    /// and only once these suffice, so it makes no difference how a stream is cut.
     fn scan(&self, text: &[u8], mut done: usize, ended: bool, out: &mut Vec<u8>) -> (usize, usize) {
         let mut at = self.leap(text, 0);
         while at < text.len() {
@@ -173,7 +190,8 @@ impl Search {
         (at, done.max(at))
     }
 
-    /// The first place from `at` on that may be the beginning of a needle, as is every place nearer to the end than a window.
+    /// The first place from `at` on that may be the beginning of a needle, as is every place nearer
+    /// to the end than a window.
     fn leap(&self, text: &[u8], mut at: usize) -> usize {
         while let Some(block) = text.get(at + self.window - BLOCK..).and_then(<[u8]>::first_chunk) {
             match self.leaps[slot(*block, self.hash_shift)] {
@@ -191,12 +209,22 @@ impl Search {
         }
         let after = self.needles.partition_point(|needle| needle.text.as_bytes() <= text);
         // Needles that go on where the text ends sort right after it, ...
-        if !ended && self.needles.get(after).is_some_and(|needle| needle.text.as_bytes().starts_with(text)) {
+        if !ended
+            && self
+                .needles
+                .get(after)
+                .is_some_and(|needle| needle.text.as_bytes().starts_with(text))
+        {
             return Verdict::Undecided;
         }
-        // ... and those it begins with before it, the longest last, though others that share their beginning may come between.
+        // ... and those it begins with before it, the longest last, though others that share their
+        // beginning may come between.
         let akin = |needle: &&Needle| text.starts_with(&needle.text.as_bytes()[..BLOCK]);
-        let found = self.needles[..after].iter().rev().take_while(akin).find(|needle| text.starts_with(needle.text.as_bytes()));
+        let found = self.needles[..after]
+            .iter()
+            .rev()
+            .take_while(akin)
+            .find(|needle| text.starts_with(needle.text.as_bytes()));
         found.map_or(Verdict::Nothing, Verdict::Found)
     }
 }
@@ -205,25 +233,31 @@ fn slot(block: [u8; BLOCK], hash_shift: u32) -> usize {
     (u32::from_le_bytes(block).wrapping_mul(0x9E37_79B1) >> hash_shift) as usize
 }
 
-/// The replacement for the secret of this name: `(the secret NAME)`, unless that might make a needle.
+/// The replacement for the secret of this name: `(the secret NAME)`, unless that might make a
+/// needle.
 ///
-/// Why the output has no needle if all marks are safe: suppose it has one. Text kept between two marks was in one piece in the input,
-/// and all needles there are masked, so this one overlaps a mark; take the first such mark. If the needle begins before it, then it
-/// ends within (a beginning of the mark is the needle's end) or not (the needle contains the mark). If it begins at or within the
-/// mark, then it ends there too (the mark contains the needle) or goes on (an end of the mark is the needle's beginning, or all of
-/// the mark is). [`is_safe`] rules out each for every needle, whatever is next to the mark, be it text or a mark.
+/// Why the output has no needle if all marks are safe: suppose it has one. Text kept between two
+/// marks was in one piece in the input, and all needles there are masked, so this one overlaps a
+/// mark; take the first such mark. If the needle begins before it, then it ends within (a beginning
+/// of the mark is the needle's end) or not (the needle contains the mark). If it begins at or
+/// within the mark, then it ends there too (the mark contains the needle) or goes on (an end of the
+/// mark is the needle's beginning, or all of the mark is). [`is_safe`] rules out each for every
+/// needle, whatever is next to the mark, be it text or a mark.
 fn mark(name: &str, needles: &[Needle]) -> String {
     let usual = [format!("(the secret {name})"), "***".to_owned()];
-    // A character in no needle is always safe. There is one, for secrets with all million of them would not fit into an environment.
+    // A character in no needle is always safe. There is one, for secrets with all million of them
+    // would not fit into an environment.
     let blocks = ('\u{2588}'..=char::MAX).map(String::from);
     usual.into_iter().chain(blocks).find(|mark| is_safe(mark, needles)).unwrap_or_default()
 }
 
-/// Whether a mark and a needle never overlap; both are whole characters, so it is enough to cut the mark between these.
+/// Whether a mark and a needle never overlap; both are whole characters, so it is enough to cut the
+/// mark between these.
 fn is_safe(mark: &str, needles: &[Needle]) -> bool {
     let cuts = || mark.char_indices().skip(1).map(|(cut, _)| mark.split_at(cut));
     needles.iter().map(|needle| needle.text.as_str()).all(|needle| {
-        // Most needles lack the mark's brackets, and this is many times faster than to look for all beginnings and ends.
+        // Most needles lack the mark's brackets, and this is many times faster than to look for all
+        // beginnings and ends.
         let has = |edge: Option<&u8>| edge.is_some_and(|edge| needle.as_bytes().contains(edge));
         let (has_first, has_last) = (has(mark.as_bytes().first()), has(mark.as_bytes().last()));
         !(has_first && cuts().any(|(beginning, _)| needle.ends_with(beginning))

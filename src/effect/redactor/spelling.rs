@@ -1,5 +1,5 @@
-//! What common tools make of a value when they print it: the spellings in which a secret is looked for. It knows one value at a
-//! time, and no stream.
+//! What common tools make of a value when they print it: the spellings in which a secret is looked
+//! for. It knows one value at a time, and no stream.
 
 use super::BLOCK;
 
@@ -40,7 +40,8 @@ const JSON_FEARED: [&str; 5] = ["", "<>&\u{2028}\u{2029}", "<>&'\"+`", "<>&'", "
 const JSON_LETTERS: (&str, &str) = ("\n\r\t\u{8}\u{c}\"\\", "nrtbf\"\\");
 /// The same for shells, between `$'` and `'`.
 const SHELL_LETTERS: (&str, &str) = ("\n\r\t\u{8}\u{c}\u{7}\u{b}\u{1b}'\\", "nrtbfavE'\\");
-/// What is quoted by a backslash before it: inside backquotes, inside `"`, in MySQL, and by `printf %q`.
+/// What is quoted by a backslash before it: inside backquotes, inside `"`, in MySQL, and by `printf
+/// %q`.
 const BACKSLASHED: [&str; 4] = ["\\", "\\\"$`", "\\\"'", " !\"$&'()*,;<>?[\\]^`{|}"];
 /// What the more timid put no backslash before, besides letters and digits.
 const NOT_BACKSLASHED: [&str; 2] = ["_", "_-.,:+/@"];
@@ -85,7 +86,9 @@ pub fn spellings(value: &str) -> Vec<String> {
     }
     // A key is often kept on one line, with `\n` in writing, and printed on several.
     let lines = value.lines().flat_map(|line| line.split("\\n")).map(str::trim);
-    lines.filter(|line| *line != value && is_telling(line)).for_each(|line| spell_as_text(line, &mut found));
+    lines
+        .filter(|line| *line != value && is_telling(line))
+        .for_each(|line| spell_as_text(line, &mut found));
     found
 }
 
@@ -99,8 +102,8 @@ fn is_telling(line: &str) -> bool {
     is_long && chars.len() >= LINE_VARIETY && !is_boundary
 }
 
-/// Spells a value as tools do, and each of these spellings again as the most common of them do: a log tells in JSON of a request
-/// that was JSON itself.
+/// Spells a value as tools do, and each of these spellings again as the most common of them do: a
+/// log tells in JSON of a request that was JSON itself.
 fn spell_as_text(value: &str, found: &mut Vec<String>) {
     found.push(value.to_owned());
     if value.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
@@ -137,23 +140,32 @@ fn spell_once(value: &str, found: &mut Vec<String>) {
         }
         for feared in distinct(&JSON_FEARED, value) {
             for ascii in either(value.chars().any(is_beyond_ascii)) {
-                found.extend(either(value.contains('/')).map(|slash| in_json(value, &feared, ascii, slash, hex)));
+                found.extend(
+                    either(value.contains('/'))
+                        .map(|slash| in_json(value, &feared, ascii, slash, hex)),
+                );
             }
         }
     }
     for feared in distinct(&HTML_FEARED, value) {
         for ascii in either(!value.is_ascii()) {
-            found.extend(HTML_QUOTES.map(|(single, double)| in_html(value, single, double, &feared, ascii)));
+            found.extend(
+                HTML_QUOTES.map(|(single, double)| in_html(value, single, double, &feared, ascii)),
+            );
         }
     }
     found.extend([false, true].map(|hex| in_numbers(value, hex)));
     found.extend(['\'', '"'].map(|quote| doubled(value, quote)));
     found.extend(["", "\""].map(|kept| in_python_bytes(value, kept)));
     found.extend([LOWER_HEX, UPPER_HEX].map(|hex| in_latin(value, hex)));
-    found.extend(either(value.contains([' ', '\t'])).map(|spaces| in_quoted_printable(value, spaces)));
+    found.extend(
+        either(value.contains([' ', '\t'])).map(|spaces| in_quoted_printable(value, spaces)),
+    );
     found.extend(SHELL_QUOTES.map(|quote| value.replace('\'', quote)));
     found.extend(BACKSLASHED.map(|special| backslashed(value, |c| special.contains(c))));
-    found.extend(NOT_BACKSLASHED.map(|plain| backslashed(value, |c| c.is_ascii() && !plain.contains(c))));
+    found.extend(
+        NOT_BACKSLASHED.map(|plain| backslashed(value, |c| c.is_ascii() && !plain.contains(c))),
+    );
     found.extend([false, true].map(|ascii| in_shell_quotes(value, ascii)));
 }
 
@@ -164,7 +176,8 @@ fn either(is_used: bool) -> impl Iterator<Item = bool> {
 
 /// The sets, cut down to what matters for this value, each once.
 fn distinct(sets: &[&str], value: &str) -> Vec<String> {
-    let mut cut: Vec<String> = sets.iter().map(|set| set.chars().filter(|&c| value.contains(c)).collect()).collect();
+    let mut cut: Vec<String> =
+        sets.iter().map(|set| set.chars().filter(|&c| value.contains(c)).collect()).collect();
     cut.sort_unstable();
     cut.dedup();
     cut
@@ -182,7 +195,11 @@ fn escaped(value: &str, mut escape: impl FnMut(char, &mut String)) -> String {
 /// Appends a number's lowest `count` digits of so many bits each.
 fn put(out: &mut String, number: u32, bits: u32, count: u32, digits: &[u8]) {
     let mask = (1 << bits) - 1;
-    out.extend((0..count).rev().map(|place| char::from(digits[(number >> (place * bits) & mask) as usize])));
+    out.extend(
+        (0..count)
+            .rev()
+            .map(|place| char::from(digits[(number >> (place * bits) & mask) as usize])),
+    );
 }
 
 /// Appends each of a character's bytes as a prefix and digits.
@@ -200,7 +217,8 @@ fn in_hex(value: &str, separator: &str, hex: &[u8]) -> String {
     out.split_off(separator.len())
 }
 
-/// What HTML and XML have names for, and what is feared, or is no ASCII, as a number; quotes differ.
+/// What HTML and XML have names for, and what is feared, or is no ASCII, as a number; quotes
+/// differ.
 fn in_html(value: &str, single: &str, double: &str, feared: &str, ascii: bool) -> String {
     escaped(value, |c, out| match c {
         _ if feared.contains(c) => out.push_str(&format!("&#x{:X};", u32::from(c))),
@@ -240,7 +258,8 @@ fn in_python_bytes(value: &str, kept: &str) -> String {
     })
 }
 
-/// As YAML between `"`, and Python's `ascii`, write what is no ASCII: by its number, in two digits if that is enough.
+/// As YAML between `"`, and Python's `ascii`, write what is no ASCII: by its number, in two digits
+/// if that is enough.
 fn in_latin(value: &str, hex: &[u8]) -> String {
     escaped(value, |c, out| match u32::from(c) {
         number @ 0x80..0x100 => {
@@ -301,7 +320,9 @@ fn put_code_point(out: &mut String, c: char, hex: &[u8]) {
 fn in_shell_quotes(value: &str, ascii: bool) -> String {
     escaped(value, |c, out| match letter(c, SHELL_LETTERS) {
         Some(letter) => out.extend(['\\', letter]),
-        None if c.is_ascii_control() || ascii && !c.is_ascii() => put_bytes(out, c, "\\", 3, 3, LOWER_HEX),
+        None if c.is_ascii_control() || ascii && !c.is_ascii() => {
+            put_bytes(out, c, "\\", 3, 3, LOWER_HEX)
+        }
         None => out.push(c),
     })
 }
@@ -319,8 +340,9 @@ fn backslashed(value: &str, is_special: impl Fn(char) -> bool) -> String {
     })
 }
 
-/// Spells a value at each of the three places it may have in a longer base64 text, without the digits it shares with what is before
-/// it: in the midst of that text, at its end, and at its end with padding.
+/// Spells a value at each of the three places it may have in a longer base64 text, without the
+/// digits it shares with what is before it: in the midst of that text, at its end, and at its end
+/// with padding.
 fn spell_in_base64(value: &[u8], digits: &[u8], found: &mut Vec<String>) {
     for (before, shared) in [(0, 0), (1, 2), (2, 3)] {
         let bytes = [&[0; 2][..before], value].concat();
@@ -330,7 +352,9 @@ fn spell_in_base64(value: &[u8], digits: &[u8], found: &mut Vec<String>) {
         found.extend([own.to_owned(), last.to_owned(), last.to_owned() + padding]);
         if before == 0 {
             for columns in BASE64_COLUMNS {
-                let lines = (0..own.len()).step_by(columns).map(|start| &own[start..own.len().min(start + columns)]);
+                let lines = (0..own.len())
+                    .step_by(columns)
+                    .map(|start| &own[start..own.len().min(start + columns)]);
                 found.extend(lines.filter(|line| line.len() >= LINE_CHARS).map(str::to_owned));
             }
         }
@@ -345,7 +369,9 @@ fn spell_in_base32(value: &[u8], found: &mut Vec<String>) {
         let own = (before * 8).div_ceil(5)..bytes.len() * 8 / 5;
         let last = (bytes.len() * 8).div_ceil(5);
         for text in [text.to_ascii_lowercase(), text] {
-            found.extend([&text[own.clone()], &text[own.start..last], &text[own.start..]].map(str::to_owned));
+            found.extend(
+                [&text[own.clone()], &text[own.start..last], &text[own.start..]].map(str::to_owned),
+            );
         }
     }
 }
@@ -354,7 +380,8 @@ fn spell_in_base32(value: &[u8], found: &mut Vec<String>) {
 pub fn base64(bytes: &[u8], digits: &[u8]) -> (String, &'static str) {
     let mut text = String::with_capacity(bytes.len() / 3 * 4 + 4);
     for group in bytes.chunks(3) {
-        let bits = group.iter().chain(&[0; 2]).take(3).fold(0, |bits, &byte| bits * 256 + u32::from(byte));
+        let bits =
+            group.iter().chain(&[0; 2]).take(3).fold(0, |bits, &byte| bits * 256 + u32::from(byte));
         put(&mut text, bits, 6, 4, digits);
     }
     let padding = &"=="[..(3 - bytes.len() % 3) % 3];

@@ -1,5 +1,6 @@
-//! Watches while a weight bakes: each analysis is read again and again on a thread of its own, and the first that is bad once too
-//! often ends the watch. A reading is good, bad, or inconclusive; what cannot be had is never good and never bad.
+//! Watches while a weight bakes: each analysis is read again and again on a thread of its own, and
+//! the first that is bad once too often ends the watch. A reading is good, bad, or inconclusive;
+//! what cannot be had is never good and never bad.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -42,7 +43,8 @@ struct Known {
     bad: u32,
 }
 
-/// Asks each Prometheus once before anything is changed: a query that it does not understand would never say anything.
+/// Asks each Prometheus once before anything is changed: a query that it does not understand would
+/// never say anything.
 ///
 /// # Errors
 /// If one cannot be asked, or refuses a query.
@@ -51,7 +53,14 @@ pub fn try_queries(job: &Job, shift: &Shift<String>) -> Result<(), EffectError> 
 }
 
 /// Watches a weight for as long as it bakes, and until every analysis has said its last word.
-pub fn bake(job: &Job, shift: &Shift<String>, percent: u8, keeper: &Keeper, stopper: &Arc<Stopper>, teller: &Teller) -> Baked {
+pub fn bake(
+    job: &Job,
+    shift: &Shift<String>,
+    percent: u8,
+    keeper: &Keeper,
+    stopper: &Arc<Stopper>,
+    teller: &Teller,
+) -> Baked {
     let (halt, is_over) = (Arc::new(Stopper::default()), Arc::new(AtomicBool::new(false)));
     let (send, receive) = channel();
     for (of, analysis) in shift.analysis.iter().enumerate() {
@@ -87,9 +96,17 @@ pub fn bake(job: &Job, shift: &Shift<String>, percent: u8, keeper: &Keeper, stop
                 }
                 at.last = Some((told.said.says, told.said.words));
                 if at.bad > analysis.failure_limit {
-                    let words = at.last.as_ref().map(|(_, words)| words.as_str()).unwrap_or_default();
-                    let count = if at.bad == 1 { "a bad reading".to_owned() } else { format!("{} bad readings", at.bad) };
-                    break Verdict::Bad(format!("the analysis `{}` failed with {count}: {words}", analysis.name));
+                    let words =
+                        at.last.as_ref().map(|(_, words)| words.as_str()).unwrap_or_default();
+                    let count = if at.bad == 1 {
+                        "a bad reading".to_owned()
+                    } else {
+                        format!("{} bad readings", at.bad)
+                    };
+                    break Verdict::Bad(format!(
+                        "the analysis `{}` failed with {count}: {words}",
+                        analysis.name
+                    ));
                 }
             }
             Err(RecvTimeoutError::Disconnected) if passed >= bake => break verdict(shift, &known),
@@ -105,7 +122,10 @@ pub fn bake(job: &Job, shift: &Shift<String>, percent: u8, keeper: &Keeper, stop
         if shown.is_none_or(|shown| passed - shown >= Duration::from_secs(1)) {
             shown = Some(passed);
             let left = Span::from_secs(bake.saturating_sub(passed).as_secs());
-            teller.progress(format!("{percent} % on the new side, {left} left{}", summary(shift, &known)));
+            teller.progress(format!(
+                "{percent} % on the new side, {left} left{}",
+                summary(shift, &known)
+            ));
         }
     };
     halt.stop();
@@ -114,11 +134,14 @@ pub fn bake(job: &Job, shift: &Shift<String>, percent: u8, keeper: &Keeper, stop
 
 /// What all of them said last.
 fn verdict(shift: &Shift<String>, known: &[Known]) -> Verdict {
-    let unclear = shift.analysis.iter().zip(known).find_map(|(analysis, known)| match &known.last {
-        None => Some(format!("the analysis `{}` was never read", analysis.name)),
-        Some((Says::Inconclusive, words)) => Some(format!("the analysis `{}` is inconclusive: {words}", analysis.name)),
-        Some(_) => None,
-    });
+    let unclear =
+        shift.analysis.iter().zip(known).find_map(|(analysis, known)| match &known.last {
+            None => Some(format!("the analysis `{}` was never read", analysis.name)),
+            Some((Says::Inconclusive, words)) => {
+                Some(format!("the analysis `{}` is inconclusive: {words}", analysis.name))
+            }
+            Some(_) => None,
+        });
     match unclear {
         Some(words) => Verdict::Inconclusive(words),
         None => Verdict::Good(summary(shift, known).trim_start_matches("; ").to_owned()),
@@ -159,7 +182,9 @@ impl Reader {
                 return;
             }
             let begun = Instant::now();
-            while begun.elapsed() < self.analysis.every.as_duration() && !self.is_over.load(Ordering::Relaxed) {
+            while begun.elapsed() < self.analysis.every.as_duration()
+                && !self.is_over.load(Ordering::Relaxed)
+            {
                 if self.halt.sleep(TICK.min(self.analysis.every.as_duration())) {
                     return;
                 }

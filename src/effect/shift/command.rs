@@ -17,14 +17,25 @@ impl Divider for Weight<'_> {
     fn read(&self) -> Result<Weights, EffectError> {
         let get = &self.commands.get;
         let told = run(self.job, get, "get", None, self.keeper)?;
-        let printed = told.text("stdout").map_err(|error| EffectError::before(format!("`{}`: {error}", get.join(" "))))?.trim();
-        let number = printed.trim_end_matches('%').trim().parse::<f64>().ok().filter(|number| (0.0..=100.0).contains(number));
+        let printed = told
+            .text("stdout")
+            .map_err(|error| EffectError::before(format!("`{}`: {error}", get.join(" "))))?
+            .trim();
+        let number = printed
+            .trim_end_matches('%')
+            .trim()
+            .parse::<f64>()
+            .ok()
+            .filter(|number| (0.0..=100.0).contains(number));
         match number {
             Some(number) => Ok(Weights::from([(NAME.to_owned(), number.to_string())])),
             None => {
                 let printed: String = printed.chars().take(80).collect();
                 let words = get.join(" ");
-                Err(EffectError::before(format!("`{words}` is to print how many percent the new side has, but printed `{printed}`")))
+                Err(EffectError::before(format!(
+                    "`{words}` is to print how many percent the new side has, but printed \
+                     `{printed}`"
+                )))
             }
         }
     }

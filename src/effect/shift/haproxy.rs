@@ -17,17 +17,25 @@ impl Divider for Backend<'_> {
     fn read(&self) -> Result<Weights, EffectError> {
         let Haproxy { backend, from, to, .. } = self.0;
         // These stand in commands that end at a space, `;` or line break.
-        let is_name = |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.:".contains(c));
+        let is_name = |name: &str| {
+            !name.is_empty()
+                && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.:".contains(c))
+        };
         if let Some(wrong) = [backend, from, to].into_iter().find(|name| !is_name(name)) {
-            return Err(EffectError::before(format!("`{wrong}` cannot be a name in HAProxy: it has letters, digits and -_.: only")));
+            return Err(EffectError::before(format!(
+                "`{wrong}` cannot be a name in HAProxy: it has letters, digits and -_.: only"
+            )));
         }
         if from == to {
-            return Err(EffectError::before(format!("from and to are both {from}: traffic is moved between two servers")));
+            return Err(EffectError::before(format!(
+                "from and to are both {from}: traffic is moved between two servers"
+            )));
         }
         let mut weights = Weights::new();
         for server in [from, to] {
             let answer = self.ask(&format!("get weight {backend}/{server}"))?;
-            let weight = answer.split_whitespace().next().filter(|weight| weight.parse::<u16>().is_ok());
+            let weight =
+                answer.split_whitespace().next().filter(|weight| weight.parse::<u16>().is_ok());
             let weight = weight.ok_or_else(|| self.refused(&answer))?;
             weights.insert(server.clone(), weight.to_owned());
         }
@@ -36,9 +44,12 @@ impl Divider for Backend<'_> {
 
     fn set(&self, weights: &Weights) -> Result<(), EffectError> {
         let Haproxy { backend, from, to, .. } = self.0;
-        let weight = |server: &String| weights.get(server).and_then(|weight| weight.parse::<u16>().ok()).unwrap_or_default();
+        let weight = |server: &String| {
+            weights.get(server).and_then(|weight| weight.parse::<u16>().ok()).unwrap_or_default()
+        };
         let command = |server: &String| format!("set weight {backend}/{server} {}", weight(server));
-        // In one line, so that it is taken as a whole; what grows goes first, so that there is always a server.
+        // In one line, so that it is taken as a whole; what grows goes first, so that there is
+        // always a server.
         let (first, second) = if weight(to) > 0 { (to, from) } else { (from, to) };
         let answer = self.ask(&format!("{}; {}", command(first), command(second)))?;
         if answer.trim().is_empty() { Ok(()) } else { Err(self.refused(&answer)) }
@@ -49,16 +60,27 @@ impl Divider for Backend<'_> {
         // Behind the names of proxy and server, the status is the sixteenth cell.
         let line = format!("{backend},{to},");
         let table = self.ask("show stat")?;
-        let status = table.lines().find_map(|found| found.strip_prefix(&line)?.split(',').nth(15)).unwrap_or_default();
-        match status.starts_with("DOWN") || status.starts_with("MAINT") || status.starts_with("NOLB") {
-            true => Err(EffectError::before(format!("HAProxy at {socket} says that {to} of {backend} is {status}: it takes no traffic"))),
+        let status = table
+            .lines()
+            .find_map(|found| found.strip_prefix(&line)?.split(',').nth(15))
+            .unwrap_or_default();
+        match status.starts_with("DOWN")
+            || status.starts_with("MAINT")
+            || status.starts_with("NOLB")
+        {
+            true => Err(EffectError::before(format!(
+                "HAProxy at {socket} says that {to} of {backend} is {status}: it takes no traffic"
+            ))),
             false => Ok(()),
         }
     }
 
     fn at(&self, percent: u8, _: &Weights) -> Weights {
         let Haproxy { from, to, .. } = self.0;
-        Weights::from([(from.clone(), (100 - percent.min(100)).to_string()), (to.clone(), percent.min(100).to_string())])
+        Weights::from([
+            (from.clone(), (100 - percent.min(100)).to_string()),
+            (to.clone(), percent.min(100).to_string()),
+        ])
     }
 }
 
@@ -67,8 +89,8 @@ impl Backend<'_> {
         let socket = &self.0.socket;
         self.exchange(line).map_err(|error| {
             EffectError::before(format!(
-                "HAProxy's runtime API at {socket} cannot be asked: {error}; its configuration needs `stats socket {socket} level admin`, \
-                 and this user must be allowed to use it"
+                "HAProxy's runtime API at {socket} cannot be asked: {error}; its configuration \
+                 needs `stats socket {socket} level admin`, and this user must be allowed to use it"
             ))
         })
     }
@@ -81,7 +103,8 @@ impl Backend<'_> {
             stream.set_write_timeout(Some(PATIENCE))?;
             return say(stream, line);
         }
-        let address = socket.to_socket_addrs()?.next().ok_or(std::io::ErrorKind::AddrNotAvailable)?;
+        let address =
+            socket.to_socket_addrs()?.next().ok_or(std::io::ErrorKind::AddrNotAvailable)?;
         let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
@@ -94,10 +117,15 @@ impl Backend<'_> {
         let said: Vec<&str> = answer.split_whitespace().collect();
         let said = said.join(" ");
         let remedy = if said.contains("No such backend") {
-            format!("; its backends are {}", self.names(|proxy, server| (server == "BACKEND").then(|| proxy.to_owned())))
+            format!(
+                "; its backends are {}",
+                self.names(|proxy, server| (server == "BACKEND").then(|| proxy.to_owned()))
+            )
         } else if said.contains("No such server") {
             let is_server = |server: &str| server != "BACKEND" && server != "FRONTEND";
-            let of_this = |proxy: &str, server: &str| (proxy == backend && is_server(server)).then(|| server.to_owned());
+            let of_this = |proxy: &str, server: &str| {
+                (proxy == backend && is_server(server)).then(|| server.to_owned())
+            };
             format!("; its servers there are {}", self.names(of_this))
         } else if said.contains("Permission denied") {
             "; the socket needs `level admin`".to_owned()
@@ -106,7 +134,9 @@ impl Backend<'_> {
         } else {
             String::new()
         };
-        EffectError::before(format!("HAProxy at {socket} says of {from} and {to} of {backend}: {said}{remedy}"))
+        EffectError::before(format!(
+            "HAProxy at {socket} says of {from} and {to} of {backend}: {said}{remedy}"
+        ))
     }
 
     /// Names from the statistics: the first two columns are a proxy and what belongs to it.

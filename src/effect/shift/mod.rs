@@ -1,5 +1,6 @@
-//! Moves traffic from an old to a new side, step by step, and back as soon as a reading says so. What was found first is journaled
-//! before anything is changed; the weights themselves tell the next attempt where to go on.
+//! Moves traffic from an old to a new side, step by step, and back as soon as a reading says so.
+//! What was found first is journaled before anything is changed; the weights themselves tell the
+//! next attempt where to go on.
 
 mod analysis;
 mod command;
@@ -48,7 +49,13 @@ trait Divider {
     fn at(&self, percent: u8, like: &Weights) -> Weights;
 }
 
-pub fn perform(job: &Job, shift: &Shift<String>, keeper: &Keeper, stopper: &Arc<Stopper>, teller: &Teller) -> Result<Reading, EffectError> {
+pub fn perform(
+    job: &Job,
+    shift: &Shift<String>,
+    keeper: &Keeper,
+    stopper: &Arc<Stopper>,
+    teller: &Teller,
+) -> Result<Reading, EffectError> {
     let mut used = Used::new();
     let result = open(job, shift, keeper, stopper, teller, &mut used).and_then(|divider| {
         let mover = Mover { job, shift, keeper, stopper, teller, divider: &*divider };
@@ -94,7 +101,11 @@ impl Mover<'_> {
     /// Brings back what was found first.
     fn restore(&self) -> Result<Reading, EffectError> {
         let Some(seen) = self.seen()? else {
-            return Ok(Reading { is_good: true, summary: "nothing had been changed".to_owned(), ..Reading::default() });
+            return Ok(Reading {
+                is_good: true,
+                summary: "nothing had been changed".to_owned(),
+                ..Reading::default()
+            });
         };
         let now = self.divider.read()?;
         self.is_ours(&now, &seen)?;
@@ -102,7 +113,12 @@ impl Mover<'_> {
         self.put(&seen)?;
         let mut names = Map::new();
         names.insert("weights".into(), json!(seen));
-        Ok(Reading { names, is_good: true, summary: format!("as it was: {}", words(&seen)), ..Reading::default() })
+        Ok(Reading {
+            names,
+            is_good: true,
+            summary: format!("as it was: {}", words(&seen)),
+            ..Reading::default()
+        })
     }
 
     fn advance(&self) -> Result<Reading, EffectError> {
@@ -144,14 +160,33 @@ impl Mover<'_> {
                 });
             }
             let name = &self.shift.name;
-            let baked = analysis::bake(self.job, self.shift, percent, self.keeper, self.stopper, self.teller);
+            let baked = analysis::bake(
+                self.job,
+                self.shift,
+                percent,
+                self.keeper,
+                self.stopper,
+                self.teller,
+            );
             secrets.extend(baked.secrets);
             match baked.verdict {
                 Verdict::Good(words) => said = words,
-                Verdict::Bad(why) => return Err(self.back(&good, &format!("{name} at {percent} % on the new side: {why}"))),
-                Verdict::Stopped => return Err(self.back(&good, &format!("it was stopped at {percent} % of {name} on the new side"))),
+                Verdict::Bad(why) => {
+                    return Err(
+                        self.back(&good, &format!("{name} at {percent} % on the new side: {why}"))
+                    );
+                }
+                Verdict::Stopped => {
+                    return Err(self.back(
+                        &good,
+                        &format!("it was stopped at {percent} % of {name} on the new side"),
+                    ));
+                }
                 Verdict::Inconclusive(why) => {
-                    let why = format!("paused: {percent} % of {name} on the new side is neither good nor bad: {why}");
+                    let why = format!(
+                        "paused: {percent} % of {name} on the new side is neither good nor \
+                         bad: {why}"
+                    );
                     return Err(self.to(&good.0, &good.1, &why));
                 }
             }
@@ -163,17 +198,32 @@ impl Mover<'_> {
         let mut names = Map::new();
         names.insert("percent".into(), percent.into());
         names.insert("weights".into(), json!(before));
-        let summary = if said.is_empty() { format!("{percent} % on the new side") } else { format!("{percent} % on the new side; {said}") };
+        let summary = if said.is_empty() {
+            format!("{percent} % on the new side")
+        } else {
+            format!("{percent} % on the new side; {said}")
+        };
         Ok(Reading { names, is_good: true, summary, secrets, ..Reading::default() })
     }
 
     /// The weights that would be set, one step after the other.
     fn would(&self, now: &Weights) -> Reading {
         let Shift { name, steps, bake, analysis, .. } = self.shift;
-        let steps: Vec<String> = steps.iter().map(|percent| format!("  {percent} %: {}", words(&self.divider.at(*percent, now)))).collect();
+        let steps: Vec<String> = steps
+            .iter()
+            .map(|percent| format!("  {percent} %: {}", words(&self.divider.at(*percent, now))))
+            .collect();
         let watched: Vec<&str> = analysis.iter().map(|analysis| &*analysis.name).collect();
-        let watched = if watched.is_empty() { String::new() } else { format!(", watching {}", watched.join(", ")) };
-        let summary = format!("move {name}, {bake} at each step{watched}\n  now: {}\n{}", words(now), steps.join("\n"));
+        let watched = if watched.is_empty() {
+            String::new()
+        } else {
+            format!(", watching {}", watched.join(", "))
+        };
+        let summary = format!(
+            "move {name}, {bake} at each step{watched}\n  now: {}\n{}",
+            words(now),
+            steps.join("\n")
+        );
         Reading { summary, is_good: true, ..Reading::default() }
     }
 
@@ -181,22 +231,35 @@ impl Mover<'_> {
     fn seen(&self) -> Result<Option<Weights>, EffectError> {
         match self.job.seen.clone() {
             None => Ok(None),
-            Some(seen) => serde_json::from_value(seen)
-                .map(Some)
-                .map_err(|error| EffectError::before(format!("the weights that were found first cannot be read: {error}"))),
+            Some(seen) => serde_json::from_value(seen).map(Some).map_err(|error| {
+                EffectError::before(format!(
+                    "the weights that were found first cannot be read: {error}"
+                ))
+            }),
         }
     }
 
-    /// Nobody else has set the weights since. A side on its own may have what the other has not yet: an executor may die between.
+    /// Nobody else has set the weights since. A side on its own may have what the other has not
+    /// yet: an executor may die between.
     fn is_ours(&self, now: &Weights, seen: &Weights) -> Result<(), EffectError> {
-        let ours: Vec<Weights> = self.shift.steps.iter().copied().chain([0]).map(|percent| self.divider.at(percent, seen)).collect();
-        let is_one = |(side, weight): (&String, &String)| ours.iter().chain([seen]).any(|weights| weights.get(side) == Some(weight));
+        let ours: Vec<Weights> = self
+            .shift
+            .steps
+            .iter()
+            .copied()
+            .chain([0])
+            .map(|percent| self.divider.at(percent, seen))
+            .collect();
+        let is_one = |(side, weight): (&String, &String)| {
+            ours.iter().chain([seen]).any(|weights| weights.get(side) == Some(weight))
+        };
         if now.len() == seen.len() && now.iter().all(is_one) {
             return Ok(());
         }
         Err(EffectError::before(format!(
-            "{} has {}, which is neither what was found first ({}) nor any step of this shift: somebody else sets it, so nothing was changed; \
-             set it to one of those, or resolve the step by hand",
+            "{} has {}, which is neither what was found first ({}) nor any step of this shift: \
+             somebody else sets it, so nothing was changed; set it to one of those, or resolve the \
+             step by hand",
             self.shift.name,
             words(now),
             words(seen)
@@ -205,14 +268,19 @@ impl Mover<'_> {
 
     /// The step to begin with: the one whose weights are there, which is watched anew.
     fn first(&self, now: &Weights, seen: &Weights) -> usize {
-        let is_there = |at: usize| self.shift.steps.get(at).is_some_and(|percent| self.divider.at(*percent, seen) == *now);
+        let is_there = |at: usize| {
+            self.shift.steps.get(at).is_some_and(|percent| self.divider.at(*percent, seen) == *now)
+        };
         if now != seen {
             return (0..self.shift.steps.len()).find(|at| is_there(*at)).unwrap_or_default();
         }
         // What was found first may be a step too; then only the cursor tells.
         let cursor = self.job.reached.as_deref().and_then(|cursor| cursor.parse().ok());
-        let done = cursor.and_then(|cursor: u8| self.shift.steps.iter().position(|percent| *percent == cursor));
-        done.map_or(0, |done| [done + 1, done].into_iter().find(|at| is_there(*at)).unwrap_or_default())
+        let done = cursor
+            .and_then(|cursor: u8| self.shift.steps.iter().position(|percent| *percent == cursor));
+        done.map_or(0, |done| {
+            [done + 1, done].into_iter().find(|at| is_there(*at)).unwrap_or_default()
+        })
     }
 
     /// Sets the weights and reads them back.
@@ -242,10 +310,13 @@ impl Mover<'_> {
         let mut tries = 1;
         loop {
             match self.put(weights) {
-                Ok(()) => return EffectError::during(format!("{why}; traffic is back at {called}")),
+                Ok(()) => {
+                    return EffectError::during(format!("{why}; traffic is back at {called}"));
+                }
                 Err(error) if tries >= TRIES => {
                     return EffectError::during(format!(
-                        "{why}; AND TRAFFIC COULD NOT BE BROUGHT BACK to {called}: {}; set it by hand",
+                        "{why}; AND TRAFFIC COULD NOT BE BROUGHT BACK to {called}: {}; set it by \
+                         hand",
                         error.message
                     ));
                 }
@@ -258,6 +329,7 @@ impl Mover<'_> {
 
 /// `new 25, old 75`
 fn words(weights: &Weights) -> String {
-    let each: Vec<String> = weights.iter().map(|(name, weight)| format!("{name} {weight}")).collect();
+    let each: Vec<String> =
+        weights.iter().map(|(name, weight)| format!("{name} {weight}")).collect();
     each.join(", ")
 }

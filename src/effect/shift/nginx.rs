@@ -1,5 +1,5 @@
-//! A file of servers that nginx includes in an `upstream`. A new file takes its place in one go, is tested, and is put back if it
-//! does not stand the test.
+//! A file of servers that nginx includes in an `upstream`. A new file takes its place in one go, is
+//! tested, and is put back if it does not stand the test.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -19,10 +19,17 @@ impl Divider for Upstream<'_> {
     fn read(&self) -> Result<Weights, EffectError> {
         let Nginx { from, to, .. } = self.nginx;
         if from == to {
-            return Err(EffectError::before(format!("from and to are both {from}: traffic is moved between two servers")));
+            return Err(EffectError::before(format!(
+                "from and to are both {from}: traffic is moved between two servers"
+            )));
         }
         let text = self.text()?;
-        [from, to].into_iter().map(|address| Ok((address.clone(), text[self.place(&text, address)?].trim().to_owned()))).collect()
+        [from, to]
+            .into_iter()
+            .map(|address| {
+                Ok((address.clone(), text[self.place(&text, address)?].trim().to_owned()))
+            })
+            .collect()
     }
 
     fn set(&self, weights: &Weights) -> Result<(), EffectError> {
@@ -36,12 +43,16 @@ impl Divider for Upstream<'_> {
         if new != old {
             self.write(&new)?;
         }
-        let test = if self.nginx.test.is_empty() { Ok(()) } else { self.run(&self.nginx.test, "test") };
+        let test =
+            if self.nginx.test.is_empty() { Ok(()) } else { self.run(&self.nginx.test, "test") };
         test.and_then(|()| self.run(&self.nginx.reload, "reload")).map_err(|error| {
             let file = &self.nginx.file;
             match self.write(&old) {
                 Ok(()) => EffectError::before(format!("{}; {file} is as it was", error.message)),
-                Err(again) => EffectError::during(format!("{}, and {file} could not be put back: {}", error.message, again.message)),
+                Err(again) => EffectError::during(format!(
+                    "{}, and {file} could not be put back: {}",
+                    error.message, again.message
+                )),
             }
         })
     }
@@ -49,7 +60,9 @@ impl Divider for Upstream<'_> {
     fn at(&self, percent: u8, like: &Weights) -> Weights {
         let Nginx { from, to, .. } = self.nginx;
         let percent = percent.min(100);
-        let of = |address: &String, share: u8| (address.clone(), with_share(like.get(address).map_or("", String::as_str), share));
+        let of = |address: &String, share: u8| {
+            (address.clone(), with_share(like.get(address).map_or("", String::as_str), share))
+        };
         Weights::from([of(from, 100 - percent), of(to, percent)])
     }
 }
@@ -84,8 +97,8 @@ impl Upstream<'_> {
 
     fn unusable(&self, error: &dyn std::fmt::Display) -> EffectError {
         EffectError::before(format!(
-            "{}: {error}; it is to be the file with the `server` lines that nginx includes in its upstream, and this user must be allowed to \
-             replace it",
+            "{}: {error}; it is to be the file with the `server` lines that nginx includes in its \
+             upstream, and this user must be allowed to replace it",
             self.nginx.file
         ))
     }
@@ -98,14 +111,19 @@ impl Upstream<'_> {
     fn place(&self, text: &str, address: &str) -> Result<Range<usize>, EffectError> {
         let file = &self.nginx.file;
         let servers = servers(text);
-        let mut found = servers.iter().filter(|(name, _)| *name == address).map(|(_, place)| place.clone());
+        let mut found =
+            servers.iter().filter(|(name, _)| *name == address).map(|(_, place)| place.clone());
         match (found.next(), found.next()) {
             (Some(place), None) => Ok(place),
-            (Some(_), Some(_)) => Err(EffectError::before(format!("{file} has the server {address} more than once"))),
+            (Some(_), Some(_)) => {
+                Err(EffectError::before(format!("{file} has the server {address} more than once")))
+            }
             (None, _) => {
                 let names: Vec<&str> = servers.iter().map(|(name, _)| *name).collect();
                 let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-                Err(EffectError::before(format!("{file} has no server {address}; its servers are {names}")))
+                Err(EffectError::before(format!(
+                    "{file} has no server {address}; its servers are {names}"
+                )))
             }
         }
     }
@@ -115,9 +133,12 @@ impl Upstream<'_> {
     }
 
     fn run(&self, words: &[String], what: &str) -> Result<(), EffectError> {
-        aside::run(self.job, words, what, None, self.keeper)
-            .map(drop)
-            .map_err(|error| EffectError { message: format!("the {what} of {}: {}", self.nginx.file, error.message), ..error })
+        aside::run(self.job, words, what, None, self.keeper).map(drop).map_err(|error| {
+            EffectError {
+                message: format!("the {what} of {}: {}", self.nginx.file, error.message),
+                ..error
+            }
+        })
     }
 }
 
@@ -134,7 +155,10 @@ fn servers(text: &str) -> Vec<(&str, Range<usize>)> {
                 if let [first, address, ..] = words.as_slice()
                     && &text[first.clone()] == "server"
                 {
-                    found.push((&text[address.clone()], address.end..words.last().map_or(address.end, |last| last.end)));
+                    found.push((
+                        &text[address.clone()],
+                        address.end..words.last().map_or(address.end, |last| last.end),
+                    ));
                 }
                 words.clear();
                 at += 1;
@@ -145,7 +169,9 @@ fn servers(text: &str) -> Vec<(&str, Range<usize>)> {
             }
             byte if byte.is_ascii_whitespace() => at += 1,
             _ => {
-                let end = text[at..].find(|c: char| c.is_whitespace() || ";{}".contains(c)).map_or(bytes.len(), |end| at + end);
+                let end = text[at..]
+                    .find(|c: char| c.is_whitespace() || ";{}".contains(c))
+                    .map_or(bytes.len(), |end| at + end);
                 words.push(at..end);
                 at = end;
             }
@@ -160,8 +186,11 @@ mod tests {
 
     #[test]
     fn servers_are_found_where_they_are_no_comment() {
-        let text = "# server a;\nupstream x { server a weight=5\n max_fails=3; zone z 64k; server b:80;server unix:/c down ; }\nserver";
-        let seen: Vec<(&str, &str)> = servers(text).into_iter().map(|(name, place)| (name, &text[place])).collect();
+        let text = "# server a;\nupstream \
+            x { server a weight=5\n max_fails=3; zone z 64k; server b:80;server unix:/c down ; }\
+            \nserver";
+        let seen: Vec<(&str, &str)> =
+            servers(text).into_iter().map(|(name, place)| (name, &text[place])).collect();
         assert_eq!(seen, [("a", " weight=5\n max_fails=3"), ("b:80", ""), ("unix:/c", " down")]);
     }
 

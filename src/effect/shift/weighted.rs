@@ -1,4 +1,5 @@
-//! Two weighted sets of records of the DNS, whose weights are changed in one go. Knows nothing of who keeps the zone.
+//! Two weighted sets of records of the DNS, whose weights are changed in one go. Knows nothing of
+//! who keeps the zone.
 
 use std::cell::RefCell;
 
@@ -18,17 +19,27 @@ impl Divider for Sets<'_> {
     fn read(&self) -> Result<Weights, EffectError> {
         let Weighted { from, to, .. } = self.weighted;
         if from == to {
-            return Err(EffectError::before(format!("from and to are both {from}: traffic is moved between two sets")));
+            return Err(EffectError::before(format!(
+                "from and to are both {from}: traffic is moved between two sets"
+            )));
         }
-        [from, to].into_iter().map(|set| Ok((set.clone(), weight(&self.records(set)?.1).to_string()))).collect()
+        [from, to]
+            .into_iter()
+            .map(|set| Ok((set.clone(), weight(&self.records(set)?.1).to_string())))
+            .collect()
     }
 
     fn set(&self, weights: &Weights) -> Result<(), EffectError> {
         let mut edits = Vec::new();
         for (set, weight) in weights {
             let (key, was) = self.records(set)?;
-            let wrong = || EffectError::before(format!("{key}: `{weight}` is not a weight from 0 to 255; nothing was changed"));
-            let becomes = Some(Records { weight: Some(weight.parse().map_err(|_| wrong())?), ..was.clone() });
+            let wrong = || {
+                EffectError::before(format!(
+                    "{key}: `{weight}` is not a weight from 0 to 255; nothing was changed"
+                ))
+            };
+            let becomes =
+                Some(Records { weight: Some(weight.parse().map_err(|_| wrong())?), ..was.clone() });
             if becomes.as_ref() != Some(&was) {
                 edits.push(Edit { key, was: Some(was), becomes });
             }
@@ -40,7 +51,8 @@ impl Divider for Sets<'_> {
         provider.write(&edits).map_err(|unwritten| match unwritten {
             Unwritten::Failed(error) => error,
             Unwritten::Changed(changed) => EffectError::before(format!(
-                "{} was {} a moment ago, and is {} now: somebody else changes it; nothing was changed",
+                "{} was {} a moment ago, and is {} now: somebody else changes it; nothing was \
+                 changed",
                 changed.key,
                 Records::in_words(changed.was.as_ref()),
                 Records::in_words(changed.found.as_ref())
@@ -56,7 +68,10 @@ impl Divider for Sets<'_> {
     fn at(&self, percent: u8, _: &Weights) -> Weights {
         let Weighted { from, to, .. } = self.weighted;
         let percent = percent.min(100);
-        Weights::from([(from.clone(), (100 - percent).to_string()), (to.clone(), percent.to_string())])
+        Weights::from([
+            (from.clone(), (100 - percent).to_string()),
+            (to.clone(), percent.to_string()),
+        ])
     }
 }
 
@@ -68,7 +83,9 @@ impl Sets<'_> {
         let found = self.provider.borrow_mut().read(&key)?;
         let missing = || {
             let place = zone.in_words();
-            EffectError::before(format!("{key} is not in {place}; make both sets first, as with `dns`; nothing was changed"))
+            EffectError::before(format!(
+                "{key} is not in {place}; make both sets first, as with `dns`; nothing was changed"
+            ))
         };
         found.map(|records| (key.clone(), records)).ok_or_else(missing)
     }

@@ -1,4 +1,5 @@
-//! SQL on MySQL and MariaDB. Statements without values go by the text protocol, which knows all of them; values are bound.
+//! SQL on MySQL and MariaDB. Statements without values go by the text protocol, which knows all of
+//! them; values are bound.
 
 use std::sync::Arc;
 
@@ -12,7 +13,11 @@ use super::{Login, Rows, changed, remedy, tls, value_of};
 use crate::effect::{EffectError, Reading, Stopper, When, bare};
 use crate::runbook::action::Sql;
 
-pub fn perform(login: &Login, sql: &Sql<String>, stopper: &Arc<Stopper>) -> Result<Reading, EffectError> {
+pub fn perform(
+    login: &Login,
+    sql: &Sql<String>,
+    stopper: &Arc<Stopper>,
+) -> Result<Reading, EffectError> {
     let mut client = connect(login)?;
     let cancel = canceller(login, &client)?;
     stopper.on_stop(move |_| cancel());
@@ -39,12 +44,18 @@ fn options(login: &Login) -> Result<Opts, EffectError> {
     Ok(options.ssl_opts(tls).into())
 }
 
-/// Has the server plan each statement, by which it also checks names and rights: how many rows it expects, if it can say.
-pub fn explain(login: &Login, sql: &Sql<String>, stopper: &Arc<Stopper>) -> Result<Option<u64>, EffectError> {
+/// Has the server plan each statement, by which it also checks names and rights: how many rows it
+/// expects, if it can say.
+pub fn explain(
+    login: &Login,
+    sql: &Sql<String>,
+    stopper: &Arc<Stopper>,
+) -> Result<Option<u64>, EffectError> {
     let mut client = connect(login)?;
     let cancel = canceller(login, &client)?;
     stopper.on_stop(move |_| cancel());
-    // Behind somebody else's lock a plan would wait like what it is of. The second is MariaDB's only.
+    // Behind somebody else's lock a plan would wait like what it is of. The second is MariaDB's
+    // only.
     for limit in ["SET lock_wait_timeout = 10", "SET max_statement_time = 10"] {
         let _ = client.execute(limit);
     }
@@ -66,7 +77,11 @@ fn plan(client: &mut Client, sql: &Sql<String>) -> Result<Option<u64>, EffectErr
             let words = in_words(&error);
             if is_for_good(&error) { EffectError::shut(words) } else { EffectError::during(words) }
         })?;
-        rows += plan.iter().filter_map(|row| row.get_opt::<Option<u64>, _>("rows")?.ok()?).max().unwrap_or_default();
+        rows += plan
+            .iter()
+            .filter_map(|row| row.get_opt::<Option<u64>, _>("rows")?.ok()?)
+            .max()
+            .unwrap_or_default();
     }
     Ok(Some(rows))
 }
@@ -75,16 +90,23 @@ fn plan(client: &mut Client, sql: &Sql<String>) -> Result<Option<u64>, EffectErr
 pub fn connect(login: &Login) -> Result<Client, EffectError> {
     let Login { server, port, .. } = login;
     let place = format!("mysql://{}@{}:{port}/{}", server.user, server.host, server.database);
-    Client::connect(options(login)?).map_err(|error| remedy::unconnected(&place, &in_words(&error), remedy::of_mysql(&error)))
+    Client::connect(options(login)?)
+        .map_err(|error| remedy::unconnected(&place, &in_words(&error), remedy::of_mysql(&error)))
 }
 
 /// What interrupts the statement that a connection is at.
-pub fn canceller(login: &Login, client: &Client) -> Result<impl Fn() + Send + 'static, EffectError> {
+pub fn canceller(
+    login: &Login,
+    client: &Client,
+) -> Result<impl Fn() + Send + 'static, EffectError> {
     let (options, thread) = (options(login)?, client.id());
     Ok(move || {
         let (options, Some(thread)) = (options.clone(), thread) else { return };
         // Another connection, which may take its time.
-        std::thread::spawn(move || Client::connect(options).and_then(|mut client| client.execute(&format!("KILL QUERY {thread}"))));
+        std::thread::spawn(move || {
+            Client::connect(options)
+                .and_then(|mut client| client.execute(&format!("KILL QUERY {thread}")))
+        });
     })
 }
 
@@ -122,37 +144,61 @@ fn change(client: &mut Client, sql: &Sql<String>) -> Result<Reading, EffectError
         false => statements(&sql.text, Dialect::Mysql),
     };
     // Whatever else a statement does, the server commits before it.
-    let stays =
-        |one: &Statement| !matches!(&*first_word(&one.text), "INSERT" | "UPDATE" | "DELETE" | "REPLACE" | "SELECT" | "WITH" | "SET");
+    let stays = |one: &Statement| {
+        !matches!(
+            &*first_word(&one.text),
+            "INSERT" | "UPDATE" | "DELETE" | "REPLACE" | "SELECT" | "WITH" | "SET"
+        )
+    };
     if sql.transaction
         && all.len() > 1
         && let Some(one) = all.iter().find(|one| stays(one))
     {
         return Err(EffectError::before(format!(
-            "{} cannot be part of a transaction: the server commits before and after it. Make it a step of its own, or say `transaction: false`",
+            "{} cannot be part of a transaction: the server commits before and after it. Make it a \
+             step of its own, or say `transaction: false`",
             first_word(&one.text)
         )));
     }
     let is_transaction = sql.transaction && all.len() > 1;
     if is_transaction {
-        client.execute("START TRANSACTION").map_err(|error| EffectError::before(in_words(&error)))?;
+        client
+            .execute("START TRANSACTION")
+            .map_err(|error| EffectError::before(in_words(&error)))?;
     }
     let mut changes = 0;
     for (number, one) in all.iter().enumerate() {
         let values = bound(sql, one)?;
-        let done = if one.names.is_empty() { client.execute(&one.text) } else { client.execute_bound(&one.text, values) };
+        let done = if one.names.is_empty() {
+            client.execute(&one.text)
+        } else {
+            client.execute_bound(&one.text, values)
+        };
         done.map_err(|error| {
-            // What the server refuses to understand, or to the user, has done nothing. Tables without transactions keep the rest.
-            let is_refused = matches!(&error, Error::Server(said) if said.state.starts_with("42") && number == 0);
-            let counted = if all.len() > 1 { format!("statement {}: ", number + 1) } else { String::new() };
-            EffectError { when: if is_refused { When::Before } else { When::During }, message: format!("{counted}{}", in_words(&error)) }
+            // What the server refuses to understand, or to the user, has done nothing. Tables
+            // without transactions keep the rest.
+            let is_refused = matches!(
+                &error,
+                Error::Server(said) if said.state.starts_with("42") && number == 0
+            );
+            let counted =
+                if all.len() > 1 { format!("statement {}: ", number + 1) } else { String::new() };
+            EffectError {
+                when: if is_refused { When::Before } else { When::During },
+                message: format!("{counted}{}", in_words(&error)),
+            }
         })?;
         changes += client.affected_rows();
     }
     if is_transaction {
         client.execute("COMMIT").map_err(|error| match error {
-            Error::Server(_) => EffectError::during(format!("the commit failed: {}", in_words(&error))),
-            _ => EffectError::lost(format!("the connection was lost during the commit: {}", in_words(&error))),
+            Error::Server(_) => {
+                EffectError::during(format!("the commit failed: {}", in_words(&error)))
+            }
+            _ => EffectError::lost(format!(
+                "the connection was lost during the commit: {}",
+                in_words(&error)
+            )),
         })?;
     }
     Ok(changed(changes))
@@ -161,7 +207,8 @@ fn change(client: &mut Client, sql: &Sql<String>) -> Result<Reading, EffectError
 /// Whether it is the definition of a routine, whose body has semicolons of its own.
 fn is_one(text: &str) -> bool {
     let words: Vec<String> = text.split_whitespace().take(8).map(str::to_ascii_uppercase).collect();
-    let is_routine = |word: &String| matches!(&**word, "PROCEDURE" | "FUNCTION" | "TRIGGER" | "EVENT");
+    let is_routine =
+        |word: &String| matches!(&**word, "PROCEDURE" | "FUNCTION" | "TRIGGER" | "EVENT");
     words.first().is_some_and(|word| word == "CREATE") && words.iter().any(is_routine)
 }
 
@@ -176,12 +223,17 @@ fn bound(sql: &Sql<String>, one: &Statement) -> Result<Params, EffectError> {
         Json::String(text) => Cell::from(text),
         other => Cell::from(other.to_string()),
     };
-    let values = one.names.iter().map(|name| Ok(cell(value_of(sql, name)?))).collect::<Result<Vec<_>, EffectError>>()?;
+    let values = one
+        .names
+        .iter()
+        .map(|name| Ok(cell(value_of(sql, name)?)))
+        .collect::<Result<Vec<_>, EffectError>>()?;
     Ok(if values.is_empty() { Params::Empty } else { Params::Positional(values) })
 }
 
 fn cells(row: Row) -> Json {
-    let kinds: Vec<ColumnType> = row.columns_ref().iter().map(|column| column.column_type()).collect();
+    let kinds: Vec<ColumnType> =
+        row.columns_ref().iter().map(|column| column.column_type()).collect();
     row.unwrap().into_iter().zip(kinds).map(|(cell, kind)| json(cell, kind)).collect()
 }
 
@@ -220,7 +272,8 @@ fn number(text: String) -> Json {
     }
 }
 
-/// Whether a statement is refused whatever is in the database: it cannot be parsed, or it changes something where it may only read.
+/// Whether a statement is refused whatever is in the database: it cannot be parsed, or it changes
+/// something where it may only read.
 fn is_for_good(error: &Error) -> bool {
     const PARSE_ERROR: u16 = 1064;
     const READ_ONLY_TRANSACTION: u16 = 1792;

@@ -1,5 +1,5 @@
-//! A connection to MySQL or MariaDB that blocks: the library is asynchronous, everything in `effect`
-//! blocks. It does not know what is asked.
+//! A connection to MySQL or MariaDB that blocks: the library is asynchronous, everything in
+//! `effect` blocks. It does not know what is asked.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -66,13 +66,18 @@ impl Client {
     ///
     /// # Errors
     /// What the server or the library says.
-    pub fn rows<T: FromRow + Send + 'static>(&mut self, sql: &str, values: impl Into<Params> + Send) -> Result<Vec<T>, Error> {
+    pub fn rows<T: FromRow + Send + 'static>(
+        &mut self,
+        sql: &str,
+        values: impl Into<Params> + Send,
+    ) -> Result<Vec<T>, Error> {
         let Client { runtime, conn } = self;
         runtime.block_on(open(conn)?.exec(sql, values.into()))
     }
 
-    /// Gives one row after the other to `take`, without holding them all, as long as that wants more; `begin` is given the names of the
-    /// columns first. Values make it a statement with bound values.
+    /// Gives one row after the other to `take`, without holding them all, as long as that wants
+    /// more; `begin` is given the names of the columns first. Values make it a statement with bound
+    /// values.
     ///
     /// # Errors
     /// What `take` says, or the server or the library, through `failed`.

@@ -1,5 +1,5 @@
-//! SQL on PostgreSQL. Texts without values go as they are, so that the server tells statements apart; values go as texts of
-//! the types that the server finds for them.
+//! SQL on PostgreSQL. Texts without values go as they are, so that the server tells statements
+//! apart; values go as texts of the types that the server finds for them.
 
 use std::error::Error as _;
 use std::sync::Arc;
@@ -23,12 +23,19 @@ const LOOK: Duration = Duration::from_secs(10);
 /// How long a server may take to answer at first.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-pub fn perform(login: &Login, sql: &Sql<String>, stopper: &Arc<Stopper>) -> Result<Reading, EffectError> {
+pub fn perform(
+    login: &Login,
+    sql: &Sql<String>,
+    stopper: &Arc<Stopper>,
+) -> Result<Reading, EffectError> {
     let mut client = connect(login)?;
     let cancel = canceller(&client, login)?;
     stopper.on_stop(move |_| cancel());
     if let Some(timeout) = login.timeout {
-        let set = client.batch_execute(&format!("SET statement_timeout = {}", timeout.as_millis().min(i32::MAX as u128)));
+        let set = client.batch_execute(&format!(
+            "SET statement_timeout = {}",
+            timeout.as_millis().min(i32::MAX as u128)
+        ));
         set.map_err(|error| EffectError::before(in_words(&error, "")))?;
     }
     let result = if sql.reads { query(login, &mut client, sql) } else { change(&mut client, sql) };
@@ -36,8 +43,13 @@ pub fn perform(login: &Login, sql: &Sql<String>, stopper: &Arc<Stopper>) -> Resu
     result
 }
 
-/// Has the server plan each statement, by which it also checks names, types and rights: how many rows it expects, if it can say.
-pub fn explain(login: &Login, sql: &Sql<String>, stopper: &Arc<Stopper>) -> Result<Option<u64>, EffectError> {
+/// Has the server plan each statement, by which it also checks names, types and rights: how many
+/// rows it expects, if it can say.
+pub fn explain(
+    login: &Login,
+    sql: &Sql<String>,
+    stopper: &Arc<Stopper>,
+) -> Result<Option<u64>, EffectError> {
     let mut client = connect(login)?;
     let cancel = canceller(&client, login)?;
     stopper.on_stop(move |_| cancel());
@@ -58,7 +70,8 @@ fn plan(client: &mut Client, sql: &Sql<String>) -> Result<Option<u64>, EffectErr
     for one in &all {
         let text = format!("EXPLAIN (FORMAT JSON) {}", one.text);
         let values = bound(sql, one)?;
-        let values: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| value as &(dyn ToSql + Sync)).collect();
+        let values: Vec<&(dyn ToSql + Sync)> =
+            values.iter().map(|value| value as &(dyn ToSql + Sync)).collect();
         let row = client.query_one(&text, &values).map_err(|error| {
             let words = in_words(&error, &text);
             if is_for_good(&error) { EffectError::shut(words) } else { EffectError::during(words) }
@@ -85,7 +98,10 @@ pub fn connect(login: &Login) -> Result<Client, EffectError> {
     let server = login.server;
     let mut config = Config::new();
     config.host(bare(&server.host)).port(login.port).dbname(&server.database).user(&server.user);
-    config.application_name(&login.name).connect_timeout(PATIENCE).keepalives_idle(Duration::from_secs(30));
+    config
+        .application_name(&login.name)
+        .connect_timeout(PATIENCE)
+        .keepalives_idle(Duration::from_secs(30));
     if let Some(password) = &login.password {
         config.password(password);
     }
@@ -95,11 +111,16 @@ pub fn connect(login: &Login) -> Result<Client, EffectError> {
     };
     let Login { server, port, .. } = login;
     let place = format!("postgres://{}@{}:{port}/{}", server.user, server.host, server.database);
-    made.map_err(|error| remedy::unconnected(&place, &in_words(&error, ""), remedy::of_postgres(&error)))
+    made.map_err(|error| {
+        remedy::unconnected(&place, &in_words(&error, ""), remedy::of_postgres(&error))
+    })
 }
 
 /// What interrupts the statement that a connection is at.
-pub fn canceller(client: &Client, login: &Login) -> Result<impl Fn() + Send + 'static, EffectError> {
+pub fn canceller(
+    client: &Client,
+    login: &Login,
+) -> Result<impl Fn() + Send + 'static, EffectError> {
     let (token, tls) = (client.cancel_token(), wanted(login)?);
     Ok(move || {
         let (token, tls) = (token.clone(), tls.clone());
@@ -130,7 +151,9 @@ fn query(login: &Login, client: &mut Client, sql: &Sql<String>) -> Result<Readin
     let prepared = transaction.prepare(&one.text).map_err(failed)?;
     let columns: Vec<Json> = prepared.columns().iter().map(|column| column.name().into()).collect();
     let (values, mut rows) = (bound(sql, one)?, Rows::of(sql));
-    let mut cursor = transaction.query_raw(&prepared, values.iter().map(|value| value as &dyn ToSql)).map_err(failed)?;
+    let mut cursor = transaction
+        .query_raw(&prepared, values.iter().map(|value| value as &dyn ToSql))
+        .map_err(failed)?;
     while let Some(row) = cursor.next().map_err(failed)? {
         // Bytes become two digits each.
         let blobs = row.columns().iter().any(|column| *column.type_() == Type::BYTEA);
@@ -153,10 +176,17 @@ fn change(client: &mut Client, sql: &Sql<String>) -> Result<Reading, EffectError
         false => all,
     };
     if sql.transaction {
-        let ends = |one: &Statement| matches!(&*first_word(&one.text), "BEGIN" | "COMMIT" | "ROLLBACK" | "END" | "ABORT" | "START");
+        let ends = |one: &Statement| {
+            matches!(
+                &*first_word(&one.text),
+                "BEGIN" | "COMMIT" | "ROLLBACK" | "END" | "ABORT" | "START"
+            )
+        };
         if statements(&sql.text, Dialect::Postgres).iter().any(ends) {
             return Err(EffectError::before(
-                "all of it is one transaction, and it begins or ends one itself: leave that out, or say `transaction: false`".to_owned(),
+                "all of it is one transaction, and it begins or ends one itself: leave that out, \
+                 or say `transaction: false`"
+                    .to_owned(),
             ));
         }
         client.batch_execute("BEGIN").map_err(|error| EffectError::before(in_words(&error, "")))?;
@@ -165,16 +195,24 @@ fn change(client: &mut Client, sql: &Sql<String>) -> Result<Reading, EffectError
     for (number, one) in all.iter().enumerate() {
         let done = execute(client, sql, one);
         changes += done.map_err(|error| {
-            // Taken back with the transaction, which ends with the connection at the latest; without one, the first had no effect
-            // if the server refused it.
+            // Taken back with the transaction, which ends with the connection at the latest;
+            // without one, the first had no effect if the server refused it.
             let is_refused = |error: &postgres::Error| error.as_db_error().is_some();
             match error {
                 Failed::Here(error) => error,
                 Failed::There(error) => EffectError {
-                    when: if sql.transaction || number == 0 && is_refused(&error) { When::Before } else { When::During },
+                    when: if sql.transaction || number == 0 && is_refused(&error) {
+                        When::Before
+                    } else {
+                        When::During
+                    },
                     message: format!(
                         "{}{}",
-                        if all.len() > 1 { format!("statement {}: ", number + 1) } else { String::new() },
+                        if all.len() > 1 {
+                            format!("statement {}: ", number + 1)
+                        } else {
+                            String::new()
+                        },
                         in_words(&error, &one.text)
                     ),
                 },
@@ -183,8 +221,14 @@ fn change(client: &mut Client, sql: &Sql<String>) -> Result<Reading, EffectError
     }
     if sql.transaction {
         client.batch_execute("COMMIT").map_err(|error| match error.as_db_error() {
-            Some(_) => EffectError::before(format!("the commit failed, and nothing was changed: {}", in_words(&error, ""))),
-            None => EffectError::lost(format!("the connection was lost during the commit: {}", in_words(&error, ""))),
+            Some(_) => EffectError::before(format!(
+                "the commit failed, and nothing was changed: {}",
+                in_words(&error, "")
+            )),
+            None => EffectError::lost(format!(
+                "the connection was lost during the commit: {}",
+                in_words(&error, "")
+            )),
         })?;
     }
     Ok(changed(changes))
@@ -198,10 +242,18 @@ enum Failed {
 fn execute(client: &mut Client, sql: &Sql<String>, one: &Statement) -> Result<u64, Failed> {
     if one.names.is_empty() {
         let answers = client.simple_query(&one.text).map_err(Failed::There)?;
-        return Ok(answers.iter().map(|answer| if let SimpleQueryMessage::CommandComplete(count) = answer { *count } else { 0 }).sum());
+        return Ok(answers
+            .iter()
+            .map(
+                |answer| {
+                    if let SimpleQueryMessage::CommandComplete(count) = answer { *count } else { 0 }
+                },
+            )
+            .sum());
     }
     let values = bound(sql, one).map_err(Failed::Here)?;
-    let values: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| value as &(dyn ToSql + Sync)).collect();
+    let values: Vec<&(dyn ToSql + Sync)> =
+        values.iter().map(|value| value as &(dyn ToSql + Sync)).collect();
     client.execute(&one.text, &values).map_err(Failed::There)
 }
 
@@ -219,7 +271,11 @@ fn bound(sql: &Sql<String>, one: &Statement) -> Result<Vec<Bound>, EffectError> 
 struct Bound(Option<String>);
 
 impl ToSql for Bound {
-    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+    fn to_sql(
+        &self,
+        _: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
         match &self.0 {
             None => Ok(IsNull::Yes),
             Some(text) => {
@@ -246,7 +302,8 @@ fn cells(row: &Row) -> Result<Json, String> {
         let read: Result<Option<Cell>, _> = row.try_get(at);
         read.map(|cell| cell.map_or(Json::Null, |cell| cell.0)).map_err(|_| {
             format!(
-                "the column `{}` is of the type {kind}, which is not read here: write it as a text, `…::text`",
+                "the column `{}` is of the type {kind}, which is not read here: write it as a \
+                 text, `…::text`",
                 row.columns()[at].name()
             )
         })
@@ -258,7 +315,10 @@ fn cells(row: &Row) -> Result<Json, String> {
 struct Cell(Json);
 
 impl<'a> FromSql<'a> for Cell {
-    fn from_sql(kind: &Type, raw: &'a [u8]) -> Result<Cell, Box<dyn std::error::Error + Sync + Send>> {
+    fn from_sql(
+        kind: &Type,
+        raw: &'a [u8],
+    ) -> Result<Cell, Box<dyn std::error::Error + Sync + Send>> {
         Ok(Cell(match *kind {
             Type::BOOL => bool::from_sql(kind, raw)?.into(),
             Type::INT2 => i16::from_sql(kind, raw)?.into(),
@@ -270,7 +330,9 @@ impl<'a> FromSql<'a> for Cell {
             Type::NUMERIC => numeric(raw).ok_or("not a number")?,
             Type::JSON => serde_json::from_slice(raw)?,
             Type::JSONB => serde_json::from_slice(raw.get(1..).unwrap_or_default())?,
-            Type::TIMESTAMPTZ => chrono::DateTime::<chrono::Utc>::from_sql(kind, raw)?.to_rfc3339().into(),
+            Type::TIMESTAMPTZ => {
+                chrono::DateTime::<chrono::Utc>::from_sql(kind, raw)?.to_rfc3339().into()
+            }
             Type::TIMESTAMP => chrono::NaiveDateTime::from_sql(kind, raw)?.to_string().into(),
             Type::DATE => chrono::NaiveDate::from_sql(kind, raw)?.to_string().into(),
             Type::TIME => chrono::NaiveTime::from_sql(kind, raw)?.to_string().into(),
@@ -282,7 +344,10 @@ impl<'a> FromSql<'a> for Cell {
     }
 
     fn accepts(kind: &Type) -> bool {
-        let is_text = matches!(*kind, Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME | Type::CHAR | Type::UNKNOWN);
+        let is_text = matches!(
+            *kind,
+            Type::TEXT | Type::VARCHAR | Type::BPCHAR | Type::NAME | Type::CHAR | Type::UNKNOWN
+        );
         let is_word = matches!(kind.kind(), postgres::types::Kind::Enum(_));
         let is_known = matches!(
             *kind,
@@ -297,15 +362,18 @@ impl<'a> FromSql<'a> for Cell {
                 | Type::JSON
                 | Type::JSONB
         );
-        let is_time = matches!(*kind, Type::TIMESTAMPTZ | Type::TIMESTAMP | Type::DATE | Type::TIME);
+        let is_time =
+            matches!(*kind, Type::TIMESTAMPTZ | Type::TIMESTAMP | Type::DATE | Type::TIME);
         is_text || is_word || is_known || is_time || matches!(*kind, Type::PG_LSN | Type::BYTEA)
     }
 }
 
-/// A decimal number: as a number if it is a whole one that fits, else as its text. In the server's binary form these are 16-bit
-/// words: how many digits of base 10,000, the power of the first, the sign, the places behind the point, and the digits.
+/// A decimal number: as a number if it is a whole one that fits, else as its text. In the server's
+/// binary form these are 16-bit words: how many digits of base 10,000, the power of the first, the
+/// sign, the places behind the point, and the digits.
 fn numeric(raw: &[u8]) -> Option<Json> {
-    let words: Vec<i16> = raw.chunks_exact(2).map(|pair| i16::from_be_bytes([pair[0], pair[1]])).collect();
+    let words: Vec<i16> =
+        raw.chunks_exact(2).map(|pair| i16::from_be_bytes([pair[0], pair[1]])).collect();
     let [count, weight, sign, places, digits @ ..] = words.as_slice() else { return None };
     let sign = match *sign as u16 {
         0x0000 => "",
@@ -315,28 +383,40 @@ fn numeric(raw: &[u8]) -> Option<Json> {
         0xF000 => return Some("-Infinity".into()),
         _ => return None,
     };
-    let digit = |power: i32| usize::try_from(i32::from(*weight) - power).ok().and_then(|at| digits.get(at)).copied().unwrap_or(0);
+    let digit = |power: i32| {
+        usize::try_from(i32::from(*weight) - power)
+            .ok()
+            .and_then(|at| digits.get(at))
+            .copied()
+            .unwrap_or(0)
+    };
     if digits.len() != usize::try_from(*count).ok()? {
         return None;
     }
-    let whole: String = (0..=i32::from(*weight).max(0)).rev().map(|power| format!("{:04}", digit(power))).collect();
+    let whole: String =
+        (0..=i32::from(*weight).max(0)).rev().map(|power| format!("{:04}", digit(power))).collect();
     let whole = whole.trim_start_matches('0');
     let mut text = format!("{sign}{}", if whole.is_empty() { "0" } else { whole });
     let places = usize::try_from(*places).ok()?;
     if places > 0 {
-        let fraction: String = (1..=places.div_ceil(4) as i32).map(|power| format!("{:04}", digit(-power))).collect();
+        let fraction: String =
+            (1..=places.div_ceil(4) as i32).map(|power| format!("{:04}", digit(-power))).collect();
         text.push('.');
         text.push_str(&fraction[..places]);
     }
     Some(text.parse::<i64>().map_or(Json::String(text), Json::from))
 }
 
-/// Whether a statement is refused whatever is in the database: it cannot be parsed, or it changes something where it may only read.
+/// Whether a statement is refused whatever is in the database: it cannot be parsed, or it changes
+/// something where it may only read.
 fn is_for_good(error: &postgres::Error) -> bool {
     // The code of a syntax error is also that of values that do not fit a table's columns.
-    let is_of_parser =
-        |said: &postgres::error::DbError| *said.code() == SqlState::SYNTAX_ERROR && said.routine() == Some("scanner_yyerror");
-    error.as_db_error().is_some_and(|said| is_of_parser(said) || *said.code() == SqlState::READ_ONLY_SQL_TRANSACTION)
+    let is_of_parser = |said: &postgres::error::DbError| {
+        *said.code() == SqlState::SYNTAX_ERROR && said.routine() == Some("scanner_yyerror")
+    };
+    error.as_db_error().is_some_and(|said| {
+        is_of_parser(said) || *said.code() == SqlState::READ_ONLY_SQL_TRANSACTION
+    })
 }
 
 /// What the server says, with the line that it is about, as its own client shows it.
@@ -352,13 +432,16 @@ pub fn in_words(error: &postgres::Error, text: &str) -> String {
         let label = format!("LINE {number}: ");
         words.push_str(&format!("\n{label}{line}\n{}^", " ".repeat(label.len() + column)));
     }
-    for (label, more) in [("DETAIL", said.detail()), ("HINT", said.hint()), ("CONTEXT", said.where_())] {
+    for (label, more) in
+        [("DETAIL", said.detail()), ("HINT", said.hint()), ("CONTEXT", said.where_())]
+    {
         words.extend(more.map(|more| format!("\n{label}: {more}")));
     }
     words
 }
 
-/// The line that a character is in, counted from 1, with its number and the character's column from 0.
+/// The line that a character is in, counted from 1, with its number and the character's column from
+/// 0.
 fn line_at(text: &str, position: usize) -> Option<(usize, &str, usize)> {
     let mut before = position.checked_sub(1)?;
     for (number, line) in text.split('\n').enumerate() {
@@ -377,7 +460,8 @@ mod tests {
 
     #[test]
     fn decimals_are_read_from_their_binary_form() {
-        let raw = |words: &[u16]| words.iter().flat_map(|word| word.to_be_bytes()).collect::<Vec<u8>>();
+        let raw =
+            |words: &[u16]| words.iter().flat_map(|word| word.to_be_bytes()).collect::<Vec<u8>>();
         for (words, expected) in [
             (vec![0, 0, 0, 0], Json::from(0)),
             (vec![1, 1, 0, 0, 5], Json::from(50_000)),

@@ -7,7 +7,8 @@ use mysql_async::{DriverError, Error, IoError};
 
 use crate::effect::EffectError;
 
-/// The error of a connection that was not made. A login that is refused is so until there is another one.
+/// The error of a connection that was not made. A login that is refused is so until there is
+/// another one.
 pub fn unconnected(place: &str, words: &str, remedy: &str) -> EffectError {
     let message = format!("{place}: {words}{remedy}");
     if remedy == LOGIN { EffectError::shut(message) } else { EffectError::before(message) }
@@ -20,7 +21,12 @@ pub fn of_postgres(error: &postgres::Error) -> &'static str {
         Some("3D000") => DATABASE,
         Some("53100") => DISK,
         Some(_) => "",
-        None if error.source().is_some_and(|source| source.downcast_ref::<std::io::Error>().is_some_and(is_unreachable)) => REACH,
+        None if error.source().is_some_and(|source| {
+            source.downcast_ref::<std::io::Error>().is_some_and(is_unreachable)
+        }) =>
+        {
+            REACH
+        }
         None if error.to_string().contains("TLS") => TLS,
         None => "",
     }
@@ -49,14 +55,25 @@ pub fn of_sqlite(error: &rusqlite::Error) -> &'static str {
     }
 }
 
-const LOGIN: &str = "\nremedy: see that `user` and the secret of `password` are the server's, and that it lets this machine in";
-const DATABASE: &str = "\nremedy: see that `database` is one of the server's, and that `user` may use it";
-const REACH: &str = "\nremedy: see that the server runs, and that `host` and `port` are where this machine reaches it";
-const TLS: &str = "\nremedy: see that the server offers TLS with a certificate for `host` by an authority in `ca`; or say `tls: none` if the way there is safe";
+const LOGIN: &str = "\nremedy: see that `user` and the secret of `password` are the server's, and \
+    that it lets this machine in";
+const DATABASE: &str =
+    "\nremedy: see that `database` is one of the server's, and that `user` may use it";
+const REACH: &str = "\nremedy: see that the server runs, and that `host` and `port` are where this \
+    machine reaches it";
+const TLS: &str = "\nremedy: see that the server offers TLS with a certificate for `host` by an \
+    authority in `ca`; or say `tls: none` if the way there is safe";
 const DISK: &str = "\nremedy: make room there, and go on: what is there already is kept";
 
 fn is_unreachable(error: &std::io::Error) -> bool {
     use ErrorKind::*;
-    matches!(error.kind(), ConnectionRefused | HostUnreachable | NetworkUnreachable | TimedOut | NotFound | AddrNotAvailable)
-        || error.to_string().contains("failed to lookup")
+    matches!(
+        error.kind(),
+        ConnectionRefused
+            | HostUnreachable
+            | NetworkUnreachable
+            | TimedOut
+            | NotFound
+            | AddrNotAvailable
+    ) || error.to_string().contains("failed to lookup")
 }

@@ -15,7 +15,11 @@ use super::{Rows, changed};
 use crate::effect::{Cut, EffectError, Reading, Stopper, When};
 use crate::runbook::action::Sql;
 
-pub fn perform(file: &str, sql: &Sql<String>, stopper: &Arc<Stopper>) -> Result<Reading, EffectError> {
+pub fn perform(
+    file: &str,
+    sql: &Sql<String>,
+    stopper: &Arc<Stopper>,
+) -> Result<Reading, EffectError> {
     let db = open(file, sql)?;
     let interrupt = db.get_interrupt_handle();
     stopper.on_stop(move |_| interrupt.interrupt());
@@ -24,18 +28,21 @@ pub fn perform(file: &str, sql: &Sql<String>, stopper: &Arc<Stopper>) -> Result<
         .iter()
         .map(|(name, value)| Ok((name.clone(), cell(value.clone().into_json(), name)?)))
         .collect::<Result<_, EffectError>>()?;
-    let result = if sql.reads { query(&db, sql, &parameters) } else { change(&db, sql, &parameters) };
+    let result =
+        if sql.reads { query(&db, sql, &parameters) } else { change(&db, sql, &parameters) };
     stopper.clear();
     result
 }
 
-/// Has each statement compiled, by which names are checked. SQLite does not say how many rows it expects.
+/// Has each statement compiled, by which names are checked. SQLite does not say how many rows it
+/// expects.
 pub fn explain(file: &str, sql: &Sql<String>) -> Result<Option<u64>, EffectError> {
     if !Path::new(file).is_file() {
         // It would be made.
         return Ok(None);
     }
-    let db = open(file, &Sql { reads: true, ..sql.clone() }).map_err(|error| EffectError::during(error.message))?;
+    let db = open(file, &Sql { reads: true, ..sql.clone() })
+        .map_err(|error| EffectError::during(error.message))?;
     let all = statements(&sql.text, Dialect::Postgres);
     if all.iter().all(|one| is_explained(&one.text)) {
         let mut batch = Batch::new(&db, &sql.text);
@@ -50,18 +57,25 @@ pub fn explain(file: &str, sql: &Sql<String>) -> Result<Option<u64>, EffectError
 
 fn open(file: &str, sql: &Sql<String>) -> Result<Connection, EffectError> {
     let path = Path::new(file);
-    let failed = |what: &str, error: &dyn std::fmt::Display| EffectError::before(format!("the database {what}: {error}"));
+    let failed = |what: &str, error: &dyn std::fmt::Display| {
+        EffectError::before(format!("the database {what}: {error}"))
+    };
     if sql.reads && !path.is_file() {
         return Err(EffectError::before(format!("the database {file} does not exist")));
     }
-    let flags =
-        if sql.reads { OpenFlags::SQLITE_OPEN_READ_ONLY } else { OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE };
+    let flags = if sql.reads {
+        OpenFlags::SQLITE_OPEN_READ_ONLY
+    } else {
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE
+    };
     let db = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
         .map_err(|error| failed(&format!("{file} could not be opened"), &error))?;
     db.busy_timeout(Duration::from_secs(10)).map_err(|error| failed(file, &error))?;
     for (name, file) in &sql.attach {
         if !Path::new(file).is_file() {
-            return Err(EffectError::before(format!("the database {file}, to be attached as {name}, does not exist")));
+            return Err(EffectError::before(format!(
+                "the database {file}, to be attached as {name}, does not exist"
+            )));
         }
         let quoted = name.replace('"', "\"\"");
         db.execute(&format!("ATTACH DATABASE ?1 AS \"{quoted}\""), [file])
@@ -70,7 +84,11 @@ fn open(file: &str, sql: &Sql<String>) -> Result<Connection, EffectError> {
     Ok(db)
 }
 
-fn query(db: &Connection, sql: &Sql<String>, parameters: &IndexMap<String, Cell>) -> Result<Reading, EffectError> {
+fn query(
+    db: &Connection,
+    sql: &Sql<String>,
+    parameters: &IndexMap<String, Cell>,
+) -> Result<Reading, EffectError> {
     let failed = |error: rusqlite::Error| {
         let words = format!("the query failed: {error}");
         if is_for_good(&error) { EffectError::shut(words) } else { EffectError::before(words) }
@@ -83,10 +101,17 @@ fn query(db: &Connection, sql: &Sql<String>, parameters: &IndexMap<String, Cell>
     let columns: Vec<Json> = statement.column_names().map(Json::from).collect();
     let (mut rows, mut cursor, mut are_texts) = (Rows::of(sql), statement.raw_query(), true);
     while let Some(row) = cursor.next().map_err(failed)? {
-        let cells = (0..columns.len()).map(|at| row.get_ref(at)).collect::<Result<Vec<_>, _>>().map_err(failed)?;
+        let cells = (0..columns.len())
+            .map(|at| row.get_ref(at))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(failed)?;
         let bytes = cells.iter().map(|cell| length(*cell)).sum();
-        are_texts &= cells.iter().all(|cell| !matches!(cell, ValueRef::Text(bytes) if std::str::from_utf8(bytes).is_err()));
-        if !rows.take(bytes, cells.len(), || Ok::<_, EffectError>(cells.into_iter().map(json).collect()))? {
+        are_texts &= cells.iter().all(
+            |cell| !matches!(cell, ValueRef::Text(bytes) if std::str::from_utf8(bytes).is_err()),
+        );
+        if !rows.take(bytes, cells.len(), || {
+            Ok::<_, EffectError>(cells.into_iter().map(json).collect())
+        })? {
             break;
         }
     }
@@ -103,9 +128,13 @@ fn is_for_good(error: &rusqlite::Error) -> bool {
     words.contains(": syntax error") || words.contains("incomplete input")
 }
 
-fn change(db: &Connection, sql: &Sql<String>, parameters: &IndexMap<String, Cell>) -> Result<Reading, EffectError> {
-    // Inside our transaction, everything up to the commit is taken back with it; without one, or after a COMMIT among the
-    // statements, what they did stays.
+fn change(
+    db: &Connection,
+    sql: &Sql<String>,
+    parameters: &IndexMap<String, Cell>,
+) -> Result<Reading, EffectError> {
+    // Inside our transaction, everything up to the commit is taken back with it; without one, or
+    // after a COMMIT among the statements, what they did stays.
     let ours = std::cell::Cell::new(sql.transaction);
     let is_taken_back = |db: &Connection| ours.get() && !db.is_autocommit();
     let undone = |number: usize, error: String| EffectError {
@@ -113,7 +142,9 @@ fn change(db: &Connection, sql: &Sql<String>, parameters: &IndexMap<String, Cell
         message: format!("statement {number}: {error}"),
     };
     if sql.transaction {
-        db.execute_batch("BEGIN IMMEDIATE").map_err(|error| EffectError::before(format!("the transaction could not begin: {error}")))?;
+        db.execute_batch("BEGIN IMMEDIATE").map_err(|error| {
+            EffectError::before(format!("the transaction could not begin: {error}"))
+        })?;
     }
     let (mut batch, mut number) = (Batch::new(db, &sql.text), 0);
     let before = db.total_changes();
@@ -131,17 +162,30 @@ fn change(db: &Connection, sql: &Sql<String>, parameters: &IndexMap<String, Cell
         }
     }
     if sql.transaction && !db.is_autocommit() {
-        db.execute_batch("COMMIT").map_err(|error| EffectError::during(format!("the commit failed: {error}")))?;
+        db.execute_batch("COMMIT")
+            .map_err(|error| EffectError::during(format!("the commit failed: {error}")))?;
     }
     Ok(changed(db.total_changes() - before))
 }
 
-/// Binds the parameters that a statement names. One that it names and nobody gave is an error, not NULL.
-fn bind(statement: &mut rusqlite::Statement, parameters: &IndexMap<String, Cell>) -> Result<(), String> {
+/// Binds the parameters that a statement names. One that it names and nobody gave is an error, not
+/// NULL.
+fn bind(
+    statement: &mut rusqlite::Statement,
+    parameters: &IndexMap<String, Cell>,
+) -> Result<(), String> {
     for at in 1..=statement.parameter_count() {
-        let name = statement.parameter_name(at).map(|name| name.trim_start_matches([':', '@', '$']).to_owned()).unwrap_or_default();
-        let value = parameters.get(&name).ok_or_else(|| format!("no value is given for `:{name}`"))?.clone();
-        statement.raw_bind_parameter(at, ToSqlOutput::Owned(value)).map_err(|error| error.to_string())?;
+        let name = statement
+            .parameter_name(at)
+            .map(|name| name.trim_start_matches([':', '@', '$']).to_owned())
+            .unwrap_or_default();
+        let value = parameters
+            .get(&name)
+            .ok_or_else(|| format!("no value is given for `:{name}`"))?
+            .clone();
+        statement
+            .raw_bind_parameter(at, ToSqlOutput::Owned(value))
+            .map_err(|error| error.to_string())?;
     }
     Ok(())
 }
@@ -152,7 +196,9 @@ fn cell(value: Json, name: &str) -> Result<Cell, EffectError> {
         Json::Bool(value) => Cell::Integer(value.into()),
         Json::Number(number) => match number.as_i64() {
             Some(integer) => Cell::Integer(integer),
-            None => Cell::Real(number.as_f64().ok_or_else(|| EffectError::before(format!("`{name}` is not a number that SQLite knows")))?),
+            None => Cell::Real(number.as_f64().ok_or_else(|| {
+                EffectError::before(format!("`{name}` is not a number that SQLite knows"))
+            })?),
         },
         Json::String(text) => Cell::Text(text),
         list @ (Json::Array(_) | Json::Object(_)) => Cell::Text(list.to_string()),

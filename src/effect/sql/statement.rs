@@ -1,5 +1,5 @@
-//! Just enough of SQL's shape to tell statements apart and to find the `:name` of a value: what is quoted or a comment is left
-//! alone. Knows no grammar.
+//! Just enough of SQL's shape to tell statements apart and to find the `:name` of a value: what is
+//! quoted or a comment is left alone. Knows no grammar.
 
 /// How values stand in a statement as it is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,21 +18,26 @@ pub struct Statement {
     pub names: Vec<String>,
 }
 
-/// Whether a server can say what it would do with it: whatever else it is, it may be about what is not there yet.
+/// Whether a server can say what it would do with it: whatever else it is, it may be about what is
+/// not there yet.
 pub fn is_explained(text: &str) -> bool {
     matches!(&*first_word(text), "INSERT" | "UPDATE" | "DELETE" | "REPLACE" | "MERGE" | "WITH")
 }
 
 /// The statements of a text, without those that are empty.
 pub fn statements(text: &str, dialect: Dialect) -> Vec<Statement> {
-    let (mut all, mut one, mut rest) = (Vec::new(), Statement { text: String::new(), names: Vec::new() }, text);
+    let (mut all, mut one, mut rest) =
+        (Vec::new(), Statement { text: String::new(), names: Vec::new() }, text);
     while !rest.is_empty() {
         let quoted = length_of_quoted(rest, dialect);
         if quoted > 0 {
             one.text.push_str(&rest[..quoted]);
             rest = &rest[quoted..];
         } else if let Some(after) = rest.strip_prefix(';') {
-            all.push(std::mem::replace(&mut one, Statement { text: String::new(), names: Vec::new() }));
+            all.push(std::mem::replace(
+                &mut one,
+                Statement { text: String::new(), names: Vec::new() },
+            ));
             rest = after;
         } else if rest.starts_with("::") || rest.starts_with(":=") {
             one.text.push_str(&rest[..2]);
@@ -59,7 +64,10 @@ pub fn statements(text: &str, dialect: Dialect) -> Vec<Statement> {
         }
     }
     all.push(one);
-    all.retain(|one| !first_word(&one.text).is_empty() || !one.text.trim().is_empty() && !is_comment(&one.text, dialect));
+    all.retain(|one| {
+        !first_word(&one.text).is_empty()
+            || !one.text.trim().is_empty() && !is_comment(&one.text, dialect)
+    });
     all
 }
 
@@ -98,7 +106,9 @@ fn length_of_quoted(text: &str, dialect: Dialect) -> usize {
     }
     let escapes = dialect == Dialect::Mysql;
     match text.as_bytes()[0] {
-        b'E' | b'e' if dialect == Dialect::Postgres && text[1..].starts_with('\'') => 1 + to_quote(&text[1..], b'\'', true),
+        b'E' | b'e' if dialect == Dialect::Postgres && text[1..].starts_with('\'') => {
+            1 + to_quote(&text[1..], b'\'', true)
+        }
         b'\'' => to_quote(text, b'\'', escapes),
         b'"' => to_quote(text, b'"', escapes),
         b'`' if dialect == Dialect::Mysql => to_quote(text, b'`', false),
@@ -122,7 +132,9 @@ fn length_of_comment(text: &str, dialect: Dialect) -> usize {
     let (bytes, mut at, mut depth) = (text.as_bytes(), 0, 0);
     while at < bytes.len() {
         match &bytes[at..] {
-            [b'/', b'*', ..] if depth == 0 || dialect == Dialect::Postgres => (depth, at) = (depth + 1, at + 2),
+            [b'/', b'*', ..] if depth == 0 || dialect == Dialect::Postgres => {
+                (depth, at) = (depth + 1, at + 2)
+            }
             [b'*', b'/', ..] => (depth, at) = (depth - 1, at + 2),
             _ => at += 1,
         }
@@ -153,7 +165,9 @@ fn to_tag(text: &str) -> usize {
     let Some(end) = text[1..].find('$') else { return 0 };
     let tag = &text[..end + 2];
     let word = &tag[1..tag.len() - 1];
-    if word.starts_with(|c: char| c.is_ascii_digit()) || !word.chars().all(|c| c.is_alphanumeric() || c == '_') {
+    if word.starts_with(|c: char| c.is_ascii_digit())
+        || !word.chars().all(|c| c.is_alphanumeric() || c == '_')
+    {
         return 0;
     }
     text[tag.len()..].find(tag).map_or(text.len(), |close| tag.len() + close + tag.len())
@@ -164,7 +178,10 @@ mod tests {
     use super::*;
 
     fn split(text: &str, dialect: Dialect) -> Vec<(String, String)> {
-        statements(text, dialect).into_iter().map(|one| (one.text.trim().to_owned(), one.names.join(" "))).collect()
+        statements(text, dialect)
+            .into_iter()
+            .map(|one| (one.text.trim().to_owned(), one.names.join(" ")))
+            .collect()
     }
 
     fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -173,8 +190,10 @@ mod tests {
 
     #[test]
     fn values_are_found_where_nothing_is_quoted() {
-        let text = "SELECT ':no', \":no\", a::int, :a, :b, :a -- :no\n, /* :no /* ; */ :no */ $x$ :no ; $x$, E'\\':no', word$1, x:y;";
-        let expected = "SELECT ':no', \":no\", a::int, $1, $2, $1 -- :no\n, /* :no /* ; */ :no */ $x$ :no ; $x$, E'\\':no', word$1, x$3";
+        let text = "SELECT ':no', \":no\", a::int, :a, :b, :a -- :no\
+            \n, /* :no /* ; */ :no */ $x$ :no ; $x$, E'\\':no', word$1, x:y;";
+        let expected = "SELECT ':no', \":no\", a::int, $1, $2, $1 -- :no\
+            \n, /* :no /* ; */ :no */ $x$ :no ; $x$, E'\\':no', word$1, x$3";
         assert_eq!(split(text, Dialect::Postgres), pairs(&[(expected, "a b y")]));
         assert_eq!(
             split("SELECT `:no`, '\\':no', \"a\"\":no\", :a, :a # :no\n", Dialect::Mysql),
@@ -184,11 +203,16 @@ mod tests {
 
     #[test]
     fn statements_end_at_semicolons_that_are_not_quoted() {
-        let text = "DO $$ BEGIN x; END $$; -- only; words\n;; INSERT INTO t VALUES (';', :v); -- the end";
-        assert_eq!(split(text, Dialect::Postgres), pairs(&[("DO $$ BEGIN x; END $$", ""), ("INSERT INTO t VALUES (';', $1)", "v")]));
+        let text =
+            "DO $$ BEGIN x; END $$; -- only; words\n;; INSERT INTO t VALUES (';', :v); -- the end";
+        assert_eq!(
+            split(text, Dialect::Postgres),
+            pairs(&[("DO $$ BEGIN x; END $$", ""), ("INSERT INTO t VALUES (';', $1)", "v")])
+        );
         assert_eq!(split("  ", Dialect::Mysql), []);
         for unfinished in ["'a", "$a$ b", "/* x", "\"", "e'", ":", "$", "--"] {
-            let whole: String = statements(unfinished, Dialect::Postgres).into_iter().map(|one| one.text).collect();
+            let whole: String =
+                statements(unfinished, Dialect::Postgres).into_iter().map(|one| one.text).collect();
             assert!(unfinished.starts_with(&whole) || whole == unfinished, "{unfinished}");
         }
     }

@@ -20,24 +20,31 @@ use crate::runbook::database::Encryption;
 /// If nothing was said, and the server is on another machine.
 pub fn wanted<'a>(login: &'a Login) -> Result<Option<&'a Tls<String>>, EffectError> {
     let host = &login.server.host;
-    let is_here = host == "localhost" || host.starts_with('/') || bare(host).parse().is_ok_and(|address: IpAddr| address.is_loopback());
+    let is_here = host == "localhost"
+        || host.starts_with('/')
+        || bare(host).parse().is_ok_and(|address: IpAddr| address.is_loopback());
     match &login.server.encryption {
         Encryption::Tls(tls) => Ok(Some(tls)),
         Encryption::None => Ok(None),
         Encryption::Local if is_here => Ok(None),
         Encryption::Local => Err(EffectError::before(format!(
-            "{host} is another machine, and nothing is said of encryption: give the database `tls: {{}}` (with `ca`, if its certificate is your own), or `tls: none`"
+            "{host} is another machine, and nothing is said of encryption: give the database \
+             `tls: {{}}` (with `ca`, if its certificate is your own), or `tls: none`"
         ))),
     }
 }
 
 /// The settings of rustls for PostgreSQL.
 pub fn config(tls: &Tls<String>) -> Result<ClientConfig, EffectError> {
-    let failed = |path: &str, error: &dyn std::fmt::Display| EffectError::before(format!("the certificates in {path}: {error}"));
+    let failed = |path: &str, error: &dyn std::fmt::Display| {
+        EffectError::before(format!("the certificates in {path}: {error}"))
+    };
     let mut roots = RootCertStore::empty();
     match &tls.ca {
         Some(path) => {
-            for certificate in CertificateDer::pem_file_iter(path).map_err(|error| failed(path, &error))? {
+            for certificate in
+                CertificateDer::pem_file_iter(path).map_err(|error| failed(path, &error))?
+            {
                 let certificate = certificate.map_err(|error| failed(path, &error))?;
                 roots.add(certificate).map_err(|error| failed(path, &error))?;
             }
@@ -48,11 +55,15 @@ pub fn config(tls: &Tls<String>) -> Result<ClientConfig, EffectError> {
         None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let builder = builder.map_err(|error| EffectError::before(error.to_string()))?.with_root_certificates(roots);
+    let builder =
+        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let builder = builder
+        .map_err(|error| EffectError::before(error.to_string()))?
+        .with_root_certificates(roots);
     match identity(tls)? {
         Some((cert, key)) => {
-            let chain = CertificateDer::pem_file_iter(cert).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+            let chain = CertificateDer::pem_file_iter(cert)
+                .and_then(Iterator::collect::<Result<Vec<_>, _>>);
             let chain = chain.map_err(|error| failed(cert, &error))?;
             let key = PrivateKeyDer::from_pem_file(key).map_err(|error| failed(key, &error))?;
             builder.with_client_auth_cert(chain, key).map_err(|error| failed(cert, &error))
@@ -66,8 +77,10 @@ pub fn options(tls: &Tls<String>) -> Result<SslOpts, EffectError> {
     let file = |path: &String| Path::new(path).to_owned();
     // Who names an authority trusts no other.
     let ca: Vec<_> = tls.ca.iter().map(|path| file(path).into()).collect();
-    let options = SslOpts::default().with_disable_built_in_roots(!ca.is_empty()).with_root_certs(ca);
-    let identity = identity(tls)?.map(|(cert, key)| ClientIdentity::new(file(cert).into(), file(key).into()));
+    let options =
+        SslOpts::default().with_disable_built_in_roots(!ca.is_empty()).with_root_certs(ca);
+    let identity =
+        identity(tls)?.map(|(cert, key)| ClientIdentity::new(file(cert).into(), file(key).into()));
     Ok(options.with_client_identity(identity))
 }
 
@@ -76,6 +89,8 @@ fn identity(tls: &Tls<String>) -> Result<Option<(&String, &String)>, EffectError
     match (&tls.cert, &tls.key) {
         (Some(cert), Some(key)) => Ok(Some((cert, key))),
         (None, None) => Ok(None),
-        _ => Err(EffectError::before("a client's certificate needs its key, and the key its certificate".to_owned())),
+        _ => Err(EffectError::before(
+            "a client's certificate needs its key, and the key its certificate".to_owned(),
+        )),
     }
 }

@@ -1,5 +1,5 @@
-//! What the journal's events say, read one after the other. Knows neither the state nor the planner: what they conclude is what is
-//! to be judged.
+//! What the journal's events say, read one after the other. Knows neither the state nor the
+//! planner: what they conclude is what is to be judged.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,7 +37,12 @@ pub struct Ledger {
 
 impl Ledger {
     pub fn of(events: &[Event]) -> Ledger {
-        let mut ledger = Ledger { words: BTreeMap::new(), effects: BTreeSet::new(), settled: BTreeMap::new(), end: End::Nobody };
+        let mut ledger = Ledger {
+            words: BTreeMap::new(),
+            effects: BTreeSet::new(),
+            settled: BTreeMap::new(),
+            end: End::Nobody,
+        };
         events.iter().for_each(|event| ledger.read(event));
         ledger
     }
@@ -51,9 +56,13 @@ impl Ledger {
                 self.end = End::Nobody;
                 self.say(event.number, &started.step, started.direction, Word::Begun);
             }
-            Fact::StepSucceeded(done) => self.say(event.number, &done.step, done.direction, Word::Done),
+            Fact::StepSucceeded(done) => {
+                self.say(event.number, &done.step, done.direction, Word::Done)
+            }
             Fact::StepFailed(failed) => {
-                if failed.direction == Direction::Forward && failed.failure.kind == FailureKind::BeforeEffect {
+                if failed.direction == Direction::Forward
+                    && failed.failure.kind == FailureKind::BeforeEffect
+                {
                     self.effects.remove(&(failed.step.clone(), failed.attempt));
                 }
                 self.say(event.number, &failed.step, failed.direction, Word::Failed);
@@ -68,11 +77,17 @@ impl Ledger {
             Fact::StepProbed { step, direction, verdict: Probed::Done, .. } => {
                 self.say(event.number, step, *direction, Word::Done);
             }
-            Fact::StepSkipped { step, .. } => self.say(event.number, step, Direction::Forward, Word::Skipped),
-            Fact::UndoPassed { step } => self.say(event.number, step, Direction::Undo, Word::NothingToUndo),
+            Fact::StepSkipped { step, .. } => {
+                self.say(event.number, step, Direction::Forward, Word::Skipped)
+            }
+            Fact::UndoPassed { step } => {
+                self.say(event.number, step, Direction::Undo, Word::NothingToUndo)
+            }
             Fact::RunStopped { because } => self.end = End::Stopped(because.clone()),
             Fact::RunEnded { outcome } => self.end = End::Over(*outcome),
-            Fact::RunResumed { .. } | Fact::RollbackBegan { .. } | Fact::CancelBegan { .. } => self.end = End::Nobody,
+            Fact::RunResumed { .. } | Fact::RollbackBegan { .. } | Fact::CancelBegan { .. } => {
+                self.end = End::Nobody
+            }
             _ => {}
         }
     }

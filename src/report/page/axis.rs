@@ -1,5 +1,5 @@
-//! What is the same for all rows of a chart: where a moment stands, the time above them, when people are told something, and what
-//! crosses every row. Knows nothing of steps.
+//! What is the same for all rows of a chart: where a moment stands, the time above them, when
+//! people are told something, and what crosses every row. Knows nothing of steps.
 
 use serde::Serialize;
 
@@ -9,7 +9,8 @@ use super::words::clock;
 /// How wide the chart is at least, in pixels: what would lie on each other there is kept apart.
 pub const WIDTH: f64 = 560.0;
 
-/// The time that a chart shows. A moment stands so many percent from its left, with a little room at both sides.
+/// The time that a chart shows. A moment stands so many percent from its left, with a little room
+/// at both sides.
 #[derive(Debug, Clone, Copy)]
 pub struct Scale(pub Interval);
 
@@ -44,7 +45,8 @@ pub struct Mark {
     title: String,
 }
 
-/// Where the messages stand: those that would lie on each other are one mark, and neighbours stand below each other.
+/// Where the messages stand: those that would lie on each other are one mark, and neighbours stand
+/// below each other.
 pub fn lanes(letters: &[(usize, u64, String)], scale: Scale) -> (Vec<Mark>, usize) {
     let x = |at: u64| scale.at(at) / 100.0 * WIDTH;
     let mut marks: Vec<(f64, usize, usize, Vec<&str>)> = Vec::new();
@@ -68,7 +70,12 @@ pub fn lanes(letters: &[(usize, u64, String)], scale: Scale) -> (Vec<Mark>, usiz
             ends.push(0.0);
         }
         ends[lane] = x + width;
-        shown.push(Mark { x: (x / WIDTH * 1000.0).round() / 10.0, y: lane as f64 * 16.0, label, title: subjects.join("\n") });
+        shown.push(Mark {
+            x: (x / WIDTH * 1000.0).round() / 10.0,
+            y: lane as f64 * 16.0,
+            label,
+            title: subjects.join("\n"),
+        });
     }
     (shown, ends.len())
 }
@@ -104,14 +111,20 @@ pub fn ticks(scale: Scale) -> Vec<Tick> {
     let window = scale.0;
     let length = (window.1 - window.0).max(1);
     let step = STEPS.into_iter().find(|step| length / step <= 9).unwrap_or(length);
-    let tick = |number: u64| Tick { x: scale.at(number * step), label: if number == 0 { "0".to_owned() } else { clock(number * step) } };
+    let tick = |number: u64| Tick {
+        x: scale.at(number * step),
+        label: if number == 0 { "0".to_owned() } else { clock(number * step) },
+    };
     (window.0.div_ceil(step)..=window.1 / step).map(tick).collect()
 }
 
-/// What stands behind every row, as one background: lines at points of no return, production's outages, lines at round times. However
-/// short an outage is, it can be seen. Plain colours, as printers blur what runs from one into another.
+/// What stands behind every row, as one background: lines at points of no return, production's
+/// outages, lines at round times. However short an outage is, it can be seen. Plain colours, as
+/// printers blur what runs from one into another.
 pub fn backdrop(points: &[u64], outages: &[Interval], ticks: &[Tick], scale: Scale) -> String {
-    let patch = |x: f64, width: &str, colour: &str| format!("linear-gradient(var(--{colour}),var(--{colour})) {x:.2}% 0/{width} 100%");
+    let patch = |x: f64, width: &str, colour: &str| {
+        format!("linear-gradient(var(--{colour}),var(--{colour})) {x:.2}% 0/{width} 100%")
+    };
     let points = points.iter().map(|at| patch(scale.at(*at), "2px", "bad"));
     let outages = outages.iter().map(|time| {
         // A background's place is a share of the room that it leaves.
@@ -129,8 +142,10 @@ mod tests {
     #[test]
     fn messages_at_one_place_share_a_mark_and_neighbours_a_lane_each() {
         let letter = |number, at| (number, at, format!("m{number}"));
-        let (marks, lanes) = lanes(&[letter(1, 0), letter(2, 0), letter(3, 25), letter(4, 500)], Scale((0, 1000)));
-        let shown: Vec<(&str, f64)> = marks.iter().map(|mark| (mark.label.as_str(), mark.y)).collect();
+        let (marks, lanes) =
+            lanes(&[letter(1, 0), letter(2, 0), letter(3, 25), letter(4, 500)], Scale((0, 1000)));
+        let shown: Vec<(&str, f64)> =
+            marks.iter().map(|mark| (mark.label.as_str(), mark.y)).collect();
         assert_eq!(shown, [("1–2", 0.0), ("3", 16.0), ("4", 0.0)]);
         assert_eq!(lanes, 2);
     }

@@ -1,5 +1,6 @@
-//! What went wrong and where it ended: every mishap at a glance, a row for each step and a column for each kind; then, in full, those
-//! after which a run does not go on by itself. Copies with the same end are one.
+//! What went wrong and where it ended: every mishap at a glance, a row for each step and a column
+//! for each kind; then, in full, those after which a run does not go on by itself. Copies with the
+//! same end are one.
 
 use std::collections::BTreeSet;
 
@@ -84,11 +85,14 @@ impl Few {
 }
 
 pub fn failures(found: &Rehearsal) -> Failures {
-    let columns: Vec<usize> = (0..KINDS.len()).filter(|kind| found.cases.iter().any(|case| kind_of(case) == *kind)).collect();
+    let columns: Vec<usize> = (0..KINDS.len())
+        .filter(|kind| found.cases.iter().any(|case| kind_of(case) == *kind))
+        .collect();
     let mut rows: IndexMap<String, (Vec<&str>, Vec<Vec<&Case>>)> = IndexMap::new();
     for case in &found.cases {
         let of = subject(case);
-        let (ids, cells) = rows.entry(base(of)).or_insert_with(|| (Vec::new(), vec![Vec::new(); KINDS.len()]));
+        let (ids, cells) =
+            rows.entry(base(of)).or_insert_with(|| (Vec::new(), vec![Vec::new(); KINDS.len()]));
         if !ids.contains(&of) {
             ids.push(of);
         }
@@ -98,7 +102,9 @@ pub fn failures(found: &Rehearsal) -> Failures {
         step: folded(ids).join(", "),
         cells: columns.iter().map(|kind| cell(&cells[*kind])).collect(),
     };
-    let is_plain = |case: &&Case| case.ends == Ending::Finished && case.asked.is_empty() && case.over.is_empty();
+    let is_plain = |case: &&Case| {
+        case.ends == Ending::Finished && case.asked.is_empty() && case.over.is_empty()
+    };
     Failures {
         rows: rows.into_iter().map(row).collect(),
         columns: columns.iter().map(|kind| KINDS[*kind]).collect(),
@@ -109,13 +115,21 @@ pub fn failures(found: &Rehearsal) -> Failures {
 
 /// What happened to some copies: the worst of it.
 fn cell(cases: &[&Case]) -> Option<Cell> {
-    let worst = cases.iter().max_by_key(|case| (case.ends, !case.asked.is_empty(), case.back_ms, case.took_ms))?;
+    let worst = cases
+        .iter()
+        .max_by_key(|case| (case.ends, !case.asked.is_empty(), case.back_ms, case.took_ms))?;
     let words = match (worst.ends, worst.back_ms) {
         (Ending::RolledBack | Ending::Stuck, Some(back)) if back > 0 => span(back),
         _ => String::new(),
     };
     let (class, sign) = look(worst.ends);
-    Some(Cell { class, sign, words, asks: !worst.asked.is_empty(), over: cases.iter().any(|case| !case.over.is_empty()) })
+    Some(Cell {
+        class,
+        sign,
+        words,
+        asks: !worst.asked.is_empty(),
+        over: cases.iter().any(|case| !case.over.is_empty()),
+    })
 }
 
 fn entries<'a>(found: &Rehearsal, cases: impl Iterator<Item = &'a Case>) -> Vec<Entry> {
@@ -123,15 +137,26 @@ fn entries<'a>(found: &Rehearsal, cases: impl Iterator<Item = &'a Case>) -> Vec<
     type Key = (String, Ending, Vec<String>, Vec<String>, bool, Vec<String>);
     let mut alike: IndexMap<Key, Vec<&Case>> = IndexMap::new();
     for case in cases {
-        let stays = folded(case.stays.iter().map(String::as_str)).iter().map(|id| base(id)).collect();
-        let key = (base(subject(case)), case.ends, stays, case.over.clone(), case.asked.is_empty(), told_beyond(case, &found.smooth));
+        let stays =
+            folded(case.stays.iter().map(String::as_str)).iter().map(|id| base(id)).collect();
+        let key = (
+            base(subject(case)),
+            case.ends,
+            stays,
+            case.over.clone(),
+            case.asked.is_empty(),
+            told_beyond(case, &found.smooth),
+        );
         alike.entry(key).or_default().push(case);
     }
     let entry = |((_, ends, _, over, _, tells), cases): (Key, Vec<&Case>)| {
         let kinds: BTreeSet<usize> = cases.iter().map(|case| kind_of(case)).collect();
         let ids: BTreeSet<&str> = cases.iter().map(|case| subject(case)).collect();
-        let asks: IndexSet<&str> = cases.iter().flat_map(|case| case.asked.iter().map(String::as_str)).collect();
-        let worst = |length: &dyn Fn(&Case) -> u64| cases.iter().map(|case| length(case)).max().unwrap_or_default();
+        let asks: IndexSet<&str> =
+            cases.iter().flat_map(|case| case.asked.iter().map(String::as_str)).collect();
+        let worst = |length: &dyn Fn(&Case) -> u64| {
+            cases.iter().map(|case| length(case)).max().unwrap_or_default()
+        };
         let longest = cases.iter().max_by_key(|case| case.stays.len());
         Entry {
             step: folded(ids).join(", "),
@@ -139,7 +164,9 @@ fn entries<'a>(found: &Rehearsal, cases: impl Iterator<Item = &'a Case>) -> Vec<
             ends: ends.to_string(),
             class: look(ends).0,
             asks: Few::of(asks),
-            stays: Few::of(longest.into_iter().flat_map(|case| case.stays.iter().map(String::as_str))),
+            stays: Few::of(
+                longest.into_iter().flat_map(|case| case.stays.iter().map(String::as_str)),
+            ),
             back: if cases.iter().any(|case| case.back_ms.is_some()) {
                 span(worst(&|case| case.back_ms.unwrap_or_default()))
             } else {
@@ -155,8 +182,11 @@ fn entries<'a>(found: &Rehearsal, cases: impl Iterator<Item = &'a Case>) -> Vec<
             tells,
         }
     };
-    let mut entries: Vec<(Ending, Entry)> = alike.into_iter().map(|(key, cases)| (key.1, entry((key, cases)))).collect();
-    entries.sort_by_key(|(ends, entry)| (std::cmp::Reverse(*ends), !entry.back_over && !entry.down_over));
+    let mut entries: Vec<(Ending, Entry)> =
+        alike.into_iter().map(|(key, cases)| (key.1, entry((key, cases)))).collect();
+    entries.sort_by_key(|(ends, entry)| {
+        (std::cmp::Reverse(*ends), !entry.back_over && !entry.down_over)
+    });
     entries.into_iter().map(|(_, entry)| entry).collect()
 }
 

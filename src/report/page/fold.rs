@@ -28,7 +28,9 @@ pub fn folded<'a>(ids: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     for id in ids {
         all.entry(base(id)).or_insert((id, 0)).1 += 1;
     }
-    let word = |(base, (id, count)): (String, (&str, usize))| if count == 1 { id.to_owned() } else { format!("{base} ({count})") };
+    let word = |(base, (id, count)): (String, (&str, usize))| {
+        if count == 1 { id.to_owned() } else { format!("{base} ({count})") }
+    };
     all.into_iter().map(word).collect()
 }
 

@@ -1,5 +1,6 @@
-//! The graph of a phase as boxes in columns: what waits for something stands to the right of it. Copies are one step, steps that only
-//! follow each other one box, and many alike side by side one too. Gives numbers for a drawing, and draws nothing.
+//! The graph of a phase as boxes in columns: what waits for something stands to the right of it.
+//! Copies are one step, steps that only follow each other one box, and many alike side by side one
+//! too. Gives numbers for a drawing, and draws nothing.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -62,7 +63,8 @@ struct Node {
 
 pub fn drawing(runbook: &Runbook, phase: usize, title: String) -> Drawing {
     let of = &runbook.phases[phase];
-    let after: Vec<&str> = of.needs.iter().map(|need| runbook.phases[*need as usize].id.as_str()).collect();
+    let after: Vec<&str> =
+        of.needs.iter().map(|need| runbook.phases[*need as usize].id.as_str()).collect();
     let follows = of.needs.len() == 1 && of.needs[0] as usize + 1 == phase;
     let after = match after.as_slice() {
         [] if phase > 0 => "at once".to_owned(),
@@ -72,8 +74,11 @@ pub fn drawing(runbook: &Runbook, phase: usize, title: String) -> Drawing {
     };
     let nodes = nodes(runbook, phase);
     if nodes.len() > MOST {
-        let without =
-            format!("{} steps, copies counted once, are too many for a drawing: `switchover plan --format dot` has them", nodes.len());
+        let without = format!(
+            "{} steps, copies counted once, are too many for a drawing: `switchover plan --format \
+             dot` has them",
+            nodes.len()
+        );
         return Drawing { title, after, without: Some(without), ..Drawing::default() };
     }
     let boxes = boxes(&reduced(nodes));
@@ -84,11 +89,13 @@ pub fn drawing(runbook: &Runbook, phase: usize, title: String) -> Drawing {
 fn nodes(runbook: &Runbook, phase: usize) -> Vec<Node> {
     let mut number_of: HashMap<String, usize> = HashMap::new();
     let mut nodes: Vec<Node> = Vec::new();
-    // What stands behind each step for those that need it: itself or, of the end of a nested runbook, what that waits for.
+    // What stands behind each step for those that need it: itself or, of the end of a nested
+    // runbook, what that waits for.
     let mut behind: HashMap<StepIx, BTreeSet<usize>> = HashMap::new();
     for ix in runbook.ixs().filter(|ix| runbook.step(*ix).phase as usize == phase) {
         let step = runbook.step(ix);
-        let needed: BTreeSet<usize> = step.needs.iter().filter_map(|need| behind.get(need)).flatten().copied().collect();
+        let needed: BTreeSet<usize> =
+            step.needs.iter().filter_map(|need| behind.get(need)).flatten().copied().collect();
         if matches!(step.act.action, Action::Join) {
             behind.insert(ix, needed);
             continue;
@@ -115,7 +122,10 @@ fn reduced(mut nodes: Vec<Node>) -> Vec<Node> {
             if !reached[need] {
                 kept.insert(need);
                 reached[need] = true;
-                reached.iter_mut().zip(&reach[need]).for_each(|(reached, further)| *reached |= further);
+                reached
+                    .iter_mut()
+                    .zip(&reach[need])
+                    .for_each(|(reached, further)| *reached |= further);
             }
         }
         nodes[number].before = kept;
@@ -144,7 +154,11 @@ fn boxes(nodes: &[Node]) -> Vec<Stack> {
     let mut stacks: Vec<Stack> = Vec::new();
     for (number, node) in nodes.iter().enumerate() {
         let many = &alike[&(&node.before, &after[number])];
-        let only = node.before.first().filter(|need| node.before.len() == 1 && after[**need].len() == 1).map(|need| stack_of[*need]);
+        let only = node
+            .before
+            .first()
+            .filter(|need| node.before.len() == 1 && after[**need].len() == 1)
+            .map(|need| stack_of[*need]);
         let home = match only {
             _ if many.len() > ALIKE && many[0] != number => Some(stack_of[many[0]]),
             Some(stack) if !stacks[stack].is_alike && many.len() <= ALIKE => Some(stack),
@@ -162,7 +176,12 @@ fn boxes(nodes: &[Node]) -> Vec<Stack> {
 
 fn place(runbook: &Runbook, stacks: Vec<Stack>, title: String, after: String) -> Drawing {
     let height = |stack: &Stack| 10.0 + LINE * stack.nodes.len().min(LINES) as f64;
-    let layout = layout(&stacks.iter().map(|stack| (height(stack), stack.before.iter().copied().collect())).collect::<Vec<_>>());
+    let layout = layout(
+        &stacks
+            .iter()
+            .map(|stack| (height(stack), stack.before.iter().copied().collect()))
+            .collect::<Vec<_>>(),
+    );
     let shapes = stacks.iter().zip(&layout.places).map(|(stack, (x, y))| Shape {
         x: *x,
         y: *y,
@@ -186,27 +205,40 @@ fn place(runbook: &Runbook, stacks: Vec<Stack>, title: String, after: String) ->
 fn text(runbook: &Runbook, stack: &Stack, x: f64, y: f64) -> Vec<Line> {
     let count = stack.nodes.len();
     let mut lines: Vec<Line> = Vec::new();
-    let line = |number: usize, text: String, title: String, class: &'static str, signs: String| Line {
-        x: x + 8.0,
-        y: y + 16.0 + LINE * number as f64,
-        text,
-        title,
-        class,
-        signs,
-        signs_x: x + BOX - 8.0,
-    };
-    for (number, steps) in stack.nodes.iter().take(if count > LINES { LINES - 1 } else { count }).enumerate() {
+    let line =
+        |number: usize, text: String, title: String, class: &'static str, signs: String| Line {
+            x: x + 8.0,
+            y: y + 16.0 + LINE * number as f64,
+            text,
+            title,
+            class,
+            signs,
+            signs_x: x + BOX - 8.0,
+        };
+    for (number, steps) in
+        stack.nodes.iter().take(if count > LINES { LINES - 1 } else { count }).enumerate()
+    {
         let step = runbook.step(steps[0]);
         let name = if steps.len() > 1 { base(&step.id) } else { step.id.to_string() };
         let inside = name.split_once('/').map_or(name.as_str(), |(_, inside)| inside);
         let signs = signs(step);
         let copies = if steps.len() > 1 { format!(" ×{}", steps.len()) } else { String::new() };
         let shown = tail(inside, 27 - signs.chars().count() - copies.chars().count());
-        let class = if matches!(step.act.action, Action::Approve(_) | Action::Task(_)) { "person" } else { "" };
+        let class = if matches!(step.act.action, Action::Approve(_) | Action::Task(_)) {
+            "person"
+        } else {
+            ""
+        };
         lines.push(line(number, format!("{shown}{copies}"), shorten(&name, 200), class, signs));
     }
     if count > LINES {
-        lines.push(line(LINES - 1, format!("and {} more", count - LINES + 1), String::new(), "more", String::new()));
+        lines.push(line(
+            LINES - 1,
+            format!("and {} more", count - LINES + 1),
+            String::new(),
+            "more",
+            String::new(),
+        ));
     }
     lines
 }

@@ -1,5 +1,6 @@
-//! Where the boxes of a graph stand and how the lines between them go: what waits for something stands in a column to the right of it,
-//! and a line over several columns has a place of its own in each, so that it goes behind no box. Knows nothing of steps.
+//! Where the boxes of a graph stand and how the lines between them go: what waits for something
+//! stands in a column to the right of it, and a line over several columns has a place of its own in
+//! each, so that it goes behind no box. Knows nothing of steps.
 
 use std::collections::HashMap;
 
@@ -45,7 +46,9 @@ pub fn layout(boxes: &[(f64, Vec<usize>)]) -> Layout {
             let (x, y) = (left(&cells[*before]) + BOX, middle(&cells[*before]));
             let bend = (x + to_x) / 2.0;
             let on = if is_box { String::new() } else { format!("H{:.0}", to_x + BOX) };
-            lines.push(format!("M{x:.0} {y:.1}C{bend:.0} {y:.1} {bend:.0} {to_y:.1} {to_x:.0} {to_y:.1}{on}"));
+            lines.push(format!(
+                "M{x:.0} {y:.1}C{bend:.0} {y:.1} {bend:.0} {to_y:.1} {to_x:.0} {to_y:.1}{on}"
+            ));
         }
         if is_box && !cell.before.is_empty() {
             heads.push(format!("M{to_x:.0} {:.1}l{HEAD} 3l-{HEAD} 3z", to_y - 3.0));
@@ -84,7 +87,8 @@ fn cells(boxes: &[(f64, Vec<usize>)]) -> Vec<Cell> {
     cells
 }
 
-/// Places the cells of each column below each other, as near as they can to what they wait for; gives the height of all.
+/// Places the cells of each column below each other, as near as they can to what they wait for;
+/// gives the height of all.
 fn settle(cells: &mut [Cell]) -> f64 {
     let mut columns: Vec<Vec<usize>> = Vec::new();
     for (number, cell) in cells.iter().enumerate() {
@@ -93,12 +97,15 @@ fn settle(cells: &mut [Cell]) -> f64 {
         }
         columns[cell.column].push(number);
     }
-    let tall = |cells: &[Cell], column: &[usize]| column.iter().map(|number| cells[*number].height + BETWEEN).sum::<f64>() - BETWEEN;
+    let tall = |cells: &[Cell], column: &[usize]| {
+        column.iter().map(|number| cells[*number].height + BETWEEN).sum::<f64>() - BETWEEN
+    };
     let tallest = columns.iter().map(|column| tall(cells, column)).fold(0.0, f64::max);
     for column in &mut columns {
         let middle = |number: &usize| {
             let before = &cells[*number].before;
-            before.iter().map(|need| cells[*need].y + cells[*need].height / 2.0).sum::<f64>() / before.len().max(1) as f64
+            before.iter().map(|need| cells[*need].y + cells[*need].height / 2.0).sum::<f64>()
+                / before.len().max(1) as f64
         };
         column.sort_by(|one, other| middle(one).total_cmp(&middle(other)));
         let mut y = PAD + (tallest - tall(cells, column)) / 2.0;
@@ -117,7 +124,13 @@ mod tests {
     #[test]
     fn a_line_over_several_columns_goes_behind_no_box() {
         // 0, then 1, 2 and 3 in a row, and 0 also before 3 and 4.
-        let boxes = [(25.0, vec![]), (25.0, vec![0]), (25.0, vec![1]), (25.0, vec![0, 2]), (25.0, vec![0, 3])];
+        let boxes = [
+            (25.0, vec![]),
+            (25.0, vec![0]),
+            (25.0, vec![1]),
+            (25.0, vec![0, 2]),
+            (25.0, vec![0, 3]),
+        ];
         let mut all = cells(&boxes);
         settle(&mut all);
         assert_eq!(all.len(), boxes.len() + 3, "the lines of 0 share their places");
@@ -126,7 +139,11 @@ mod tests {
         }
         for (number, one) in all.iter().enumerate() {
             for other in all[..number].iter().filter(|other| other.column == one.column) {
-                assert!(one.y >= other.y + other.height || other.y >= one.y + one.height, "one lies on another in column {}", one.column);
+                assert!(
+                    one.y >= other.y + other.height || other.y >= one.y + one.height,
+                    "one lies on another in column {}",
+                    one.column
+                );
             }
         }
         assert_eq!(layout(&boxes).heads.len(), 4);

@@ -1,5 +1,5 @@
-//! A rehearsal as one page: HTML that needs nothing else, for a screen, a telephone and a wall. The template escapes every value; here
-//! stands what it shows.
+//! A rehearsal as one page: HTML that needs nothing else, for a screen, a telephone and a wall. The
+//! template escapes every value; here stands what it shows.
 
 mod axis;
 mod failures;
@@ -139,13 +139,20 @@ fn page(found: &Rehearsal, imprint: &Imprint) -> Page {
     let state = &found.lived.state;
     let runbook = &state.runbook;
     let letters = letters(found);
-    let marks: Vec<(usize, u64, String)> = letters.iter().map(|(at, letter)| (letter.number, *at, letter.subject.clone())).collect();
+    let marks: Vec<(usize, u64, String)> =
+        letters.iter().map(|(at, letter)| (letter.number, *at, letter.subject.clone())).collect();
     let whole = (0, found.smooth.took_ms.max(1));
     let of = |budget: Option<Budget>| budget.map(|budget| budget.limit.to_string());
     let stand_ins = runbook.stand_ins.as_ref().map(|stand_ins| {
-        let used: Vec<&str> = runbook.steps.iter().filter_map(|step| words::uses_stand_in(runbook, step)).collect();
-        let programs: Vec<&str> = used.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
-        StandIns { folder: stand_ins.folder.display().to_string(), programs: programs.join(", "), steps: used.len() }
+        let used: Vec<&str> =
+            runbook.steps.iter().filter_map(|step| words::uses_stand_in(runbook, step)).collect();
+        let programs: Vec<&str> =
+            used.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
+        StandIns {
+            folder: stand_ins.folder.display().to_string(),
+            programs: programs.join(", "),
+            steps: used.len(),
+        }
     });
     Page {
         title: words::title(state),
@@ -165,7 +172,9 @@ fn page(found: &Rehearsal, imprint: &Imprint) -> Page {
         lists: lists(found),
         gantt: gantt(found, &marks, whole),
         outage: gantt::around_outages(found).map(|window| gantt(found, &marks, window)),
-        phases: (0..runbook.phases.len()).map(|phase| drawing(runbook, phase, words::phase_title(state, phase))).collect(),
+        phases: (0..runbook.phases.len())
+            .map(|phase| drawing(runbook, phase, words::phase_title(state, phase)))
+            .collect(),
         forecast: (found.forecast.runs > 0).then(|| expected(&found.forecast, found)),
         critical: folded(found.forecast.critical.iter().map(String::as_str)),
         people: people(found),
@@ -177,8 +186,11 @@ fn page(found: &Rehearsal, imprint: &Imprint) -> Page {
 }
 
 fn likely(forecast: &Forecast) -> String {
-    let down =
-        if forecast.down_ms.1 > 0 { format!(", with production down for at most {}", span(forecast.down_ms.1)) } else { String::new() };
+    let down = if forecast.down_ms.1 > 0 {
+        format!(", with production down for at most {}", span(forecast.down_ms.1))
+    } else {
+        String::new()
+    };
     let of = match forecast.finished {
         None | Some(0.0) => return String::new(),
         Some(1.0) => "95 of 100 runs are",
@@ -189,7 +201,11 @@ fn likely(forecast: &Forecast) -> String {
 
 fn expected(forecast: &Forecast, found: &Rehearsal) -> Expected {
     let share = |share: Option<f64>| share.map(|share| format!("{:.1} %", share * 100.0));
-    let row = |(percent, took, down): &(usize, u64, u64)| Percentile { percent: *percent, took: span(*took), down: span(*down) };
+    let row = |(percent, took, down): &(usize, u64, u64)| Percentile {
+        percent: *percent,
+        took: span(*took),
+        down: span(*down),
+    };
     Expected {
         runs: forecast.runs,
         finished: share(forecast.finished),
@@ -213,7 +229,10 @@ fn tenths(length: f64) -> f64 {
 /// The messages of the smooth run, numbered, each with its moment.
 fn letters(found: &Rehearsal) -> Vec<(u64, Letter)> {
     let sent = found.timeline.iter().filter_map(|mark| Some((mark, mark.message.as_ref()?)));
-    let letter = |(number, (mark, message)): (usize, (&crate::rehearsal::Mark, &crate::rehearsal::Letter))| {
+    let letter = |(number, (mark, message)): (
+        usize,
+        (&crate::rehearsal::Mark, &crate::rehearsal::Letter),
+    )| {
         let about = mark.step.as_deref().map(|step| format!(" {step}")).unwrap_or_default();
         let letter = Letter {
             number: number + 1,

@@ -1,4 +1,5 @@
-//! What people are asked in the run in which nothing goes wrong, in order, in the words that they will see; and until when a go is safe.
+//! What people are asked in the run in which nothing goes wrong, in order, in the words that they
+//! will see; and until when a go is safe.
 
 use indexmap::IndexMap;
 use serde::Serialize;
@@ -48,13 +49,27 @@ pub fn people(found: &Rehearsal) -> People {
         let (ids, _) = all.entry((base(&started.step), words.clone())).or_insert_with(|| {
             let at = clock(event.at.since(began).as_millis());
             let words = words.trim().to_owned();
-            (Vec::new(), Asked { at, sign, step: String::new(), role: role.unwrap_or_default(), words, latest, class })
+            (
+                Vec::new(),
+                Asked {
+                    at,
+                    sign,
+                    step: String::new(),
+                    role: role.unwrap_or_default(),
+                    words,
+                    latest,
+                    class,
+                },
+            )
         });
         ids.push(&started.step);
     }
     let gates = &found.forecast.gates;
     People {
-        asked: all.into_values().map(|(ids, asked)| Asked { step: folded(ids).join(", "), ..asked }).collect(),
+        asked: all
+            .into_values()
+            .map(|(ids, asked)| Asked { step: folded(ids).join(", "), ..asked })
+            .collect(),
         has_latest: gates.iter().any(|gate| gate.latest_ms.is_some()),
         has_gates: !gates.is_empty(),
     }
@@ -62,10 +77,15 @@ pub fn people(found: &Rehearsal) -> People {
 
 /// Of copies the first one's, which is asked first.
 fn latest(found: &Rehearsal, step: &str) -> (String, &'static str) {
-    let Some(gate) = found.forecast.gates.iter().find(|gate| gate.step == step) else { return (String::new(), "") };
+    let Some(gate) = found.forecast.gates.iter().find(|gate| gate.step == step) else {
+        return (String::new(), "");
+    };
     match gate.latest_ms {
         None => ("–".to_owned(), ""),
         Some(latest) if latest < 0 => ("too late from the first".to_owned(), "bad"),
-        Some(latest) => (clock(latest.unsigned_abs()), if latest < gate.asked_ms as i64 { "bad" } else { "good" }),
+        Some(latest) => (
+            clock(latest.unsigned_abs()),
+            if latest < gate.asked_ms as i64 { "bad" } else { "good" },
+        ),
     }
 }

@@ -1,4 +1,5 @@
-//! When things happened in the run in which nothing goes wrong, told from its events: attempts, releases, outages. Draws nothing.
+//! When things happened in the run in which nothing goes wrong, told from its events: attempts,
+//! releases, outages. Draws nothing.
 
 use std::collections::HashMap;
 
@@ -39,7 +40,9 @@ pub fn attempts(found: &Rehearsal) -> (HashMap<StepId, Vec<Interval>>, HashMap<S
 /// When production was down.
 pub fn outages(found: &Rehearsal) -> Vec<Interval> {
     let events = &found.lived.events;
-    let Some(Ok(mut state)) = events.first().map(|first| RunState::new(found.lived.state.runbook.clone(), first)) else {
+    let Some(Ok(mut state)) =
+        events.first().map(|first| RunState::new(found.lived.state.runbook.clone(), first))
+    else {
         return Vec::new();
     };
     let (began, mut all, mut since) = (state.began, Vec::new(), None);

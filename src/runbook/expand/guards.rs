@@ -25,11 +25,18 @@ impl Builder<'_, '_, '_> {
             };
             let analysis = converter.measure(&raw.measure, &format!("the guard `{name}`"), &[name]);
             self.loading.problems.extend(problems);
-            let (from, until) = (self.guarded(raw, name, locals, marks, true), self.guarded(raw, name, locals, marks, false));
+            let (from, until) = (
+                self.guarded(raw, name, locals, marks, true),
+                self.guarded(raw, name, locals, marks, false),
+            );
             let is_nested = !around.prefix.is_empty();
             if is_nested && raw.from.is_none() {
                 let help = "name the first step that it watches".to_owned();
-                self.report(place, format!("the guard `{name}` of a nested runbook needs `from`"), Some(help));
+                self.report(
+                    place,
+                    format!("the guard `{name}` of a nested runbook needs `from`"),
+                    Some(help),
+                );
             }
             let Some(analysis) = analysis else { continue };
             let name = format!("{}{name}", around.prefix);
@@ -48,8 +55,16 @@ impl Builder<'_, '_, '_> {
     }
 
     /// The step that `from` or `until` names, not yet in its final place.
-    fn guarded(&mut self, raw: &RawGuard, guard: &str, locals: &Locals, marks: &Mark, is_from: bool) -> Option<StepIx> {
-        let (key, step) = if is_from { ("from", raw.from.as_ref()?) } else { ("until", raw.until.as_ref()?) };
+    fn guarded(
+        &mut self,
+        raw: &RawGuard,
+        guard: &str,
+        locals: &Locals,
+        marks: &Mark,
+        is_from: bool,
+    ) -> Option<StepIx> {
+        let (key, step) =
+            if is_from { ("from", raw.from.as_ref()?) } else { ("until", raw.until.as_ref()?) };
         let place = marks.place_at(&[guard, key]);
         match locals.get(step) {
             None => {
@@ -57,11 +72,20 @@ impl Builder<'_, '_, '_> {
                 self.report(place, format!("{key}: there is no step `{step}`"), help);
             }
             Some(local) if is_repeated(local) => {
-                self.report(place, format!("`{step}` is repeated by for_each: name a step that stands once"), None);
+                self.report(
+                    place,
+                    format!("`{step}` is repeated by for_each: name a step that stands once"),
+                    None,
+                );
             }
             Some(local) if is_from && local.nested.is_some() => {
-                let help = "name the step before it, or let that runbook have a guard of its own".to_owned();
-                self.report(place, format!("`{step}` runs a runbook, of which only the end can be named"), Some(help));
+                let help = "name the step before it, or let that runbook have a guard of its own"
+                    .to_owned();
+                self.report(
+                    place,
+                    format!("`{step}` runs a runbook, of which only the end can be named"),
+                    Some(help),
+                );
             }
             Some(local) => return local.steps.first().map(|ix| StepIx(*ix as u32)),
         }

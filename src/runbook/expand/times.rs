@@ -1,4 +1,5 @@
-//! How long a step takes by its author's word: its estimate or, where the runbook itself says how long, that. And whether it may.
+//! How long a step takes by its author's word: its estimate or, where the runbook itself says how
+//! long, that. And whether it may.
 
 use serde_json::Value as Json;
 
@@ -8,11 +9,14 @@ use super::super::problem::Problem;
 use super::super::source::Mark;
 use super::super::{Act, Action, Direction, Span, Step};
 
-/// What is to be expected of an action. A plain wait takes as long as it says, whatever is estimated; a shift of traffic at least as long as its bakes.
+/// What is to be expected of an action. A plain wait takes as long as it says, whatever is
+/// estimated; a shift of traffic at least as long as its bakes.
 pub(super) fn of(act: &Act, estimate: Option<&str>, known: &Json) -> Option<Span> {
     let estimate = span(estimate);
     match &act.action {
-        Action::Wait(Wait::For(time)) => time.render(known).ok().and_then(|time| time.parse().ok()).or(estimate),
+        Action::Wait(Wait::For(time)) => {
+            time.render(known).ok().and_then(|time| time.parse().ok()).or(estimate)
+        }
         Action::Shift(shift) => estimate.or_else(|| {
             let bakes = Span::from_millis(shift.bake.as_millis() * shift.steps.len() as u64);
             (bakes > Span::ZERO).then_some(bakes)
@@ -26,13 +30,19 @@ pub(super) fn contradictions(step: &Step, mark: &Mark) -> Vec<Problem> {
     let ways = [
         (Direction::Forward, step.estimate, &["estimate"][..]),
         (Direction::Undo, step.undo_estimate, &["undo", "estimate"]),
-        (Direction::Release, step.hold.as_ref().and_then(|hold| hold.estimate), &["hold", "release", "estimate"]),
+        (
+            Direction::Release,
+            step.hold.as_ref().and_then(|hold| hold.estimate),
+            &["hold", "release", "estimate"],
+        ),
     ];
     let contradiction = |(direction, estimate, way): (Direction, Option<Span>, &[&str])| {
         let most = step.act(direction)?.most()?;
         let estimate = estimate.filter(|estimate| *estimate > most)?;
         let what = if direction == Direction::Forward { "step" } else { direction.word() };
-        let message = format!("the {what} is expected to take {estimate}, and its timeout ends it after {most}");
+        let message = format!(
+            "the {what} is expected to take {estimate}, and its timeout ends it after {most}"
+        );
         let help = Some("give it a longer timeout, or a smaller estimate".to_owned());
         Some(Problem::new(mark.place_at(way), message, help))
     };

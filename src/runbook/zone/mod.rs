@@ -1,4 +1,5 @@
-//! Zones of the DNS, what is changed in them, and what their servers are to answer. Knows nothing of how they are asked.
+//! Zones of the DNS, what is changed in them, and what their servers are to answer. Knows nothing
+//! of how they are asked.
 
 mod convert;
 pub mod raw;
@@ -169,7 +170,11 @@ impl Zone<Text> {
                 algorithm: primary.algorithm,
                 secret: primary.secret.render(values)?,
             }),
-            Zone::File(file) => Zone::File(ZoneFile { path: one(&file.path)?, zone: one(&file.zone)?, reload: all(&file.reload, values)? }),
+            Zone::File(file) => Zone::File(ZoneFile {
+                path: one(&file.path)?,
+                zone: one(&file.zone)?,
+                reload: all(&file.reload, values)?,
+            }),
             Zone::Cloudflare(cloudflare) => Zone::Cloudflare(Cloudflare {
                 zone: one(&cloudflare.zone)?,
                 token: cloudflare.token.render(values)?,
@@ -180,7 +185,11 @@ impl Zone<Text> {
                 id: route53.id.as_ref().map(one).transpose()?,
                 access_key: route53.access_key.render(values)?,
                 secret_key: route53.secret_key.render(values)?,
-                session_token: route53.session_token.as_ref().map(|token| token.render(values)).transpose()?,
+                session_token: route53
+                    .session_token
+                    .as_ref()
+                    .map(|token| token.render(values))
+                    .transpose()?,
                 endpoint: route53.endpoint.as_ref().map(one).transpose()?,
             }),
         })
@@ -188,10 +197,14 @@ impl Zone<Text> {
 
     pub fn texts(&self) -> Vec<&Text> {
         let own: Vec<&Text> = match self {
-            Zone::Rfc2136(primary) => vec![&primary.server, &primary.port, &primary.zone, &primary.key_name],
+            Zone::Rfc2136(primary) => {
+                vec![&primary.server, &primary.port, &primary.zone, &primary.key_name]
+            }
             Zone::File(file) => [&file.path, &file.zone].into_iter().chain(&file.reload).collect(),
             Zone::Cloudflare(cloudflare) => vec![&cloudflare.zone, &cloudflare.endpoint],
-            Zone::Route53(Route53 { zone, id, endpoint, .. }) => [zone].into_iter().chain(id).chain(endpoint).collect(),
+            Zone::Route53(Route53 { zone, id, endpoint, .. }) => {
+                [zone].into_iter().chain(id).chain(endpoint).collect()
+            }
         };
         own.into_iter().chain(self.credentials().into_iter().filter_map(Value::text)).collect()
     }
@@ -207,7 +220,8 @@ impl<T> Dns<T> {
 impl<T: Clone> Dns<T> {
     /// What puts back what the step found.
     pub fn inverse(&self) -> Dns<T> {
-        let records = self.records.iter().map(|record| Record { expect: None, ..record.clone() }).collect();
+        let records =
+            self.records.iter().map(|record| Record { expect: None, ..record.clone() }).collect();
         Dns { restores: true, at_most: None, records, ..self.clone() }
     }
 }
@@ -216,7 +230,11 @@ impl Dns<Text> {
     pub fn render(&self, values: &Json) -> Result<Dns<String>, TextError> {
         Ok(Dns {
             zone: self.zone.render(values)?,
-            records: self.records.iter().map(|record| record.render(values)).collect::<Result<_, _>>()?,
+            records: self
+                .records
+                .iter()
+                .map(|record| record.render(values))
+                .collect::<Result<_, _>>()?,
             at_most: self.at_most,
             restores: self.restores,
         })
@@ -235,7 +253,9 @@ impl Record<Text> {
             kind: self.kind,
             set: self.set.as_ref().map(|set| set.render(values)).transpose()?,
             change: match &self.change {
-                Change::Set { values: texts, ttl, weight } => Change::Set { values: all(texts, values)?, ttl: *ttl, weight: *weight },
+                Change::Set { values: texts, ttl, weight } => {
+                    Change::Set { values: all(texts, values)?, ttl: *ttl, weight: *weight }
+                }
                 Change::Delete => Change::Delete,
                 Change::LowerTtl(ttl) => Change::LowerTtl(*ttl),
             },
@@ -244,8 +264,14 @@ impl Record<Text> {
     }
 
     fn texts(&self) -> Vec<&Text> {
-        let to = if let Change::Set { values, .. } = &self.change { values.as_slice() } else { &[] };
-        [&self.name].into_iter().chain(&self.set).chain(to).chain(self.expect.iter().flatten()).collect()
+        let to =
+            if let Change::Set { values, .. } = &self.change { values.as_slice() } else { &[] };
+        [&self.name]
+            .into_iter()
+            .chain(&self.set)
+            .chain(to)
+            .chain(self.expect.iter().flatten())
+            .collect()
     }
 }
 
@@ -267,7 +293,11 @@ impl Propagation<Text> {
     /// Every text in it, for checking names.
     pub fn texts(&self) -> Vec<&Text> {
         let zone = self.zone.iter().flat_map(Zone::texts);
-        zone.chain([&self.name, &self.port]).chain(&self.servers).chain(&self.resolvers).chain(&self.values).collect()
+        zone.chain([&self.name, &self.port])
+            .chain(&self.servers)
+            .chain(&self.resolvers)
+            .chain(&self.values)
+            .collect()
     }
 }
 
@@ -279,11 +309,19 @@ impl Zone<String> {
     /// Which one it is, in words.
     pub fn in_words(&self) -> String {
         match self {
-            Zone::Rfc2136(primary) => format!("{} on {}:{}", primary.zone, primary.server, primary.port),
+            Zone::Rfc2136(primary) => {
+                format!("{} on {}:{}", primary.zone, primary.server, primary.port)
+            }
             Zone::File(file) => format!("{} in {}", file.zone, file.path),
-            Zone::Cloudflare(cloudflare) => format!("{} at {}", cloudflare.zone, cloudflare.endpoint),
+            Zone::Cloudflare(cloudflare) => {
+                format!("{} at {}", cloudflare.zone, cloudflare.endpoint)
+            }
             Zone::Route53(route53) => {
-                let place = route53.endpoint.as_deref().map(|endpoint| format!(" ({endpoint})")).unwrap_or_default();
+                let place = route53
+                    .endpoint
+                    .as_deref()
+                    .map(|endpoint| format!(" ({endpoint})"))
+                    .unwrap_or_default();
                 format!("{} at Route 53{place}", route53.zone)
             }
         }
@@ -293,11 +331,15 @@ impl Zone<String> {
 impl Dns<String> {
     pub fn in_words(&self) -> String {
         let zone = self.zone.in_words();
-        let limit = self.at_most.map(|share| format!(", if that is at most {share} % of the zone")).unwrap_or_default();
+        let limit = self
+            .at_most
+            .map(|share| format!(", if that is at most {share} % of the zone"))
+            .unwrap_or_default();
         let words = match self.records.as_slice() {
             [record] => record.in_words(&format!(" in {zone}"), self.restores),
             several => {
-                let each: Vec<String> = several.iter().map(|record| record.in_words("", self.restores)).collect();
+                let each: Vec<String> =
+                    several.iter().map(|record| record.in_words("", self.restores)).collect();
                 format!("in {zone}, all at once: {}", each.join("; "))
             }
         };
@@ -311,16 +353,21 @@ impl Record<String> {
         let set = self.set.as_ref().map(|set| format!(" ({set})")).unwrap_or_default();
         let which = format!("{} of {name}{set}{place}", kind.word());
         if restores {
-            return format!("put {which} back as it was found, if it still is as the step wrote it");
+            return format!(
+                "put {which} back as it was found, if it still is as the step wrote it"
+            );
         }
         match &self.change {
             Change::Set { values, ttl, weight } => {
                 let ttl = ttl.map(|ttl| format!(" with a TTL of {ttl}")).unwrap_or_default();
-                let weight = weight.map(|weight| format!(" with the weight {weight}")).unwrap_or_default();
+                let weight =
+                    weight.map(|weight| format!(" with the weight {weight}")).unwrap_or_default();
                 format!("set {which} to {}{ttl}{weight}", list(values))
             }
             Change::Delete => format!("delete {which}"),
-            Change::LowerTtl(ttl) => format!("lower the TTL of {which} to {ttl}, and wait as long as it was"),
+            Change::LowerTtl(ttl) => {
+                format!("lower the TTL of {which} to {ttl}, and wait as long as it was")
+            }
         }
     }
 }
@@ -333,8 +380,16 @@ impl Propagation<String> {
             asked.push(format!("all name servers of {}", zone.name()));
         }
         asked.extend_from_slice(resolvers);
-        let what = if values.is_empty() { "does not exist".to_owned() } else { format!("is {}", list(values)) };
-        format!("wait until {} of {name} {what} at {} ({stable} in a row, every {every})", kind.word(), asked.join(", "))
+        let what = if values.is_empty() {
+            "does not exist".to_owned()
+        } else {
+            format!("is {}", list(values))
+        };
+        format!(
+            "wait until {} of {name} {what} at {} ({stable} in a row, every {every})",
+            kind.word(),
+            asked.join(", ")
+        )
     }
 }
 

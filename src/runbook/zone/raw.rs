@@ -1,4 +1,5 @@
-//! The shapes that an author writes for zones and the records in them. Knows nothing of what the keys mean.
+//! The shapes that an author writes for zones and the records in them. Knows nothing of what the
+//! keys mean.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -111,7 +112,8 @@ pub struct RawRoute53 {
     pub endpoint: Option<String>,
 }
 
-/// The records of one type that a name has, or with `records` several such, changed at once: all or none.
+/// The records of one type that a name has, or with `records` several such, changed at once: all or
+/// none.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct RawDns {
@@ -121,7 +123,8 @@ pub struct RawDns {
     pub one: RawRecord,
     /// Several changes that are made at once: all of them or none.
     pub records: Option<Vec<RawListed>>,
-    /// The largest share of the zone's sets of records that may be changed, in percent; beyond it, nothing is.
+    /// The largest share of the zone's sets of records that may be changed, in percent; beyond it,
+    /// nothing is.
     #[schemars(regex(pattern = r"^(100|[1-9]?[0-9])%$"))]
     pub at_most: Option<String>,
 }
@@ -134,7 +137,8 @@ pub struct RawListed {
     pub record: RawRecord,
 }
 
-/// The records of one type that a name has: exactly one of `value`, `values`, `delete` and `lower_ttl`.
+/// The records of one type that a name has: exactly one of `value`, `values`, `delete` and
+/// `lower_ttl`.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct RawRecord {
     /// The name, below the zone's or whole; `@` is the zone's own.
@@ -143,7 +147,8 @@ pub struct RawRecord {
     /// The type of the records. Records of other types are left alone.
     #[serde(rename = "type")]
     pub kind: Option<RecordKind>,
-    /// Which of several weighted sets of records of this name and type is meant, by its identifier (Route 53).
+    /// Which of several weighted sets of records of this name and type is meant, by its identifier
+    /// (Route 53).
     #[schemars(extend("format" = "template"))]
     pub set: Option<String>,
     /// What the one record is to say, as in a zone file; names in it are whole.
@@ -155,12 +160,14 @@ pub struct RawRecord {
     /// How long answers may be kept, in whole seconds. Default: as long as those that are replaced.
     #[schemars(extend("format" = "duration"))]
     pub ttl: Option<String>,
-    /// The set's share of the answers, in relation to the other sets. Default: that of those that are replaced.
+    /// The set's share of the answers, in relation to the other sets. Default: that of those that
+    /// are replaced.
     #[schemars(range(min = 0, max = 255))]
     pub weight: Option<u8>,
     /// `true`: there are to be no such records.
     pub delete: Option<bool>,
-    /// Keeps the values, lowers their TTL to this, and then waits as long as the TTL was that it found.
+    /// Keeps the values, lowers their TTL to this, and then waits as long as the TTL was that it
+    /// found.
     #[schemars(extend("format" = "duration"))]
     pub lower_ttl: Option<String>,
     /// The values that must be there before; `[]`: there must be none.
@@ -205,7 +212,8 @@ impl RecordKind {
 pub struct RawPropagation {
     /// The name of one of the `zones`: all its name servers are asked.
     pub zone: Option<String>,
-    /// The authoritative servers to ask, instead of those that the zone names: `name`, `address` or `address:port`.
+    /// The authoritative servers to ask, instead of those that the zone names: `name`, `address` or
+    /// `address:port`.
     #[serde(default)]
     #[schemars(extend("items" = {"type": "string", "format": "template"}))]
     pub servers: Vec<String>,

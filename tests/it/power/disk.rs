@@ -1,6 +1,7 @@
-//! A disk that loses its power: by what `tests/shim/record.c` wrote down of the calls of all processes, what it may have kept at
-//! any moment. What was synced is there. Of the rest, each block, each size and each entry of a folder is there or not: a disk
-//! promises no order. It does not know what the files mean.
+//! A disk that loses its power: by what `tests/shim/record.c` wrote down of the calls of all
+//! processes, what it may have kept at any moment. What was synced is there. Of the rest, each
+//! block, each size and each entry of a folder is there or not: a disk promises no order. It does
+//! not know what the files mean.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -128,9 +129,13 @@ impl Disk {
 
     pub fn take(&mut self, call: &Call) {
         match call {
-            Call::Create { number, path } => self.made(number, path, Node::File { durable: Vec::new(), pending: Vec::new() }),
+            Call::Create { number, path } => {
+                self.made(number, path, Node::File { durable: Vec::new(), pending: Vec::new() })
+            }
             Call::Folder { number, path } => self.made(number, path, Node::folder()),
-            Call::Write { number, at, bytes } => self.change(number, || Change::Write(*at, bytes.clone())),
+            Call::Write { number, at, bytes } => {
+                self.change(number, || Change::Write(*at, bytes.clone()))
+            }
             Call::Size { number, size } => self.change(number, || Change::Size(*size)),
             Call::Sync { number } => {
                 if let Some(node) = self.numbers.get(number) {
@@ -139,7 +144,11 @@ impl Disk {
             }
             Call::Rename { from, to } => {
                 let node = self.find(from).expect("what was renamed");
-                assert_eq!(from.parent(), to.parent(), "what is renamed into another folder is not known here");
+                assert_eq!(
+                    from.parent(),
+                    to.parent(),
+                    "what is renamed into another folder is not known here"
+                );
                 self.enter(to, vec![(name(from), None), (name(to), Some(node))]);
             }
             Call::Link { from, to } => {
@@ -166,8 +175,12 @@ impl Disk {
     }
 
     fn enter(&mut self, path: &Path, entries: Vec<(String, Option<usize>)>) {
-        let folder = self.find(path.parent().expect("a folder")).unwrap_or_else(|| panic!("nobody made the folder of {path:?}"));
-        let Node::Folder { now, pending, .. } = &mut self.nodes[folder] else { panic!("{path:?} lies in a file") };
+        let folder = self
+            .find(path.parent().expect("a folder"))
+            .unwrap_or_else(|| panic!("nobody made the folder of {path:?}"));
+        let Node::Folder { now, pending, .. } = &mut self.nodes[folder] else {
+            panic!("{path:?} lies in a file")
+        };
         put(now, &entries);
         pending.push(entries);
     }
@@ -179,19 +192,26 @@ impl Disk {
         })
     }
 
-    /// What of a file a loss of power may take, if anything: its bytes, or an entry on the way to it.
+    /// What of a file a loss of power may take, if anything: its bytes, or an entry on the way to
+    /// it.
     pub fn uncertain(&self, path: &Path) -> Option<String> {
         let mut at = 0;
         for part in path.components().map(|part| part.as_os_str().to_string_lossy().into_owned()) {
-            let Node::Folder { durable, now, .. } = &self.nodes[at] else { return Some(format!("{path:?} lies in a file")) };
+            let Node::Folder { durable, now, .. } = &self.nodes[at] else {
+                return Some(format!("{path:?} lies in a file"));
+            };
             match now.get(&part) {
                 Some(node) if durable.get(&part) == Some(node) => at = *node,
-                Some(_) => return Some(format!("the entry {part} on the way to {path:?} is not synced")),
+                Some(_) => {
+                    return Some(format!("the entry {part} on the way to {path:?} is not synced"));
+                }
                 None => return Some(format!("there is no {part} on the way to {path:?}")),
             }
         }
         match &self.nodes[at] {
-            Node::File { pending, .. } if !pending.is_empty() => Some(format!("{path:?} is not synced")),
+            Node::File { pending, .. } if !pending.is_empty() => {
+                Some(format!("{path:?} is not synced"))
+            }
             _ => None,
         }
     }
@@ -199,7 +219,10 @@ impl Disk {
     /// Where what the recording calls by this number lies now.
     pub fn path_of(&self, number: &str) -> Option<PathBuf> {
         let wanted = *self.numbers.get(number)?;
-        self.walk(0, Path::new("")).into_iter().find(|(_, node)| *node == wanted).map(|(path, _)| path)
+        self.walk(0, Path::new(""))
+            .into_iter()
+            .find(|(_, node)| *node == wanted)
+            .map(|(path, _)| path)
     }
 
     /// The folder of the only run.
@@ -219,7 +242,8 @@ impl Disk {
 
     /// What a loss of power now may leave.
     pub fn lose(&self, chance: &mut Chance) -> Left {
-        // Nothing, everything, or of each thing whether it is there by its own chance of so many in ten.
+        // Nothing, everything, or of each thing whether it is there by its own chance of so many in
+        // ten.
         let kept = [0, 10, 1, 5, 5, 9][chance.below(6)];
         let unit = [512, 4096][chance.below(2)];
         let mut left = Left::new();
@@ -242,7 +266,9 @@ impl Disk {
         for (name, node) in entries {
             let path = path.join(name);
             match &self.nodes[node] {
-                Node::File { durable, pending } => drop(left.insert(path, Some(keep.file(durable, pending)))),
+                Node::File { durable, pending } => {
+                    drop(left.insert(path, Some(keep.file(durable, pending))))
+                }
                 Node::Folder { .. } => {
                     left.insert(path.clone(), None);
                     self.lose_folder(node, &path, left, keep);
@@ -341,7 +367,9 @@ impl Keep<'_> {
                 let until = *seen.entry(block).or_insert_with(|| self.count(pending.len()));
                 if number < until {
                     match change {
-                        Change::Write(from, new) => bytes[at..end].copy_from_slice(&new[at - from..end - from]),
+                        Change::Write(from, new) => {
+                            bytes[at..end].copy_from_slice(&new[at - from..end - from])
+                        }
                         Change::Size(_) => bytes[at..end].fill(0),
                     }
                 }

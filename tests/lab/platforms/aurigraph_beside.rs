@@ -1,5 +1,5 @@
-//! What Aurigraph has beside its migration: the four weeks before, the four failovers and their way back, and what comes afterwards.
-//! Each is gone through dry before it is done.
+//! What Aurigraph has beside its migration: the four weeks before, the four failovers and their way
+//! back, and what comes afterwards. Each is gone through dry before it is done.
 
 use super::Platform;
 use super::aurigraph::aurigraph;
@@ -28,13 +28,20 @@ fn aurigraph_fails_over_and_back_between_its_weeks_before_and_its_hand_over() {
     let own = aurigraph.lab.path("aurigraph").display().to_string();
     let weeks = "run runbooks/aurigraph/checklist.yaml --env lab --yes";
     aurigraph.is_dry(weeks);
-    let (asked, shown) = aurigraph.through(weeks, |step| if step == "cost" { "--as go" } else { answer(step) });
+    let (asked, shown) =
+        aurigraph.through(weeks, |step| if step == "cost" { "--as go" } else { answer(step) });
     assert!(shown.ends_with("exit 0"), "{shown}");
     assert_eq!(asked.len(), 11, "{asked:?}");
-    aurigraph.has_told(&["Aurigraph moves to three clouds on 2026-03-07", "Tomorrow: Aurigraph moves to three clouds"]);
+    aurigraph.has_told(&[
+        "Aurigraph moves to three clouds on 2026-03-07",
+        "Tomorrow: Aurigraph moves to three clouds",
+    ]);
 
     let run = |scenario: &str| {
-        format!("run runbooks/aurigraph/failover-{scenario}.yaml --env lab --values {own}/failover-values.yaml --yes --parallel 8")
+        format!(
+            "run runbooks/aurigraph/failover-{scenario}.yaml --env lab \
+             --values {own}/failover-values.yaml --yes --parallel 8"
+        )
     };
     aurigraph.fails_over(&run("node"), &own, BEFORE);
     aurigraph.fails_over(&run("zone"), &own, BEFORE);
@@ -47,13 +54,19 @@ fn aurigraph_fails_over_and_back_between_its_weeks_before_and_its_hand_over() {
     assert_eq!(aurigraph.shares(&own), [0.0, 0.4, 0.0, 0.15, 0.15, 0.15, 0.15]);
     let failback = aurigraph.begin("rollback --yes");
     std::thread::sleep(std::time::Duration::from_secs(3));
-    assert_eq!(aurigraph.shares(&own)[0], 0.0, "nothing goes back to a region that does not answer");
+    assert_eq!(
+        aurigraph.shares(&own)[0],
+        0.0,
+        "nothing goes back to a region that does not answer"
+    );
     aurigraph.fail(&own, "");
     let ended = failback.wait_with_output().unwrap();
     assert_eq!(ended.status.code(), Some(4), "{}", aurigraph.sandbox.read("said"));
     assert_eq!(aurigraph.shares(&own), BEFORE);
 
-    let after = format!("run runbooks/aurigraph/post-migration.yaml --env lab --values {own}/post-values.yaml --yes");
+    let after = format!(
+        "run runbooks/aurigraph/post-migration.yaml --env lab --values {own}/post-values.yaml --yes"
+    );
     let old = format!("{own}/terraform/old/terraform.tfstate");
     assert!(aurigraph.resources(&old) > 0);
     aurigraph.is_dry(&after);
@@ -80,8 +93,10 @@ impl Platform {
     /// This region does not answer any more; with an empty name all do.
     fn fail(&self, own: &str, region: &str) {
         let file = format!("{own}/world.json");
-        let mut world: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
-        world["failed"] = if region.is_empty() { serde_json::json!([]) } else { serde_json::json!([region]) };
+        let mut world: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+        world["failed"] =
+            if region.is_empty() { serde_json::json!([]) } else { serde_json::json!([region]) };
         std::fs::write(format!("{file}.new"), world.to_string()).unwrap();
         std::fs::rename(format!("{file}.new"), file).unwrap();
     }

@@ -1,5 +1,6 @@
-//! The five platforms under `runbooks/`, each from its beginning to its end in a lab of its own, begun and answered as its README says.
-//! What became of it is read from the servers themselves, and from what the stand-ins were told.
+//! The five platforms under `runbooks/`, each from its beginning to its end in a lab of its own,
+//! begun and answered as its README says. What became of it is read from the servers themselves,
+//! and from what the stand-ins were told.
 
 mod addtocloud;
 mod arbor_kumori;
@@ -25,12 +26,14 @@ struct Platform {
 }
 
 impl Platform {
-    /// With these servers, on ports from one of these hundreds on: each platform has others, as they live at the same time.
+    /// With these servers, on ports from one of these hundreds on: each platform has others, as
+    /// they live at the same time.
     fn with(name: &'static str, servers: &[&str], hundreds: std::ops::Range<u16>) -> Platform {
         let lab = Lab::at(servers, hundreds.map(|at| at * 100));
         let sandbox = Sandbox::new();
         // Commands are typed in the folder that holds `runbooks/`.
-        std::os::unix::fs::symlink(repository().join("runbooks"), sandbox.path("runbooks")).unwrap();
+        std::os::unix::fs::symlink(repository().join("runbooks"), sandbox.path("runbooks"))
+            .unwrap();
         Platform { name, lab, sandbox, secrets: Vec::new() }
     }
 
@@ -44,10 +47,13 @@ impl Platform {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Takes the variables that a file of exports sets, and where the stand-ins keep what they were told.
+    /// Takes the variables that a file of exports sets, and where the stand-ins keep what they were
+    /// told.
     fn take_secrets(&mut self, file: &str) {
         let mut command = Command::new("env");
-        command.args(["-i", "bash", "-euc", "LAB=$1 LAB_PORT=$2; . \"$3\"; env -0", "-"]).arg(self.lab.path(""));
+        command
+            .args(["-i", "bash", "-euc", "LAB=$1 LAB_PORT=$2; . \"$3\"; env -0", "-"])
+            .arg(self.lab.path(""));
         command.arg(self.lab.first_port.to_string()).arg(self.folder().join(file));
         let output = command.output().unwrap();
         assert!(output.status.success(), "{file}: {}", String::from_utf8_lossy(&output.stderr));
@@ -78,14 +84,16 @@ impl Platform {
 
     /// A dry run of a line finds nothing that would be refused, and tells nobody.
     fn is_dry(&self, run: &str) {
-        let sent = || std::fs::read_dir(self.sandbox.path("journal/outbox")).map_or(0, Iterator::count);
+        let sent =
+            || std::fs::read_dir(self.sandbox.path("journal/outbox")).map_or(0, Iterator::count);
         let before = sent();
         let shown = self.say(&format!("{run} --dry-run"));
         assert!(shown.contains("nothing would be refused") && shown.ends_with("exit 0"), "{shown}");
         assert_eq!(sent(), before, "{:?}", self.subjects());
     }
 
-    /// Says a line, gives each question its answer, and resumes until nothing is asked any more: what was asked, and the end.
+    /// Says a line, gives each question its answer, and resumes until nothing is asked any more:
+    /// what was asked, and the end.
     fn through(&self, line: &str, answer: fn(&str) -> &str) -> (Vec<String>, String) {
         self.until(line, answer, "")
     }
@@ -96,7 +104,11 @@ impl Platform {
         let mut asked = Vec::new();
         let mut shown = self.say(line);
         while shown.ends_with("exit 3") {
-            let step = question.captures_iter(&shown).last().unwrap_or_else(|| panic!("{line} asks nothing: {shown}"))[1].to_owned();
+            let step = question
+                .captures_iter(&shown)
+                .last()
+                .unwrap_or_else(|| panic!("{line} asks nothing: {shown}"))[1]
+                .to_owned();
             if step == last {
                 break;
             }
@@ -118,7 +130,11 @@ impl Platform {
         let begun = Instant::now();
         while !is_so() {
             let is_over = child.try_wait().unwrap().is_some();
-            assert!(!is_over && begun.elapsed() < Duration::from_secs(120), "{line} was not killed: {}", self.sandbox.read("said"));
+            assert!(
+                !is_over && begun.elapsed() < Duration::from_secs(120),
+                "{line} was not killed: {}",
+                self.sandbox.read("said")
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
         super::sandbox::kill_all(child);
@@ -131,23 +147,35 @@ impl Platform {
 
     /// What a stand-in remembers of what it was told.
     fn told(&self, program: &str) -> serde_json::Value {
-        serde_json::from_str(&self.sandbox.read(&format!("told/{program}.state"))).unwrap_or_default()
+        serde_json::from_str(&self.sandbox.read(&format!("told/{program}.state")))
+            .unwrap_or_default()
     }
 
     /// The subjects of the messages that were sent so far, in their order.
     fn subjects(&self) -> Vec<String> {
-        let mut files: Vec<_> =
-            std::fs::read_dir(self.sandbox.path("journal/outbox")).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let mut files: Vec<_> = std::fs::read_dir(self.sandbox.path("journal/outbox"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
         files.sort_by_key(|file| std::fs::metadata(file).unwrap().modified().unwrap());
-        let subject =
-            |file: &std::path::PathBuf| std::fs::read_to_string(file).unwrap().lines().next().unwrap_or_default().replace("Subject: ", "");
+        let subject = |file: &std::path::PathBuf| {
+            std::fs::read_to_string(file)
+                .unwrap()
+                .lines()
+                .next()
+                .unwrap_or_default()
+                .replace("Subject: ", "")
+        };
         files.iter().map(subject).collect()
     }
 
     fn has_told(&self, subjects: &[&str]) {
         let sent = self.subjects();
         for subject in subjects {
-            assert!(sent.iter().any(|one| one == subject), "nobody was told {subject:?}, but {sent:#?}");
+            assert!(
+                sent.iter().any(|one| one == subject),
+                "nobody was told {subject:?}, but {sent:#?}"
+            );
         }
     }
 
@@ -157,12 +185,19 @@ impl Platform {
         socket.write_all(format!("get weight web/{server}\n").as_bytes()).unwrap();
         let mut answer = String::new();
         socket.read_to_string(&mut answer).unwrap();
-        answer.split_whitespace().next().and_then(|weight| weight.parse().ok()).unwrap_or_else(|| panic!("{server}: {answer}"))
+        answer
+            .split_whitespace()
+            .next()
+            .and_then(|weight| weight.parse().ok())
+            .unwrap_or_else(|| panic!("{server}: {answer}"))
     }
 
     /// What the zone's first server answers.
     fn dig(&self, name: &str, kind: &str) -> String {
-        self.output("dig", &["+short", "-p", &self.lab.port("dns-1").to_string(), "@127.0.0.1", name, kind])
+        self.output(
+            "dig",
+            &["+short", "-p", &self.lab.port("dns-1").to_string(), "@127.0.0.1", name, kind],
+        )
     }
 
     /// What a visitor gets.
@@ -172,18 +207,31 @@ impl Platform {
 
     /// How many resources Terraform knows of in a state.
     fn resources(&self, state: &str) -> usize {
-        let text = std::fs::read_to_string(state).unwrap_or_else(|error| panic!("{state}: {error}"));
+        let text =
+            std::fs::read_to_string(state).unwrap_or_else(|error| panic!("{state}: {error}"));
         let state: serde_json::Value = serde_json::from_str(&text).unwrap();
-        state["resources"].as_array().unwrap().iter().map(|resource| resource["instances"].as_array().unwrap().len()).sum()
+        state["resources"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|resource| resource["instances"].as_array().unwrap().len())
+            .sum()
     }
 
     fn redis(&self, database: &str, words: &[&str]) -> String {
-        self.output("redis-cli", &[&["-p", &self.lab.port("redis").to_string(), "-n", database], words].concat())
+        self.output(
+            "redis-cli",
+            &[&["-p", &self.lab.port("redis").to_string(), "-n", database], words].concat(),
+        )
     }
 
     fn output(&self, program: &str, words: &[&str]) -> String {
         let output = Command::new(program).args(words).output().unwrap();
-        assert!(output.status.success(), "{program} {words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{program} {words:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 }

@@ -45,7 +45,9 @@ impl Batch {
     }
 
     pub fn rows(&self) -> impl Iterator<Item = impl Iterator<Item = Option<&[u8]>>> {
-        self.values.chunks(self.width.max(1)).map(|row| row.iter().map(|value| value.clone().map(|range| &self.bytes[range])))
+        self.values
+            .chunks(self.width.max(1))
+            .map(|row| row.iter().map(|value| value.clone().map(|range| &self.bytes[range])))
     }
 
     pub fn value(&self, row: usize, column: usize) -> Option<&[u8]> {

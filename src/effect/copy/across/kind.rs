@@ -1,5 +1,5 @@
-//! What columns of different databases have in common, and one text for each value, the same wherever it comes from. Knows no
-//! database.
+//! What columns of different databases have in common, and one text for each value, the same
+//! wherever it comes from. Knows no database.
 
 use std::borrow::Cow;
 
@@ -38,7 +38,8 @@ pub enum Kind {
     Date,
     Time,
     Timestamp,
-    /// Dates and times between two of MySQL, which knows more of them than others: 0000-00-00, and 500 hours.
+    /// Dates and times between two of MySQL, which knows more of them than others: 0000-00-00, and
+    /// 500 hours.
     Moment,
     Uuid,
     Json,
@@ -56,7 +57,9 @@ pub fn kind(source: Class, target: Class) -> Option<Kind> {
         (Text | Other, Text) => Kind::Text,
         (Date, Date | Text) | (Text, Date) => Kind::Date,
         (Time, Time | Text) | (Text, Time) => Kind::Time,
-        (Timestamp | Instant, Timestamp | Instant | Text) | (Text, Timestamp | Instant) => Kind::Timestamp,
+        (Timestamp | Instant, Timestamp | Instant | Text) | (Text, Timestamp | Instant) => {
+            Kind::Timestamp
+        }
         (Uuid, Uuid | Text) | (Text, Uuid) => Kind::Uuid,
         (Json, Json | Text) | (Text, Json) => Kind::Json,
         _ => return None,
@@ -100,8 +103,15 @@ impl Kind {
                 "0" | "f" | "false" => b"0".as_slice().into(),
                 _ => return Err("it is neither true nor false"),
             },
-            Kind::Date => matches(text, "dddd-dd-dd").filter(|text| is_day(text)).ok_or("it is no date that both know")?.as_bytes().into(),
-            Kind::Time => matches(fraction(text), "dd:dd:dd").ok_or("it is no time of a day")?.as_bytes().into(),
+            Kind::Date => matches(text, "dddd-dd-dd")
+                .filter(|text| is_day(text))
+                .ok_or("it is no date that both know")?
+                .as_bytes()
+                .into(),
+            Kind::Time => matches(fraction(text), "dd:dd:dd")
+                .ok_or("it is no time of a day")?
+                .as_bytes()
+                .into(),
             Kind::Timestamp => timestamp(text).ok_or("it is no point in time that both know")?,
             Kind::Moment => fraction(text).as_bytes().into(),
             Kind::Uuid => uuid(text).ok_or("it is no UUID")?,
@@ -162,12 +172,17 @@ fn fraction(text: &str) -> &str {
 }
 
 fn timestamp(text: &str) -> Option<Cow<'_, [u8]>> {
-    let text = text.strip_suffix('Z').or_else(|| text.strip_suffix("+00:00")).or_else(|| text.strip_suffix("+00")).unwrap_or(text);
+    let text = text
+        .strip_suffix('Z')
+        .or_else(|| text.strip_suffix("+00:00"))
+        .or_else(|| text.strip_suffix("+00"))
+        .unwrap_or(text);
     let text = fraction(text);
     let day = is_day(text).then_some(text)?;
     match text.as_bytes().get(10)? {
         b' ' => matches(day, "dddd-dd-dd dd:dd:dd").map(|text| text.as_bytes().into()),
-        b'T' => matches(day, "dddd-dd-ddTdd:dd:dd").map(|text| Cow::Owned(text.replacen('T', " ", 1).into_bytes())),
+        b'T' => matches(day, "dddd-dd-ddTdd:dd:dd")
+            .map(|text| Cow::Owned(text.replacen('T', " ", 1).into_bytes())),
         _ => None,
     }
 }
@@ -180,14 +195,21 @@ fn is_day(text: &str) -> bool {
 /// The text, if it has this form, and digits behind a point at most.
 fn matches<'a>(text: &'a str, form: &str) -> Option<&'a str> {
     let (head, tail) = text.split_at_checked(form.len())?;
-    let fits = head.bytes().zip(form.bytes()).all(|(byte, form)| if form == b'd' { byte.is_ascii_digit() } else { byte == form });
-    let rest = tail.is_empty() || tail.strip_prefix('.').is_some_and(|tail| tail.bytes().all(|byte| byte.is_ascii_digit()));
+    let fits = head
+        .bytes()
+        .zip(form.bytes())
+        .all(|(byte, form)| if form == b'd' { byte.is_ascii_digit() } else { byte == form });
+    let rest = tail.is_empty()
+        || tail
+            .strip_prefix('.')
+            .is_some_and(|tail| tail.bytes().all(|byte| byte.is_ascii_digit()));
     // A date has no fraction.
     (fits && rest && (form.contains(':') || tail.is_empty())).then_some(text)
 }
 
 fn uuid(text: &str) -> Option<Cow<'_, [u8]>> {
-    let digits: String = text.chars().filter(|c| *c != '-').collect::<String>().to_ascii_lowercase();
+    let digits: String =
+        text.chars().filter(|c| *c != '-').collect::<String>().to_ascii_lowercase();
     if digits.len() != 32 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
     }
@@ -200,7 +222,9 @@ fn json(value: &Json, out: &mut String) {
         Json::Number(number) => match (number.as_i64(), number.as_f64()) {
             (Some(whole), _) => out.push_str(&whole.to_string()),
             // PostgreSQL keeps 1.0 as it is, and SQLite may not.
-            (None, Some(broken)) if broken.fract() == 0.0 && broken.abs() < 1e15 => out.push_str(&format!("{broken:.0}")),
+            (None, Some(broken)) if broken.fract() == 0.0 && broken.abs() < 1e15 => {
+                out.push_str(&format!("{broken:.0}"))
+            }
             (None, Some(broken)) => out.push_str(&format!("{broken:?}")),
             (None, None) => out.push_str(&number.to_string()),
         },
@@ -249,17 +273,29 @@ mod tests {
             (Kind::Boolean, &["1", "t", "true"], "1"),
             (
                 Kind::Timestamp,
-                &["2026-01-02 03:04:05.500000", "2026-01-02T03:04:05.5Z", "2026-01-02 03:04:05.5+00"],
+                &[
+                    "2026-01-02 03:04:05.500000",
+                    "2026-01-02T03:04:05.5Z",
+                    "2026-01-02 03:04:05.5+00",
+                ],
                 "2026-01-02 03:04:05.5",
             ),
-            (Kind::Timestamp, &["2026-01-02 03:04:05", "2026-01-02 03:04:05.000"], "2026-01-02 03:04:05"),
+            (
+                Kind::Timestamp,
+                &["2026-01-02 03:04:05", "2026-01-02 03:04:05.000"],
+                "2026-01-02 03:04:05",
+            ),
             (Kind::Time, &["03:04:00", "03:04:00.000"], "03:04:00"),
             (
                 Kind::Uuid,
                 &["A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11", "a0eebc999c0b4ef8bb6d6bb9bd380a11"],
                 "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
             ),
-            (Kind::Json, &["{\"b\":1.0,\"a\":[true, null]}", "{ \"a\" : [true,null], \"b\": 1 }"], "{\"a\":[true,null,],\"b\":1,}"),
+            (
+                Kind::Json,
+                &["{\"b\":1.0,\"a\":[true, null]}", "{ \"a\" : [true,null], \"b\": 1 }"],
+                "{\"a\":[true,null,],\"b\":1,}",
+            ),
         ] {
             for raw in raws {
                 assert_eq!(canonical(kind, raw).as_deref(), Some(expected), "{raw}");

@@ -1,5 +1,6 @@
-//! Two ends of any kinds: rows come as texts from the one, and go to the other in batches, in one transaction for each range. Each
-//! value has one text at both ends, of which the digest is made here.
+//! Two ends of any kinds: rows come as texts from the one, and go to the other in batches, in one
+//! transaction for each range. Each value has one text at both ends, of which the digest is made
+//! here.
 
 mod batch;
 mod kind;
@@ -64,7 +65,11 @@ trait Side: Send {
     fn compares_rows(&self) -> bool {
         true
     }
-    fn rows(&mut self, sql: &str, each: &mut dyn FnMut(&Row) -> Result<(), EffectError>) -> Result<(), EffectError>;
+    fn rows(
+        &mut self,
+        sql: &str,
+        each: &mut dyn FnMut(&Row) -> Result<(), EffectError>,
+    ) -> Result<(), EffectError>;
     /// Carries out a statement; gives how many rows it changed.
     fn change(&mut self, sql: &str) -> Result<u64, EffectError>;
     fn insert(&mut self, shape: &Shape, batch: &Batch) -> Result<u64, Refused>;
@@ -116,8 +121,13 @@ struct Refused {
 }
 
 impl<'a> Ends<'a> {
-    pub fn open(from: Place<'a>, to: Place<'a>, interrupts: Interrupts) -> Result<Ends<'a>, EffectError> {
-        let leader = if let Place::Postgres(login) = &from { Some(Leader::open(login)?) } else { None };
+    pub fn open(
+        from: Place<'a>,
+        to: Place<'a>,
+        interrupts: Interrupts,
+    ) -> Result<Ends<'a>, EffectError> {
+        let leader =
+            if let Place::Postgres(login) = &from { Some(Leader::open(login)?) } else { None };
         Ok(Ends { from, to, leader, interrupts })
     }
 
@@ -138,14 +148,26 @@ impl Pair for Ends<'_> {
     type Shape = Plan;
 
     fn lane(&self) -> Result<Lane, EffectError> {
-        Ok(Lane { source: self.side(&self.from, End::Source)?, target: self.side(&self.to, End::Target)? })
+        Ok(Lane {
+            source: self.side(&self.from, End::Source)?,
+            target: self.side(&self.to, End::Target)?,
+        })
     }
 
     fn table(&self, lane: &mut Lane, name: &str, into: &str) -> Result<Table, EffectError> {
         let (source, target) = (lane.source.describe(name)?, lane.target.describe(into)?);
         let are_both_mysql = matches!((&self.from, &self.to), (Place::Mysql(_), Place::Mysql(_)));
-        let plan = plan::plan((name, source, &lane.source.place()), (into, target, &lane.target.place()), are_both_mysql)?;
-        Ok(Table { name: name.to_owned(), source: plan.source.table.clone(), target: plan.target.table.clone(), shape: plan })
+        let plan = plan::plan(
+            (name, source, &lane.source.place()),
+            (into, target, &lane.target.place()),
+            are_both_mysql,
+        )?;
+        Ok(Table {
+            name: name.to_owned(),
+            source: plan.source.table.clone(),
+            target: plan.target.table.clone(),
+            shape: plan,
+        })
     }
 
     fn is_empty(&self, lane: &mut Lane, table: &Table) -> Result<bool, EffectError> {
@@ -161,11 +183,20 @@ impl Pair for Ends<'_> {
         lane.source.estimate(&table.name).filter(|rows| *rows > 0)
     }
 
-    fn bound(&self, lane: &mut Lane, table: &Table, after: Option<&Key>, rows: u32) -> Result<Option<Key>, EffectError> {
+    fn bound(
+        &self,
+        lane: &mut Lane,
+        table: &Table,
+        after: Option<&Key>,
+        rows: u32,
+    ) -> Result<Option<Key>, EffectError> {
         let (side, shape) = (&mut *lane.source, &table.shape.source);
         let range = Range { after: after.cloned(), upto: None };
         let texts = texts(side, shape.key());
-        let (from, order) = (format!("{}{}", shape.table, condition(side, shape, &range)), order_of(side, shape, ""));
+        let (from, order) = (
+            format!("{}{}", shape.table, condition(side, shape, &range)),
+            order_of(side, shape, ""),
+        );
         let last = order_of(side, shape, " DESC");
         for tail in [format!("{order} LIMIT 1 OFFSET {}", rows - 1), format!("{last} LIMIT 1")] {
             let mut found = None;
@@ -180,12 +211,24 @@ impl Pair for Ends<'_> {
         Ok(None)
     }
 
-    fn copy(&self, lane: &mut Lane, table: &Table, range: &Range, _: bool) -> Result<Sum, EffectError> {
+    fn copy(
+        &self,
+        lane: &mut Lane,
+        table: &Table,
+        range: &Range,
+        _: bool,
+    ) -> Result<Sum, EffectError> {
         lane.target.change("BEGIN")?;
         let filled = fill(lane, table, range);
         match filled {
             Ok(sum) => {
-                let failed = |error: EffectError| EffectError::during(format!("the rows {} of {}: {error}", range.in_words(), table.name));
+                let failed = |error: EffectError| {
+                    EffectError::during(format!(
+                        "the rows {} of {}: {error}",
+                        range.in_words(),
+                        table.name
+                    ))
+                };
                 lane.target.change("COMMIT").map_err(failed)?;
                 Ok(sum)
             }
@@ -201,7 +244,13 @@ impl Pair for Ends<'_> {
         !matches!(self.to, Place::Sqlite(_))
     }
 
-    fn sum(&self, lane: &mut Lane, table: &Table, end: End, range: &Range) -> Result<Sum, EffectError> {
+    fn sum(
+        &self,
+        lane: &mut Lane,
+        table: &Table,
+        end: End,
+        range: &Range,
+    ) -> Result<Sum, EffectError> {
         let (side, shape) = match end {
             End::Source => (&mut *lane.source, &table.shape.source),
             End::Target => (&mut *lane.target, &table.shape.target),
@@ -212,18 +261,35 @@ impl Pair for Ends<'_> {
     }
 
     fn remove(&self, lane: &mut Lane, table: &Table, range: &Range) -> Result<u64, EffectError> {
-        let sql = format!("DELETE FROM {}{}", table.target, condition(&*lane.target, &table.shape.target, range));
+        let sql = format!(
+            "DELETE FROM {}{}",
+            table.target,
+            condition(&*lane.target, &table.shape.target, range)
+        );
         lane.target.change(&sql)
     }
 
-    fn sequences(&self, lane: &mut Lane, table: &Table) -> Result<BTreeMap<String, Json>, EffectError> {
+    fn sequences(
+        &self,
+        lane: &mut Lane,
+        table: &Table,
+    ) -> Result<BTreeMap<String, Json>, EffectError> {
         let all = lane.target.sequences(&table.target)?;
-        Ok(all.into_iter().map(|sequence| (sequence.name, json!({ "last": sequence.last, "called": sequence.called }))).collect())
+        Ok(all
+            .into_iter()
+            .map(|sequence| {
+                (sequence.name, json!({ "last": sequence.last, "called": sequence.called }))
+            })
+            .collect())
     }
 
     fn advance(&self, lane: &mut Lane, table: &Table, margin: u32) -> Result<(), EffectError> {
-        let there: BTreeMap<String, String> =
-            lane.target.sequences(&table.target)?.into_iter().map(|sequence| (sequence.column, sequence.name)).collect();
+        let there: BTreeMap<String, String> = lane
+            .target
+            .sequences(&table.target)?
+            .into_iter()
+            .map(|sequence| (sequence.column, sequence.name))
+            .collect();
         for sequence in lane.source.sequences(&table.source)? {
             let Some(name) = there.get(&sequence.column) else { continue };
             lane.target.set(name, sequence.last.saturating_add(margin.into()), true)?;
@@ -232,7 +298,11 @@ impl Pair for Ends<'_> {
     }
 
     fn restore(&self, lane: &mut Lane, sequence: &str, stood: &Json) -> Result<(), EffectError> {
-        lane.target.set(sequence, stood["last"].as_i64().unwrap_or(1), stood["called"].as_bool().unwrap_or(false))
+        lane.target.set(
+            sequence,
+            stood["last"].as_i64().unwrap_or(1),
+            stood["called"].as_bool().unwrap_or(false),
+        )
     }
 }
 
@@ -240,7 +310,8 @@ impl Pair for Ends<'_> {
 fn fill(lane: &mut Lane, table: &Table, range: &Range) -> Result<Sum, EffectError> {
     let Lane { source, target } = lane;
     let (mut sum, mut batch) = (Sum::default(), Batch::new(table.shape.source.columns.len()));
-    let sql = rows_of(&**source, &table.shape.source, range) + &order_of(&**source, &table.shape.source, "");
+    let sql = rows_of(&**source, &table.shape.source, range)
+        + &order_of(&**source, &table.shape.source, "");
     source.rows(&sql, &mut |row| {
         digest(table, row, &mut sum, |at, raw, canonical| {
             let column = &table.shape.target.columns[at];
@@ -248,9 +319,14 @@ fn fill(lane: &mut Lane, table: &Table, range: &Range) -> Result<Sum, EffectErro
                 && !matches!(column.kind, Kind::Text | Kind::Json | Kind::Real | Kind::Bytes)
                 && kind::places(value) > most
             {
-                return Err(format!("it has more than {most} digits behind the point, which {} cuts off", column.declared));
+                return Err(format!(
+                    "it has more than {most} digits behind the point, which {} cuts off",
+                    column.declared
+                ));
             }
-            if column.class == Class::Single && canonical.is_some_and(|value| !kind::is_single(value)) {
+            if column.class == Class::Single
+                && canonical.is_some_and(|value| !kind::is_single(value))
+            {
                 return Err(format!("it is more exact than {} is", column.declared));
             }
             // The one text of JSON is for comparing only.
@@ -273,7 +349,12 @@ fn write(target: &mut dyn Side, table: &Table, batch: &mut Batch) -> Result<(), 
             batch.clear();
             Ok(())
         }
-        Ok(rows) => Err(EffectError::during(format!("{} took {rows} rows of {} for {}", target.place(), batch.len(), shape.table))),
+        Ok(rows) => Err(EffectError::during(format!(
+            "{} took {rows} rows of {} for {}",
+            target.place(),
+            batch.len(),
+            shape.table
+        ))),
         Err(refused) => {
             let which = match refused.row {
                 Some(row) => named(table, shape.key.iter().map(|at| batch.value(row, *at))),
@@ -282,7 +363,12 @@ fn write(target: &mut dyn Side, table: &Table, batch: &mut Batch) -> Result<(), 
                     format!("one of {} from {first}", batch.len())
                 }
             };
-            Err(EffectError::during(format!("{}: {} does not take the row {which}: {}", target.place(), shape.table, refused.why)))
+            Err(EffectError::during(format!(
+                "{}: {} does not take the row {which}: {}",
+                target.place(),
+                shape.table,
+                refused.why
+            )))
         }
     }
 }
@@ -296,15 +382,22 @@ fn digest(
 ) -> Result<(), EffectError> {
     let mut hasher = DefaultHasher::new();
     for (at, (column, raw)) in table.shape.source.columns.iter().zip(row).enumerate() {
-        let canonical = raw.map(|raw| column.kind.canonical(raw)).transpose().map_err(str::to_owned);
+        let canonical =
+            raw.map(|raw| column.kind.canonical(raw)).transpose().map_err(str::to_owned);
         let done = canonical.and_then(|canonical| {
             hasher.write_u64(canonical.as_ref().map_or(u64::MAX, |value| value.len() as u64));
             hasher.write(canonical.as_deref().unwrap_or_default());
             each(at, *raw, canonical.as_deref())
         });
         done.map_err(|why| {
-            let which = named(table, table.shape.source.key.iter().map(|at| row.get(*at).copied().flatten()));
-            EffectError::during(format!("{} of the row {which} of {} does not fit: {why}", column.name, table.name))
+            let which = named(
+                table,
+                table.shape.source.key.iter().map(|at| row.get(*at).copied().flatten()),
+            );
+            EffectError::during(format!(
+                "{} of the row {which} of {} does not fit: {why}",
+                column.name, table.name
+            ))
         })?;
     }
     sum.take(&hasher);
@@ -316,33 +409,60 @@ fn named<'a>(table: &Table, values: impl Iterator<Item = Option<&'a [u8]>>) -> S
     let columns = table.shape.source.key();
     let pairs = columns.zip(values).map(|(column, value)| {
         let value = value.unwrap_or(b"NULL");
-        let value = if column.kind == Kind::Bytes { hex(value) } else { String::from_utf8_lossy(value).into_owned() };
+        let value = if column.kind == Kind::Bytes {
+            hex(value)
+        } else {
+            String::from_utf8_lossy(value).into_owned()
+        };
         format!("{} = {value}", column.name)
     });
     pairs.collect::<Vec<_>>().join(", ")
 }
 
-fn key<'a>(table: &Table, values: impl Iterator<Item = Option<&'a [u8]>>) -> Result<Key, EffectError> {
+fn key<'a>(
+    table: &Table,
+    values: impl Iterator<Item = Option<&'a [u8]>>,
+) -> Result<Key, EffectError> {
     let texts = table.shape.source.key().zip(values).map(|(column, raw)| {
-        let failed = |why: &str| EffectError::during(format!("a key of {}, in {}, does not fit: {why}", table.name, column.name));
-        let value = column.kind.canonical(raw.ok_or_else(|| failed("it is NULL"))?).map_err(failed)?;
-        Ok(if column.kind == Kind::Bytes { hex(&value) } else { String::from_utf8_lossy(&value).into_owned() })
+        let failed = |why: &str| {
+            EffectError::during(format!(
+                "a key of {}, in {}, does not fit: {why}",
+                table.name, column.name
+            ))
+        };
+        let value =
+            column.kind.canonical(raw.ok_or_else(|| failed("it is NULL"))?).map_err(failed)?;
+        Ok(if column.kind == Kind::Bytes {
+            hex(&value)
+        } else {
+            String::from_utf8_lossy(&value).into_owned()
+        })
     });
     texts.collect()
 }
 
 fn rows_of(side: &dyn Side, shape: &Shape, range: &Range) -> String {
-    format!("SELECT {} FROM {}{}", texts(side, shape.columns.iter()), shape.table, condition(side, shape, range))
+    format!(
+        "SELECT {} FROM {}{}",
+        texts(side, shape.columns.iter()),
+        shape.table,
+        condition(side, shape, range)
+    )
 }
 
 /// What is selected, under names of its own: ordered by are the values, not their texts.
 fn texts<'a>(side: &dyn Side, columns: impl Iterator<Item = &'a Column>) -> String {
-    columns.enumerate().map(|(at, column)| format!("{} AS text_of_{at}", side.text(column))).collect::<Vec<_>>().join(", ")
+    columns
+        .enumerate()
+        .map(|(at, column)| format!("{} AS text_of_{at}", side.text(column)))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// ` ORDER BY …`
 fn order_of(side: &dyn Side, shape: &Shape, behind: &str) -> String {
-    let all: Vec<String> = shape.key().map(|column| format!("{}{behind}", side.ordered(column))).collect();
+    let all: Vec<String> =
+        shape.key().map(|column| format!("{}{behind}", side.ordered(column))).collect();
     format!(" ORDER BY {}", all.join(", "))
 }
 
@@ -350,7 +470,8 @@ fn order_of(side: &dyn Side, shape: &Shape, behind: &str) -> String {
 fn condition(side: &dyn Side, shape: &Shape, range: &Range) -> String {
     let beyond = |key: &Key, strict: &str, last: &str| {
         let names: Vec<String> = shape.key().map(|column| side.ordered(column)).collect();
-        let values: Vec<String> = shape.key().zip(key).map(|(column, value)| side.literal(column, value)).collect();
+        let values: Vec<String> =
+            shape.key().zip(key).map(|(column, value)| side.literal(column, value)).collect();
         if let ([name], [value]) = (names.as_slice(), values.as_slice()) {
             return format!("{name} {last} {value}");
         }
@@ -364,7 +485,10 @@ fn condition(side: &dyn Side, shape: &Shape, range: &Range) -> String {
         }
         format!("{} {strict}= {} AND {rest}", names[0], values[0])
     };
-    let sides = [range.after.as_ref().map(|key| beyond(key, ">", ">")), range.upto.as_ref().map(|key| beyond(key, "<", "<="))];
+    let sides = [
+        range.after.as_ref().map(|key| beyond(key, ">", ">")),
+        range.upto.as_ref().map(|key| beyond(key, "<", "<=")),
+    ];
     let sides: Vec<String> = sides.into_iter().flatten().collect();
     if sides.is_empty() { String::new() } else { format!(" WHERE {}", sides.join(" AND ")) }
 }

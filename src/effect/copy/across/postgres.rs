@@ -1,25 +1,34 @@
-//! One end is PostgreSQL: rows are read as texts in the binary form of COPY, and written by COPY in its text form, which the server
-//! reads as the columns' types.
+//! One end is PostgreSQL: rows are read as texts in the binary form of COPY, and written by COPY in
+//! its text form, which the server reads as the columns' types.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
 
 use postgres::Client;
 
-use super::super::postgres::{Failed, KEY, Leader, SEQUENCES, SETTINGS, Streamed, columns, found, place, quoted, set, stands, stream};
+use super::super::postgres::{
+    Failed, KEY, Leader, SEQUENCES, SETTINGS, Streamed, columns, found, place, quoted, set, stands,
+    stream,
+};
 use super::super::tuples::{Torn, Tuples, fields};
 use super::plan::Found;
-use super::{Batch, Class, Column, EffectError, Interrupts, Kind, Login, Refused, Row, Sequence, Shape, Side, hex};
+use super::{
+    Batch, Class, Column, EffectError, Interrupts, Kind, Login, Refused, Row, Sequence, Shape,
+    Side, hex,
+};
 use crate::effect::sql::{canceller, connect, postgres_error};
 
-/// What is known of a column: its type's name, whether that is an enumeration, how many digits it keeps, and its collation.
-const DETAILS: &str = "SELECT a.attname::text, coalesce(b.typname, t.typname)::text, coalesce(b.typtype, t.typtype) = 'e', \
-    CASE WHEN a.atttypmod < 0 THEN NULL WHEN t.typname = 'numeric' THEN (a.atttypmod - 4) & 2047 \
-      WHEN t.typname IN ('time', 'timestamp', 'timestamptz') THEN a.atttypmod END, \
-    CASE WHEN coalesce(b.typtype, t.typtype) = 'e' THEN 'its list' WHEN a.attcollation = 0 THEN NULL \
-      WHEN c.collname = 'default' THEN (SELECT datcollate FROM pg_database WHERE datname = current_database())::text ELSE c.collname::text END \
-    FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_type b ON b.oid = t.typbasetype AND t.typbasetype <> 0 \
-    LEFT JOIN pg_collation c ON c.oid = a.attcollation WHERE a.attrelid = $1::text::regclass AND quote_ident(a.attname) = $2";
+/// What is known of a column: its type's name, whether that is an enumeration, how many digits it
+/// keeps, and its collation.
+const DETAILS: &str = "SELECT a.attname::text, coalesce(b.typname, t.typname)::text, \
+    coalesce(b.typtype, t.typtype) = 'e', CASE WHEN a.atttypmod < 0 THEN NULL WHEN t.typname = \
+    'numeric' THEN (a.atttypmod - 4) & 2047 WHEN t.typname IN ('time', 'timestamp', 'timestamptz') \
+    THEN a.atttypmod END, CASE WHEN coalesce(b.typtype, t.typtype) = 'e' THEN 'its list' WHEN \
+    a.attcollation = 0 THEN NULL WHEN c.collname = 'default' THEN (SELECT datcollate FROM \
+    pg_database WHERE datname = current_database())::text ELSE c.collname::text END FROM \
+    pg_attribute a JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_type b ON b.oid = \
+    t.typbasetype AND t.typbasetype <> 0 LEFT JOIN pg_collation c ON c.oid = a.attcollation WHERE \
+    a.attrelid = $1::text::regclass AND quote_ident(a.attname) = $2";
 
 pub struct Server {
     client: Client,
@@ -27,9 +36,15 @@ pub struct Server {
 }
 
 impl Server {
-    pub fn open(login: &Login, leader: Option<&Leader>, interrupts: &Interrupts) -> Result<Server, EffectError> {
+    pub fn open(
+        login: &Login,
+        leader: Option<&Leader>,
+        interrupts: &Interrupts,
+    ) -> Result<Server, EffectError> {
         let mut client = connect(login)?;
-        client.batch_execute(SETTINGS).map_err(|error| EffectError::before(postgres_error(&error, "")))?;
+        client
+            .batch_execute(SETTINGS)
+            .map_err(|error| EffectError::before(postgres_error(&error, "")))?;
         if let Some(leader) = leader {
             leader.follow(&mut client)?;
         }
@@ -51,7 +66,10 @@ impl Side for Server {
         let name = found(&mut self.client, table, &self.place)?;
         let mut all = Vec::new();
         for (quoted, declared) in columns(&mut self.client, &name)? {
-            let row = self.client.query_one(DETAILS, &[&name, &quoted]).map_err(|error| self.failed(&error, DETAILS))?;
+            let row = self
+                .client
+                .query_one(DETAILS, &[&name, &quoted])
+                .map_err(|error| self.failed(&error, DETAILS))?;
             let (kind, is_enumeration): (String, bool) = (row.get(1), row.get(2));
             let collation: Option<String> = row.get(4);
             all.push(Column {
@@ -59,20 +77,28 @@ impl Side for Server {
                 quoted,
                 class: if is_enumeration { Class::Text } else { class(&kind) },
                 declared,
-                places: row.get::<_, Option<i32>>(3).and_then(|places| usize::try_from(places).ok()),
-                collation: collation.filter(|collation| !matches!(collation.as_str(), "C" | "POSIX" | "C.UTF-8" | "ucs_basic")),
+                places: row
+                    .get::<_, Option<i32>>(3)
+                    .and_then(|places| usize::try_from(places).ok()),
+                collation: collation.filter(|collation| {
+                    !matches!(collation.as_str(), "C" | "POSIX" | "C.UTF-8" | "ucs_basic")
+                }),
                 is_bytewise: false,
                 kind: Kind::Text,
             });
         }
         let rows = self.client.query(KEY, &[&name]).map_err(|error| self.failed(&error, KEY))?;
         let names: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
-        let key = names.iter().filter_map(|name| all.iter().find(|column| column.quoted == *name)).map(|column| column.name.clone());
+        let key = names
+            .iter()
+            .filter_map(|name| all.iter().find(|column| column.quoted == *name))
+            .map(|column| column.name.clone());
         Ok(Found { table: name, key: key.collect(), columns: all })
     }
 
     fn estimate(&mut self, table: &str) -> Option<u64> {
-        let sql = "SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = $1::text::regclass";
+        let sql =
+            "SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = $1::text::regclass";
         u64::try_from(self.client.query_one(sql, &[&table]).ok()?.get::<_, i64>(0)).ok()
     }
 
@@ -87,7 +113,11 @@ impl Side for Server {
     }
 
     fn ordered(&self, column: &Column) -> String {
-        if column.is_bytewise { format!("{}::text COLLATE \"C\"", column.quoted) } else { column.quoted.clone() }
+        if column.is_bytewise {
+            format!("{}::text COLLATE \"C\"", column.quoted)
+        } else {
+            column.quoted.clone()
+        }
     }
 
     fn literal(&self, column: &Column, value: &str) -> String {
@@ -98,7 +128,11 @@ impl Side for Server {
         }
     }
 
-    fn rows(&mut self, sql: &str, each: &mut dyn FnMut(&Row) -> Result<(), EffectError>) -> Result<(), EffectError> {
+    fn rows(
+        &mut self,
+        sql: &str,
+        each: &mut dyn FnMut(&Row) -> Result<(), EffectError>,
+    ) -> Result<(), EffectError> {
         let out = format!("COPY ({sql}) TO STDOUT (FORMAT binary)");
         let (mut tuples, mut refused) = (Tuples::default(), None);
         let streamed = stream(&mut self.client, &out, |piece| {
@@ -117,8 +151,12 @@ impl Side for Server {
         match (streamed, refused) {
             (_, Some(error)) => Err(error),
             (Ok(()), None) if tuples.is_over() => Ok(()),
-            (Ok(()), None) => Err(EffectError::during(format!("{}: rows came without their end", self.place))),
-            (Err(Streamed::Read(error) | Streamed::Given(error)), None) => Err(EffectError::during(format!("{}: {error}", self.place))),
+            (Ok(()), None) => {
+                Err(EffectError::during(format!("{}: rows came without their end", self.place)))
+            }
+            (Err(Streamed::Read(error) | Streamed::Given(error)), None) => {
+                Err(EffectError::during(format!("{}: {error}", self.place)))
+            }
         }
     }
 
@@ -139,9 +177,10 @@ impl Side for Server {
                         lines.extend(b"\\\\x");
                         lines.extend(hex(bytes).bytes());
                     }
-                    Some(text) => {
-                        escape(text, &mut lines).map_err(|why| Refused { row: Some(number), why: format!("{}: {why}", column.name) })?
-                    }
+                    Some(text) => escape(text, &mut lines).map_err(|why| Refused {
+                        row: Some(number),
+                        why: format!("{}: {why}", column.name),
+                    })?,
                 }
             }
             lines.push(b'\n');
@@ -155,11 +194,15 @@ impl Side for Server {
             writer.write_all(&lines)?;
             Ok(writer.finish()?)
         });
-        written.map_err(|error| Refused { row: line_of(&error.to_string()), why: error.to_string() })
+        written
+            .map_err(|error| Refused { row: line_of(&error.to_string()), why: error.to_string() })
     }
 
     fn sequences(&mut self, table: &str) -> Result<Vec<Sequence>, EffectError> {
-        let rows = self.client.query(SEQUENCES, &[&table]).map_err(|error| self.failed(&error, SEQUENCES))?;
+        let rows = self
+            .client
+            .query(SEQUENCES, &[&table])
+            .map_err(|error| self.failed(&error, SEQUENCES))?;
         let one = |row: postgres::Row| {
             let (column, name): (String, String) = (row.get(2), row.get(1));
             let (last, called) = stands(&mut self.client, &name)?;

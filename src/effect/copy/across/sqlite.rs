@@ -1,4 +1,5 @@
-//! One end is a file of SQLite, whose columns hold anything: what a column declares is what its values must be.
+//! One end is a file of SQLite, whose columns hold anything: what a column declares is what its
+//! values must be.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -7,7 +8,9 @@ use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{Connection, OpenFlags};
 
 use super::plan::Found;
-use super::{Batch, Class, Column, EffectError, End, Interrupts, Kind, Refused, Row, Sequence, Shape, Side};
+use super::{
+    Batch, Class, Column, EffectError, End, Interrupts, Kind, Refused, Row, Sequence, Shape, Side,
+};
 use crate::effect::sql::remedy;
 
 /// How many digits a decimal number can have that is kept as a number.
@@ -20,12 +23,21 @@ pub struct File {
 
 impl File {
     pub fn open(path: &Path, end: End, interrupts: &Interrupts) -> Result<File, EffectError> {
-        let failed = |error: rusqlite::Error| EffectError::before(format!("{}: {error}", path.display()));
+        let failed =
+            |error: rusqlite::Error| EffectError::before(format!("{}: {error}", path.display()));
         if !path.is_file() {
-            return Err(EffectError::before(format!("the database {} does not exist", path.display())));
+            return Err(EffectError::before(format!(
+                "the database {} does not exist",
+                path.display()
+            )));
         }
-        let access = if end == End::Source { OpenFlags::SQLITE_OPEN_READ_ONLY } else { OpenFlags::SQLITE_OPEN_READ_WRITE };
-        let db = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(failed)?;
+        let access = if end == End::Source {
+            OpenFlags::SQLITE_OPEN_READ_ONLY
+        } else {
+            OpenFlags::SQLITE_OPEN_READ_WRITE
+        };
+        let db = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+            .map_err(failed)?;
         db.busy_timeout(Duration::from_secs(60)).map_err(failed)?;
         db.execute_batch("PRAGMA synchronous = FULL").map_err(failed)?;
         let handle = db.get_interrupt_handle();
@@ -38,7 +50,9 @@ impl File {
     }
 
     fn columns(&self, table: &str) -> rusqlite::Result<Vec<(String, String, i64)>> {
-        let mut statement = self.db.prepare("SELECT name, type, pk FROM pragma_table_xinfo(?1) WHERE hidden = 0")?;
+        let mut statement = self
+            .db
+            .prepare("SELECT name, type, pk FROM pragma_table_xinfo(?1) WHERE hidden = 0")?;
         statement.query_map([table], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect()
     }
 }
@@ -51,10 +65,16 @@ impl Side for File {
     fn describe(&mut self, table: &str) -> Result<Found, EffectError> {
         let all = self.columns(table).map_err(|error| self.failed(&error))?;
         if all.is_empty() {
-            return Err(EffectError::before(format!("there is no table {table} in {}", self.path.display())));
+            return Err(EffectError::before(format!(
+                "there is no table {table} in {}",
+                self.path.display()
+            )));
         }
-        let mut key: Vec<(i64, String)> =
-            all.iter().filter(|(.., place)| *place > 0).map(|(name, _, place)| (*place, name.clone())).collect();
+        let mut key: Vec<(i64, String)> = all
+            .iter()
+            .filter(|(.., place)| *place > 0)
+            .map(|(name, _, place)| (*place, name.clone()))
+            .collect();
         key.sort();
         let columns = all.into_iter().map(|(name, declared, _)| Column {
             quoted: quoted(&name),
@@ -67,7 +87,11 @@ impl Side for File {
             is_bytewise: false,
             kind: Kind::Text,
         });
-        Ok(Found { table: quoted(table), columns: columns.collect(), key: key.into_iter().map(|(_, name)| name).collect() })
+        Ok(Found {
+            table: quoted(table),
+            columns: columns.collect(),
+            key: key.into_iter().map(|(_, name)| name).collect(),
+        })
     }
 
     fn estimate(&mut self, _: &str) -> Option<u64> {
@@ -79,7 +103,11 @@ impl Side for File {
     }
 
     fn ordered(&self, column: &Column) -> String {
-        if column.is_bytewise { format!("{} COLLATE BINARY", column.quoted) } else { column.quoted.clone() }
+        if column.is_bytewise {
+            format!("{} COLLATE BINARY", column.quoted)
+        } else {
+            column.quoted.clone()
+        }
     }
 
     fn literal(&self, column: &Column, value: &str) -> String {
@@ -90,8 +118,14 @@ impl Side for File {
         }
     }
 
-    fn rows(&mut self, sql: &str, each: &mut dyn FnMut(&Row) -> Result<(), EffectError>) -> Result<(), EffectError> {
-        let failed = |error: rusqlite::Error| EffectError::during(format!("{}: {error}", self.path.display()));
+    fn rows(
+        &mut self,
+        sql: &str,
+        each: &mut dyn FnMut(&Row) -> Result<(), EffectError>,
+    ) -> Result<(), EffectError> {
+        let failed = |error: rusqlite::Error| {
+            EffectError::during(format!("{}: {error}", self.path.display()))
+        };
         let mut statement = self.db.prepare_cached(sql).map_err(failed)?;
         let width = statement.column_count();
         let mut rows = statement.query([]).map_err(failed)?;
@@ -123,17 +157,27 @@ impl Side for File {
 
     fn insert(&mut self, shape: &Shape, batch: &Batch) -> Result<u64, Refused> {
         let names: Vec<&str> = shape.columns.iter().map(|column| &*column.quoted).collect();
-        let sql = format!("INSERT INTO {} ({}) VALUES ({})", shape.table, names.join(", "), vec!["?"; names.len()].join(", "));
+        let sql = format!(
+            "INSERT INTO {} ({}) VALUES ({})",
+            shape.table,
+            names.join(", "),
+            vec!["?"; names.len()].join(", ")
+        );
         let refused = |row: Option<usize>, why: String| Refused { row, why };
-        let mut statement = self.db.prepare_cached(&sql).map_err(|error| refused(None, error.to_string()))?;
+        let mut statement =
+            self.db.prepare_cached(&sql).map_err(|error| refused(None, error.to_string()))?;
         let mut count = 0;
         for (number, row) in batch.rows().enumerate() {
             for (at, (column, value)) in shape.columns.iter().zip(row).enumerate() {
-                let value = cell(column, value).map_err(|why| refused(Some(number), format!("{}: {why}", column.name)))?;
-                statement.raw_bind_parameter(at + 1, value).map_err(|error| refused(Some(number), error.to_string()))?;
+                let value = cell(column, value)
+                    .map_err(|why| refused(Some(number), format!("{}: {why}", column.name)))?;
+                statement
+                    .raw_bind_parameter(at + 1, value)
+                    .map_err(|error| refused(Some(number), error.to_string()))?;
             }
-            count +=
-                statement.raw_execute().map_err(|error| refused(Some(number), format!("{error}{}", remedy::of_sqlite(&error))))? as u64;
+            count += statement.raw_execute().map_err(|error| {
+                refused(Some(number), format!("{error}{}", remedy::of_sqlite(&error)))
+            })? as u64;
         }
         Ok(count)
     }
@@ -148,7 +192,8 @@ impl Side for File {
             return Ok(Vec::new());
         }
         let sql = format!("SELECT coalesce(max({}), 0) FROM {table}", quoted(name));
-        let last = self.db.query_row(&sql, [], |row| row.get(0)).map_err(|error| self.failed(&error))?;
+        let last =
+            self.db.query_row(&sql, [], |row| row.get(0)).map_err(|error| self.failed(&error))?;
         Ok(vec![Sequence { column: name.clone(), name: table.to_owned(), last, called: true }])
     }
 
@@ -183,14 +228,17 @@ fn cell<'a>(column: &Column, value: Option<&'a [u8]>) -> Result<ToSqlOutput<'a>,
     }
     let text = std::str::from_utf8(bytes).map_err(|_| "it is no UTF-8")?;
     Ok(match column.class {
-        Class::Integer | Class::Boolean => {
-            ToSqlOutput::Owned(Value::Integer(text.parse().map_err(|_| "it is larger than an integer of SQLite can be")?))
-        }
+        Class::Integer | Class::Boolean => ToSqlOutput::Owned(Value::Integer(
+            text.parse().map_err(|_| "it is larger than an integer of SQLite can be")?,
+        )),
         Class::Double | Class::Single => match text.parse::<f64>() {
             Ok(value) if !value.is_nan() => ToSqlOutput::Owned(Value::Real(value)),
             _ => return Err("it is no number, which SQLite makes NULL"),
         },
-        Class::Decimal if text.bytes().filter(u8::is_ascii_digit).count() > DIGITS && text.parse::<i64>().is_err() => {
+        Class::Decimal
+            if text.bytes().filter(u8::is_ascii_digit).count() > DIGITS
+                && text.parse::<i64>().is_err() =>
+        {
             return Err("it has more digits than a number of SQLite keeps: make the column TEXT");
         }
         _ => ToSqlOutput::Borrowed(ValueRef::Text(bytes)),

@@ -1,10 +1,13 @@
-//! The way of the SDK's requests: the same blocking client as all other HTTP here, with the same TLS. Knows nothing of what they ask.
+//! The way of the SDK's requests: the same blocking client as all other HTTP here, with the same
+//! TLS. Knows nothing of what they ask.
 
 use std::time::Duration;
 
 use aws_sdk_route53::config::http::{HttpRequest, HttpResponse};
 use aws_sdk_route53::config::{HttpClient, RuntimeComponents};
-use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector};
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 
 use crate::effect::http::was_sent;
@@ -24,7 +27,10 @@ pub struct NotSent(ureq::Error);
 
 impl Connector {
     pub fn new() -> Connector {
-        let config = ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).max_redirects(0).http_status_as_error(false);
+        let config = ureq::Agent::config_builder()
+            .timeout_global(Some(PATIENCE))
+            .max_redirects(0)
+            .http_status_as_error(false);
         Connector(config.build().into())
     }
 
@@ -41,7 +47,11 @@ impl Connector {
         })?;
         let read = answer.body_mut().with_config().limit(MAX_BODY).read_to_vec();
         let read = read.map_err(|error| ConnectorError::io(Box::new(error)))?;
-        let status = answer.status().as_u16().try_into().map_err(|error| ConnectorError::other(Box::new(error), None))?;
+        let status = answer
+            .status()
+            .as_u16()
+            .try_into()
+            .map_err(|error| ConnectorError::other(Box::new(error), None))?;
         let mut response = HttpResponse::new(status, read.into());
         for (name, value) in answer.headers() {
             if let Ok(value) = value.to_str() {
@@ -60,7 +70,11 @@ impl HttpConnector for Connector {
 }
 
 impl HttpClient for Connector {
-    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+    fn http_connector(
+        &self,
+        _: &HttpConnectorSettings,
+        _: &RuntimeComponents,
+    ) -> SharedHttpConnector {
         SharedHttpConnector::new(self.clone())
     }
 }

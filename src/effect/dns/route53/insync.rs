@@ -1,5 +1,5 @@
-//! When a change counts: Route 53 takes it at once, and says `INSYNC` only when all its name servers have it. Knows nothing of what was
-//! changed.
+//! When a change counts: Route 53 takes it at once, and says `INSYNC` only when all its name
+//! servers have it. Knows nothing of what was changed.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,8 @@ use super::{Api, Refusal, TRIES};
 use crate::effect::{EffectError, Stopper, Teller};
 use crate::runbook::Span;
 
-/// The first pause between two looks, and the longest: it answers only a few requests a second, of all who use the account.
+/// The first pause between two looks, and the longest: it answers only a few requests a second, of
+/// all who use the account.
 const FIRST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(5);
 
@@ -30,13 +31,24 @@ impl Pending {
 }
 
 /// Waits until all name servers have the change.
-pub fn wait(api: &Api, pending: &Pending, stopper: &Stopper, teller: &Teller) -> Result<(), EffectError> {
+pub fn wait(
+    api: &Api,
+    pending: &Pending,
+    stopper: &Stopper,
+    teller: &Teller,
+) -> Result<(), EffectError> {
     let Pending { id, is_earlier } = pending;
     let (begun, shown) = (Instant::now(), &api.shown);
     let (mut pause, mut unanswered) = (FIRST, 0);
     loop {
         match api.runtime.block_on(api.client.get_change().id(id).send()) {
-            Ok(answer) if answer.change_info().is_some_and(|info| *info.status() == ChangeStatus::Insync) => return Ok(()),
+            Ok(answer)
+                if answer
+                    .change_info()
+                    .is_some_and(|info| *info.status() == ChangeStatus::Insync) =>
+            {
+                return Ok(());
+            }
             Ok(_) => unanswered = 0,
             Err(error) => {
                 let refusal = Refusal::of(&error);
@@ -45,20 +57,26 @@ pub fn wait(api: &Api, pending: &Pending, stopper: &Stopper, teller: &Teller) ->
                 }
                 unanswered += 1;
                 // What it refuses for good, it would refuse again.
-                if refusal.code.is_some() && refusal.is_certain && !refusal.is_busy() || unanswered == TRIES {
+                if refusal.code.is_some() && refusal.is_certain && !refusal.is_busy()
+                    || unanswered == TRIES
+                {
                     return Err(EffectError::during(format!(
-                        "{shown} has taken the change {id}, but whether all its name servers have it could not be read: {}\n\
-                         the credentials need `route53:GetChange`; then try again: what is changed already is not changed again",
+                        "{shown} has taken the change {id}, but whether all its name servers have \
+                         it could not be read: {}\nthe credentials need `route53:GetChange`; then \
+                         try again: what is changed already is not changed again",
                         refusal.words
                     )));
                 }
             }
         }
         let waited = Span::from_secs(begun.elapsed().as_secs());
-        teller.progress(format!("{shown} passes the change {id} on to its name servers, for {waited} now"));
+        teller.progress(format!(
+            "{shown} passes the change {id} on to its name servers, for {waited} now"
+        ));
         if stopper.sleep(pause) {
             return Err(EffectError::during(format!(
-                "it was stopped; {shown} has taken the change {id}, and not all its name servers had it after {waited}"
+                "it was stopped; {shown} has taken the change {id}, and not all its name servers \
+                 had it after {waited}"
             )));
         }
         pause = LONGEST.min(pause * 2);
