@@ -305,9 +305,8 @@ impl Session<'_> {
         let kind = runbook.step(ix).act.action.kind();
         let is_first = || {
             let before = runbook.ancestors(ix);
-            let is_alike = |other: &StepIx| {
-                before[other.0 as usize] && runbook.step(*other).act.action.kind() == kind
-            };
+            let is_alike =
+                |other: &StepIx| before[*other] && runbook.step(*other).act.action.kind() == kind;
             matches!(kind, "dns" | "shift") && !runbook.ixs().any(|other| is_alike(&other))
         };
         let is_shut = error.when == When::Shut

@@ -138,7 +138,7 @@ impl World<'_> {
                 Failure { kind: FailureKind::Failed, message: "as rehearsed".into() },
             );
         }
-        self.done[ix.0 as usize] = direction == Direction::Forward;
+        self.done[ix] = direction == Direction::Forward;
         let runbook = Arc::clone(&self.lived.state.runbook);
         if let Some(Action::Notify(notify)) = runbook.step(ix).act(direction).map(|act| &act.action)
         {

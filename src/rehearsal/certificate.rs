@@ -16,7 +16,7 @@ use serde::Serialize;
 use super::stand_in::{StandIn, is_witnessed};
 use super::witness::{What, Witness};
 use crate::run::{Event, Fact, Outcome, Stop};
-use crate::runbook::{Direction, Runbook, StepId, StepIx, Undo};
+use crate::runbook::{Direction, Runbook, StepId, StepIx, StepMap, Undo};
 use ledger::{End, Ledger, Word};
 
 /// What a certification found.
@@ -198,11 +198,8 @@ pub fn rolled_back(account: &Account) -> Vec<String> {
     }
     let WayBack { undone, stops } = WayBack::of(account, &ledger);
     for ix in runbook.ixs() {
-        let (step, is_undone, word) = (
-            runbook.step(ix),
-            undone[ix.0 as usize],
-            ledger.word(&runbook.step(ix).id, Direction::Undo),
-        );
+        let (step, is_undone, word) =
+            (runbook.step(ix), undone[ix], ledger.word(&runbook.step(ix).id, Direction::Undo));
         if is_undone && word != Word::Done {
             wrong.push(format!("{}, undo, is {} instead of done", step.id, word.words()));
         }
@@ -220,7 +217,7 @@ pub fn rolled_back(account: &Account) -> Vec<String> {
             ));
         }
     }
-    for ix in runbook.ixs().filter(|ix| undone[ix.0 as usize]) {
+    for ix in runbook.ixs().filter(|ix| undone[*ix]) {
         let Some(first) = account.witness.places(What::Begin, ix, Direction::Undo).first() else {
             continue;
         };
@@ -228,7 +225,7 @@ pub fn rolled_back(account: &Account) -> Vec<String> {
         let is_late = |other: &StepIx| {
             account.witness.places(What::End, *other, Direction::Undo).last() > Some(first)
         };
-        for other in runbook.ixs().filter(|other| after[other.0 as usize]).filter(is_late) {
+        for other in runbook.ixs().filter(|other| after[*other]).filter(is_late) {
             wrong.push(format!(
                 "{} was undone before {}, which needs it",
                 runbook.step(ix).id,
@@ -261,7 +258,7 @@ pub fn rolled_back(account: &Account) -> Vec<String> {
 /// How far back a run can go, by its graph and by what took effect.
 struct WayBack {
     /// Which steps are undone.
-    undone: Vec<bool>,
+    undone: StepMap<bool>,
     /// Those that cannot be, and at which it stops.
     stops: BTreeSet<StepId>,
 }
@@ -275,17 +272,19 @@ impl WayBack {
             account.began(ix, Direction::Forward) > 0
                 || ledger.may_have_effect(&runbook.step(ix).id)
         };
-        let (mut spared, mut needed) =
-            (vec![false; runbook.steps.len()], vec![false; runbook.steps.len()]);
-        let join = |all: &mut Vec<bool>, more: Vec<bool>| {
+        let (mut spared, mut needed) = (
+            StepMap::filled(false, runbook.steps.len()),
+            StepMap::filled(false, runbook.steps.len()),
+        );
+        let join = |all: &mut StepMap<bool>, more: StepMap<bool>| {
             all.iter_mut().zip(more).for_each(|(one, other)| *one |= other)
         };
         // What lies before a point of no return that was passed stays.
         for ix in runbook.ixs().filter(|ix| runbook.step(*ix).point_of_no_return && touched(*ix)) {
-            spared[ix.0 as usize] = true;
+            spared[ix] = true;
             join(&mut spared, runbook.ancestors(ix));
         }
-        let target = |ix: &StepIx| touched(*ix) && !spared[ix.0 as usize];
+        let target = |ix: &StepIx| touched(*ix) && !spared[*ix];
         let cannot: Vec<StepIx> = runbook
             .ixs()
             .filter(target)
@@ -294,13 +293,13 @@ impl WayBack {
         // And so does what somebody needs that cannot be undone.
         cannot.iter().for_each(|ix| join(&mut needed, runbook.ancestors(*ix)));
         let is_undone = |ix: StepIx| {
-            target(&ix) && !needed[ix.0 as usize] && matches!(runbook.step(ix).undo, Undo::Act(_))
+            target(&ix) && !needed[ix] && matches!(runbook.step(ix).undo, Undo::Act(_))
         };
         WayBack {
             undone: runbook.ixs().map(is_undone).collect(),
             stops: cannot
                 .iter()
-                .filter(|ix| !needed[ix.0 as usize])
+                .filter(|ix| !needed[**ix])
                 .map(|ix| runbook.step(*ix).id.clone())
                 .collect(),
         }
@@ -368,8 +367,7 @@ fn needs(account: &Account, ledger: &Ledger) -> Vec<String> {
                 .last()
                 .is_none_or(|end| end > first)
         };
-        let late =
-            runbook.ixs().filter(|need| before[need.0 as usize]).filter(writes).filter(is_late);
+        let late = runbook.ixs().filter(|need| before[*need]).filter(writes).filter(is_late);
         wrong.extend(late.map(|need| {
             format!(
                 "{} began before {}, which it needs, was done",

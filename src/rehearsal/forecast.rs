@@ -7,10 +7,10 @@ use super::independent::each;
 use super::stage::Stage;
 use super::world::{Lived, live};
 use super::{Plan, Setting};
-use crate::run::{Fact, Moment, Outcome, StepResolved, StepStarted, StepSucceeded};
+use crate::run::{Fact, Outcome, StepResolved, StepStarted, StepSucceeded};
 use crate::runbook::watch::Budget;
 use crate::runbook::window::Window;
-use crate::runbook::{Action, Direction, Span, StepIx};
+use crate::runbook::{Action, Direction, Span, StepIx, StepMap};
 
 /// What many runs say. Lengths of time are in milliseconds.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -120,7 +120,7 @@ pub fn forecast(stage: &Stage, plan: &Plan, smooth: &Lived) -> Result<Forecast, 
 /// what made room for it.
 fn critical(smooth: &Lived) -> Vec<StepIx> {
     let runbook = &smooth.state.runbook;
-    let mut times: Vec<Option<(Moment, Moment)>> = vec![None; runbook.steps.len()];
+    let mut times = StepMap::filled(None, runbook.steps.len());
     for event in &smooth.events {
         let is_forward = match &event.fact {
             Fact::StepStarted(StepStarted { direction, .. })
@@ -135,10 +135,10 @@ fn critical(smooth: &Lived) -> Vec<StepIx> {
         if let Some(ix) =
             event.fact.step().filter(|_| is_forward).and_then(|step| runbook.find(step))
         {
-            times[ix.0 as usize].get_or_insert((event.at, event.at)).1 = event.at;
+            times[ix].get_or_insert((event.at, event.at)).1 = event.at;
         }
     }
-    let of = |ix: &StepIx| times[ix.0 as usize];
+    let of = |ix: &StepIx| times[*ix];
     let end = |ix: &StepIx| of(ix).map(|(_, end)| end);
     let mut path = Vec::new();
     let mut next = runbook.ixs().filter(|ix| of(ix).is_some()).max_by_key(end);

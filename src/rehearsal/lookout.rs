@@ -7,7 +7,7 @@ use crate::run::{
     Breach, Budgeted, Event, Expected, Fact, Mode, Moment, Outlook, RunState, Watched,
 };
 use crate::runbook::watch::Budget;
-use crate::runbook::{Direction, Downtime, OnBreach, Runbook, Span, StepIx};
+use crate::runbook::{Direction, Downtime, OnBreach, Runbook, Span, StepIx, StepMap};
 
 #[derive(Debug)]
 pub struct Lookout<'a> {
@@ -48,18 +48,13 @@ impl Foresight {
         let outages = marked.iter().copied().filter(of(Downtime::Begins)).count() as u64;
         let first = marked.iter().copied().find(of(Downtime::Begins)).and_then(|first| {
             let (before, after) = (runbook.ancestors(first), runbook.descendants(first));
-            let is = |set: &[bool], ix: StepIx| set[ix.0 as usize];
-            let mut ends = vec![Span::ZERO; runbook.steps.len()];
+            let is = |set: &StepMap<bool>, ix: StepIx| set[ix];
+            let mut ends = StepMap::filled(Span::ZERO, runbook.steps.len());
             let mut longest = Span::ZERO;
             for ix in runbook.ixs().filter(|ix| *ix == first || is(&after, *ix)) {
-                let begin = runbook
-                    .step(ix)
-                    .needs
-                    .iter()
-                    .map(|need| ends[need.0 as usize])
-                    .max()
-                    .unwrap_or_default();
-                ends[ix.0 as usize] = begin + expected.forward(ix);
+                let begin =
+                    runbook.step(ix).needs.iter().map(|need| ends[*need]).max().unwrap_or_default();
+                ends[ix] = begin + expected.forward(ix);
             }
             for &mark in marked.iter().filter(|mark| **mark != first) {
                 let waited = runbook.ancestors(mark);
@@ -69,7 +64,7 @@ impl Foresight {
                 if !is(&after, mark) || waits_aside {
                     return None;
                 }
-                longest = longest.max(ends[mark.0 as usize]);
+                longest = longest.max(ends[mark]);
             }
             Some((first, longest))
         });

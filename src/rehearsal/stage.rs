@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::lookout::Foresight;
 use super::{Setting, world};
 use crate::run::*;
-use crate::runbook::{Act, Action, Direction, Runbook, Step, StepIx};
+use crate::runbook::{Act, Action, Direction, Runbook, Step, StepIx, StepMap};
 
 pub struct Stage<'a> {
     pub runbook: Arc<Runbook>,
@@ -20,7 +20,7 @@ pub struct Stage<'a> {
 
 struct Given {
     foresight: Foresight,
-    premises: Vec<Premise>,
+    premises: StepMap<Premise>,
     asked: HashMap<(StepIx, Direction), Action<String>>,
 }
 
@@ -80,7 +80,7 @@ impl Stage<'_> {
     }
 
     pub fn premise(&self, ix: StepIx) -> &Premise {
-        &self.given.premises[ix.0 as usize]
+        &self.given.premises[ix]
     }
 
     /// What a person is asked, as it is journaled.

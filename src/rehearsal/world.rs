@@ -12,7 +12,7 @@ use super::stage::{Stage, operator};
 use crate::run::watch::{consequence, is_stopped_by_retreat, is_watched};
 use crate::run::*;
 use crate::runbook::traffic::Says;
-use crate::runbook::{Action, Direction, Outputs, Runbook, Span, Step, StepId, StepIx};
+use crate::runbook::{Action, Direction, Outputs, Runbook, Span, Step, StepId, StepIx, StepMap};
 
 /// How it is lived.
 #[derive(Debug, Clone)]
@@ -76,7 +76,7 @@ pub fn live(stage: &Stage, mishap: Option<&Mishap>, varies: &mut Varies) -> Resu
         lookout: Lookout::new(stage.foresight()),
         agenda: BTreeSet::new(),
         scheduled: 0,
-        done: vec![false; stage.runbook.steps.len()],
+        done: StepMap::filled(false, stage.runbook.steps.len()),
         told_until: 0,
         is_killed: false,
         is_dead: false,
@@ -102,7 +102,7 @@ pub(super) struct World<'a> {
     agenda: BTreeSet<(Moment, u64, Due)>,
     scheduled: u64,
     /// Whether the change of each step is there, whatever is known of it.
-    pub done: Vec<bool>,
+    pub done: StepMap<bool>,
     /// The number of the fact up to which people were told what they are owed.
     pub told_until: u64,
     /// The mishap of a kill has come to pass.
@@ -197,7 +197,7 @@ impl World<'_> {
                 }
                 Decision::Pass(ix) => self.record(Fact::UndoPassed { step: self.id(ix) })?,
                 Decision::Probe(ix, direction) => {
-                    let verdict = if self.done[ix.0 as usize] == (direction == Direction::Forward) {
+                    let verdict = if self.done[ix] == (direction == Direction::Forward) {
                         Probed::Done
                     } else {
                         Probed::NotDone
@@ -273,7 +273,7 @@ impl World<'_> {
                         continue;
                     };
                     self.lived.asked.push(format!("whether {step} had its effect"));
-                    let is_done = self.done[ix.0 as usize] == (direction == Direction::Forward);
+                    let is_done = self.done[ix] == (direction == Direction::Forward);
                     let verdict = if is_done { Verdict::Done } else { Verdict::NotDone };
                     let (step, actor, reason, outputs) =
                         (step.clone(), operator(), "looked".into(), Outputs::new());
@@ -397,7 +397,7 @@ impl World<'_> {
         if let Some(Mishap::KilledAfter { step }) = self.mishap
             && let Some(ix) = runbook.find(step)
         {
-            self.done[ix.0 as usize] = true;
+            self.done[ix] = true;
         }
         let is_command = |ix: StepIx, direction: Direction| {
             matches!(runbook.step(ix).act(direction).map(|act| &act.action), Some(Action::Run(_)))

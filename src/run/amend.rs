@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::event::{RunAmended, SkipReason};
 use super::state::{Mode, RunState, Track};
 use crate::runbook::meaning::{Terms, meaning};
-use crate::runbook::{Action, Direction, Runbook, StepId, StepIx};
+use crate::runbook::{Action, Direction, Runbook, StepId, StepIx, StepMap};
 
 impl RunState {
     /// Why the run cannot go on with `new`: a step that has started and would be gone, or mean
@@ -42,17 +42,17 @@ impl RunState {
                     || is_ahead(ix) && !terms.are_same((old, ix), &new_terms, (new, other))
             })
         };
-        let differs: Vec<bool> = old.ixs().map(differs).collect();
-        let is_new: Vec<bool> = new
+        let differs: StepMap<bool> = old.ixs().map(differs).collect();
+        let is_new: StepMap<bool> = new
             .ixs()
-            .map(|ix| old.find(&new.step(ix).id).is_none_or(|other| differs[other.0 as usize]))
+            .map(|ix| old.find(&new.step(ix).id).is_none_or(|other| differs[other]))
             .collect();
-        let any = |behind: Vec<bool>, changed: &[bool]| {
+        let any = |behind: StepMap<bool>, changed: &[bool]| {
             behind.iter().zip(changed).any(|(behind, changed)| *behind && *changed)
         };
         let is_void = |ix: &StepIx| {
             let Some(at) = new.find(&old.step(*ix).id) else { return false };
-            let is_itself = self.has_word(*ix) && differs[ix.0 as usize];
+            let is_itself = self.has_word(*ix) && differs[*ix];
             is_itself || any(old.descendants(*ix), &differs) || any(new.descendants(at), &is_new)
         };
         let answered = old.ixs().filter(|ix| self.is_go(*ix) || self.has_word(*ix));
@@ -72,9 +72,9 @@ impl RunState {
     }
 
     fn bar(&mut self) {
-        let behind: Vec<Vec<bool>> =
+        let behind: Vec<StepMap<bool>> =
             self.voided.iter().map(|ix| self.runbook.descendants(*ix)).collect();
-        let is_barred = |ix: &StepIx| behind.iter().any(|behind| behind[ix.0 as usize]);
+        let is_barred = |ix: &StepIx| behind.iter().any(|behind| behind[*ix]);
         self.sets.barred = self.runbook.ixs().filter(is_barred).collect();
     }
 
@@ -126,9 +126,7 @@ impl RunState {
         }
         if amended.voided.is_some() {
             let words = old.runbook.ixs().filter(|ix| old.has_word(*ix)).filter_map(|ix| kept(&ix));
-            words
-                .filter(|at| !void.contains(at))
-                .for_each(|at| self.steps[at.0 as usize].confirmed = true);
+            words.filter(|at| !void.contains(at)).for_each(|at| self.steps[at].confirmed = true);
         }
         // After the steps: how many copies failed is more than their states tell.
         for ix in old.runbook.ixs() {

@@ -105,7 +105,7 @@ impl RunState {
             Track::Idle if self.sets.ready.contains(&ix) => {}
             other => return Err(format!("it is {}", other.word())),
         }
-        self.steps[ix.0 as usize].foreseen = Some(foreseen.verdict);
+        self.steps[ix].foreseen = Some(foreseen.verdict);
         self.settle_foreseen(ix, at);
         Ok(())
     }
@@ -124,7 +124,7 @@ impl RunState {
     pub fn is_after_a_change(&self, ix: StepIx) -> bool {
         let before = self.runbook.ancestors(ix);
         self.runbook.ixs().any(|other| {
-            before[other.0 as usize]
+            before[other]
                 && self.step(other).foreseen.is_some()
                 && self.runbook.step(other).changes()
         })
@@ -144,7 +144,7 @@ impl RunState {
     pub fn foreseen_of(&self, guard: &Guard, says: Says, can_be_read: bool) -> Option<Foreseen> {
         let changes_first = |from: StepIx| {
             let before = self.runbook.ancestors(from);
-            self.runbook.ixs().any(|ix| before[ix.0 as usize] && self.runbook.step(ix).changes())
+            self.runbook.ixs().any(|ix| before[ix] && self.runbook.step(ix).changes())
         };
         let stops = says == Says::Bad && guard.on_breach != OnBreach::Warn;
         match guard.from {

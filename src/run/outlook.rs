@@ -4,14 +4,14 @@
 
 use super::event::Moment;
 use super::state::{RunState, Track};
-use crate::runbook::{Action, Direction, Downtime, Runbook, Span, Step, StepIx, Undo};
+use crate::runbook::{Action, Direction, Downtime, Runbook, Span, Step, StepIx, StepMap, Undo};
 
 /// What each step should take: by its author's estimate or, where there is none, as it took before.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Expected {
-    forward: Vec<Span>,
-    undo: Vec<Span>,
-    release: Vec<Span>,
+    forward: StepMap<Span>,
+    undo: StepMap<Span>,
+    release: StepMap<Span>,
 }
 
 /// How long steps took in earlier runs, in the middle.
@@ -69,16 +69,16 @@ impl Expected {
     }
 
     pub fn forward(&self, ix: StepIx) -> Span {
-        self.forward.get(ix.0 as usize).copied().unwrap_or_default()
+        self.forward.value(ix).copied().unwrap_or_default()
     }
 
     pub fn undo(&self, ix: StepIx) -> Span {
-        self.undo.get(ix.0 as usize).copied().unwrap_or_default()
+        self.undo.value(ix).copied().unwrap_or_default()
     }
 
     /// How long it takes to release what the step holds.
     pub fn release(&self, ix: StepIx) -> Span {
-        self.release.get(ix.0 as usize).copied().unwrap_or_default()
+        self.release.value(ix).copied().unwrap_or_default()
     }
 }
 
@@ -86,18 +86,18 @@ impl Outlook {
     pub fn of(state: &RunState, expected: &Expected, now: Moment) -> Outlook {
         let runbook = &state.runbook;
         let mut outlook = Outlook { is_sure: true, ..Outlook::default() };
-        let mut done = vec![(Span::ZERO, true); runbook.steps.len()];
+        let mut done = StepMap::filled((Span::ZERO, true), runbook.steps.len());
         let mut marks = Vec::new();
         for ix in runbook.ixs().filter(|ix| !state.is_settled(*ix)) {
             let step = runbook.step(ix);
             let rest = rest(state.track(ix, Direction::Forward), expected.forward(ix), now);
-            let before = step.needs.iter().map(|need| done[need.0 as usize]);
+            let before = step.needs.iter().map(|need| done[*need]);
             let (begin, is_sure) = before.fold((Span::ZERO, true), |(latest, all), (end, sure)| {
                 (latest.max(end), all & sure)
             });
             let is_sure = is_sure
                 && is_sure_of(step, state.track(ix, Direction::Forward), expected.forward(ix), now);
-            done[ix.0 as usize] = (begin + rest, is_sure);
+            done[ix] = (begin + rest, is_sure);
             outlook.left = outlook.left.max(begin + rest);
             let has_begun = matches!(
                 state.track(ix, Direction::Forward),
@@ -116,21 +116,21 @@ impl Outlook {
         }
         outlook.down_to_come = down_to_come(state.down_since.is_some(), marks);
         let targets = state.targets();
-        let mut undone = vec![Span::ZERO; runbook.steps.len()];
+        let mut undone = StepMap::filled(Span::ZERO, runbook.steps.len());
         for ix in runbook.ixs().rev() {
             let before = runbook
                 .dependents(ix)
                 .iter()
-                .map(|dependent| undone[dependent.0 as usize])
+                .map(|dependent| undone[*dependent])
                 .max()
                 .unwrap_or_default();
             let track = state.track(ix, Direction::Undo);
-            let is_to_undo = targets[ix.0 as usize]
+            let is_to_undo = targets[ix]
                 && state.step(ix).touched
                 && !matches!(track, Track::Done | Track::Passed);
             let end =
                 before + if is_to_undo { rest(track, expected.undo(ix), now) } else { Span::ZERO };
-            undone[ix.0 as usize] = end;
+            undone[ix] = end;
             outlook.back = outlook.back.max(end);
             if is_to_undo && runbook.step(ix).downtime == Some(Downtime::Begins) {
                 outlook.back_up = outlook.back_up.max(end);

@@ -11,7 +11,9 @@ use super::event::*;
 use super::foresight::{Foreseen, Purpose, Rehearsed};
 use super::occasion::Notices;
 use super::watch::{Watch, Watched, is_watched};
-use crate::runbook::{Action, Direction, Downtime, OnBreach, Outputs, Runbook, Span, StepIx, Undo};
+use crate::runbook::{
+    Action, Direction, Downtime, OnBreach, Outputs, Runbook, Span, StepIx, StepMap, Undo,
+};
 
 /// An event that cannot follow the ones before it: the log was altered, or the program is wrong.
 /// Nothing was changed.
@@ -123,8 +125,8 @@ pub struct RunState {
     /// Where `--until` ends this session.
     pub until: Option<StepIx>,
     /// What `--until` leaves out: nothing, or the steps that it does not need.
-    wanted: Option<Vec<bool>>,
-    pub steps: Vec<StepState>,
+    wanted: Option<StepMap<bool>>,
+    pub steps: StepMap<StepState>,
     pub sets: Sets,
     pub rollback: Option<Rollback>,
     pub groups: Vec<GroupState>,
@@ -173,8 +175,8 @@ pub struct Rollback {
     pub to: Option<StepIx>,
     pub because: String,
     pub began: Moment,
-    targets: Vec<bool>,
-    waits: Vec<u32>,
+    targets: StepMap<bool>,
+    waits: StepMap<u32>,
     /// Steps whose dependents are all undone.
     pub ready: BTreeSet<StepIx>,
     pub left: usize,
@@ -208,7 +210,7 @@ impl RunState {
 
     /// A run of which nothing has begun.
     pub(super) fn fresh(runbook: Arc<Runbook>, started: RunStarted, began: Moment) -> RunState {
-        let steps: Vec<StepState> = runbook
+        let steps: StepMap<StepState> = runbook
             .steps
             .iter()
             .map(|step| StepState { unmet: step.needs.len() as u32, ..StepState::default() })
@@ -251,8 +253,7 @@ impl RunState {
     pub(super) fn carry(&mut self, ix: StepIx, known: StepState) {
         let (tracks, is_settled, finished) = (known.tracks.clone(), known.settled, known.finished);
         let unmet = self.step(ix).unmet;
-        self.steps[ix.0 as usize] =
-            StepState { unmet, settled: false, tracks: Default::default(), ..known };
+        self.steps[ix] = StepState { unmet, settled: false, tracks: Default::default(), ..known };
         for (direction, track) in Direction::ALL.into_iter().zip(tracks) {
             self.set(ix, direction, track);
         }
@@ -392,7 +393,7 @@ impl RunState {
                     self.needs_confirmation(ix),
                     "it is no point of no return that waits for a word",
                 )?;
-                self.steps[ix.0 as usize].confirmed = true;
+                self.steps[ix].confirmed = true;
                 self.answered_anew(ix);
             }
             Fact::RunAmended(amended) => self.amend(amended)?,
@@ -405,12 +406,12 @@ impl RunState {
                 need(is_running, "that attempt is not running")?;
                 // What a later attempt finds may be half of what the first one changed.
                 if *direction == Direction::Forward {
-                    self.steps[ix.0 as usize].seen.get_or_insert_with(|| seen.clone());
+                    self.steps[ix].seen.get_or_insert_with(|| seen.clone());
                 }
             }
             Fact::CursorSaved { step, direction, cursor, .. } => {
                 let ix = self.ix(step)?;
-                self.steps[ix.0 as usize].cursors[*direction as usize] = Some(cursor.clone());
+                self.steps[ix].cursors[*direction as usize] = Some(cursor.clone());
             }
             Fact::AnalysisRead { step, attempt, .. } => {
                 let track = self.track(self.ix(step)?, Direction::Forward);
@@ -502,7 +503,7 @@ impl RunState {
             // Taken again, it is to be released again.
             self.set(ix, Direction::Release, Track::Idle);
         }
-        let state = &mut self.steps[ix.0 as usize];
+        let state = &mut self.steps[ix];
         state.attempts[direction as usize] += 1;
         state.vouched[direction as usize] = false;
         state.since[direction as usize] = Some(at);
@@ -561,10 +562,10 @@ impl RunState {
         if self.attempts(ix, direction) == attempt {
             self.leave_group(ix, direction);
         } else {
-            self.steps[ix.0 as usize].attempts[direction as usize] = attempt;
+            self.steps[ix].attempts[direction as usize] = attempt;
         }
         if failed.failure.kind == FailureKind::BeforeEffect && direction == Direction::Forward {
-            self.steps[ix.0 as usize].touched = self.step(ix).was_touched;
+            self.steps[ix].touched = self.step(ix).was_touched;
             if !self.step(ix).touched
                 && self.runbook.step(ix).downtime == Some(Downtime::Begins)
                 && self.down_since == self.step(ix).started
@@ -574,7 +575,7 @@ impl RunState {
         }
         let failure = failed.failure.clone();
         if direction == Direction::Forward {
-            self.steps[ix.0 as usize].outputs.extend(failed.outputs.clone());
+            self.steps[ix].outputs.extend(failed.outputs.clone());
         }
         let track = match (stopping, failed.retry_at) {
             // Killed half-way by the operator: what it did is not known.
@@ -584,7 +585,7 @@ impl RunState {
             (_, None) => Track::Failed { attempt, failure },
         };
         if direction == Direction::Forward && matches!(track, Track::Failed { .. }) {
-            self.steps[ix.0 as usize].finished = Some(at);
+            self.steps[ix].finished = Some(at);
         }
         self.set(ix, direction, track);
         Ok(())
@@ -646,7 +647,7 @@ impl RunState {
                 "only an approval is a go or a no-go; say whether it is done"
             },
         )?;
-        self.steps[ix.0 as usize].vouched[direction as usize] = true;
+        self.steps[ix].vouched[direction as usize] = true;
         match (self.track(ix, direction).clone(), good) {
             (Track::Waiting { .. }, true) => {
                 self.leave_group(ix, direction);
@@ -780,7 +781,7 @@ impl RunState {
         let is_half_back = |step: &StepState| {
             step.tracks[Direction::Undo as usize] != Track::Idle && !is_back(step)
         };
-        let half_back: Vec<bool> = self.steps.iter().map(is_half_back).collect();
+        let half_back: StepMap<bool> = self.steps.iter().map(is_half_back).collect();
         if let Some(to) = to {
             need(
                 self.step(to).attempts[Direction::Forward as usize] > 0,
@@ -826,7 +827,7 @@ impl RunState {
 
     /// Which steps a rollback takes back: the one that is under way or, if there is none, one that
     /// began now.
-    pub fn targets(&self) -> Vec<bool> {
+    pub fn targets(&self) -> StepMap<bool> {
         if let Some(rollback) = &self.rollback {
             return rollback.targets.clone();
         }
@@ -835,7 +836,7 @@ impl RunState {
         targets
     }
 
-    fn begun_and_not_back(&self) -> Vec<bool> {
+    fn begun_and_not_back(&self) -> StepMap<bool> {
         let is_back = |step: &StepState| {
             matches!(step.tracks[Direction::Undo as usize], Track::Done | Track::Passed)
         };
@@ -846,9 +847,9 @@ impl RunState {
     }
 
     /// What lies before a point of no return that was passed stays.
-    fn spare_points(&self, targets: &mut [bool]) {
+    fn spare_points(&self, targets: &mut StepMap<bool>) {
         for &ix in self.points.iter().filter(|ix| self.step(**ix).touched) {
-            targets[ix.0 as usize] = false;
+            targets[ix] = false;
             targets
                 .iter_mut()
                 .zip(self.runbook.ancestors(ix))
@@ -862,9 +863,9 @@ impl RunState {
         let Some(rollback) = &mut self.rollback else { return };
         let mut clear = vec![ix];
         while let Some(at) = clear.pop() {
-            if rollback.targets[at.0 as usize]
+            if rollback.targets[at]
                 && !matches!(
-                    self.steps[at.0 as usize].tracks[Direction::Undo as usize],
+                    self.steps[at].tracks[Direction::Undo as usize],
                     Track::Done | Track::Passed
                 )
             {
@@ -872,7 +873,7 @@ impl RunState {
                 continue;
             }
             for need in &self.runbook.step(at).needs {
-                let waits = &mut rollback.waits[need.0 as usize];
+                let waits = &mut rollback.waits[*need];
                 *waits -= 1;
                 if *waits == 0 {
                     clear.push(*need);
@@ -945,8 +946,8 @@ impl RunState {
         self.set(ix, direction, Track::Done);
         match direction {
             Direction::Forward => {
-                self.steps[ix.0 as usize].outputs.extend(outputs.clone());
-                self.steps[ix.0 as usize].finished = Some(at);
+                self.steps[ix].outputs.extend(outputs.clone());
+                self.steps[ix].finished = Some(at);
                 self.sets.retake.remove(&ix);
                 if self.runbook.step(ix).downtime == Some(Downtime::Ends) {
                     self.production_is_back(at);
@@ -958,8 +959,8 @@ impl RunState {
                     self.production_is_back(at);
                 }
                 self.set(ix, Direction::Undo, Track::Idle);
-                self.steps[ix.0 as usize].touched = false;
-                self.steps[ix.0 as usize].outputs.clear();
+                self.steps[ix].touched = false;
+                self.steps[ix].outputs.clear();
                 self.begin_anew(ix);
             }
             Direction::Undo => self.undone(ix, at),
@@ -982,7 +983,7 @@ impl RunState {
 
     /// What comes is no longer what was: it has keys of its own, and goes on from nowhere.
     pub(super) fn begin_anew(&mut self, ix: StepIx) {
-        let state = &mut self.steps[ix.0 as usize];
+        let state = &mut self.steps[ix];
         state.generation += 1;
         state.before = state.attempts;
         state.confirmed = false;
@@ -1007,7 +1008,7 @@ impl RunState {
 
     fn settle(&mut self, ix: StepIx, at: Moment) {
         self.sets.retake.remove(&ix);
-        let state = &mut self.steps[ix.0 as usize];
+        let state = &mut self.steps[ix];
         state.finished.get_or_insert(at);
         if std::mem::replace(&mut state.settled, true) {
             return;
@@ -1017,7 +1018,7 @@ impl RunState {
         self.phase_left[self.runbook.step(ix).phase as usize] -= 1;
         let runbook = Arc::clone(&self.runbook);
         for &dependent in runbook.dependents(ix) {
-            let state = &mut self.steps[dependent.0 as usize];
+            let state = &mut self.steps[dependent];
             state.unmet -= 1;
             if state.unmet == 0 && state.tracks[0] == Track::Idle {
                 self.sets.ready.insert(dependent);
@@ -1030,14 +1031,14 @@ impl RunState {
     fn set(&mut self, ix: StepIx, direction: Direction, track: Track) {
         if let (Direction::Forward, Some(group)) = (direction, self.runbook.step(ix).group) {
             let failed = &mut self.groups[group as usize].failed;
-            match (self.steps[ix.0 as usize].tracks[0].is_failed(), track.is_failed()) {
+            match (self.steps[ix].tracks[0].is_failed(), track.is_failed()) {
                 (false, true) => *failed += 1,
                 // A copy that is passed over has failed all the same.
                 (true, false) if !matches!(track, Track::Skipped { .. }) => *failed -= 1,
                 _ => {}
             }
         }
-        let state = &mut self.steps[ix.0 as usize];
+        let state = &mut self.steps[ix];
         let (sets, pair) = (&mut self.sets, (ix, direction));
         match &state.tracks[direction as usize] {
             Track::Idle if direction == Direction::Forward => drop(sets.ready.remove(&ix)),
@@ -1078,7 +1079,7 @@ impl RunState {
         self.until = until.and_then(|until| self.runbook.find(until));
         self.wanted = self.until.map(|until| {
             let mut wanted = self.runbook.ancestors(until);
-            wanted[until.0 as usize] = true;
+            wanted[until] = true;
             wanted
         });
     }
@@ -1098,25 +1099,25 @@ impl RunState {
     }
 
     pub fn step(&self, ix: StepIx) -> &StepState {
-        &self.steps[ix.0 as usize]
+        &self.steps[ix]
     }
 
     pub fn track(&self, ix: StepIx, direction: Direction) -> &Track {
-        &self.steps[ix.0 as usize].tracks[direction as usize]
+        &self.steps[ix].tracks[direction as usize]
     }
 
     /// Whether a person has said how the last attempt ended.
     pub fn is_vouched(&self, ix: StepIx, direction: Direction) -> bool {
-        self.steps[ix.0 as usize].vouched[direction as usize]
+        self.steps[ix].vouched[direction as usize]
     }
 
     pub fn attempts(&self, ix: StepIx, direction: Direction) -> u32 {
-        self.steps[ix.0 as usize].attempts[direction as usize]
+        self.steps[ix].attempts[direction as usize]
     }
 
     /// Whether an attempt belongs to what was taken back since.
     pub fn is_past(&self, ix: StepIx, direction: Direction, attempt: u32) -> bool {
-        attempt <= self.steps[ix.0 as usize].before[direction as usize]
+        attempt <= self.steps[ix].before[direction as usize]
     }
 
     /// When the last attempt began.
@@ -1130,12 +1131,12 @@ impl RunState {
     }
 
     pub fn cursor(&self, ix: StepIx, direction: Direction) -> Option<&str> {
-        self.steps[ix.0 as usize].cursors[direction as usize].as_deref()
+        self.steps[ix].cursors[direction as usize].as_deref()
     }
 
     /// Done or skipped.
     pub fn is_settled(&self, ix: StepIx) -> bool {
-        self.steps[ix.0 as usize].settled
+        self.steps[ix].settled
     }
 
     /// Whether all that a step needs is settled, and no answer before it void. Of one that has
@@ -1156,12 +1157,12 @@ impl RunState {
 
     /// Whether `--until` lets this step go.
     pub fn is_wanted(&self, ix: StepIx) -> bool {
-        self.wanted.as_ref().is_none_or(|wanted| wanted[ix.0 as usize])
+        self.wanted.as_ref().is_none_or(|wanted| wanted[ix])
     }
 
     /// Whether a rollback takes this step back.
     pub fn is_target(&self, ix: StepIx) -> bool {
-        self.rollback.as_ref().is_some_and(|rollback| rollback.targets[ix.0 as usize])
+        self.rollback.as_ref().is_some_and(|rollback| rollback.targets[ix])
     }
 
     /// How long production has been down in all.

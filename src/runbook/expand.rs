@@ -26,7 +26,7 @@ use super::raw::*;
 use super::schema::{Code, Expression, id_error};
 use super::sides::LiveTest;
 use super::source::Mark;
-use super::{Condition, Guard};
+use super::{Condition, Guard, StepMap};
 
 /// Names in scope that are not parameters.
 pub const RESERVED: &[&str] =
@@ -1190,7 +1190,7 @@ fn check_order(
     guards: &[(Guard, Place)],
     problems: &mut Vec<Problem>,
 ) {
-    let mut below: HashMap<StepIx, Vec<bool>> = HashMap::new();
+    let mut below: HashMap<StepIx, StepMap<bool>> = HashMap::new();
     for (user, targets, name, place) in uses {
         let user = place_of[*user];
         for target in targets {
@@ -1198,7 +1198,7 @@ fn check_order(
             let reached = below.entry(target).or_insert_with(|| runbook.descendants(target));
             // A nested runbook's arguments are read by the steps inside, which all stand before its
             // end.
-            if !reached[user.0 as usize] {
+            if !reached[user] {
                 let message = format!(
                     "`{}` reads the outputs of `{name}` but does not wait for it",
                     runbook.step(user).id
@@ -1216,7 +1216,7 @@ fn check_order(
         let ix = place_of[*ix];
         let step = runbook.step(ix);
         if let Some(hold) = &step.hold
-            && !runbook.descendants(ix)[hold.until.0 as usize]
+            && !runbook.descendants(ix)[hold.until]
         {
             let message = format!(
                 "`{}` holds until `{}`, which does not come after it",
@@ -1229,7 +1229,7 @@ fn check_order(
     for (guard, place) in guards {
         if let (Some(from), Some(until)) = (guard.from, guard.until)
             && from != until
-            && !runbook.descendants(from)[until.0 as usize]
+            && !runbook.descendants(from)[until]
         {
             let (from, until) = (&runbook.step(from).id, &runbook.step(until).id);
             let message = format!(

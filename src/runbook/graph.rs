@@ -5,8 +5,8 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashSet};
 
-use super::Span;
 use super::model::{Runbook, StepIx};
+use super::{Span, StepMap};
 
 /// A step or a barrier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -158,23 +158,25 @@ pub fn critical_path(runbook: &Runbook) -> (Vec<StepIx>, Span) {
 /// The longest way through the graph, and how long it takes, where `estimate` says how long each
 /// step does.
 pub fn longest_way(runbook: &Runbook, estimate: impl Fn(StepIx) -> Span) -> (Vec<StepIx>, Span) {
-    let mut finish: Vec<(Span, Option<StepIx>)> = Vec::with_capacity(runbook.steps.len());
+    let mut finish = StepMap::filled((Span::ZERO, None), runbook.steps.len());
     for ix in runbook.ixs() {
         let needs = &runbook.step(ix).needs;
         let before = needs
             .iter()
-            .map(|need| (finish[need.0 as usize].0, Some(*need)))
+            .map(|need| (finish[*need].0, Some(*need)))
             .max()
             .unwrap_or((Span::ZERO, None));
-        finish.push((before.0 + estimate(ix), before.1));
+        finish[ix] = (before.0 + estimate(ix), before.1);
     }
-    let Some(last) = runbook.ixs().max_by_key(|ix| (finish[ix.0 as usize].0, Reverse(*ix))) else {
+    let Some(last) = runbook.ixs().max_by_key(|ix| (finish[*ix].0, Reverse(*ix))) else {
         return (Vec::new(), Span::ZERO);
     };
-    let total = finish[last.0 as usize].0;
+    let total = finish[last].0;
     let mut path = vec![last];
-    while let Some(before) = finish[path[path.len() - 1].0 as usize].1 {
+    let mut at = last;
+    while let Some(before) = finish[at].1 {
         path.push(before);
+        at = before;
     }
     path.reverse();
     (path, total)

@@ -9,7 +9,9 @@ use serde_json::{Value as Json, json};
 use indexmap::IndexMap;
 
 use super::action::{Action, Content, Notify, Value, Wait};
-use super::{Condition, Guard, Runbook, Source, Span, Step, StepIx, Template, Text, Undo, When};
+use super::{
+    Condition, Guard, Runbook, Source, Span, Step, StepIx, StepMap, Template, Text, Undo, When,
+};
 
 /// How one runbook differs from another, for people: `p/a is new`, `p/b is gone`, `p/c differs in
 /// when`, `the locks differ`.
@@ -57,9 +59,7 @@ pub fn differences(old: &Runbook, new: &Runbook) -> Vec<String> {
 /// Whether the steps that are in both should take as long.
 fn is_same_estimate(old: &Runbook, new: &Runbook) -> bool {
     let (before, after) = (estimates(old), estimates(new));
-    old.ixs().all(|ix| {
-        new.find(&old.step(ix).id).is_none_or(|at| before[ix.0 as usize] == after[at.0 as usize])
-    })
+    old.ixs().all(|ix| new.find(&old.step(ix).id).is_none_or(|at| before[ix] == after[at]))
 }
 
 /// A step's meaning, independent of its place among the others.
@@ -125,24 +125,20 @@ pub struct Terms {
     /// By phase.
     messages: Vec<Json>,
     /// By step.
-    guards: Vec<Vec<Rc<Json>>>,
-    estimates: Vec<[Option<Span>; 3]>,
+    guards: StepMap<Vec<Rc<Json>>>,
+    estimates: StepMap<[Option<Span>; 3]>,
 }
 
 impl Terms {
     pub fn of(runbook: &Runbook) -> Terms {
-        let mut guards = vec![Vec::new(); runbook.steps.len()];
+        let mut guards = StepMap::filled(Vec::new(), runbook.steps.len());
         for guard in &runbook.guards {
             let meaning = Rc::new(guard_meaning(runbook, guard));
             let before = guard.from.map(|from| runbook.ancestors(from));
             let after = guard.until.map(|until| runbook.descendants(until));
-            let is_in = |of: &Option<Vec<bool>>, at: usize| of.as_ref().is_some_and(|of| of[at]);
-            for (_, guards) in guards
-                .iter_mut()
-                .enumerate()
-                .filter(|(at, _)| !is_in(&before, *at) && !is_in(&after, *at))
-            {
-                guards.push(Rc::clone(&meaning));
+            let is_in = |of: &Option<StepMap<bool>>, ix| of.as_ref().is_some_and(|of| of[ix]);
+            for ix in runbook.ixs().filter(|ix| !is_in(&before, *ix) && !is_in(&after, *ix)) {
+                guards[ix].push(Rc::clone(&meaning));
             }
         }
         let told = |messages: &IndexMap<String, String>| -> Json {
@@ -172,16 +168,15 @@ impl Terms {
         (of, at): (&Runbook, StepIx),
     ) -> bool {
         let phase = |runbook: &Runbook, ix| runbook.step(ix).phase as usize;
-        let (one, another) = (ix.0 as usize, at.0 as usize);
         self.whole == other.whole
             && self.messages[phase(runbook, ix)] == other.messages[phase(of, at)]
-            && self.guards[one] == other.guards[another]
-            && self.estimates[one] == other.estimates[another]
+            && self.guards[ix] == other.guards[at]
+            && self.estimates[ix] == other.estimates[at]
     }
 }
 
 /// How long each step should take, if that decides anything: when a budget is breached.
-fn estimates(runbook: &Runbook) -> Vec<[Option<Span>; 3]> {
+fn estimates(runbook: &Runbook) -> StepMap<[Option<Span>; 3]> {
     let of = |ix| {
         let step = runbook.step(ix);
         [step.estimate, step.undo_estimate, step.hold.as_ref().and_then(|hold| hold.estimate)]

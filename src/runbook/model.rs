@@ -16,7 +16,7 @@ use super::parameter::Kind;
 use super::raw::{Downtime, OnFailure};
 use super::sides::LiveTest;
 use super::window::Window;
-use super::{Budgets, Condition, Guard, Span, Text};
+use super::{Budgets, Condition, Guard, Span, StepMap, Text};
 
 /// A step's place in [`Runbook::steps`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -421,21 +421,21 @@ impl Runbook {
     }
 
     /// Everything that needs `ix`, directly or not, without `ix` itself.
-    pub fn descendants(&self, ix: StepIx) -> Vec<bool> {
+    pub fn descendants(&self, ix: StepIx) -> StepMap<bool> {
         self.reach(ix, |at| self.dependents(at))
     }
 
     /// Everything that `ix` needs, directly or not, without `ix` itself.
-    pub fn ancestors(&self, ix: StepIx) -> Vec<bool> {
+    pub fn ancestors(&self, ix: StepIx) -> StepMap<bool> {
         self.reach(ix, |at| &self.step(at).needs)
     }
 
-    fn reach<'a>(&'a self, from: StepIx, next: impl Fn(StepIx) -> &'a [StepIx]) -> Vec<bool> {
-        let mut reached = vec![false; self.steps.len()];
+    fn reach<'a>(&'a self, from: StepIx, next: impl Fn(StepIx) -> &'a [StepIx]) -> StepMap<bool> {
+        let mut reached = StepMap::filled(false, self.steps.len());
         let mut waiting = vec![from];
         while let Some(at) = waiting.pop() {
             for &neighbour in next(at) {
-                if !std::mem::replace(&mut reached[neighbour.0 as usize], true) {
+                if !std::mem::replace(&mut reached[neighbour], true) {
                     waiting.push(neighbour);
                 }
             }

@@ -4,7 +4,7 @@
 use super::super::graph::longest_way;
 use super::super::watch::Budget;
 use super::*;
-use crate::runbook::Span;
+use crate::runbook::{Span, StepMap};
 
 /// Reports each budget that the estimates exceed.
 pub(super) fn check_budgets(runbook: &Runbook, file: &File, problems: &mut Vec<Problem>) {
@@ -29,39 +29,35 @@ pub(super) fn check_budgets(runbook: &Runbook, file: &File, problems: &mut Vec<P
     };
     // A rollback goes back to a point of no return that was passed, and before it from there to the
     // beginning.
-    let mut before = vec![false; runbook.steps.len()];
+    let mut before = StepMap::filled(false, runbook.steps.len());
     for point in runbook.ixs().filter(|ix| runbook.step(*ix).point_of_no_return) {
         before
             .iter_mut()
             .zip(runbook.ancestors(point))
             .for_each(|(here, reached)| *here |= reached);
-        before[point.0 as usize] = true;
+        before[point] = true;
     }
     for side in [true, false] {
         let way =
-            longest_way(
-                runbook,
-                |ix| if before[ix.0 as usize] == side { undo(ix) } else { Span::ZERO },
-            )
-            .1;
+            longest_way(runbook, |ix| if before[ix] == side { undo(ix) } else { Span::ZERO }).1;
         hold("rollback", budgets.rollback, "the slowest way back takes", way);
     }
     if budgets.downtime.is_some() {
         let marked = |mark: Downtime| {
             runbook.ixs().filter(move |ix| runbook.step(*ix).downtime == Some(mark))
         };
-        let around = |of: Vec<StepIx>, reach: &dyn Fn(StepIx) -> Vec<bool>| {
-            let mut all = vec![false; runbook.steps.len()];
+        let around = |of: Vec<StepIx>, reach: &dyn Fn(StepIx) -> StepMap<bool>| {
+            let mut all = StepMap::filled(false, runbook.steps.len());
             for ix in of {
                 all.iter_mut().zip(reach(ix)).for_each(|(here, reached)| *here |= reached);
-                all[ix.0 as usize] = true;
+                all[ix] = true;
             }
             all
         };
         let after = around(marked(Downtime::Begins).collect(), &|ix| runbook.descendants(ix));
         let before = around(marked(Downtime::Ends).collect(), &|ix| runbook.ancestors(ix));
         let down = |ix: StepIx| {
-            if after[ix.0 as usize] && before[ix.0 as usize] { estimate(ix) } else { Span::ZERO }
+            if after[ix] && before[ix] { estimate(ix) } else { Span::ZERO }
         };
         hold("downtime", budgets.downtime, "production is down for", longest_way(runbook, down).1);
         if marked(Downtime::Begins).next().is_none() {
