@@ -34,11 +34,13 @@ pub fn audit(verb: Audit, folder: &Path) -> Result<i32, CliError> {
     let journal = Journal::open_to_read(folder)?;
     let run = journal.find(verb.run.as_deref())?;
     let mut loaded = journal.load(&run)?;
-    if loaded.is_up_to_date().is_err() {
-        // It may have gone on since.
+    let noted = loaded.noted();
+    let is_noted = |loaded: &Loaded| noted.as_ref().map_or(Ok(()), |noted| loaded.has_noted(noted));
+    if is_noted(&loaded).is_err() {
+        // It may have gone on before that was noted.
         loaded = journal.load(&run)?;
     }
-    let behind = loaded.is_up_to_date();
+    let behind = is_noted(&loaded);
     let vouched = vouched(&loaded);
     let altered = altered(&loaded, journal.folder());
     if verb.format == Format::Json {

@@ -69,15 +69,26 @@ pub struct Loaded {
     pub kept: Vec<Fact>,
 }
 
+/// What this machine has noted of a run.
+pub struct Noted {
+    place: PathBuf,
+    /// Number and hash of the last event.
+    last: (u64, String),
+}
+
 impl Loaded {
-    /// Whether the journal has what this machine has seen of the run, for somebody who only looks.
-    /// Of a run that goes on it may have seen more by now.
+    /// What this machine has noted of the run, for somebody who only looks.
+    pub fn noted(&self) -> Option<Noted> {
+        Seen::look(&self.state.started.uuid).map(|(place, last)| Noted { place, last })
+    }
+
+    /// Whether the journal has what this machine has noted of the run. Of a run that goes on, it is
+    /// only sure to have what was noted before it was read.
     ///
     /// # Errors
     /// [`JournalError::Behind`] if it has not.
-    pub fn is_up_to_date(&self) -> Result<(), JournalError> {
-        let started = &self.state.started;
-        Seen::look(&started.uuid).map_or(Ok(()), |(path, said)| self.has(&started.run, said, &path))
+    pub fn has_noted(&self, noted: &Noted) -> Result<(), JournalError> {
+        self.has(&self.state.started.run, noted.last.clone(), &noted.place)
     }
 
     fn is_as_seen(&self, run: &str, seen: &Seen) -> Result<(), JournalError> {

@@ -15,11 +15,8 @@ pub struct JsonLines;
 impl Observer for JsonLines {
     fn event(&mut self, _: &RunState, event: &Event) {
         // A reader that went away must not stop a migration.
-        let _ = writeln!(
-            std::io::stdout().lock(),
-            "{}",
-            json_shown(&serde_json::to_string(event).unwrap_or_default())
-        );
+        let line = serde_json::to_string(event).unwrap_or_default();
+        let _ = writeln!(std::io::stdout().lock(), "{}", json_shown(&line));
     }
 }
 

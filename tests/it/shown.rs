@@ -438,11 +438,11 @@ fn nothing_else_prints() {
     src/cli/mod.rs: print_data(&json_shown(&format!("{value:#}\n")))
     src/cli/mod.rs: print_data(lines.as_str())
     src/effect/keeper/serve.rs: let record = Record::of(File::from(std::io::stdout().as_fd().try_clone_to_owned()?));
-    src/report/json.rs: let _ = writeln!(std::io::stdout().lock(), "{}", json_shown(&serde_json::to_string(event).unwrap_or_default()));
+    src/report/json.rs: let _ = writeln!(std::io::stdout().lock(), "{}", json_shown(&line));
     src/report/live.rs: let (rows, columns) = Term::stderr().size();
     src/report/live.rs: self.board.set_draw_target(ProgressDrawTarget::stderr());
+    src/report/say.rs: .map(|(style, text)| style.clone().for_stderr().apply_to(shown(text)).to_string())
     src/report/say.rs: let _ = std::io::stderr().write_all(text.as_bytes());
-    src/report/say.rs: let parts: Vec<String> = parts.iter().map(|(style, text)| style.clone().for_stderr().apply_to(shown(text)).to_string()).collect();
     "#);
 }
 
