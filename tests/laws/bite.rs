@@ -63,8 +63,7 @@ fn caught(
 
 #[test]
 fn the_laws_bite() {
-    let readme =
-        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let readme = super::readme();
     let claim = format!("{} deliberate faults", SMALL.len() + HOLDING.len() + DRAWN.len());
     assert!(readme.contains(&claim), "README does not say that there are {claim}");
     let tell = |fault: Fault, law: Option<String>| {
