@@ -48,20 +48,18 @@ impl Foresight {
         let outages = marked.iter().copied().filter(of(Downtime::Begins)).count() as u64;
         let first = marked.iter().copied().find(of(Downtime::Begins)).and_then(|first| {
             let (before, after) = (runbook.ancestors(first), runbook.descendants(first));
-            let is = |set: &StepMap<bool>, ix: StepIx| set[ix];
             let mut ends = StepMap::filled(Span::ZERO, runbook.steps.len());
             let mut longest = Span::ZERO;
-            for ix in runbook.ixs().filter(|ix| *ix == first || is(&after, *ix)) {
+            for ix in runbook.ixs().filter(|ix| *ix == first || after[*ix]) {
                 let begin =
                     runbook.step(ix).needs.iter().map(|need| ends[*need]).max().unwrap_or_default();
                 ends[ix] = begin + expected.forward(ix);
             }
             for &mark in marked.iter().filter(|mark| **mark != first) {
                 let waited = runbook.ancestors(mark);
-                let waits_aside = runbook.ixs().any(|ix| {
-                    is(&waited, ix) && ix != first && !is(&after, ix) && !is(&before, ix)
-                });
-                if !is(&after, mark) || waits_aside {
+                let waits_aside =
+                    runbook.ixs().any(|ix| waited[ix] && ix != first && !after[ix] && !before[ix]);
+                if !after[mark] || waits_aside {
                     return None;
                 }
                 longest = longest.max(ends[mark]);

@@ -86,11 +86,11 @@ pub fn meaning(runbook: &Runbook, ix: StepIx) -> Json {
         "undo": step.undo,
         "hold": hold,
         "values": values(runbook, step.scope, names(step), &step.when),
-        "template": template(runbook, step),
     })
 }
 
-/// What a step that tells somebody says.
+/// What a step that tells somebody says. What was said is said: of a step that has begun it may
+/// differ, and so it is no part of the step's meaning.
 fn template<'a>(runbook: &'a Runbook, step: &Step) -> Option<&'a Template> {
     match &step.act.action {
         Action::Notify(Notify { content: Content::Template(name), .. }) => {
@@ -172,6 +172,7 @@ impl Terms {
             && self.messages[phase(runbook, ix)] == other.messages[phase(of, at)]
             && self.guards[ix] == other.guards[at]
             && self.estimates[ix] == other.estimates[at]
+            && template(runbook, runbook.step(ix)) == template(of, of.step(at))
     }
 }
 
