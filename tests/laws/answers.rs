@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use switchover::run::*;
-use switchover::runbook::action::Approve;
+use switchover::runbook::action::{Approve, Content, Notify};
 use switchover::runbook::watch::Budget;
 use switchover::runbook::*;
 
@@ -143,6 +143,26 @@ fn a_go_stays_where_nothing_behind_it_is_otherwise() {
     );
     early.resolve(0, FORWARD, Verdict::NoGo).unwrap();
     assert_eq!(early.state.voided_by(&asked(otherwise(2))), ids(&[]), "a no is no go");
+}
+
+#[test]
+fn a_template_may_differ_once_it_was_used_and_voids_the_go_before_it_until_then() {
+    let told = |step: usize, words: &str| {
+        let text = Text::compile(words).unwrap();
+        asked(move |book| {
+            let content = Content::Template("t".into());
+            book.steps[step].act.action = Action::Notify(Notify { content, to: Vec::new() });
+            book.templates.insert("t".into(), Template { subject: text.clone(), body: text });
+        })
+    };
+    for (step, voided) in [(1, ids(&[])), (2, ids(&[0]))] {
+        let mut play = play(told(step, "as agreed"), None);
+        play.start(0, FORWARD).resolve(0, FORWARD, Verdict::Go).unwrap();
+        play.start(1, FORWARD).ok(1, FORWARD);
+        let new = told(step, "not as agreed");
+        assert!(play.state.conflicts(&new).is_empty(), "s{step}");
+        assert_eq!(play.state.voided_by(&new), voided, "s{step}");
+    }
 }
 
 #[test]
