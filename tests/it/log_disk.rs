@@ -8,7 +8,8 @@ use super::sandbox::Sandbox;
 
 /// What the stories below are told with. `fill` takes all room; of the page in which the keeper's
 /// record ends it leaves some bytes, so that the next line does not fit, or does so in part. Empty
-/// lines in the record say nothing.
+/// lines in the record say nothing. A small disk may say that it is full while another process is
+/// about to give some of it back, so `fill` goes on until nothing fits twice in a row.
 const WORDS: &str = r#"
 run() { "$PROGRAM" "$@"; echo "exit $?"; }
 fill() {
@@ -16,7 +17,12 @@ fill() {
     [ -e "$record" ] || continue
     head -c $(( (8192 - $(stat -c %s "$record") % 4096 - LEFT) % 4096 )) /dev/zero | tr '\0' '\n' >> "$record"
   done
-  cat /dev/zero > journal/runs/filled 2>/dev/null || true
+  full=0
+  while [ $full -lt 2 ]; do
+    before=$(stat -c %s journal/runs/filled 2>/dev/null || echo 0)
+    cat /dev/zero >> journal/runs/filled 2>/dev/null || true
+    if [ "$(stat -c %s journal/runs/filled)" = "$before" ]; then full=$((full + 1)); sleep 0.02; else full=0; fi
+  done
 }
 room() { rm journal/runs/filled; }
 closed() { until grep -q '"closed"' journal/runs/*/commands-*; do sleep 0.02; done; }
