@@ -8,15 +8,17 @@
 //! | [`runbook`] | what the author wrote, checked. Pure | nothing of ours |
 //! | [`run`] | what happened and what is next. Pure | runbook |
 //! | [`message`] | templates over a typed view. Pure | runbook, run |
+//! | [`drive`] | the executor without I/O: inputs in, orders out. Pure | runbook, run, message |
 //! | [`journal`] | SQLite, anchors, locks, files | runbook, run, file |
 //! | [`effect`] | the outside world, one file per kind of action | runbook, file |
 //! | `file` | opens files that somebody else may have made | nothing of ours |
-//! | [`engine`] | the only place that waits | runbook, run, message, journal, effect, file |
+//! | [`engine`] | the only place that waits | runbook, run, message, drive, journal, effect, file |
 //! | [`rehearsal`] | a migration before it happens. Pure | runbook, run, message |
 //! | [`report`] | events to terminal and JSON | runbook, run, message, rehearsal |
 //! | [`cli`] | arguments to exit code, one file per verb | all |
 
 pub mod cli;
+pub mod drive;
 pub mod effect;
 pub mod engine;
 mod file;
