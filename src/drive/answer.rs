@@ -2,8 +2,8 @@
 
 use indexmap::IndexMap;
 
-use super::{Drive, Now};
-use crate::run::{Event, Fact, IllegalEvent, SkipReason, StepResolved, Track, Verdict, names};
+use super::{Drive, Now, Refused};
+use crate::run::{Event, Fact, SkipReason, StepResolved, Track, Verdict, names};
 use crate::runbook::action::in_words;
 use crate::runbook::parameter::Kind;
 use crate::runbook::{Action, Direction, Outputs, Span, StepId, StepIx, Text, Undo};
@@ -53,7 +53,7 @@ impl Drive {
         now: Now,
         question: &Question,
         answer: Answer,
-    ) -> Result<(), IllegalEvent> {
+    ) -> Result<(), Refused> {
         let Some(ix) = self.state.runbook.find(&question.step) else { return Ok(()) };
         let (step, actor) = (self.id(ix), self.settings.operator.clone());
         let direction = question.direction;

@@ -8,11 +8,11 @@ use indexmap::IndexMap;
 use serde_json::Value as Json;
 
 use super::order::Due;
-use super::{Delivery, Drive, Launch, Now, Work};
+use super::{Delivery, Drive, Launch, Now, Refused, Work};
 use crate::message::{self, About, Message};
 use crate::run::{
-    Fact, Failure, FailureKind, IllegalEvent, Moment, Probed, Purpose, RunState, SkipReason,
-    StepFailed, StepStarted, names,
+    Fact, Failure, FailureKind, Moment, Probed, Purpose, RunState, SkipReason, StepFailed,
+    StepStarted, names,
 };
 use crate::runbook::action::{Content, Notify, Value, Wait};
 use crate::runbook::reading::Reading;
@@ -34,7 +34,7 @@ impl Drive {
         now: Now,
         ix: StepIx,
         direction: Direction,
-    ) -> Result<(), IllegalEvent> {
+    ) -> Result<(), Refused> {
         let runbook = Arc::clone(&self.state.runbook);
         let attempt = self.state.attempts(ix, direction) + 1;
         // Asked until the step has really begun: a condition that could not be decided must not let
@@ -137,7 +137,7 @@ impl Drive {
         now: Now,
         ix: StepIx,
         direction: Direction,
-    ) -> Result<bool, IllegalEvent> {
+    ) -> Result<bool, Refused> {
         let runbook = Arc::clone(&self.state.runbook);
         let attempt = self.state.attempts(ix, direction);
         let act = runbook.step(ix).act(direction);
@@ -185,7 +185,7 @@ impl Drive {
         direction: Direction,
         attempt: u32,
         message: String,
-    ) -> Result<(), IllegalEvent> {
+    ) -> Result<(), Refused> {
         let failed = StepFailed {
             step: self.id(ix),
             direction,

@@ -3,10 +3,10 @@
 
 use super::decide::Next;
 use super::order::Due;
-use super::{Commit, Delivery, Drive, Now, Order, Work};
+use super::{Commit, Delivery, Drive, Now, Order, Refused, Work};
 use crate::message;
 use crate::run::watch::is_watched;
-use crate::run::{Fact, IllegalEvent, MessageSent, Moment, Occasion};
+use crate::run::{Fact, MessageSent, Moment, Occasion};
 use crate::runbook::Span;
 use crate::runbook::reading::{EffectError, Reading};
 
@@ -36,7 +36,9 @@ impl Drive {
         }
         orders.extend(after);
         self.deliver_due(now, &mut orders);
-        self.watch_guards(&mut orders);
+        if !matches!(next, Next::Undecided) {
+            self.watch_guards(&mut orders);
+        }
         if let Next::Over(exit) = &next {
             self.over = Some(exit.clone());
         }
@@ -46,6 +48,7 @@ impl Drive {
         }
         match next {
             Next::Over(exit) => orders.push(Order::Over(exit)),
+            Next::Undecided => {}
             Next::GoOn => orders.push(Order::GoOn),
             Next::Wait(due) => {
                 if let Some(ix) = self.to_ask.take() {
@@ -96,7 +99,7 @@ impl Drive {
         now: Now,
         Delivery { of, message }: Delivery,
         result: Result<Box<MessageSent>, String>,
-    ) -> Result<(), IllegalEvent> {
+    ) -> Result<(), Refused> {
         match (of, result) {
             (Due::Occasion(_), Ok(sent)) => self.record(now, Fact::MessageSent(*sent)),
             // A message that cannot be written must not stop a migration half-way; that it is

@@ -1,12 +1,14 @@
 //! Asks the planner until it has nothing more to decide now, and turns each decision into facts and
 //! orders.
 
-use super::{Drive, Exit, Now, Order, Pair};
-use crate::run::{Decision, Fact, IllegalEvent, Limits, Mode, Moment, next};
+use super::{Drive, Exit, Now, Order, Pair, Refused};
+use crate::run::{Decision, Fact, Limits, Mode, Moment};
 use crate::runbook::{Direction, Downtime, StepIx};
 
 /// What comes behind the facts and orders of one call.
 pub(super) enum Next {
+    /// Nothing was to be decided.
+    Undecided,
     /// There is more to decide.
     GoOn,
     /// Something must come in first, or this moment.
@@ -15,7 +17,7 @@ pub(super) enum Next {
 }
 
 impl Drive {
-    pub(super) fn decide(&mut self, now: Now) -> Result<Next, IllegalEvent> {
+    pub(super) fn decide(&mut self, now: Now) -> Result<Next, Refused> {
         self.to_ask = None;
         loop {
             // Of a point of no return that is not for this run, nobody need be asked.
@@ -34,7 +36,7 @@ impl Drive {
                 attended: self.settings.attended,
                 consents: self.settings.consents,
             };
-            let decision = next(&self.state, now.clock, limits);
+            let decision = (self.planner)(&self.state, now.clock, limits);
             if matches!(decision, Decision::Begin(ix, Direction::Forward) if self.takes_down(ix))
                 && self.is_breached_now(now)?
             {
@@ -53,7 +55,7 @@ impl Drive {
 
     /// Carries one decision out, as far as facts and orders go; nothing if the planner is to be
     /// asked again.
-    fn carry(&mut self, now: Now, decision: Decision) -> Result<Option<Next>, IllegalEvent> {
+    fn carry(&mut self, now: Now, decision: Decision) -> Result<Option<Next>, Refused> {
         match decision {
             Decision::Begin(ix, Direction::Forward)
                 if self.settings.guided && !self.released.contains(&ix) =>

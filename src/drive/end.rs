@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-use super::{Drive, Now, later};
+use super::{Drive, Now, Refused, later};
 use crate::message::printable;
 use crate::run::{
-    Fact, Failure, FailureKind, IllegalEvent, Log, Probed, RunState, StepFailed, StepSucceeded,
-    StopReason, Track, names, retry,
+    Fact, Failure, FailureKind, Log, Probed, RunState, StepFailed, StepSucceeded, StopReason,
+    Track, names, retry,
 };
 use crate::runbook::action::look_up;
 use crate::runbook::reading::{Cut, EffectError, Reading, View, When};
@@ -34,7 +34,7 @@ impl Drive {
         result: Result<Reading, EffectError>,
         logs: Vec<Log>,
         chance: f64,
-    ) -> Result<(), IllegalEvent> {
+    ) -> Result<(), Refused> {
         if direction == Direction::Forward && self.state.is_only_looked_at(ix) {
             return self.looked_at(now, ix, attempt, result, logs);
         }

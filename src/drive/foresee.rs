@@ -7,11 +7,10 @@ use serde_json::Value as Json;
 
 use super::attempt::{fails_of, reads_conditions, render_env, shown, written};
 use super::end::{judge, tell_of_probe};
-use super::{Drive, Env, Launch, Now, Work, secrets_of};
+use super::{Drive, Env, Launch, Now, Refused, Work, secrets_of};
 use crate::message::printable;
 use crate::run::{
-    Fact, Foreseen, IllegalEvent, Log, Probed, StepForeseen, StepStarted, StepSucceeded,
-    StopReason, Track,
+    Fact, Foreseen, Log, Probed, StepForeseen, StepStarted, StepSucceeded, StopReason, Track,
 };
 use crate::runbook::action::{Content, Notify, Value, Wait, in_words};
 use crate::runbook::reading::{EffectError, Reading, When};
@@ -47,7 +46,7 @@ enum Look<'a> {
 
 impl Drive {
     /// A step's turn has come.
-    pub(super) fn look_at(&mut self, now: Now, ix: StepIx) -> Result<(), IllegalEvent> {
+    pub(super) fn look_at(&mut self, now: Now, ix: StepIx) -> Result<(), Refused> {
         let runbook = Arc::clone(&self.state.runbook);
         let step = runbook.step(ix);
         match fails_of(
@@ -132,7 +131,7 @@ impl Drive {
     }
 
     /// Nothing is to be seen at the end of a nested runbook, but what it captures of its steps.
-    fn join(&mut self, now: Now, ix: StepIx) -> Result<(), IllegalEvent> {
+    fn join(&mut self, now: Now, ix: StepIx) -> Result<(), Refused> {
         let runbook = Arc::clone(&self.state.runbook);
         let (direction, attempt, action) = (
             Direction::Forward,
@@ -180,7 +179,7 @@ impl Drive {
         action: Action<String>,
         env: Env,
         names: Json,
-    ) -> Result<(), IllegalEvent> {
+    ) -> Result<(), Refused> {
         let (direction, attempt) =
             (Direction::Forward, self.state.attempts(ix, Direction::Forward) + 1);
         let key = self.state.idempotency_key(ix, direction);
@@ -233,7 +232,7 @@ impl Drive {
         attempt: u32,
         result: Result<Reading, EffectError>,
         logs: Vec<Log>,
-    ) -> Result<(), IllegalEvent> {
+    ) -> Result<(), Refused> {
         let runbook = Arc::clone(&self.state.runbook);
         let step = runbook.step(ix);
         let stopping = match self.state.track(ix, Direction::Forward) {
@@ -360,7 +359,7 @@ impl Drive {
         ix: StepIx,
         verdict: Foreseen,
         words: String,
-    ) -> Result<(), IllegalEvent> {
+    ) -> Result<(), Refused> {
         self.conclude(
             now,
             ix,
@@ -379,7 +378,7 @@ impl Drive {
         verdict: Foreseen,
         words: String,
         logs: Vec<Log>,
-    ) -> Result<(), IllegalEvent> {
+    ) -> Result<(), Refused> {
         let undecided = self
             .state
             .runbook

@@ -3,8 +3,8 @@
 
 use serde_json::Value as Json;
 
-use super::{Answer, Delivery, Drive, Examined, Now, Question, Running};
-use crate::run::{Fact, IllegalEvent, Log, MessageSent, Moment, Probed, Track};
+use super::{Answer, Delivery, Drive, Examined, Now, Question, Refused, Running};
+use crate::run::{Fact, Log, MessageSent, Moment, Probed, Track};
 use crate::runbook::reading::{EffectError, Reading};
 use crate::runbook::traffic::Says;
 use crate::runbook::{Direction, StepIx};
@@ -90,7 +90,7 @@ pub enum Input {
 }
 
 impl Drive {
-    pub(super) fn hear(&mut self, now: Now, input: Input) -> Result<(), IllegalEvent> {
+    pub(super) fn hear(&mut self, now: Now, input: Input) -> Result<(), Refused> {
         match input {
             Input::Decided(fact) => self.record(now, fact),
             Input::Adopted { ix, direction, attempt, deadline } => {
@@ -172,7 +172,7 @@ impl Drive {
         direction: Direction,
         attempt: u32,
         cursor: String,
-    ) -> Result<(), IllegalEvent> {
+    ) -> Result<(), Refused> {
         // A look goes on from nowhere.
         let is_look = direction == Direction::Forward && self.state.is_only_looked_at(ix);
         if is_look
@@ -191,7 +191,7 @@ impl Drive {
         direction: Direction,
         attempt: u32,
         result: Result<Reading, EffectError>,
-    ) -> Result<(), IllegalEvent> {
+    ) -> Result<(), Refused> {
         let runbook = std::sync::Arc::clone(&self.state.runbook);
         let Some(probe) = runbook.step(ix).act(direction).and_then(|act| act.probe.as_ref()) else {
             return Ok(());

@@ -16,11 +16,15 @@ mod foresee;
 mod input;
 mod order;
 mod stop;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use crate::run::{Event, Expected, Fact, IllegalEvent, Moment, Person, RunState};
+use crate::run::{
+    Decision, Event, Expected, Fact, IllegalEvent, Limits, Moment, Person, RunState, next,
+};
 use crate::runbook::action::Value;
 use crate::runbook::{Direction, Secret, Span, StepId, StepIx};
 
@@ -59,10 +63,22 @@ pub struct Now {
     pub clock: Moment,
 }
 
+/// A fact that cannot follow what has happened: the program is wrong, or the log was altered.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{source}")]
+pub struct Refused {
+    pub event: Box<Event>,
+    pub source: IllegalEvent,
+}
+
+/// Who decides what is next: [`next`], or what the laws put in its place to see that they bite.
+pub type Planner = Box<dyn Fn(&RunState, Moment, Limits) -> Decision + Send>;
+
 /// One session of one run.
 pub struct Drive {
     state: RunState,
     settings: Settings,
+    planner: Planner,
     /// What steps should take.
     expected: Expected,
     /// Applied, and not yet in a commit.
@@ -117,6 +133,7 @@ impl Drive {
         Drive {
             state,
             settings,
+            planner: Box::new(next),
             expected,
             pending: Vec::new(),
             after: Vec::new(),
@@ -137,6 +154,16 @@ impl Drive {
             released: HashSet::new(),
             over: None,
         }
+    }
+
+    /// The same, with another planner.
+    pub fn with_planner(self, planner: Planner) -> Drive {
+        Drive { planner, ..self }
+    }
+
+    /// What was applied and stands in no commit yet: all that is lost if [`Drive::handle`] fails.
+    pub fn take_pending(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.pending)
     }
 
     /// The run as it stands, with what is not durable yet.
@@ -176,7 +203,7 @@ impl Drive {
         &mut self,
         now: Now,
         inputs: impl IntoIterator<Item = Input>,
-    ) -> Result<Vec<Order>, IllegalEvent> {
+    ) -> Result<Vec<Order>, Refused> {
         self.take_in(now, inputs)?;
         self.stop_late(now)?;
         let next = match &self.over {
@@ -197,13 +224,13 @@ impl Drive {
         &mut self,
         now: Now,
         inputs: impl IntoIterator<Item = Input>,
-    ) -> Result<(), IllegalEvent> {
+    ) -> Result<(), Refused> {
         inputs.into_iter().try_for_each(|input| self.hear(now, input))
     }
 
     /// The orders that make durable what was taken in. Nothing is decided.
     pub fn settle(&mut self, now: Now) -> Vec<Order> {
-        self.orders(now, decide::Next::GoOn)
+        self.orders(now, decide::Next::Undecided)
     }
 
     /// What a person must decide is told at once, also if something else still runs for hours.
@@ -231,11 +258,15 @@ impl Drive {
     }
 
     /// Applies a fact; it becomes durable with the next commit, before anything acts on it.
-    fn record(&mut self, now: Now, fact: Fact) -> Result<(), IllegalEvent> {
+    fn record(&mut self, now: Now, fact: Fact) -> Result<(), Refused> {
         let event = Event { number: self.state.head + 1, at: now.wall, fact };
-        self.state.apply(&event)?;
-        self.pending.push(event);
-        Ok(())
+        match self.state.apply(&event) {
+            Ok(()) => {
+                self.pending.push(event);
+                Ok(())
+            }
+            Err(source) => Err(Refused { event: Box::new(event), source }),
+        }
     }
 
     fn id(&self, ix: StepIx) -> StepId {

@@ -1,14 +1,14 @@
 //! What ends an attempt before its time: its limit, an interrupt, a breach. Why is journaled before
 //! anything is ended.
 
-use super::{Drive, GRACE, Now, Order, Pair, later};
+use super::{Drive, GRACE, Now, Order, Pair, Refused, later};
 use crate::run::watch::is_stopped_by_retreat;
-use crate::run::{Fact, IllegalEvent, StopReason, Track};
+use crate::run::{Fact, StopReason, Track};
 use crate::runbook::Direction;
 
 impl Drive {
     /// Stops what has taken too long, and kills what was stopped and has not ended.
-    pub(super) fn stop_late(&mut self, now: Now) -> Result<(), IllegalEvent> {
+    pub(super) fn stop_late(&mut self, now: Now) -> Result<(), Refused> {
         let (mut late, mut stubborn) = (Vec::new(), Vec::new());
         for (pair, running) in &self.running {
             if running.deadline.is_some_and(|due| due <= now.clock) {
@@ -25,7 +25,7 @@ impl Drive {
     }
 
     /// The first signal lets what runs finish; the second stops it; the third does not ask.
-    pub(super) fn interrupt(&mut self, now: Now, number: i32) -> Result<(), IllegalEvent> {
+    pub(super) fn interrupt(&mut self, now: Now, number: i32) -> Result<(), Refused> {
         self.signals += 1;
         self.draining.get_or_insert(number);
         let running: Vec<Pair> = self.running().collect();
@@ -50,7 +50,7 @@ impl Drive {
     }
 
     /// Everything is to be undone because of a breach: what knows its way back is not waited for.
-    pub(super) fn retreat(&mut self, now: Now) -> Result<(), IllegalEvent> {
+    pub(super) fn retreat(&mut self, now: Now) -> Result<(), Refused> {
         let running: Vec<Pair> = self.running().collect();
         for pair in running {
             if pair.1 == Direction::Forward && is_stopped_by_retreat(&self.state, pair.0) {
@@ -67,7 +67,7 @@ impl Drive {
         pair: Pair,
         because: StopReason,
         force: bool,
-    ) -> Result<(), IllegalEvent> {
+    ) -> Result<(), Refused> {
         let (ix, direction) = pair;
         if let Track::Running { attempt, stopping: None, .. } = *self.state.track(ix, direction) {
             let step = self.id(ix);

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use super::commit::PRICED;
-use super::{Drive, Now};
+use super::{Drive, Now, Refused};
 use crate::message::one_line;
 use crate::run::watch::{breaches, consequence, is_watched};
-use crate::run::{Breach, Fact, IllegalEvent, Watched};
+use crate::run::{Breach, Fact, Watched};
 use crate::runbook::traffic::Says;
 use crate::runbook::{Guard, OnBreach, Span};
 
@@ -33,7 +33,7 @@ impl Drive {
         says: Says,
         words: String,
         is_shut: bool,
-    ) -> Result<(), IllegalEvent> {
+    ) -> Result<(), Refused> {
         let runbook = Arc::clone(&self.state.runbook);
         // What came with the end of its last step is not watched any more.
         let watched = runbook.guards.get(number).filter(|guard| is_watched(&self.state, guard));
@@ -62,7 +62,7 @@ impl Drive {
     }
 
     /// Journals what is breached now.
-    pub(super) fn find_breaches(&mut self, now: Now) -> Result<(), IllegalEvent> {
+    pub(super) fn find_breaches(&mut self, now: Now) -> Result<(), Refused> {
         // Who wants to stop will be asked, or decides at the next session, in which everything is
         // read anew.
         if self.draining.is_some() || self.state.started.is_dry() {
@@ -101,7 +101,7 @@ impl Drive {
 
     /// Looks at the budgets however lately they were looked at; whether anything is breached that
     /// was not before.
-    pub(super) fn is_breached_now(&mut self, now: Now) -> Result<bool, IllegalEvent> {
+    pub(super) fn is_breached_now(&mut self, now: Now) -> Result<bool, Refused> {
         let before = self.state.head;
         self.priced = None;
         self.find_breaches(now)?;

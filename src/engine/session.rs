@@ -15,11 +15,11 @@ use super::running::Running;
 use super::takeover::left;
 use super::watch::Watcher;
 use super::{Config, Exit};
-use crate::drive::{Drive, Input, Now, Order, Pair, Settings};
+use crate::drive::{Drive, Input, Now, Order, Pair, Refused, Settings};
 use crate::effect::{Keeper, Known, Vault};
 use crate::journal::{Durations, Head, Journal, JournalError};
 use crate::run::{
-    Event, Expected, Fact, IllegalEvent, Moment, Observer, RunState, StillRunning, Stop, not_before,
+    Event, Expected, Fact, Moment, Observer, RunState, StillRunning, Stop, not_before,
 };
 use crate::runbook::{Secret, StepId, StepIx};
 
@@ -277,9 +277,9 @@ impl Session<'_> {
     }
 
     /// An error for a fact that cannot follow.
-    pub fn illegal(&self) -> impl Fn(IllegalEvent) -> JournalError + use<> {
+    pub fn illegal(&self) -> impl Fn(Refused) -> JournalError + use<> {
         let run = self.head.run.clone();
-        move |source| JournalError::Illegal { run: run.clone(), source }
+        move |refused| JournalError::Illegal { run: run.clone(), source: refused.source }
     }
 
     pub fn state(&self) -> &RunState {

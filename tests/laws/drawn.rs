@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use switchover::run::{Event, FailureKind, Probed, RunState, names, retry};
+use switchover::run::{Event, FailureKind, Probed};
 use switchover::runbook::{
-    Condition, Direction, Group, OnFailure, Probe, Read, Retry, Runbook, Source, Span, StepIx,
-    Undo, When,
+    Condition, Direction, Group, OnFailure, Probe, Read, Retry, Runbook, Source, Span, Step, Undo,
+    When,
 };
 
 use super::case::{After, Case, Fault, Orphans};
@@ -82,12 +82,16 @@ pub fn case(seed: u64) -> Case {
     let kinds = [FailureKind::Failed, FailureKind::BeforeEffect, FailureKind::TimedOut];
     let fates = (0..steps).map(|step| {
         equip(&mut book, step, &mut dice);
-        Fate {
+        let fate = Fate {
             forward: dice.of([0, 0, 1, 2]),
             undo: dice.of([0, 0, 0, 1]),
             kind: dice.of(kinds),
             gives: dice.below(3),
+        };
+        if fate.kind == FailureKind::TimedOut {
+            limit(&mut book.steps[step]);
         }
+        fate
     });
     let fates = fates.collect();
     let drawn = Drawn { fates, is_quick: dice.one_in(2), probes_tell: !dice.one_in(3) };
@@ -143,22 +147,13 @@ fn equip(book: &mut Runbook, step: usize, dice: &mut Dice) {
     }
 }
 
-/// The condition of a step that does not hold, as the engine finds it.
-pub fn ruled_out(state: &RunState, ix: StepIx) -> Option<String> {
-    let fails = |when: &&When| !when.condition.holds(&names::of_when(state, when)).unwrap();
-    state.runbook.step(ix).when.iter().find(fails).map(|when| when.condition.source().to_owned())
-}
-
-/// After how long a failed attempt is repeated by itself.
-pub fn pause(
-    book: &Runbook,
-    ix: StepIx,
-    direction: Direction,
-    attempt: u32,
-    kind: FailureKind,
-) -> Option<Span> {
-    let failure = switchover::run::Failure { kind, message: "no".into() };
-    retry::pause(book.step(ix).act(direction)?, attempt, &failure, 0.0)
+/// Gives a step a time limit, which nothing reaches that is not to be late.
+fn limit(step: &mut Step) {
+    let most = Some(Span::from_secs(1));
+    step.act.timeout = most;
+    if let Undo::Act(undo) = &mut step.undo {
+        undo.timeout = most;
+    }
 }
 
 /// What a probe truly answered, and how many events were durable then.

@@ -1,19 +1,37 @@
-//! An executor in a nutshell, over a journal that is a list and a world that is a list, which can
-//! lose its memory at any point.
+//! The executor, over a journal that is a list and a world that is a list, which can lose its memory
+//! at any point. Decides nothing but what the world and people do.
 
 use std::sync::Arc;
 
+use switchover::drive::{Drive, Exit, Input, Now, Order, Pair, Refused, Settings, Work};
 use switchover::run::*;
-use switchover::runbook::{Action, Direction, Runbook, Span, StepIx};
+use switchover::runbook::reading::{EffectError, Reading};
+use switchover::runbook::{Direction, Runbook, StepIx};
 
 use super::case::{Case, Fault, History, Orphans, Seen, Word, number};
-use super::drawn::{self, Looked};
-use super::faults::distort;
+use super::drawn::Looked;
+use super::faults::{distort, faulty_book};
 
 pub struct Crash;
 
 /// What came of something that was to be written down: nothing, if the executor died.
 pub type Answer = Result<Result<(), String>, Crash>;
+
+/// An attempt that runs outside.
+#[derive(Debug, Clone, Copy)]
+struct Inflight {
+    ix: StepIx,
+    direction: Direction,
+    attempt: u32,
+    deadline: Option<i64>,
+}
+
+/// What carrying orders out led to.
+enum Carried {
+    On,
+    Waits(Option<Moment>),
+    Over(Exit),
+}
 
 pub struct Driver<'a> {
     pub case: &'a Case,
@@ -22,7 +40,7 @@ pub struct Driver<'a> {
     book: Arc<Runbook>,
     crashes: Vec<usize>,
     interrupt: Option<(usize, bool)>,
-    inflight: Vec<(StepIx, Direction, u32)>,
+    inflight: Vec<Inflight>,
     now: i64,
 }
 
@@ -77,12 +95,13 @@ impl Driver<'_> {
 
     /// What the world does with commands whose executor died.
     fn orphan(&mut self) {
-        for (ix, direction, attempt) in std::mem::take(&mut self.inflight) {
+        for run in std::mem::take(&mut self.inflight) {
+            let Inflight { ix, direction, attempt, .. } = run;
             let began = self.history.world.iter().any(|seen| {
                 (seen.step, seen.direction, seen.attempt) == (self.number(ix), direction, attempt)
             });
             if began && self.case.orphans == Orphans::GoOn {
-                self.inflight.push((ix, direction, attempt));
+                self.inflight.push(run);
             } else if began {
                 if self.case.orphans != Orphans::Die {
                     self.affect(ix, direction, attempt);
@@ -98,10 +117,11 @@ impl Driver<'_> {
             Ok(state) => state,
             Err(error) => return Ok(Err(error)),
         };
-        if self.case.orphans == Orphans::AreRecorded
-            && let Err(error) = self.adopt(&mut state)?
-        {
-            return Ok(Err(error));
+        if self.case.orphans == Orphans::AreRecorded {
+            state = match self.adopt(state)? {
+                Ok(state) => state,
+                Err(error) => return Ok(Err(error)),
+            };
         }
         if state.head > 1 {
             if self.goes_further_back(&state) {
@@ -112,17 +132,15 @@ impl Driver<'_> {
                 self.history.outcome = state.ended;
                 return Ok(Ok(true));
             }
-            let still = |(ix, direction, _): &(StepIx, Direction, u32)| StillRunning {
-                step: self.id(*ix),
-                direction: *direction,
+            let still = |attempt: &Inflight| StillRunning {
+                step: self.id(attempt.ix),
+                direction: attempt.direction,
             };
-            let is_disowned =
-                matches!(self.case.fault, Fault::BeginsBesideTheLiving | Fault::LooksAtTheLiving);
-            let still_running = self.inflight.iter().filter(|_| !is_disowned).map(still).collect();
-            if let Err(error) = self.append(
-                &mut state,
-                Fact::RunResumed { operator: Person("p".into()), until: None, still_running },
-            )? {
+            let still_running =
+                self.inflight.iter().filter(|_| !self.disowns()).map(still).collect();
+            let operator = Person("p".into());
+            let resumed = Fact::RunResumed { operator, until: None, still_running };
+            if let Err(error) = self.append(&mut state, resumed)? {
                 return Ok(Err(error));
             }
             if let Err(error) = self.amend(&mut state)? {
@@ -130,244 +148,276 @@ impl Driver<'_> {
             }
             self.book = Arc::clone(&state.runbook);
         }
-        for _ in 0..2000 {
-            let draining = self
-                .interrupt
-                .filter(|(at, _)| self.history.points > *at && !self.history.interrupted)
-                .map(|_| 2);
-            if let (Some(_), Some((_, true))) = (draining, self.interrupt) {
-                let stopped = self.stop_all(&mut state)?;
-                if let Err(error) = stopped {
-                    return Ok(Err(error));
-                }
+        self.carry_on(state)
+    }
+
+    /// Whether a faulty executor does not know of what lives.
+    fn disowns(&self) -> bool {
+        matches!(self.case.fault, Fault::BeginsBesideTheLiving | Fault::LooksAtTheLiving)
+    }
+
+    fn drive(&self, state: RunState) -> Drive {
+        let consents = self.case.point.is_some_and(|point| point.word == Word::Beforehand);
+        let settings = Settings {
+            operator: Person("p".into()),
+            parallel: if self.case.drawn.is_some() { 3 } else { 2 },
+            guided: false,
+            consents,
+            attended: false,
+        };
+        let drive = Drive::new(state, settings, Expected::default());
+        match self.case.fault {
+            Fault::None => drive,
+            fault => drive.with_planner(Box::new(move |state, now, limits| {
+                distort(fault, state, next(state, now, limits))
+            })),
+        }
+    }
+
+    fn moment(&self) -> Now {
+        Now { wall: Moment(self.now), clock: Moment(self.now) }
+    }
+
+    /// Carries out what an executor orders, until it is over; true if the run is.
+    fn carry_on(&mut self, state: RunState) -> Result<Result<bool, String>, Crash> {
+        let mut drive = self.drive(state);
+        let mut inputs: Vec<Input> = Vec::new();
+        if !self.disowns() {
+            inputs.extend(self.inflight.iter().map(|attempt| Input::Adopted {
+                ix: attempt.ix,
+                direction: attempt.direction,
+                attempt: attempt.attempt,
+                deadline: attempt.deadline.map(Moment),
+            }));
+        }
+        let mut is_interrupted = false;
+        for _ in 0..4000 {
+            if let Some((_, kill)) = self.interrupt.filter(|(at, _)| {
+                !is_interrupted && self.history.points > *at && !self.history.interrupted
+            }) {
+                is_interrupted = true;
+                inputs.push(Input::Signal(2));
+                inputs.extend(kill.then_some(Input::Signal(2)));
             }
-            let consents = self.case.point.is_some_and(|point| point.word == Word::Beforehand);
-            let limits = Limits {
-                parallel: if self.case.drawn.is_some() { 3 } else { 2 },
-                draining,
-                attended: false,
-                consents,
+            let orders = match drive.handle(self.moment(), std::mem::take(&mut inputs)) {
+                Ok(orders) => orders,
+                Err(refused) => return self.refused(&mut drive, refused),
             };
-            let decision = distort(self.case, &state, next(&state, Moment(self.now), limits));
-            match self.carry_out(&mut state, decision)? {
-                Ok(None) => {}
-                Ok(Some(over)) => return Ok(Ok(over)),
+            match self.carry_out(&drive, orders, &mut inputs)? {
+                Ok(Carried::On) => {}
+                Ok(Carried::Waits(until)) if inputs.is_empty() => {
+                    if let Err(error) = self.pass_time(&drive, until, &mut inputs)? {
+                        return Ok(Err(error));
+                    }
+                }
+                Ok(Carried::Waits(_)) => {}
+                Ok(Carried::Over(exit)) => return self.over(drive.into_state(), exit),
                 Err(error) => return Ok(Err(error)),
             }
         }
         Ok(Err("a session never came to an end".into()))
     }
 
-    fn stop_all(&mut self, state: &mut RunState) -> Answer {
-        for (ix, direction, attempt) in self.inflight.clone() {
-            let step = self.id(ix);
-            let request = Fact::StopRequested {
-                step: step.clone(),
-                direction,
-                attempt,
-                because: StopReason::Interrupt,
-            };
-            if let Err(error) = self.append(state, request)? {
-                return Ok(Err(error));
-            }
-            self.inflight.retain(|running| *running != (ix, direction, attempt));
-            self.see(ix, direction, attempt, false);
-            let failed = self.failed(ix, direction, attempt, FailureKind::Failed);
-            if let Err(error) = self.append(state, failed)? {
-                return Ok(Err(error));
-            }
+    /// What a faulty executor did before it was refused stands in the journal too, for the checker
+    /// to judge.
+    fn refused(
+        &mut self,
+        drive: &mut Drive,
+        refused: Refused,
+    ) -> Result<Result<bool, String>, Crash> {
+        if self.case.fault == Fault::None {
+            return Ok(Err(format!("law 3: {refused}")));
         }
-        Ok(Ok(()))
+        // What it takes for the end is one, whatever refuses it.
+        if let Fact::RunEnded { outcome } = refused.event.fact {
+            self.history.outcome = Some(outcome);
+        }
+        for event in drive.take_pending().into_iter().chain([*refused.event.clone()]) {
+            let number = self.history.journal.len() as u64 + 1;
+            self.history.journal.push(Event { number, ..event });
+        }
+        Ok(Err(refused.to_string()))
     }
 
     fn carry_out(
         &mut self,
-        state: &mut RunState,
-        decision: Decision,
-    ) -> Result<Result<Option<bool>, String>, Crash> {
-        let done = match decision {
-            Decision::Begin(ix, direction) => {
-                return Ok(self.begin(state, ix, direction)?.map(|()| None));
-            }
-            Decision::Skip(ix, because) => {
-                self.append(state, Fact::StepSkipped { step: self.id(ix), because })?
-            }
-            Decision::Pass(ix) => self.append(state, Fact::UndoPassed { step: self.id(ix) })?,
-            Decision::RollBack { because } => self.append(
-                state,
-                Fact::RollbackBegan { to: None, because, actor: Person("p".into()), force: false },
-            )?,
-            Decision::Probe(ix, direction) => {
-                return Ok(self.look(state, ix, direction)?.map(|()| None));
-            }
-            Decision::Confirm(ix) => self.append(
-                state,
-                Fact::PointConfirmed {
-                    step: self.id(ix),
-                    actor: Person("p".into()),
-                    reason: "--yes".into(),
-                },
-            )?,
-            Decision::Wait { until: Some(Moment(due)) }
-                if due > self.now && (self.inflight.is_empty() || self.is_quick()) =>
-            {
-                self.now = due;
-                self.point()?;
-                Ok(())
-            }
-            Decision::Wait { .. } => return Ok(self.finish_one(state)?.map(|()| None)),
-            Decision::End(outcome) => {
-                // What a faulty executor takes for the end is one, whatever refuses it.
-                if self.case.fault != Fault::None {
-                    self.history.outcome = Some(outcome);
-                }
-                if state.ended.is_none()
-                    && let Err(error) = self.append(state, Fact::RunEnded { outcome })?
-                {
-                    return Ok(Err(error));
-                }
-                self.history.outcome = Some(outcome);
-                return Ok(Ok(Some(!self.goes_further_back(state))));
-            }
-            Decision::Stop(stop) => {
-                if let Err(error) =
-                    self.append(state, Fact::RunStopped { because: stop.clone() })?
-                {
-                    return Ok(Err(error));
-                }
-                return Ok(self.person(state, stop)?.map(|()| Some(false)));
-            }
-        };
-        Ok(done.map(|()| None))
-    }
-
-    fn begin(&mut self, state: &mut RunState, ix: StepIx, direction: Direction) -> Answer {
-        let attempt = state.attempts(ix, direction) + 1;
-        if direction == Direction::Forward && attempt == 1 {
-            let fails = drawn::ruled_out(state, ix)
-                .filter(|_| self.case.fault != Fault::IgnoresAConditionThatFails);
-            let lie = || {
-                (self.case.fault == Fault::SkipsWhatHolds
-                    && !state.runbook.step(ix).when.is_empty())
-                .then(|| "false".to_owned())
-            };
-            if let Some(condition) = fails.or_else(lie) {
-                let because = SkipReason::Condition { condition };
-                return self.append(state, Fact::StepSkipped { step: self.id(ix), because });
-            }
-        }
-        let action = Box::new(Action::Join);
-        let started = Fact::StepStarted(StepStarted {
-            step: self.id(ix),
-            direction,
-            attempt,
-            key: state.idempotency_key(ix, direction),
-            action,
-            env: Default::default(),
-        });
+        drive: &Drive,
+        mut orders: Vec<Order>,
+        inputs: &mut Vec<Input>,
+    ) -> Result<Result<Carried, String>, Crash> {
         if self.case.fault == Fault::ActsBeforeTheJournal {
-            self.inflight.push((ix, direction, attempt));
-            self.see(ix, direction, attempt, true);
-            self.point()?;
-            return self.append(state, started);
+            orders.sort_by_key(|order| !matches!(order, Order::Launch(_)));
         }
-        if let Err(error) = self.append(state, started)? {
-            return Ok(Err(error));
+        let mut carried = Carried::On;
+        for order in orders {
+            match order {
+                Order::Commit(commit) => {
+                    for event in commit.events {
+                        if let Err(error) = self.write(event)? {
+                            return Ok(Err(error));
+                        }
+                    }
+                }
+                Order::Launch(launch) if launch.work == Work::Probe => {
+                    inputs.push(self.look(drive.state(), launch.ix, launch.direction)?);
+                }
+                Order::Launch(launch) => {
+                    let (ix, direction, attempt) = (launch.ix, launch.direction, launch.attempt);
+                    let deadline =
+                        launch.timeout.map(|timeout| self.now + timeout.as_millis() as i64);
+                    self.inflight.push(Inflight { ix, direction, attempt, deadline });
+                    self.point()?;
+                    self.see(ix, direction, attempt, true);
+                    self.point()?;
+                }
+                Order::End { ix, direction, .. } => {
+                    let at =
+                        |attempt: &Inflight| (attempt.ix, attempt.direction) == (ix, direction);
+                    if let Some(at) = self.inflight.iter().position(at) {
+                        let track = drive.state().track(ix, direction);
+                        let is_late = matches!(
+                            track,
+                            Track::Running { stopping: Some(StopReason::Timeout), .. }
+                        );
+                        inputs.push(self.end(at, is_late)?);
+                    }
+                }
+                Order::Clear(ix, direction) => {
+                    let lives =
+                        self.inflight.iter().any(|run| (run.ix, run.direction) == (ix, direction));
+                    if lives && !self.disowns() {
+                        return Ok(Err(format!("{} lives, and is to be begun again", self.id(ix))));
+                    }
+                    inputs.push(Input::Cleared { ix, direction, cursor: None });
+                }
+                Order::GoOn | Order::Note(_) => {}
+                Order::Wait { until } => carried = Carried::Waits(until),
+                Order::Over(exit) => carried = Carried::Over(exit),
+                Order::Examine(_)
+                | Order::Watch(_)
+                | Order::Unwatch(_)
+                | Order::Deliver(_)
+                | Order::Ask(_) => return Ok(Err("nothing of the kind is in these books".into())),
+            }
         }
-        self.inflight.push((ix, direction, attempt));
-        self.point()?;
-        self.see(ix, direction, attempt, true);
-        self.point()?;
-        Ok(Ok(()))
+        Ok(Ok(carried))
     }
 
-    fn finish_one(&mut self, state: &mut RunState) -> Answer {
+    /// Something comes to its end, or the moment comes.
+    fn pass_time(
+        &mut self,
+        drive: &Drive,
+        until: Option<Moment>,
+        inputs: &mut Vec<Input>,
+    ) -> Answer {
+        // An end comes before its deadline, unless it is to be late.
+        let is_deadline = |due: i64| self.inflight.iter().any(|run| run.deadline == Some(due));
+        if let Some(Moment(due)) = until.filter(|due| !is_deadline(due.0))
+            && due > self.now
+            && (self.inflight.is_empty() || self.is_quick())
+        {
+            self.now = due;
+            self.point()?;
+            return Ok(Ok(()));
+        }
         if self.inflight.is_empty() {
             return Ok(Err("it waits for nothing".into()));
         }
         let at = if self.case.newest_first { self.inflight.len() - 1 } else { 0 };
-        let (ix, direction, attempt) = self.inflight[at];
+        let Inflight { ix, direction, attempt, deadline } = self.inflight[at];
         self.now += i64::from(self.case.drawn.is_some());
-        let is_late = self.fate(ix, direction, attempt) == Some(FailureKind::TimedOut)
-            && self.case.fault != Fault::StopsUnwritten;
-        // Whoever takes it up again finds that it was to be stopped.
-        if is_late
-            && !matches!(state.track(ix, direction), Track::Running { stopping: Some(_), .. })
+        let is_stopping =
+            matches!(drive.state().track(ix, direction), Track::Running { stopping: Some(_), .. });
+        if let Some(deadline) = deadline
+            && self.fate(ix, direction, attempt) == Some(FailureKind::TimedOut)
+            && !is_stopping
         {
-            let request = Fact::StopRequested {
-                step: self.id(ix),
-                direction,
-                attempt,
-                because: StopReason::Timeout,
-            };
-            if let Err(error) = self.append(state, request)? {
-                return Ok(Err(error));
-            }
+            self.now = self.now.max(deadline);
+            return Ok(Ok(()));
         }
-        self.affect(ix, direction, attempt);
-        self.point()?;
+        inputs.push(self.end(at, true)?);
+        Ok(Ok(()))
+    }
+
+    /// What runs comes to its end, with its effect or without.
+    fn end(&mut self, at: usize, has_effect: bool) -> Result<Input, Crash> {
+        let Inflight { ix, direction, attempt, .. } = self.inflight[at];
+        if has_effect {
+            self.affect(ix, direction, attempt);
+            self.point()?;
+        }
         self.inflight.remove(at);
         self.see(ix, direction, attempt, false);
         self.point()?;
-        self.append(state, self.result(ix, direction, attempt))
+        let result = match has_effect {
+            true => self.result(ix, direction, attempt),
+            false => Err(EffectError::during("stopped")),
+        };
+        Ok(ended(ix, direction, attempt, result))
     }
 
-    /// A new executor takes recorded ends for results, and begins what never began.
-    fn adopt(&mut self, state: &mut RunState) -> Answer {
-        for (ix, direction) in state.sets.running.clone() {
+    fn over(&mut self, mut state: RunState, exit: Exit) -> Result<Result<bool, String>, Crash> {
+        match exit {
+            Exit::Ended(outcome) => {
+                self.history.outcome = Some(outcome);
+                Ok(Ok(!self.goes_further_back(&state)))
+            }
+            Exit::Stopped(stop) => Ok(self.person(&mut state, stop)?.map(|()| false)),
+        }
+    }
+
+    /// A new executor takes recorded ends for results, and what never began for that.
+    fn adopt(&mut self, state: RunState) -> Result<Result<RunState, String>, Crash> {
+        let running: Vec<Pair> = state.sets.running.iter().copied().collect();
+        let end = |(ix, direction): Pair| {
             let attempt = state.attempts(ix, direction);
             let began = self.history.world.iter().any(|seen| {
                 (seen.step, seen.direction, seen.attempt) == (self.number(ix), direction, attempt)
             });
-            let fact = match began {
-                // Nobody was there to stop it: it ended by itself.
-                true if !matches!(
-                    state.track(ix, direction),
-                    Track::Running { stopping: Some(_), .. }
-                ) && self.fate(ix, direction, attempt) == Some(FailureKind::TimedOut) =>
-                {
-                    self.failed(ix, direction, attempt, FailureKind::Failed)
-                }
+            let result = match began {
                 true => self.result(ix, direction, attempt),
-                false => self.failed(ix, direction, attempt, FailureKind::BeforeEffect),
+                false => Err(EffectError::before("no")),
             };
-            if let Err(error) = self.append(state, fact)? {
-                return Ok(Err(error));
-            }
+            ended(ix, direction, attempt, result)
+        };
+        let ends: Vec<Input> = running.into_iter().map(end).collect();
+        let mut drive = self.drive(state);
+        if let Err(refused) = drive.take_in(self.moment(), ends) {
+            return Ok(self.refused(&mut drive, refused)?.map(|_| drive.into_state()));
         }
-        Ok(Ok(()))
+        let orders = drive.settle(self.moment());
+        let done = self.carry_out(&drive, orders, &mut Vec::new())?;
+        Ok(done.map(|_| drive.into_state()))
     }
 
     /// How an attempt ends that is not disturbed.
-    fn result(&self, ix: StepIx, direction: Direction, attempt: u32) -> Fact {
+    fn result(
+        &self,
+        ix: StepIx,
+        direction: Direction,
+        attempt: u32,
+    ) -> Result<Reading, EffectError> {
         let fails = match direction {
             Direction::Forward => self.case.fails,
             _ => self.case.undo_fails,
         };
         if fails == Some(self.number(ix)) && attempt == 1 {
-            return self.failed(ix, direction, attempt, FailureKind::Failed);
+            return Err(EffectError::during("no"));
         }
-        let forgets = self.case.fault == Fault::ForgetsThatItStopped;
-        if let Some(kind) = self
-            .fate(ix, direction, attempt)
-            .filter(|kind| !forgets || *kind != FailureKind::TimedOut)
-        {
-            return self.failed(ix, direction, attempt, kind);
+        match self.fate(ix, direction, attempt) {
+            Some(FailureKind::BeforeEffect) => Err(EffectError::before("no")),
+            Some(_) => Err(EffectError::during("no")),
+            None => {
+                let drawn = self.case.drawn.iter();
+                let given = drawn.map(|drawn| drawn.fates[self.number(ix)].gives.into());
+                Ok(Reading {
+                    is_good: true,
+                    summary: "ok".into(),
+                    outputs: given.map(|n| ("n".to_owned(), n)).collect(),
+                    ..Reading::default()
+                })
+            }
         }
-        Fact::StepSucceeded(StepSucceeded {
-            step: self.id(ix),
-            direction,
-            attempt,
-            outputs: self
-                .case
-                .drawn
-                .iter()
-                .map(|drawn| ("n".to_owned(), drawn.fates[self.number(ix)].gives.into()))
-                .collect(),
-            result: "ok".into(),
-            secrets: Default::default(),
-            logs: Vec::new(),
-        })
     }
 
     /// How an attempt fails, if it does, in a case that was drawn.
@@ -379,8 +429,8 @@ impl Driver<'_> {
         self.case.drawn.as_ref().is_some_and(|drawn| drawn.is_quick)
     }
 
-    /// Looks whether an attempt in doubt had its effect, and writes down what the probe says.
-    fn look(&mut self, state: &mut RunState, ix: StepIx, direction: Direction) -> Answer {
+    /// Looks whether an attempt in doubt had its effect.
+    fn look(&mut self, state: &RunState, ix: StepIx, direction: Direction) -> Result<Input, Crash> {
         self.point()?;
         let (step, attempt) = (self.number(ix), state.attempts(ix, direction));
         let is_there = self.history.effects.contains(&step) == (direction == Direction::Forward);
@@ -390,60 +440,39 @@ impl Driver<'_> {
             true => Probed::NotDone,
         };
         self.history.looked.push(Looked { step, journaled: self.history.journal.len(), says });
-        let verdict = if says == Probed::Unknown && self.case.fault == Fault::TakesSilenceForNo {
-            Probed::NotDone
-        } else {
-            says
+        let heard = match says {
+            Probed::Unknown if self.case.fault == Fault::TakesSilenceForNo => Probed::NotDone,
+            says => says,
         };
-        self.append(
-            state,
-            Fact::StepProbed {
-                step: self.id(ix),
-                direction,
-                attempt,
-                verdict,
-                reading: "looked".into(),
-            },
-        )
+        let words = match heard {
+            Probed::Done => "there",
+            Probed::NotDone => "gone",
+            Probed::Unknown => "",
+        };
+        let names = [("stdout".to_owned(), words.into())].into_iter().collect();
+        let result = Ok(Reading { names, is_good: true, ..Reading::default() });
+        Ok(Input::Probed { ix, direction, attempt, result })
     }
 
-    /// When a failed attempt is repeated by itself.
-    fn retry_at(
-        &self,
-        ix: StepIx,
-        direction: Direction,
-        attempt: u32,
-        kind: FailureKind,
-    ) -> Option<Moment> {
-        let pause = drawn::pause(&self.book, ix, direction, attempt, kind);
-        let is_wrong = match self.case.fault {
-            Fault::RepeatsTooOften => self
-                .book
-                .step(ix)
-                .act(direction)
-                .is_some_and(|act| act.retry.is_some() && act.idempotent),
-            Fault::RepeatsWhatMayHaveHappened => self
-                .book
-                .step(ix)
-                .act(direction)
-                .is_some_and(|act| act.retry.is_some() && attempt == 1),
-            _ => false,
+    /// Makes a fact of an executor durable. What is one commit may be so in part here, from its
+    /// beginning: that is more than a store may lose.
+    fn write(&mut self, event: Event) -> Answer {
+        self.point()?;
+        let number = self.history.journal.len() as u64 + 1;
+        let fact = match (self.case.fault, event.fact) {
+            (Fault::StopsUnwritten, Fact::StopRequested { .. }) => return Ok(Ok(())),
+            (Fault::ForgetsThatItStopped, Fact::StepFailed(failed))
+                if failed.failure.kind == FailureKind::TimedOut =>
+            {
+                let fact = forgotten(failed);
+                self.history.journal.push(Event { number, at: event.at, fact });
+                return Ok(Err("it forgot that it stopped it".into()));
+            }
+            (_, fact) => fact,
         };
-        let pause = pause.or(is_wrong.then_some(Span::from_millis(1)));
-        pause.map(|pause| Moment(self.now + pause.as_millis() as i64))
-    }
-
-    fn failed(&self, ix: StepIx, direction: Direction, attempt: u32, kind: FailureKind) -> Fact {
-        Fact::StepFailed(StepFailed {
-            step: self.id(ix),
-            direction,
-            attempt,
-            failure: Failure { kind, message: "no".into() },
-            outputs: Default::default(),
-            retry_at: self.retry_at(ix, direction, attempt, kind),
-            secrets: Default::default(),
-            logs: Vec::new(),
-        })
+        self.history.journal.push(Event { number, at: event.at, fact });
+        self.point()?;
+        Ok(Ok(()))
     }
 
     /// Makes a fact durable, and applies it. A faulty executor writes also what the state machine
@@ -495,7 +524,7 @@ impl Driver<'_> {
                 fact: Fact::RunStarted(started),
             });
         }
-        let state = fold(&self.case.book, &self.history.journal)?;
+        let state = fold(&faulty_book(self.case), &self.history.journal)?;
         self.book = Arc::clone(&state.runbook);
         Ok(state)
     }
@@ -535,4 +564,20 @@ pub fn fold(book: &Arc<Runbook>, journal: &[Event]) -> Result<RunState, String> 
         state.apply(event).map_err(|error| error.to_string())?;
     }
     Ok(state)
+}
+
+fn ended(
+    ix: StepIx,
+    direction: Direction,
+    attempt: u32,
+    result: Result<Reading, EffectError>,
+) -> Input {
+    Input::Ended { ix, direction, attempt, result, logs: Vec::new(), chance: 0.0 }
+}
+
+fn forgotten(failed: StepFailed) -> Fact {
+    let StepFailed { step, direction, attempt, outputs, secrets, logs, failure: _, retry_at: _ } =
+        failed;
+    let result = "ok".into();
+    Fact::StepSucceeded(StepSucceeded { step, direction, attempt, outputs, result, secrets, logs })
 }

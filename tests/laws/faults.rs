@@ -1,16 +1,16 @@
-//! What a faulty executor makes of a decision.
+//! What a faulty executor makes of a decision, and of a runbook.
 
 use std::sync::Arc;
 
 use switchover::run::*;
-use switchover::runbook::{Direction, StepIx};
+use switchover::runbook::{Act, Condition, Direction, Runbook, StepIx, Undo};
 
 use super::case::{Case, Fault};
 
-pub fn distort(case: &Case, state: &RunState, decision: Decision) -> Decision {
+pub fn distort(fault: Fault, state: &RunState, decision: Decision) -> Decision {
     let book = Arc::clone(&state.runbook);
     let began = |ix: &StepIx| state.attempts(*ix, Direction::Forward) > 0;
-    match (case.fault, &decision) {
+    match (fault, &decision) {
         (Fault::RepeatsWhatIsInDoubt, Decision::Stop(Stop::InDoubt { steps })) => {
             Decision::Begin(book.find(&steps[0]).unwrap(), Direction::Forward)
         }
@@ -91,5 +91,35 @@ pub fn distort(case: &Case, state: &RunState, decision: Decision) -> Decision {
             }
         }
         _ => decision,
+    }
+}
+
+/// The runbook as a faulty executor understands it; the checker goes by the true one.
+pub fn faulty_book(case: &Case) -> Arc<Runbook> {
+    let change: fn(&mut Runbook) = match case.fault {
+        Fault::RepeatsTooOften => |book| {
+            each_act(book, |act| act.retry.iter_mut().for_each(|retry| retry.attempts = 9));
+        },
+        Fault::RepeatsWhatMayHaveHappened => |book| each_act(book, |act| act.idempotent = true),
+        Fault::IgnoresAConditionThatFails => {
+            |book| book.steps.iter_mut().for_each(|step| step.when.clear())
+        }
+        Fault::SkipsWhatHolds => |book| {
+            let all = book.steps.iter_mut().flat_map(|step| &mut step.when);
+            all.for_each(|when| when.condition = Condition::compile("false").unwrap());
+        },
+        _ => return Arc::clone(&case.book),
+    };
+    let mut book = Runbook::clone(&case.book);
+    change(&mut book);
+    Arc::new(book.with_index())
+}
+
+fn each_act(book: &mut Runbook, change: fn(&mut Act)) {
+    for step in &mut book.steps {
+        change(&mut step.act);
+        if let Undo::Act(undo) = &mut step.undo {
+            change(undo);
+        }
     }
 }
