@@ -2,7 +2,6 @@
 //! decides. Pure: no clock (time is an argument), no I/O, no async. Knows nothing of journals,
 //! processes or screens.
 
-mod amend;
 pub mod event;
 pub mod evidence;
 mod foresight;

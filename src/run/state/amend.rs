@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::event::{RunAmended, SkipReason};
-use super::state::{Mode, RunState, Track};
+use super::super::event::{RunAmended, SkipReason};
+use super::{Mode, RunState, Track};
 use crate::runbook::meaning::{Terms, meaning};
 use crate::runbook::{Action, Direction, Runbook, StepId, StepIx, StepMap};
 
