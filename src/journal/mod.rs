@@ -3,18 +3,28 @@
 //! beyond their legal order.
 
 mod anchor;
+mod chain;
 mod copy;
 mod error;
 mod fallback;
 mod files;
+mod head;
 mod heads;
 mod history;
+mod load;
+mod loaded;
 mod lock;
-mod store;
+mod open;
+mod place;
+mod runs;
 
 pub use anchor::Anchor;
 pub use error::JournalError;
 pub use files::{AttemptFiles, digest_of, random_hex, sha256};
+pub use head::Head;
 pub use history::Durations;
+pub use loaded::{Loaded, Noted};
 pub use lock::{Held, Holder};
-pub use store::{Head, Journal, Loaded, Runs, Summary, Unreadable, message_file};
+pub use open::Journal;
+pub use place::message_file;
+pub use runs::{Runs, Summary, Unreadable};
