@@ -1,12 +1,8 @@
 //! The end of a run's log: whoever holds it appends facts in one durable commit, and makes the
 //! anchor follow.
 
-use rusqlite::params;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
 use super::anchor::Anchor;
-use super::chain::chain;
+use super::chain::{StoredEvent, written};
 use super::error::JournalError;
 use super::fallback::Fallback;
 use super::files;
@@ -14,7 +10,7 @@ use super::heads::Seen;
 use super::loaded::Loaded;
 use super::lock::{Held, Holder, machine_folder};
 use super::open::Journal;
-use crate::run::{Digest, Event, event};
+use crate::run::{Digest, Event};
 use crate::runbook::Runbook;
 
 /// Where a run's log ends, and its anchor.
@@ -40,6 +36,9 @@ impl Head {
 
 impl Journal {
     /// Prepares a new run: its folder, lock and anchor. Nothing is in the database yet.
+    ///
+    /// # Errors
+    /// If somebody else holds one of its locks, or if something of it cannot be made.
     pub fn create(
         &self,
         run: &str,
@@ -54,7 +53,7 @@ impl Journal {
         held.push(self.own_lock(run, holder)?);
         let seen = Seen::of(run, uuid)?;
         let anchor = Anchor::create(&self.run_folder(run).join("anchor"))?;
-        self.checkpoint_at_close(true)?;
+        self.store.settle_at_close(true)?;
         let fallback = Fallback::open(&self.run_folder(run))?;
         Ok(Head {
             run: run.to_owned(),
@@ -69,6 +68,10 @@ impl Journal {
     }
 
     /// Takes a run's locks and reads it back for continuing.
+    ///
+    /// # Errors
+    /// If somebody else holds one of its locks, if it is not as it was written or as this machine
+    /// has seen it, or if it cannot be read.
     pub fn take(&self, run: &str, holder: &Holder) -> Result<(Head, Loaded), JournalError> {
         if !self.run_folder(run).is_dir() {
             return Err(JournalError::Altered {
@@ -91,11 +94,14 @@ impl Journal {
         let mut held = self.named_locks(&loaded.state.runbook.locks, holder)?;
         held.push(own);
         let (anchor, _) = Anchor::open(&self.run_folder(run).join("anchor"))?;
-        self.checkpoint_at_close(true)?;
+        self.store.settle_at_close(true)?;
+        // One without events is no run, and was not loaded.
+        let hash = loaded.hashes.last().cloned();
+        let hash = hash.ok_or_else(|| JournalError::NoRun(run.to_owned()))?;
         let head = Head {
             run: run.to_owned(),
             number: loaded.events.len() as u64,
-            hash: loaded.hashes.last().cloned().unwrap_or_default(),
+            hash,
             anchor,
             anchored: loaded.anchored,
             fallback,
@@ -130,107 +136,72 @@ impl Journal {
     }
 
     /// Number and hash of each event of a run whose end is `head`, one a line.
+    ///
+    /// # Errors
+    /// If they cannot be read.
     pub fn hashes(&self, head: &Head) -> Result<String, JournalError> {
-        let sql = JournalError::sql;
-        let mut statement = self
-            .db
-            .prepare("SELECT number, hash FROM events WHERE run = ?1 ORDER BY number")
-            .map_err(sql("read"))?;
-        let line = |row: &rusqlite::Row| {
-            Ok(format!("{} {}\n", row.get::<_, i64>(0)?, row.get::<_, String>(1)?))
-        };
-        statement
-            .query_map([&head.run], line)
-            .map_err(sql("read"))?
-            .collect::<Result<_, _>>()
-            .map_err(sql("read"))
+        let pairs = self.store.hashes(&head.run)?;
+        Ok(pairs.iter().map(|(number, hash)| format!("{number} {hash}\n")).collect())
     }
 
     /// Stores an expanded runbook; returns its digest.
+    ///
+    /// # Errors
+    /// If it could not be read back as it is, or cannot be written.
     pub fn define(&self, runbook: &Runbook) -> Result<Digest, JournalError> {
         let body = written(runbook).map_err(|source| JournalError::Unwritable {
             what: "the definition".to_owned(),
             source,
         })?;
         let digest = files::sha256(body.as_bytes());
-        self.db
-            .execute(
-                "INSERT INTO definitions (digest, body) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
-                params![digest.0, body],
-            )
-            .map_err(JournalError::sql("written"))?;
+        self.store.define(&digest, &body)?;
         Ok(digest)
     }
 
     /// Appends events in one commit, durable when this returns.
+    ///
+    /// # Errors
+    /// If one could not be read back as it is, or if they cannot be written; then none of them is
+    /// in the journal.
     pub fn append(&mut self, head: &mut Head, events: &[Event]) -> Result<(), JournalError> {
-        if events.is_empty() {
-            return Ok(());
-        }
-        let mut bodies = Vec::with_capacity(events.len());
+        let mut stored: Vec<StoredEvent> = Vec::with_capacity(events.len());
         for event in events {
             let unwritable = |source| JournalError::Unwritable {
                 what: format!("event {}", event.number),
                 source,
             };
-            bodies.push(written(event).map_err(unwritable)?);
+            let before = stored.last().map_or(&head.hash, |before| &before.hash);
+            stored.push(StoredEvent::of(event, &head.run, before).map_err(unwritable)?);
         }
-        let hash = self
-            .write(head, events, bodies)
-            .map_err(JournalError::sql("written"))
-            .inspect_err(|_| {
-                // A transaction that failed to commit may still be open; what it held is not in the
-                // journal.
-                let _ = self.db.execute_batch("ROLLBACK");
-            })?;
-        head.hash = hash;
-        head.number = events.last().map_or(head.number, |event| event.number);
+        if stored.is_empty() {
+            return Ok(());
+        }
+        self.store.append(&head.run, &stored)?;
+        if let Some(last) = stored.pop() {
+            (head.number, head.hash) = (last.number, last.hash);
+        }
         Ok(())
     }
 
-    /// The statements that every step pays for: prepared once.
-    fn write(
-        &self,
-        head: &Head,
-        events: &[Event],
-        bodies: Vec<String>,
-    ) -> rusqlite::Result<String> {
-        self.db.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        let mut insert = self.db.prepare_cached(
-            "INSERT INTO events (run, number, at, event, step, body, hash) \
-                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        )?;
-        let mut hash = head.hash.clone();
-        for (event, body) in events.iter().zip(bodies) {
-            hash = chain(&hash, &head.run, &body);
-            let step = event.fact.step().map(|step| &**step);
-            insert.execute(params![
-                head.run,
-                event.number as i64,
-                event.at.to_string(),
-                event::kind(&event.fact),
-                step,
-                body,
-                hash
-            ])?;
-        }
-        self.db.prepare_cached("COMMIT")?.execute([])?;
-        Ok(hash)
-    }
-
     /// Keeps the results among events that could not be appended, for the next session; says
-    /// whether it could.
+    /// whether it could. Why not is no news: they could not be appended either.
     pub fn keep(&self, head: &Head, events: &[Event]) -> bool {
         head.fallback.keep(events)
     }
 
     /// What was kept is in the journal now.
+    ///
+    /// # Errors
+    /// If that cannot be written.
     pub fn forget_kept(&self, head: &Head) -> Result<(), JournalError> {
         head.fallback.clear()
     }
 
     /// Makes the anchor point at the head; to be done before an action begins, and when the
     /// executor leaves.
+    ///
+    /// # Errors
+    /// If that cannot be written; then nothing may begin.
     pub fn anchor(&self, head: &mut Head) -> Result<(), JournalError> {
         if head.anchored < head.number {
             head.anchor.set(head.number, &head.hash)?;
@@ -240,17 +211,5 @@ impl Journal {
             }
         }
         Ok(())
-    }
-}
-
-/// What is to be stored, if it can be read back as it is: what cannot would make the run
-/// unreadable.
-fn written<T: Serialize + DeserializeOwned>(value: &T) -> Result<String, serde_json::Error> {
-    let text = serde_json::to_string(value)?;
-    let back: T = serde_json::from_str(&text)?;
-    if serde_json::to_string(&back)? == text {
-        Ok(text)
-    } else {
-        Err(serde::de::Error::custom("it is read back as something else"))
     }
 }

@@ -1,22 +1,23 @@
-//! Where the facts are kept: one SQLite database for all runs, an anchor and a lock per run, and
-//! the files that commands write, all in one folder. Knows how to keep facts, not what they mean
-//! beyond their legal order.
+//! Where the facts are kept: one store for all runs, an anchor and a lock per run, and the files
+//! that commands write, all in one folder. Knows how to keep facts, not what they mean beyond
+//! their legal order. What a store is stands in `sqlite/`; the rest holds for any.
 
 mod anchor;
 mod chain;
-mod copy;
 mod error;
 mod fallback;
 mod files;
 mod head;
 mod heads;
 mod history;
-mod load;
 mod loaded;
 mod lock;
 mod open;
 mod place;
 mod runs;
+mod sqlite;
+mod store_error;
+mod verify;
 
 pub use anchor::Anchor;
 pub use error::JournalError;
@@ -28,3 +29,4 @@ pub use lock::{Held, Holder};
 pub use open::Journal;
 pub use place::message_file;
 pub use runs::{Runs, Summary, Unreadable};
+pub use store_error::{StoreError, StoreErrorKind};

@@ -1,6 +1,7 @@
 //! The runs of a journal without reading them whole, and which of them a person means.
 
-use rusqlite::params;
+use std::io::ErrorKind;
+use std::path::Path;
 
 use super::anchor::Anchor;
 use super::error::JournalError;
@@ -34,48 +35,44 @@ pub struct Unreadable {
     pub why: String,
 }
 
+/// Of a run, what a store gives without reading it whole: bodies of events.
+pub struct StoredRun {
+    pub run: String,
+    /// When the first event is said to have happened.
+    pub at: String,
+    pub first: String,
+    pub last: String,
+    /// Of the last event that is not a message.
+    pub stands: String,
+}
+
 impl Journal {
     /// The runs.
     ///
     /// # Errors
-    /// If the database cannot be read; a run that cannot be is [`Runs::unreadable`].
+    /// If the store cannot be read; a run that cannot be is [`Runs::unreadable`].
     pub fn runs(&self) -> Result<Runs, JournalError> {
-        let mut statement = self
-            .db
-            .prepare(
-                // From one run's first event to the next run's: what lies between is not read.
-                "WITH RECURSIVE ids (run) AS (SELECT min(run) FROM events UNION ALL SELECT (SELECT \
-                 min(run) FROM events WHERE run > ids.run) FROM ids WHERE ids.run IS NOT NULL) \
-                 SELECT first.run, first.at, first.body, last.body, stands.body FROM ids JOIN \
-                 events AS first ON first.run = ids.run AND first.number = 1 JOIN events AS last \
-                 ON last.run = ids.run AND last.number = (SELECT max(number) FROM events WHERE run \
-                 = ids.run) JOIN events AS stands ON stands.run = ids.run AND stands.number = \
-                 (SELECT number FROM events WHERE run = ids.run AND event <> 'message_sent' ORDER \
-                 BY number DESC LIMIT 1) ORDER BY first.at DESC, first.run",
-            )
-            .map_err(JournalError::sql("read"))?;
-        let rows = statement
-            .query_map([], |row| <(String, String, String, String, String)>::try_from(row))
-            .map_err(JournalError::sql("read"))?;
         let mut runs = Runs::default();
-        for row in rows {
-            let (run, at, first, last, stands) = row.map_err(JournalError::sql("read"))?;
-            match self.summary(&run, [&first, &last, &stands]) {
+        for stored in self.store.runs()? {
+            match self.summary(&stored) {
                 Ok(summary) => runs.readable.push(summary),
-                Err(error) => runs.unreadable.push(Unreadable { run, at, why: error.to_string() }),
+                Err(error) => {
+                    let StoredRun { run, at, .. } = stored;
+                    runs.unreadable.push(Unreadable { run, at, why: error.to_string() });
+                }
             }
         }
         Ok(runs)
     }
 
-    fn summary(&self, run: &str, bodies: [&str; 3]) -> Result<Summary, serde_json::Error> {
-        let [first, last, stands] = bodies;
+    fn summary(&self, stored: &StoredRun) -> Result<Summary, serde_json::Error> {
+        let StoredRun { run, at: _, first, last, stands } = stored;
         let first: Event = serde_json::from_str(first)?;
         let Fact::RunStarted(started) = first.fact else {
             return Err(serde::de::Error::custom("it does not begin with run_started"));
         };
         Ok(Summary {
-            run: run.to_owned(),
+            run: run.clone(),
             started,
             began: first.at,
             last: serde_json::from_str(last)?,
@@ -85,58 +82,26 @@ impl Journal {
     }
 
     /// Whether a run of this id is known.
-    pub fn has_run(&self, id: &str) -> Result<bool, JournalError> {
-        let mut statement = self
-            .db
-            .prepare("SELECT 1 FROM events WHERE run = ?1 AND number = 1")
-            .map_err(JournalError::sql("read"))?;
-        statement.exists([id]).map_err(JournalError::sql("read"))
-    }
-
-    /// Every run that an anchor knows is in the database; one that is not may be the latest.
     ///
     /// # Errors
-    /// [`JournalError::Altered`] with the run that is missing.
-    pub fn is_complete(&self) -> Result<(), JournalError> {
-        self.anchored_runs(|run, number| {
-            let mut statement = self
-                .db
-                .prepare_cached("SELECT 1 FROM events WHERE run = ?1 AND number = ?2")
-                .map_err(JournalError::sql("read"))?;
-            statement.exists(params![run, number as i64]).map_err(JournalError::sql("read"))
-        })
+    /// If the store cannot be read.
+    pub fn has_run(&self, id: &str) -> Result<bool, JournalError> {
+        self.store.has_event(id, 1)
     }
 
-    /// Asks of each run that was anchored with events whether it is there.
-    pub(super) fn anchored_runs(
-        &self,
-        is_there: impl Fn(&str, u64) -> Result<bool, JournalError>,
-    ) -> Result<(), JournalError> {
-        let Ok(folders) = std::fs::read_dir(self.folder.join("runs")) else { return Ok(()) };
-        for folder in folders.filter_map(Result::ok) {
-            let run = folder.file_name().to_string_lossy().into_owned();
-            // A disk of its own has a `lost+found`, which is closed to most; what fills one may be
-            // a file.
-            if !run.bytes().all(|byte| byte.is_ascii_alphanumeric())
-                || folder.file_type().is_ok_and(|found| !found.is_dir() && !found.is_symlink())
-            {
-                continue;
-            }
-            if let Some((number, ..)) = Anchor::read(&folder.path().join("anchor"))?
-                && number > 0
-                && !is_there(&run, number)?
-            {
-                let why = format!(
-                    "its anchor knows {number} events, and the database does not have them: \
-                     commits were lost, or an older copy was restored"
-                );
-                return Err(JournalError::Altered { run, why });
-            }
-        }
-        Ok(())
+    /// Every run that an anchor knows is in the store; one that is not may be the latest.
+    ///
+    /// # Errors
+    /// [`JournalError::Altered`] with the run that is missing; or if something cannot be read.
+    pub fn is_complete(&self) -> Result<(), JournalError> {
+        anchored_runs(&self.folder, |run, number| self.store.has_event(run, number))
     }
 
     /// The run that a person means: the latest, or the one whose id or name begins so.
+    ///
+    /// # Errors
+    /// If there is none or more than one, if it cannot be read, or if one that may be meant is
+    /// missing.
     pub fn find(&self, wanted: Option<&str>) -> Result<String, JournalError> {
         if wanted.is_none() {
             self.is_complete()?;
@@ -175,4 +140,44 @@ impl Journal {
             _ => Err(JournalError::Ambiguous { prefix: prefix.to_owned(), found }),
         }
     }
+}
+
+/// Asks of each run that was anchored with events whether it is there.
+///
+/// # Errors
+/// [`JournalError::Altered`] with the run that is not; or if that cannot be found out.
+pub(super) fn anchored_runs(
+    folder: &Path,
+    is_there: impl Fn(&str, u64) -> Result<bool, JournalError>,
+) -> Result<(), JournalError> {
+    let folder = folder.join("runs");
+    let unread = |error| JournalError::io(&folder, "read")(error);
+    let runs = match std::fs::read_dir(&folder) {
+        Ok(runs) => runs,
+        // Nothing was ever begun in it.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(unread(error)),
+    };
+    for found in runs {
+        let found = found.map_err(unread)?;
+        let run = found.file_name().to_string_lossy().into_owned();
+        // A disk of its own has a `lost+found`, which is closed to most; what fills one may be a
+        // file.
+        if !run.bytes().all(|byte| byte.is_ascii_alphanumeric())
+            || found.file_type().is_ok_and(|kind| !kind.is_dir() && !kind.is_symlink())
+        {
+            continue;
+        }
+        if let Some((number, ..)) = Anchor::read(&found.path().join("anchor"))?
+            && number > 0
+            && !is_there(&run, number)?
+        {
+            let why = format!(
+                "its anchor knows {number} events, and the database does not have them: commits \
+                 were lost, or an older copy was restored"
+            );
+            return Err(JournalError::Altered { run, why });
+        }
+    }
+    Ok(())
 }
