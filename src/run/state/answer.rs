@@ -4,19 +4,18 @@ use std::sync::Arc;
 
 use super::super::event::*;
 use super::super::foresight::Purpose;
-use super::apply::need;
+use super::illegal::{Refusal, need};
 use super::{Mode, RunState, Track};
 use crate::runbook::{Action, Direction, Downtime, StepIx, Undo};
 
 impl RunState {
     pub(super) fn skip(
         &mut self,
-        step: &str,
+        ix: StepIx,
         because: &SkipReason,
         at: Moment,
-    ) -> Result<(), String> {
-        let ix = self.ix(step)?;
-        need(self.mode == Mode::Forward, "nothing goes forward any more")?;
+    ) -> Result<(), Refusal> {
+        need(self.mode == Mode::Forward, Refusal::NotForward)?;
         let track = self.track(ix, Direction::Forward);
         let legal = match because {
             SkipReason::LiveTest => {
@@ -37,7 +36,7 @@ impl RunState {
                 )
             }
         };
-        need(legal, &format!("it is {}", track.word()))?;
+        need(legal, Refusal::Stands(track.word()))?;
         if matches!(track, Track::Waiting { .. }) {
             self.leave_group(ix, Direction::Forward);
         }
@@ -53,7 +52,7 @@ impl RunState {
         Ok(())
     }
 
-    pub(super) fn resolve(&mut self, resolved: &StepResolved, at: Moment) -> Result<(), String> {
+    pub(super) fn resolve(&mut self, resolved: &StepResolved, at: Moment) -> Result<(), Refusal> {
         let (ix, direction) = (self.ix(&resolved.step)?, resolved.direction);
         let good = matches!(resolved.verdict, Verdict::Done | Verdict::Go);
         let is_gate = self
@@ -62,15 +61,7 @@ impl RunState {
             .act(direction)
             .is_some_and(|act| matches!(act.action, Action::Approve(_)));
         let fits = is_gate == matches!(resolved.verdict, Verdict::Go | Verdict::NoGo);
-        need(
-            fits,
-            if is_gate {
-                "an approval is a go or a no-go"
-            } else {
-                "only an approval is a go or a no-go; say whether it is done"
-            },
-        )?;
-        self.steps[ix].vouched[direction as usize] = true;
+        need(fits, if is_gate { Refusal::ApprovalOnly } else { Refusal::NoApproval })?;
         match (self.track(ix, direction).clone(), good) {
             (Track::Waiting { .. }, true) => {
                 self.leave_group(ix, direction);
@@ -87,24 +78,14 @@ impl RunState {
             (Track::InDoubt { .. } | Track::Failed { .. }, _)
                 if resolved.verdict == Verdict::Partial =>
             {
-                need(
-                    direction == Direction::Forward,
-                    "only a step is done in part; say of an undo whether it is done or not",
-                )?;
-                need(
-                    matches!(self.runbook.step(ix).undo, Undo::Act(_)),
-                    "it has no undo: take back by hand what was done, and say not-done",
-                )?;
+                need(direction == Direction::Forward, Refusal::PartOfUndo)?;
+                need(matches!(self.runbook.step(ix).undo, Undo::Act(_)), Refusal::PartWithoutUndo)?;
                 let stands = self
                     .runbook
                     .dependents(ix)
                     .iter()
                     .any(|dependent| self.step(*dependent).touched);
-                need(
-                    !stands,
-                    "steps that depend on it have begun: take back by hand what was done in part, \
-                     and say not-done",
-                )?;
+                need(!stands, Refusal::PartUnderOthers)?;
                 self.set(ix, direction, Track::Idle);
                 if self.mode == Mode::Forward {
                     self.sets.partial.insert(ix);
@@ -123,9 +104,18 @@ impl RunState {
                 self.done(ix, direction, &resolved.outputs, at);
             }
             (other, _) => {
-                return Err(format!("it is {}: there is nothing to resolve", other.word()));
+                return Err(Refusal::NothingToResolve(other.word()));
             }
         }
+        self.steps[ix].vouched[direction as usize] = true;
+        Ok(())
+    }
+
+    /// Somebody lets a point of no return be passed.
+    pub(super) fn confirm(&mut self, ix: StepIx) -> Result<(), Refusal> {
+        need(self.needs_confirmation(ix), Refusal::NoPoint)?;
+        self.steps[ix].confirmed = true;
+        self.answered_anew(ix);
         Ok(())
     }
 

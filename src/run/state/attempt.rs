@@ -1,45 +1,35 @@
 //! How attempts begin and end, and what follows for the step. Knows no answers of people.
 
+use serde_json::Value as Json;
+
 use super::super::event::*;
-use super::apply::need;
+use super::illegal::{Refusal, need};
 use super::{Mode, RunState, Track};
 use crate::runbook::{Direction, Downtime, Outputs, StepIx};
 
 impl RunState {
-    pub(super) fn start(&mut self, started: &StepStarted, at: Moment) -> Result<(), String> {
+    pub(super) fn start(&mut self, started: &StepStarted, at: Moment) -> Result<(), Refusal> {
         let (ix, direction) = (self.ix(&started.step)?, started.direction);
         let step = self.runbook.step(ix);
-        let act = step.act(direction).ok_or("the step has no such action")?;
-        need(
-            started.attempt == self.attempts(ix, direction) + 1,
-            "attempts are counted from 1 without gaps",
-        )?;
+        let act = step.act(direction).ok_or(Refusal::NoSuchAction)?;
+        need(started.attempt == self.attempts(ix, direction) + 1, Refusal::AttemptNumber)?;
         match self.track(ix, direction) {
             Track::Idle | Track::Retrying { .. } => {}
             Track::InDoubt { probed, .. } if act.idempotent || *probed == Some(Probed::NotDone) => {
             }
-            other => return Err(format!("it is {}", other.word())),
+            other => return Err(Refusal::Stands(other.word())),
         }
         match direction {
             Direction::Forward => {
-                need(self.mode == Mode::Forward, "nothing goes forward any more")?;
-                need(self.step(ix).unmet == 0, "its needs are not met")?;
-                need(
-                    !self.sets.barred.contains(&ix),
-                    "an amendment took back an answer before it, and nobody has given it anew",
-                )?;
-                need(
-                    !self.needs_confirmation(ix),
-                    "it is a point of no return, and nobody has let it be passed",
-                )?;
-                need(
-                    !self.sets.partial.contains(&ix),
-                    "it was done in part, and is to be undone first",
-                )?;
+                need(self.mode == Mode::Forward, Refusal::NotForward)?;
+                need(self.step(ix).unmet == 0, Refusal::Needs)?;
+                need(!self.sets.barred.contains(&ix), Refusal::Barred)?;
+                need(!self.needs_confirmation(ix), Refusal::Unconfirmed)?;
+                need(!self.sets.partial.contains(&ix), Refusal::Partial)?;
             }
             Direction::Undo if self.is_partial(ix) => {}
             Direction::Undo => self.may_undo(ix)?,
-            Direction::Release => need(self.sets.held.contains(&ix), "it holds nothing")?,
+            Direction::Release => need(self.sets.held.contains(&ix), Refusal::HoldsNothing)?,
         }
         let (group, downtime, holds) = (step.group, step.downtime, step.hold.is_some());
         let is_dry = self.is_only_looked_at(ix);
@@ -82,21 +72,22 @@ impl RunState {
         Ok(())
     }
 
-    pub(super) fn succeed(&mut self, done: &StepSucceeded, at: Moment) -> Result<(), String> {
+    pub(super) fn succeed(&mut self, done: &StepSucceeded, at: Moment) -> Result<(), Refusal> {
         let ix = self.ix(&done.step)?;
         match self.track(ix, done.direction) {
             Track::Running { attempt, stopping: None, .. } if *attempt == done.attempt => {}
             Track::Running { stopping: Some(_), .. } => {
-                return Err("it was being stopped: a later success does not undo that".into());
+                return Err(Refusal::BeingStopped);
             }
-            other => return Err(format!("it is {}", other.word())),
+            other => return Err(Refusal::Stands(other.word())),
         }
         self.leave_group(ix, done.direction);
         self.done(ix, done.direction, &done.outputs, at);
+        self.secrets.extend(done.secrets.clone());
         Ok(())
     }
 
-    pub(super) fn fail(&mut self, failed: &StepFailed, at: Moment) -> Result<(), String> {
+    pub(super) fn fail(&mut self, failed: &StepFailed, at: Moment) -> Result<(), Refusal> {
         let (ix, direction, attempt) = (self.ix(&failed.step)?, failed.direction, failed.attempt);
         let (running, stopping) = match self.track(ix, direction) {
             Track::Running { attempt, stopping, .. } => (*attempt, *stopping),
@@ -106,9 +97,9 @@ impl RunState {
             {
                 (attempt, None)
             }
-            other => return Err(format!("it is {}", other.word())),
+            other => return Err(Refusal::Stands(other.word())),
         };
-        need(running == attempt, "another attempt is running")?;
+        need(running == attempt, Refusal::OtherAttempt)?;
         if self.attempts(ix, direction) == attempt {
             self.leave_group(ix, direction);
         } else {
@@ -138,7 +129,94 @@ impl RunState {
             self.steps[ix].finished = Some(at);
         }
         self.set(ix, direction, track);
+        self.secrets.extend(failed.secrets.clone());
         Ok(())
+    }
+
+    pub(super) fn request_stop(
+        &mut self,
+        ix: StepIx,
+        direction: Direction,
+        attempt: u32,
+        because: StopReason,
+    ) -> Result<(), Refusal> {
+        match *self.track(ix, direction) {
+            Track::Running { attempt: running, since, stopping: None } if running == attempt => {
+                let stopping = Some(because);
+                self.set(ix, direction, Track::Running { attempt, since, stopping });
+                Ok(())
+            }
+            _ => Err(Refusal::NotRunning),
+        }
+    }
+
+    /// A look at an attempt in doubt came to its end.
+    pub(super) fn probed(
+        &mut self,
+        ix: StepIx,
+        direction: Direction,
+        attempt: u32,
+        verdict: Probed,
+        at: Moment,
+    ) -> Result<(), Refusal> {
+        let in_doubt = matches!(
+            self.track(ix, direction),
+            Track::InDoubt { attempt: doubted, .. } if *doubted == attempt
+        );
+        need(in_doubt, Refusal::NotInDoubt)?;
+        match verdict {
+            Probed::Done => self.done(ix, direction, &Outputs::new(), at),
+            Probed::NotDone | Probed::Unknown => {
+                self.set(ix, direction, Track::InDoubt { attempt, probed: Some(verdict) });
+            }
+        }
+        Ok(())
+    }
+
+    /// An attempt found something before it changes anything.
+    pub(super) fn saw(
+        &mut self,
+        ix: StepIx,
+        direction: Direction,
+        attempt: u32,
+        seen: &Json,
+    ) -> Result<(), Refusal> {
+        need(self.runs(ix, direction, attempt), Refusal::NotRunning)?;
+        // What a later attempt finds may be half of what the first one changed.
+        if direction == Direction::Forward {
+            self.steps[ix].seen.get_or_insert_with(|| seen.clone());
+        }
+        Ok(())
+    }
+
+    /// The last attempt said how far it is. It may be noted late: before another one goes on with
+    /// it.
+    pub(super) fn reach(
+        &mut self,
+        ix: StepIx,
+        direction: Direction,
+        attempt: u32,
+        cursor: &str,
+    ) -> Result<(), Refusal> {
+        let is_last = attempt > 0 && attempt == self.attempts(ix, direction);
+        let is_open = match self.track(ix, direction) {
+            Track::Running { .. }
+            | Track::Idle
+            | Track::Retrying { .. }
+            | Track::InDoubt { .. }
+            | Track::Failed { .. } => true,
+            Track::Waiting { .. } | Track::Done | Track::Skipped { .. } | Track::Passed => false,
+        };
+        let is_past = self.is_past(ix, direction, attempt);
+        need(is_last && is_open && !is_past, Refusal::NotTheLastAttempt)?;
+        self.steps[ix].cursors[direction as usize] = Some(cursor.to_owned());
+        Ok(())
+    }
+
+    /// Whether that very attempt runs.
+    pub(super) fn runs(&self, ix: StepIx, direction: Direction, attempt: u32) -> bool {
+        let track = self.track(ix, direction);
+        matches!(track, Track::Running { attempt: running, .. } if *running == attempt)
     }
 
     pub(super) fn done(&mut self, ix: StepIx, direction: Direction, outputs: &Outputs, at: Moment) {

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::super::event::{Moment, Outcome};
-use super::apply::need;
+use super::illegal::{Refusal, need};
 use super::{Mode, RunState, StepState, Track};
-use crate::runbook::{Direction, Downtime, StepIx, StepMap};
+use crate::runbook::{Direction, Downtime, StepIx, StepMap, Undo};
 
 /// How far a rollback is.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,9 +30,9 @@ impl RunState {
         because: &str,
         force: bool,
         at: Moment,
-    ) -> Result<(), String> {
+    ) -> Result<(), Refusal> {
         let again = self.ended == Some(Outcome::RolledBack);
-        need(self.mode == Mode::Forward || again, "it is not going forward")?;
+        need(self.mode == Mode::Forward || again, Refusal::GoesBack)?;
         let runbook = Arc::clone(&self.runbook);
         let to = to.map(|to| self.ix(to)).transpose()?;
         // A run that went back in part may go back further.
@@ -47,10 +47,7 @@ impl RunState {
         };
         let half_back: StepMap<bool> = self.steps.iter().map(is_half_back).collect();
         if let Some(to) = to {
-            need(
-                self.step(to).attempts[Direction::Forward as usize] > 0,
-                "that step has not begun: nothing that came after it could be undone",
-            )?;
+            need(self.step(to).attempts[Direction::Forward as usize] > 0, Refusal::ToHasNotBegun)?;
             let after = runbook.descendants(to);
             targets.iter_mut().zip(after).for_each(|(target, after)| *target &= after);
         }
@@ -60,12 +57,8 @@ impl RunState {
         targets.iter_mut().zip(half_back).for_each(|(target, half_back)| *target |= half_back);
         let total = targets.iter().filter(|target| **target).count();
         let is_held_back = runbook.ixs().any(|ix| began(self.step(ix)) && !is_back(self.step(ix)));
-        let why_not = if is_held_back {
-            ": what stays lies before a point of no return (--force passes it)"
-        } else {
-            ""
-        };
-        need(total > 0 || !again, &format!("there is nothing left to undo{why_not}"))?;
+        let nothing = Refusal::NothingToUndo { held_back: is_held_back };
+        need(total > 0 || !again, nothing)?;
         let waits = runbook.ixs().map(|ix| runbook.dependents(ix).len() as u32).collect();
         self.rollback = Some(Rollback {
             to,
@@ -151,12 +144,22 @@ impl RunState {
         }
     }
 
-    pub(super) fn may_undo(&self, ix: StepIx) -> Result<(), String> {
-        let rollback = self.rollback.as_ref().ok_or("the run is not rolling back")?;
-        need(rollback.ready.contains(&ix), "a step that depends on it is not undone")?;
+    pub(super) fn may_undo(&self, ix: StepIx) -> Result<(), Refusal> {
+        let rollback = self.rollback.as_ref().ok_or(Refusal::NotRollingBack)?;
+        need(rollback.ready.contains(&ix), Refusal::DependentNotUndone)?;
         let running = matches!(self.track(ix, Direction::Forward), Track::Running { .. });
-        need(!running, "it is still running")?;
-        need(!self.sets.held.contains(&ix), "what it holds is not released")
+        need(!running, Refusal::RunsStill)?;
+        need(!self.sets.held.contains(&ix), Refusal::NotReleased)
+    }
+
+    /// There is nothing to undo.
+    pub(super) fn pass_undo(&mut self, ix: StepIx, at: Moment) -> Result<(), Refusal> {
+        self.may_undo(ix)?;
+        let nothing = matches!(self.runbook.step(ix).undo, Undo::Nothing) || !self.step(ix).touched;
+        need(nothing, Refusal::HasUndo)?;
+        self.set(ix, Direction::Undo, Track::Passed);
+        self.undone(ix, at);
+        Ok(())
     }
 
     pub(super) fn undone(&mut self, ix: StepIx, at: Moment) {

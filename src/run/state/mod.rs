@@ -7,10 +7,12 @@ mod answer;
 mod apply;
 mod attempt;
 mod back;
+mod illegal;
 mod place;
 mod read;
 mod session;
 mod track;
+mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,9 +24,9 @@ use super::foresight::{Foreseen, Rehearsed};
 use super::occasion::Notices;
 use super::watch::Watch;
 use crate::runbook::{Direction, Outputs, Runbook, Span, StepIx, StepMap};
-pub use apply::IllegalEvent;
-use apply::illegal;
 pub use back::Rollback;
+use illegal::illegal;
+pub use illegal::{IllegalEvent, Refusal};
 pub use track::{Mode, Track};
 
 /// Everything that is known of a run.
@@ -135,10 +137,10 @@ impl RunState {
     /// If that is not `RunStarted` with the number 1.
     pub fn new(runbook: Arc<Runbook>, first: &Event) -> Result<RunState, IllegalEvent> {
         let Fact::RunStarted(started) = &first.fact else {
-            return Err(illegal(first, "a run begins with run_started"));
+            return Err(illegal(first, Refusal::NoBeginning));
         };
         if first.number != 1 {
-            return Err(illegal(first, "the first event has the number 1"));
+            return Err(illegal(first, Refusal::FirstNumber));
         }
         let mut state = RunState::fresh(runbook, started.clone(), first.at);
         state.set_until(started.until.as_deref());

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::super::event::*;
-use super::apply::need;
+use super::illegal::{Refusal, need};
 use super::{Mode, RunState, Track};
 use crate::runbook::{Direction, StepIx};
 
@@ -13,11 +13,11 @@ impl RunState {
         &mut self,
         until: Option<&str>,
         still_running: &[StillRunning],
-    ) -> Result<(), String> {
+    ) -> Result<(), Refusal> {
         let goes_on = |still: &StillRunning| Ok((self.ix(&still.step)?, still.direction));
         let go_on: BTreeSet<_> =
-            still_running.iter().map(goes_on).collect::<Result<_, String>>()?;
-        need(go_on.is_subset(&self.sets.running), "what is said to run still was not running")?;
+            still_running.iter().map(goes_on).collect::<Result<_, Refusal>>()?;
+        need(go_on.is_subset(&self.sets.running), Refusal::WasNotRunning)?;
         // Who resumes has seen the failures of a session that stopped because of them, and takes
         // them up again; a failure that nobody was told of stands. What had no effect may be begun
         // in any case.
@@ -63,8 +63,8 @@ impl RunState {
         Ok(())
     }
 
-    pub(super) fn end(&mut self, outcome: Outcome) -> Result<(), String> {
-        need(self.sets.running.is_empty(), "actions are still running")?;
+    pub(super) fn end(&mut self, outcome: Outcome) -> Result<(), Refusal> {
+        need(self.sets.running.is_empty(), Refusal::StillRunning)?;
         let done = match outcome {
             Outcome::Finished => {
                 self.mode == Mode::Forward && self.unsettled == 0 && self.sets.held.is_empty()
@@ -75,7 +75,7 @@ impl RunState {
             }
             Outcome::Cancelled => self.mode == Mode::Cancelling && self.sets.held.is_empty(),
         };
-        need(done, "there is something left to do")?;
+        need(done, Refusal::NotDone)?;
         self.ended = Some(outcome);
         Ok(())
     }
