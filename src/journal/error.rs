@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::path::PathBuf;
 
+use super::store_error::{StoreError, StoreErrorKind};
 use crate::run::IllegalEvent;
 
 #[derive(Debug, thiserror::Error)]
@@ -10,7 +11,7 @@ pub enum JournalError {
     #[error("the journal at {} could not be {what}: {source}", path.display())]
     Io { path: PathBuf, what: &'static str, source: std::io::Error },
     #[error("the journal's database could not be {what}: {source}")]
-    Sql { what: &'static str, source: rusqlite::Error },
+    Store { what: &'static str, source: StoreError },
     #[error("{what} cannot be stored, as it could not be read back: {source}; it was not written")]
     Unwritable { what: String, source: serde_json::Error },
     #[error(
@@ -28,12 +29,9 @@ pub enum JournalError {
     FolderName(PathBuf),
     #[error("{} is a symbolic link, and the journal follows none", .0.display())]
     Symlink(PathBuf),
-    #[error(
-        "SQLite {found} is linked, but {wanted} or newer is needed: older ones can lose commits"
-    )]
-    OldSqlite { found: String, wanted: &'static str },
-    #[error("the database does not keep the setting {name}: it says {found}")]
-    Setting { name: &'static str, found: String },
+    /// The store cannot be relied on, whatever is in it.
+    #[error(transparent)]
+    Unfit(Box<dyn std::error::Error + Send + Sync>),
     #[error(
         "the journal was written by a newer version of switchover (schema {found}; this one \
          knows {known})"
@@ -76,59 +74,44 @@ impl JournalError {
         move |source| JournalError::Io { path, what, source }
     }
 
-    pub fn sql(what: &'static str) -> impl FnOnce(rusqlite::Error) -> JournalError {
-        move |source| JournalError::Sql { what, source }
+    pub fn store<E: Into<StoreError>>(what: &'static str) -> impl FnOnce(E) -> JournalError {
+        move |source| JournalError::Store { what, source: source.into() }
     }
 
     /// Whether it is a refusal (exit 6) and not a failing disk (exit 7).
     pub fn is_refusal(&self) -> bool {
-        !matches!(
-            self,
-            JournalError::Io { .. } | JournalError::Sql { .. } | JournalError::Unwritable { .. }
-        ) || self.is_corrupt()
-    }
-
-    /// Whether the database is damaged. Our own statements are right, so what does not fit them is
-    /// not what was written.
-    fn is_corrupt(&self) -> bool {
-        use rusqlite::Error::{
-            FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, SqlInputError,
-            Utf8Error,
-        };
-        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase, SystemIoFailure, Unknown};
-        let JournalError::Sql { source, .. } = self else { return false };
-        let unfit = matches!(
-            source,
-            InvalidColumnType(..)
-                | FromSqlConversionFailure(..)
-                | IntegralValueOutOfRange(..)
-                | Utf8Error(..)
-                | SqlInputError { .. }
-        );
-        let code = source.sqlite_error().map(|error| (error.code, error.extended_code));
-        unfit
-            || match code {
-                Some((DatabaseCorrupt | NotADatabase | Unknown, _)) => true,
-                Some((SystemIoFailure, extended)) => {
-                    extended == rusqlite::ffi::SQLITE_IOERR_SHORT_READ
-                }
-                _ => false,
-            }
+        match self {
+            JournalError::Store { source, .. } => source.kind == StoreErrorKind::Corrupt,
+            JournalError::Io { .. } | JournalError::Unwritable { .. } => false,
+            JournalError::Missing(_)
+            | JournalError::Stranger { .. }
+            | JournalError::FolderName(_)
+            | JournalError::Symlink(_)
+            | JournalError::Unfit(_)
+            | JournalError::Newer { .. }
+            | JournalError::Unguarded(_)
+            | JournalError::NoRun(_)
+            | JournalError::Empty
+            | JournalError::Ambiguous { .. }
+            | JournalError::Altered { .. }
+            | JournalError::Behind { .. }
+            | JournalError::Unwitnessed { .. }
+            | JournalError::Illegal { .. }
+            | JournalError::Locks { .. }
+            | JournalError::Locked { .. } => true,
+        }
     }
 
     /// What to do next.
     pub fn help(&self) -> Option<Cow<'static, str>> {
-        if let JournalError::Stranger { owner, .. } = self {
-            return Some(
-                format!(
-                    "nothing was changed. Run it as its owner, for example with `sudo \
-                -u '#{owner}' switchover …`"
-                )
-                .into(),
-            );
-        }
         Some(Cow::Borrowed(match self {
-            JournalError::Sql { .. } if self.is_corrupt() => {
+            JournalError::Stranger { owner, .. } => {
+                return Some(Cow::Owned(format!(
+                    "nothing was changed. Run it as its owner, for example with `sudo -u \
+                     '#{owner}' switchover …`"
+                )));
+            }
+            JournalError::Store { source, .. } if source.kind == StoreErrorKind::Corrupt => {
                 "nothing was changed. Keep the whole journal folder as it is, and restore it from \
                  a backup that is complete"
             }
@@ -161,7 +144,7 @@ impl JournalError {
                 "nothing was changed. Run it as the user whose journal it is (`ls -l` shows who), \
                  or name another with --journal"
             }
-            JournalError::Io { .. } | JournalError::Sql { .. } => {
+            JournalError::Io { .. } | JournalError::Store { .. } => {
                 "check that the disk has room and can be written, then `switchover resume`"
             }
             JournalError::Unwritable { .. } => {
@@ -175,7 +158,7 @@ impl JournalError {
                 "nothing was changed. Begin it in a folder with another name"
             }
             JournalError::Symlink(_) => "name the real folder with --journal",
-            _ => return None,
+            JournalError::Unfit(_) | JournalError::Newer { .. } => return None,
         }))
     }
 }

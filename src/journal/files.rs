@@ -140,7 +140,18 @@ pub fn keep_private(path: &Path) -> Result<bool, JournalError> {
     Ok(was_open)
 }
 
-/// The same for all that lies in a folder, however deep. What is no file and no folder is left
+/// The same for one that need not be there.
+///
+/// # Errors
+/// As [`keep_private`].
+pub fn keep_private_if_there(path: &Path) -> Result<(), JournalError> {
+    match keep_private(path) {
+        Err(JournalError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(()),
+        kept => kept.map(drop),
+    }
+}
+
+/// Keeps private all that lies in a folder, however deep. What is no file and no folder is left
 /// alone: nothing of the journal is.
 ///
 /// # Errors

@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 
 use super::event::{Log, Moment, RunStarted};
 use super::names;
-use super::state::{RunState, Track};
+use super::state::{Refusal, RunState, Track};
 use crate::runbook::traffic::Says;
 use crate::runbook::{
     Direction, Guard, LiveTest, OnBreach, Read, Reference, Source, StepId, StepIx, Text,
@@ -94,16 +94,16 @@ impl RunStarted {
 
 impl RunState {
     /// A step was looked at.
-    pub(super) fn foresee(&mut self, foreseen: &StepForeseen, at: Moment) -> Result<(), String> {
-        let ix = self.runbook.find(&foreseen.step).ok_or("there is no such step")?;
+    pub(super) fn foresee(&mut self, foreseen: &StepForeseen, at: Moment) -> Result<(), Refusal> {
+        let ix = self.runbook.find(&foreseen.step).ok_or(Refusal::NoSuchStep)?;
         if !self.is_only_looked_at(ix) {
-            return Err("it is to be carried out, and not only foreseen".to_owned());
+            return Err(Refusal::CarriedOut);
         }
         match self.track(ix, Direction::Forward) {
             Track::Running { attempt, .. } if *attempt == foreseen.attempt => {}
             // Not everything has to be begun to be foreseen.
             Track::Idle if self.sets.ready.contains(&ix) => {}
-            other => return Err(format!("it is {}", other.word())),
+            other => return Err(Refusal::Stands(other.word())),
         }
         self.steps[ix].foreseen = Some(foreseen.verdict);
         self.settle_foreseen(ix, at);

@@ -2,7 +2,6 @@
 //! decides. Pure: no clock (time is an argument), no I/O, no async. Knows nothing of journals,
 //! processes or screens.
 
-mod amend;
 pub mod event;
 pub mod evidence;
 mod foresight;
@@ -21,5 +20,5 @@ pub use observer::Observer;
 pub use occasion::{Notices, Occasion};
 pub use outlook::{Expected, History, Outlook};
 pub use planner::{Decision, Limits, next, not_before};
-pub use state::{IllegalEvent, Mode, RunState, StepState, Track};
+pub use state::{IllegalEvent, Mode, Refusal, RunState, StepState, Track};
 pub use watch::{Breach, Budgeted, Watched};

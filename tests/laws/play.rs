@@ -83,7 +83,7 @@ impl Play {
     /// Applies a fact, or says why not.
     pub fn attempt(&mut self, fact: Fact) -> Result<(), String> {
         let event = Event { number: self.state.head + 1, at: self.now, fact };
-        let done = self.state.apply(&event).map_err(|error| error.why);
+        let done = self.state.apply(&event).map_err(|error| error.why.to_string());
         self.sets_say_what_the_tracks_say();
         done
     }

@@ -4,8 +4,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::event::{RunAmended, SkipReason};
-use super::state::{Mode, RunState, Track};
+use super::super::event::{RunAmended, SkipReason};
+use super::illegal::Refusal;
+use super::{Mode, RunState, Sets, Track};
 use crate::runbook::meaning::{Terms, meaning};
 use crate::runbook::{Action, Direction, Runbook, StepId, StepIx, StepMap};
 
@@ -95,65 +96,123 @@ impl RunState {
     }
 
     /// Takes the new definition.
-    pub(super) fn amend(&mut self, amended: &RunAmended) -> Result<(), String> {
-        let new = Arc::clone(amended.runbook.as_ref().ok_or("the new definition is not at hand")?);
+    pub(super) fn amend(&mut self, amended: &RunAmended) -> Result<(), Refusal> {
+        let new = Arc::clone(amended.runbook.as_ref().ok_or(Refusal::NoDefinition)?);
         if self.mode != Mode::Forward || !self.sets.running.is_empty() {
-            return Err("only a run that goes forward, and in which nothing runs, can be amended"
-                .to_owned());
+            return Err(Refusal::CannotBeAmended.to_owned());
         }
         if let Some(conflict) = self.conflicts(&new).into_iter().next() {
-            return Err(conflict);
+            return Err(Refusal::Conflict(conflict));
         }
         // An amendment of before there were such took no answer back, and forgot every word about a
         // point of no return.
         if amended.voided.as_ref().is_some_and(|voided| *voided != self.voided_by(&new)) {
-            return Err("it takes other answers back than those before what it changes".to_owned());
+            return Err(Refusal::OtherAnswers);
         }
         let void: BTreeSet<StepIx> =
             amended.voided.iter().flatten().filter_map(|id| new.find(id)).collect();
-        let old = std::mem::replace(
-            self,
-            RunState::fresh(Arc::clone(&new), self.started.clone(), self.began),
-        );
-        let kept = |ix: &StepIx| new.find(&old.runbook.step(*ix).id);
+        let fresh = RunState::fresh(Arc::clone(&new), self.started.clone(), self.began);
+        let old = std::mem::replace(self, fresh);
+        self.carry_steps(&old, &void, amended.voided.is_some());
+        self.carry_notices(&old);
+        self.carry_rest(old, void);
+        Ok(())
+    }
+
+    /// Takes over what is known of the steps that have begun; `keeps_words` says whether words about
+    /// points of no return are kept.
+    fn carry_steps(&mut self, old: &RunState, void: &BTreeSet<StepIx>, keeps_words: bool) {
+        let new = Arc::clone(&self.runbook);
+        let kept = |ix: StepIx| new.find(&old.runbook.step(ix).id);
         for ix in old.runbook.ixs().filter(|ix| old.has_started(*ix)) {
-            let Some(at) = kept(&ix) else { continue };
+            let Some(at) = kept(ix) else { continue };
             let known = old.step(ix).clone();
             self.carry(at, if void.contains(&at) { known.unanswered() } else { known });
             if void.contains(&at) {
                 self.begin_anew(at);
             }
         }
-        if amended.voided.is_some() {
-            let words = old.runbook.ixs().filter(|ix| old.has_word(*ix)).filter_map(|ix| kept(&ix));
+        if keeps_words {
+            let words = old.runbook.ixs().filter(|ix| old.has_word(*ix)).filter_map(kept);
             words.filter(|at| !void.contains(at)).for_each(|at| self.steps[at].confirmed = true);
         }
         // After the steps: how many copies failed is more than their states tell.
         for ix in old.runbook.ixs() {
-            if let (Some(at), Some(before)) = (kept(&ix), old.runbook.step(ix).group)
+            if let (Some(at), Some(before)) = (kept(ix), old.runbook.step(ix).group)
                 && let Some(group) = new.step(at).group
             {
                 self.groups[group as usize] = old.groups[before as usize];
             }
         }
+    }
+
+    /// Takes over all else, field by field: a new one must be thought of here.
+    fn carry_rest(&mut self, old: RunState, void: BTreeSet<StepIx>) {
+        let new = Arc::clone(&self.runbook);
+        let RunState {
+            runbook: before,
+            // Only a run that goes forward is amended: these are as they are in a fresh one.
+            mode: _,
+            ended: _,
+            rollback: _,
+            rehearsed: _,
+            // Given to the fresh one.
+            started: _,
+            began: _,
+            // Taken over with the steps, or counted anew by them.
+            steps: _,
+            groups: _,
+            unsettled: _,
+            phase_left: _,
+            points: _,
+            notices: _,
+            // The next session says anew what it leaves out.
+            wanted: _,
+            session,
+            head,
+            last,
+            stopped,
+            until,
+            sets,
+            down_since,
+            downtime,
+            watch,
+            voided,
+            secrets,
+        } = old;
+        let kept = |ix: &StepIx| new.find(&before.step(*ix).id);
         let carried = |set: &BTreeSet<StepIx>| set.iter().filter_map(kept).collect();
-        self.sets.held = carried(&old.sets.held);
-        self.sets.retake = carried(&old.sets.retake);
-        self.sets.partial = carried(&old.sets.partial);
-        self.voided = carried(&old.voided);
+        let Sets {
+            held,
+            retake,
+            partial,
+            // Where the steps stand says it.
+            ready: _,
+            running: _,
+            waiting: _,
+            doubt: _,
+            retrying: _,
+            failed: _,
+            // Nothing runs.
+            inherited: _,
+            // By the answers that are void.
+            barred: _,
+        } = sets;
+        self.sets.held = carried(&held);
+        self.sets.retake = carried(&retake);
+        self.sets.partial = carried(&partial);
+        self.voided = carried(&voided);
         self.voided.extend(void);
         self.bar();
-        self.until = old.until.as_ref().and_then(kept);
-        self.carry_notices(&old);
-        self.session = old.session;
-        self.head = old.head;
-        self.last = old.last;
-        self.stopped = old.stopped;
-        self.down_since = old.down_since;
-        self.downtime = old.downtime;
-        self.watch = old.watch;
-        self.secrets = old.secrets;
-        Ok(())
+        self.until = until.as_ref().and_then(kept);
+        self.session = session;
+        self.head = head;
+        self.last = last;
+        self.stopped = stopped;
+        self.down_since = down_since;
+        self.downtime = downtime;
+        self.watch = watch;
+        self.secrets = secrets;
     }
 
     /// Whether anything of a step is in the log that its definition gives a meaning to.

@@ -4,8 +4,8 @@ use std::fs::{DirBuilder, copy, remove_dir_all};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use super::error::JournalError;
-use super::files;
+use super::super::error::JournalError;
+use super::super::files;
 
 /// A private folder with the database in it; removed when this is dropped.
 #[derive(Debug)]
