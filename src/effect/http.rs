@@ -13,8 +13,7 @@ use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
 use super::redirect::{self, Redirect, redirect};
 use super::view::text_of;
 use super::{Cut, EffectError, Job, Reading, Stopper, Used, When, resolve};
-use crate::runbook::action::{Body, Http, Tls};
-use crate::runbook::raw::Method;
+use crate::runbook::action::{Body, Http, Method, Tls};
 use crate::runbook::size::Size;
 
 type Response = ureq::http::Response<ureq::Body>;

@@ -10,9 +10,8 @@ use serde_json::{Map, Value as Json, json};
 
 use super::aside::within;
 use super::{EffectError, Job, Keeper, Reading, Stopper, When, http};
-use crate::runbook::action::{Action, Http, look_up};
+use crate::runbook::action::{Action, Follow, Http, Method, look_up};
 use crate::runbook::percent_encoded;
-use crate::runbook::raw::{Follow, Method};
 use crate::runbook::traffic::{Analysis, Prometheus, Says, Source};
 
 /// How long one reading may take.

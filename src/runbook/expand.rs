@@ -15,7 +15,7 @@ use std::rc::Rc;
 use indexmap::IndexMap;
 use serde_json::Value as Json;
 
-use super::action::{Action, Argument, look_up};
+use super::action::{Action, Argument, RawRun, look_up};
 use super::convert::{Converter, span, text};
 use super::graph::{Graph, Node};
 use super::load::{File, Loading};

@@ -1,6 +1,23 @@
-//! What a step can do, as data. `Action<Text>` is what the author wrote; `Action<String>` is the
-//! same with every text rendered, which is what is journaled and carried out. Knows nothing of how
-//! an action is carried out.
+//! What a step can do, as data: a file for each kind of action, with its keys, their conversion and
+//! its words. `Action<Text>` is what the author wrote; `Action<String>` is the same with every text
+//! rendered, which is what is journaled and carried out. Knows nothing of how an action is carried
+//! out.
+
+mod approve;
+mod argument;
+mod copy;
+mod dns;
+mod given;
+mod http;
+mod notify;
+mod propagation;
+mod run;
+mod shift;
+mod sql;
+mod task;
+mod tls;
+mod value;
+mod wait;
 
 use std::collections::BTreeMap;
 
@@ -8,17 +25,26 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use super::copy::Copy;
-use super::database::Database;
-use super::given::Given;
-use super::parameter::Kind;
-pub use super::raw::SecretForm;
-use super::raw::{Follow, Method};
+use super::convert::Converter;
+use super::raw::RawAct;
 use super::size::Size;
-use super::text::{Text, TextError};
-use super::traffic::Shift;
-use super::zone::{Dns, Propagation};
-use super::{Condition, Reference, Span};
+use super::{Text, TextError};
+
+pub use approve::{Approve, RawApprove};
+pub use argument::{Argument, look_up};
+pub use copy::{Copy, RawCopy, Table, Throttle};
+pub use dns::{Change, Dns, RawDns, Record, all};
+pub use given::{Given, RawGiven};
+pub use http::{Body, Follow, Http, Method, RawHttp};
+pub use notify::{Content, Notify, RawNotify};
+pub use propagation::{Propagation, RawPropagation};
+pub use run::{Command, RawRun, Run};
+pub use shift::{Back, RawShift, Shift};
+pub use sql::{RawSql, Sql};
+pub use task::{RawTask, Task};
+pub use tls::{RawTls, Tls, tls as converted_tls};
+pub use value::{RawScalar, RawSecretUse, RawValue, SecretForm, Value, scalar_text};
+pub use wait::{RawWait, Wait};
 
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -39,157 +65,49 @@ pub enum Action<T> {
     Join,
 }
 
-/// A command.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Run<T> {
-    pub command: Command<T>,
-    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
-    pub cwd: Option<T>,
-    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
-    pub stdin: Option<T>,
-    /// How much of what it says is kept for expressions, if the author says so.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub keep_output: Option<Size>,
-}
-
-/// A script for a shell, or a program with its arguments.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Command<T> {
-    /// The shell and its options, and the script as the last argument. Never templated.
-    Script {
-        shell: Vec<String>,
-        script: String,
-    },
-    Arguments(Vec<T>),
-}
-
-/// Statements or a query.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Sql<T> {
-    pub database: Database<T>,
-    #[serde(default = "IndexMap::new", skip_serializing_if = "IndexMap::is_empty")]
-    pub attach: IndexMap<String, T>,
-    pub text: String,
-    /// Whether it is one query that only reads.
-    pub reads: bool,
-    #[serde(default = "IndexMap::new", skip_serializing_if = "IndexMap::is_empty")]
-    pub parameters: IndexMap<String, Argument<T>>,
-    /// Values that are known only at the moment of use.
-    #[serde(default = "IndexMap::new", skip_serializing_if = "IndexMap::is_empty")]
-    pub given: IndexMap<String, Given<T>>,
-    pub transaction: bool,
-    /// How much of what it says is kept for expressions, if the author says so.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub keep_output: Option<Size>,
-}
-
-/// An HTTP request.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Http<T> {
-    pub method: Method,
-    pub url: T,
-    #[serde(default = "IndexMap::new", skip_serializing_if = "IndexMap::is_empty")]
-    pub headers: IndexMap<String, Value<T>>,
-    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
-    pub body: Option<Body<T>>,
-    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
-    pub tls: Option<Tls<T>>,
-    #[serde(default, skip_serializing_if = "Follow::is_default")]
-    pub follow: Follow,
-    /// How much of what it says is kept for expressions, if the author says so.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub keep_output: Option<Size>,
-}
-
-/// A request body.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Body<T> {
-    Text(T),
-    Json(Argument<T>),
-}
-
-/// Files with certificates and keys, in PEM.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Tls<T> {
-    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
-    pub ca: Option<T>,
-    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
-    pub cert: Option<T>,
-    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
-    pub key: Option<T>,
-}
-
-/// A length of time, or a condition on a repeated reading.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Wait<T> {
-    /// A duration, as text because it may come from a parameter.
-    For(T),
-    Until {
-        until: Condition,
-        probe: Box<Action<T>>,
-        every: Span,
-        stable: u32,
-    },
-}
-
-/// A message to people.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Notify<T> {
-    pub content: Content<T>,
-    #[serde(default = "Vec::new", skip_serializing_if = "Vec::is_empty")]
-    pub to: Vec<T>,
-}
-
-/// A template by name, or the words themselves.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Content<T> {
-    Template(String),
-    Words { subject: T, body: T },
-}
-
-/// Something that a person does, and what they tell about it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Task<T> {
-    pub instructions: T,
-    #[serde(default = "IndexMap::new", skip_serializing_if = "IndexMap::is_empty")]
-    pub fields: IndexMap<String, Kind>,
-}
-
-/// A decision: go or no-go.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Approve<T> {
-    pub question: T,
-}
-
-/// A text, or a secret by name, which is read only at the moment of use and never stored.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Value<T> {
-    Text(T),
-    Secret {
-        name: String,
-        prefix: String,
-        #[serde(default, rename = "as")]
-        form: SecretForm,
-    },
-}
-
-/// A value with its type: a text that is one whole reference stands for the value itself.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Argument<T> {
-    Plain(Json),
-    Text(T),
-    List(Vec<Argument<T>>),
-    Map(IndexMap<String, Argument<T>>),
-}
-
-pub(super) fn none<T>() -> Option<T> {
-    None
+impl Converter<'_> {
+    pub fn action(&mut self, raw: &RawAct, below: &[&str]) -> Option<Action<Text>> {
+        let named: Vec<&str> = [
+            ("run", raw.run.is_some()),
+            ("sql", raw.sql.is_some()),
+            ("http", raw.http.is_some()),
+            ("copy", raw.copy.is_some()),
+            ("dns", raw.dns.is_some()),
+            ("propagation", raw.propagation.is_some()),
+            ("wait", raw.wait.is_some()),
+            ("shift", raw.shift.is_some()),
+            ("notify", raw.notify.is_some()),
+            ("task", raw.task.is_some()),
+            ("approve", raw.approve.is_some()),
+        ]
+        .into_iter()
+        .filter_map(|(name, there)| there.then_some(name))
+        .collect();
+        self.exactly_one(&named, below)?;
+        Some(if let Some(run) = &raw.run {
+            Action::Run(self.run(run, below)?)
+        } else if let Some(sql) = &raw.sql {
+            Action::Sql(self.sql(sql, below)?)
+        } else if let Some(http) = &raw.http {
+            Action::Http(self.http(http, below)?)
+        } else if let Some(copy) = &raw.copy {
+            Action::Copy(self.copy(copy, below)?)
+        } else if let Some(dns) = &raw.dns {
+            Action::Dns(self.dns(dns, below)?)
+        } else if let Some(propagation) = &raw.propagation {
+            Action::Propagation(self.propagation(propagation, below)?)
+        } else if let Some(wait) = &raw.wait {
+            Action::Wait(self.wait(wait, below)?)
+        } else if let Some(shift) = &raw.shift {
+            Action::Shift(self.shift(shift, below)?)
+        } else if let Some(notify) = &raw.notify {
+            Action::Notify(self.notify(notify, below)?)
+        } else if let Some(task) = &raw.task {
+            Action::Task(task::converted(task))
+        } else {
+            Action::Approve(approve::converted(raw.approve.as_ref()?))
+        })
+    }
 }
 
 impl<T> Action<T> {
@@ -282,15 +200,6 @@ impl<T: Clone> Action<T> {
             Action::Dns(dns) => Some(Action::Dns(dns.inverse())),
             Action::Shift(shift) => Some(Action::Shift(shift.inverse())),
             _ => None,
-        }
-    }
-}
-
-impl<T> Value<T> {
-    pub fn secret(&self) -> Option<&str> {
-        match self {
-            Value::Secret { name, .. } => Some(name),
-            Value::Text(_) => None,
         }
     }
 }
@@ -401,131 +310,6 @@ impl Action<Text> {
     }
 }
 
-impl Tls<Text> {
-    pub fn render(&self, values: &Json) -> Result<Tls<String>, TextError> {
-        Ok(Tls {
-            ca: optional(&self.ca, values)?,
-            cert: optional(&self.cert, values)?,
-            key: optional(&self.key, values)?,
-        })
-    }
-
-    pub fn texts(&self) -> Vec<&Text> {
-        self.ca.iter().chain(&self.cert).chain(&self.key).collect()
-    }
-}
-
-impl Value<Text> {
-    pub fn render(&self, values: &Json) -> Result<Value<String>, TextError> {
-        Ok(match self {
-            Value::Text(text) => Value::Text(text.render(values)?),
-            Value::Secret { name, prefix, form } => {
-                Value::Secret { name: name.clone(), prefix: prefix.clone(), form: *form }
-            }
-        })
-    }
-
-    pub fn text(&self) -> Option<&Text> {
-        match self {
-            Value::Text(text) => Some(text),
-            Value::Secret { .. } => None,
-        }
-    }
-}
-
-impl Argument<Text> {
-    pub fn from_json(json: &Json) -> Result<Argument<Text>, TextError> {
-        Ok(match json {
-            Json::String(text) => {
-                let text = Text::compile(text)?;
-                if text.is_dynamic() { Argument::Text(text) } else { Argument::Plain(json.clone()) }
-            }
-            Json::Array(items) => {
-                Argument::List(items.iter().map(Argument::from_json).collect::<Result<_, _>>()?)
-            }
-            Json::Object(fields) => {
-                let fields = fields
-                    .iter()
-                    .map(|(name, value)| Ok((name.clone(), Argument::from_json(value)?)));
-                Argument::Map(fields.collect::<Result<_, TextError>>()?)
-            }
-            plain => Argument::Plain(plain.clone()),
-        })
-    }
-
-    /// The value itself with `values` in scope.
-    pub fn value(&self, values: &Json) -> Result<Json, TextError> {
-        Ok(match self {
-            Argument::Plain(json) => json.clone(),
-            Argument::Text(text) => match text.single_reference() {
-                Some(path) => look_up(values, &path)
-                    .ok_or_else(|| {
-                        TextError(format!("`{}` has no value at this point", path.join(".")))
-                    })?
-                    .clone(),
-                None => Json::String(text.render(values)?),
-            },
-            Argument::List(items) => {
-                Json::Array(items.iter().map(|item| item.value(values)).collect::<Result<_, _>>()?)
-            }
-            Argument::Map(fields) => {
-                let fields =
-                    fields.iter().map(|(name, value)| Ok((name.clone(), value.value(values)?)));
-                Json::Object(fields.collect::<Result<_, TextError>>()?)
-            }
-        })
-    }
-
-    pub(super) fn render(&self, values: &Json) -> Result<Argument<String>, TextError> {
-        self.value(values).map(Argument::Plain)
-    }
-
-    pub fn texts(&self) -> Vec<&Text> {
-        match self {
-            Argument::Plain(_) => Vec::new(),
-            Argument::Text(text) => vec![text],
-            Argument::List(items) => items.iter().flat_map(Argument::texts).collect(),
-            Argument::Map(fields) => fields.values().flat_map(Argument::texts).collect(),
-        }
-    }
-}
-
-/// The value that `path` leads to in `values`.
-pub fn look_up<'a>(values: &'a Json, path: &Reference) -> Option<&'a Json> {
-    path.iter().try_fold(values, |value, name| match value {
-        Json::Object(fields) => fields.get(name),
-        Json::Array(items) => items.get(name.parse::<usize>().ok()?),
-        _ => None,
-    })
-}
-
-impl Argument<String> {
-    /// The rendered value.
-    pub fn into_json(self) -> Json {
-        match self {
-            Argument::Plain(json) => json,
-            Argument::Text(text) => Json::String(text),
-            Argument::List(items) => {
-                Json::Array(items.into_iter().map(Argument::into_json).collect())
-            }
-            Argument::Map(fields) => Json::Object(
-                fields.into_iter().map(|(name, value)| (name, value.into_json())).collect(),
-            ),
-        }
-    }
-}
-
-fn optional(text: &Option<Text>, values: &Json) -> Result<Option<String>, TextError> {
-    text.as_ref().map(|text| text.render(values)).transpose()
-}
-
-fn map<A, B>(
-    entries: &IndexMap<String, A>,
-    render: impl Fn(&A) -> Result<B, TextError>,
-) -> Result<IndexMap<String, B>, TextError> {
-    entries.iter().map(|(name, value)| Ok((name.clone(), render(value)?))).collect()
-}
-
 /// An action in words, with its values where they are known.
 pub fn in_words(action: &Action<Text>, values: &Json) -> String {
     match action.render(values) {
@@ -569,6 +353,21 @@ impl Action<String> {
             Action::Join => "the end of the nested runbook".to_owned(),
         }
     }
+}
+
+pub(in crate::runbook) fn none<T>() -> Option<T> {
+    None
+}
+
+fn optional(text: &Option<Text>, values: &Json) -> Result<Option<String>, TextError> {
+    text.as_ref().map(|text| text.render(values)).transpose()
+}
+
+fn map<A, B>(
+    entries: &IndexMap<String, A>,
+    render: impl Fn(&A) -> Result<B, TextError>,
+) -> Result<IndexMap<String, B>, TextError> {
+    entries.iter().map(|(name, value)| Ok((name.clone(), render(value)?))).collect()
 }
 
 /// Outputs of a step by name.

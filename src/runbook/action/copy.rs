@@ -1,13 +1,65 @@
 //! Rows to be moved from one database to another. Knows nothing of how they are moved.
 
 use indexmap::IndexMap;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use super::action::Action;
-use super::database::Database;
-use super::text::{Text, TextError};
-use super::{Condition, Span};
+use super::Action;
+use crate::runbook::convert::{Converter, condition, span};
+use crate::runbook::database::Database;
+use crate::runbook::raw::RawRead;
+use crate::runbook::{Condition, Span, Text, TextError};
+
+/// Rows from one database to another, in ranges of their primary keys.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct RawCopy {
+    /// The one of the `databases` that has the rows.
+    pub from: String,
+    /// The one that gets them. Its tables are there, and empty.
+    pub to: String,
+    /// The tables, in the order in which they are copied; or each with its name in the other
+    /// database.
+    pub tables: RawTables,
+    /// How many rows at once; what a crash can cost. Default 50000, and more as long as that takes
+    /// less than a quarter of a second.
+    #[schemars(range(min = 1, max = 10000000))]
+    pub chunk: Option<u32>,
+    /// How many chunks at the same time. Default 1.
+    #[schemars(range(min = 1, max = 64))]
+    pub parallel: Option<u32>,
+    /// Whether the rows of each chunk are counted and compared at both ends. Default true.
+    pub verify: Option<bool>,
+    /// Only compares what is there. Default false.
+    pub verify_only: Option<bool>,
+    /// How far the target's sequences are set before the source's. Default 0.
+    pub sequence_margin: Option<u32>,
+    /// What must hold before the next chunk begins, such as that a replica is not far behind.
+    pub throttle: Option<RawThrottle>,
+}
+
+/// A read-only action, and the condition on what it reads.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct RawThrottle {
+    /// True of a reading by which the copy goes on.
+    #[schemars(extend("format" = "cel"))]
+    pub until: String,
+    /// The pause between two readings; as long as that, one is good for. Default 1s.
+    #[schemars(extend("format" = "duration"))]
+    pub every: Option<String>,
+    #[serde(flatten)]
+    pub read: RawRead,
+}
+
+/// Names of tables, or each with its name in the other database.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum RawTables {
+    Names(Vec<String>),
+    Map(IndexMap<String, String>),
+}
 
 /// Tables whose rows are copied in ranges of their keys.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,7 +80,7 @@ pub struct Copy<T> {
     /// How far the target's sequences are set before the source's.
     pub sequence_margin: u32,
     /// What holds it back.
-    #[serde(default = "super::action::none", skip_serializing_if = "Option::is_none")]
+    #[serde(default = "super::none", skip_serializing_if = "Option::is_none")]
     pub throttle: Option<Throttle<T>>,
     /// Whether it takes back what it copied.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -50,6 +102,50 @@ pub struct Table {
     /// Its name in the other database, if that is another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub into: Option<String>,
+}
+
+impl Converter<'_> {
+    pub fn copy(&mut self, raw: &RawCopy, below: &[&str]) -> Option<Copy<Text>> {
+        let (from, to) =
+            (self.database(&raw.from, "copy", below)?, self.database(&raw.to, "copy", below)?);
+        let tables: IndexMap<String, Table> = match &raw.tables {
+            RawTables::Names(names) => {
+                names.iter().map(|name| (name.clone(), Table::default())).collect()
+            }
+            RawTables::Map(map) => map
+                .iter()
+                .map(|(name, into)| (name.clone(), Table { into: Some(into.clone()) }))
+                .collect(),
+        };
+        if tables.is_empty() {
+            self.report(below, "copy", "there is no table to copy".into(), None);
+        }
+        let throttle = match &raw.throttle {
+            Some(raw) => {
+                let mut way = below.to_vec();
+                way.extend(["copy", "throttle"]);
+                let every = span(raw.every.as_deref()).unwrap_or(Span::from_secs(1));
+                Some(Throttle {
+                    probe: Box::new(self.read(&raw.read, &way)?),
+                    until: condition(&raw.until),
+                    every,
+                })
+            }
+            None => None,
+        };
+        Some(Copy {
+            from,
+            to,
+            tables,
+            chunk: raw.chunk,
+            parallel: raw.parallel.unwrap_or(1),
+            verify: raw.verify.unwrap_or(true),
+            verify_only: raw.verify_only.unwrap_or(false),
+            sequence_margin: raw.sequence_margin.unwrap_or(0),
+            throttle,
+            removes: false,
+        })
+    }
 }
 
 impl Copy<Text> {

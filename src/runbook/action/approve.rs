@@ -1,0 +1,38 @@
+//! A decision: go or no-go.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::runbook::Text;
+use crate::runbook::convert::text;
+
+/// A decision: go or no-go.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum RawApprove {
+    Question(#[schemars(extend("format" = "template"))] String),
+    Map(RawApproveMap),
+}
+
+/// A decision with its question.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct RawApproveMap {
+    /// What is decided.
+    #[schemars(extend("format" = "template"))]
+    pub question: String,
+}
+
+/// A decision: go or no-go.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Approve<T> {
+    pub question: T,
+}
+
+pub fn converted(raw: &RawApprove) -> Approve<Text> {
+    let question = match raw {
+        RawApprove::Question(question) => question,
+        RawApprove::Map(map) => &map.question,
+    };
+    Approve { question: text(question) }
+}

@@ -1,0 +1,62 @@
+//! A message to people.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::runbook::Text;
+use crate::runbook::convert::{Converter, text};
+
+/// A message: a template by name, or a subject and a body.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct RawNotify {
+    /// The name of a template.
+    pub template: Option<String>,
+    /// The subject line, instead of a template.
+    #[schemars(extend("format" = "template"))]
+    pub subject: Option<String>,
+    /// The text, instead of a template.
+    #[schemars(extend("format" = "template"))]
+    pub body: Option<String>,
+    /// Who is told.
+    #[serde(default)]
+    #[schemars(extend("items" = {"type": "string", "format": "template"}))]
+    pub to: Vec<String>,
+}
+
+/// A message to people.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Notify<T> {
+    pub content: Content<T>,
+    #[serde(default = "Vec::new", skip_serializing_if = "Vec::is_empty")]
+    pub to: Vec<T>,
+}
+
+/// A template by name, or the words themselves.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Content<T> {
+    Template(String),
+    Words { subject: T, body: T },
+}
+
+impl Converter<'_> {
+    pub fn notify(&mut self, raw: &RawNotify, below: &[&str]) -> Option<Notify<Text>> {
+        let content = match (&raw.template, &raw.subject, &raw.body) {
+            (Some(name), None, None) => Content::Template(name.clone()),
+            (None, Some(subject), Some(body)) => {
+                Content::Words { subject: text(subject), body: text(body) }
+            }
+            _ => {
+                self.report(
+                    below,
+                    "notify",
+                    "a message is a template, or a subject with a body".into(),
+                    None,
+                );
+                return None;
+            }
+        };
+        Some(Notify { content, to: raw.to.iter().map(|to| text(to)).collect() })
+    }
+}

@@ -1,0 +1,162 @@
+//! Statements or a query on a database.
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+use super::argument::{Argument, scalar_argument};
+use super::given::{Given, RawGiven};
+use super::value::RawScalar;
+use crate::runbook::convert::{Converter, text};
+use crate::runbook::database::Database;
+use crate::runbook::size::Size;
+use crate::runbook::{Text, TextError};
+
+/// A statement or a query. The text is never templated: values are bound by `:name`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct RawSql {
+    /// The name of one of the `databases`, or an SQLite file.
+    #[schemars(extend("format" = "template"))]
+    pub database: String,
+    /// More SQLite files, attached under their names.
+    #[serde(default)]
+    #[schemars(extend("additionalProperties" = {"type": "string", "format": "template"}))]
+    pub attach: IndexMap<String, String>,
+    /// Statements that change something, one after another.
+    #[schemars(extend("format" = "sql"))]
+    pub statement: Option<String>,
+    /// One query that only reads; its rows are in `rows`.
+    #[schemars(extend("format" = "sql"))]
+    pub query: Option<String>,
+    /// Values for `:name` in the text; also secrets, and what a query on another database says.
+    #[serde(default)]
+    pub parameters: IndexMap<String, RawParameterOfSql>,
+    /// Whether all statements are one transaction. Default true.
+    pub transaction: Option<bool>,
+}
+
+/// A text, number or boolean, or where the value is had at the moment of use.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum RawParameterOfSql {
+    Text(#[schemars(extend("format" = "template"))] String),
+    Bool(bool),
+    Number(serde_json::Number),
+    Given(RawGiven),
+}
+
+/// Statements or a query.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sql<T> {
+    pub database: Database<T>,
+    #[serde(default = "IndexMap::new", skip_serializing_if = "IndexMap::is_empty")]
+    pub attach: IndexMap<String, T>,
+    pub text: String,
+    /// Whether it is one query that only reads.
+    pub reads: bool,
+    #[serde(default = "IndexMap::new", skip_serializing_if = "IndexMap::is_empty")]
+    pub parameters: IndexMap<String, Argument<T>>,
+    /// Values that are known only at the moment of use.
+    #[serde(default = "IndexMap::new", skip_serializing_if = "IndexMap::is_empty")]
+    pub given: IndexMap<String, Given<T>>,
+    pub transaction: bool,
+    /// How much of what it says is kept for expressions, if the author says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_output: Option<Size>,
+}
+
+impl Converter<'_> {
+    pub fn sql(&mut self, raw: &RawSql, below: &[&str]) -> Option<Sql<Text>> {
+        let (sql, reads) = match (&raw.statement, &raw.query) {
+            (Some(statement), None) => (statement, false),
+            (None, Some(query)) => (query, true),
+            _ => {
+                let help = "a query only reads and has rows; a statement changes something";
+                self.report(
+                    below,
+                    "sql",
+                    "exactly one of statement and query belongs here".into(),
+                    Some(help.into()),
+                );
+                return None;
+            }
+        };
+        if !raw.attach.is_empty()
+            && self.databases.get(&raw.database).is_some_and(|found| found.sqlite.is_none())
+        {
+            self.report(below, "sql", "only an SQLite file can have others attached".into(), None);
+        }
+        let (mut parameters, mut given) = (IndexMap::new(), IndexMap::new());
+        for (name, value) in &raw.parameters {
+            let scalar = match value {
+                RawParameterOfSql::Text(source) => RawScalar::Text(source.clone()),
+                RawParameterOfSql::Bool(value) => RawScalar::Bool(*value),
+                RawParameterOfSql::Number(value) => RawScalar::Number(value.clone()),
+                RawParameterOfSql::Given(raw) => {
+                    given.insert(name.clone(), self.given(name, raw, below)?);
+                    continue;
+                }
+            };
+            parameters.insert(name.clone(), scalar_argument(&scalar));
+        }
+        Some(Sql {
+            database: self.database(&raw.database, "sql", below)?,
+            attach: raw.attach.iter().map(|(name, path)| (name.clone(), text(path))).collect(),
+            text: sql.clone(),
+            reads,
+            parameters,
+            given,
+            transaction: raw.transaction.unwrap_or(!reads),
+            keep_output: None,
+        })
+    }
+}
+
+impl<T> Sql<T> {
+    /// The secrets that it uses.
+    pub fn secrets(&self) -> Vec<&str> {
+        self.database
+            .secret()
+            .into_iter()
+            .chain(self.given.values().flat_map(Given::secrets))
+            .collect()
+    }
+}
+
+impl Sql<Text> {
+    pub fn render(&self, values: &Json) -> Result<Sql<String>, TextError> {
+        let attach =
+            self.attach.iter().map(|(name, path)| Ok((name.clone(), path.render(values)?)));
+        let parameters = self
+            .parameters
+            .iter()
+            .map(|(name, argument)| Ok((name.clone(), argument.render(values)?)));
+        let given =
+            self.given.iter().map(|(name, given)| Ok((name.clone(), given.render(values)?)));
+        Ok(Sql {
+            database: self.database.render(values)?,
+            attach: attach.collect::<Result<_, TextError>>()?,
+            text: self.text.clone(),
+            reads: self.reads,
+            parameters: parameters.collect::<Result<_, TextError>>()?,
+            given: given.collect::<Result<_, TextError>>()?,
+            transaction: self.transaction,
+            keep_output: self.keep_output,
+        })
+    }
+
+    /// Every text in it, for checking names.
+    pub fn texts(&self) -> Vec<&Text> {
+        let parameters = self.parameters.values().flat_map(Argument::texts);
+        let given = self.given.values().flat_map(Given::texts);
+        self.database
+            .texts()
+            .into_iter()
+            .chain(self.attach.values())
+            .chain(parameters)
+            .chain(given)
+            .collect()
+    }
+}

@@ -1,0 +1,77 @@
+//! A length of time, or a condition on a repeated reading.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Action;
+use crate::runbook::convert::{Converter, condition, span, text};
+use crate::runbook::raw::RawRead;
+use crate::runbook::{Condition, Span, Text};
+
+/// A length of time, or a condition on a repeated reading.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum RawWait {
+    For(#[schemars(extend("format" = "duration-template"))] String),
+    Until(Box<RawWaitUntil>),
+}
+
+/// A condition on a repeated reading.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct RawWaitUntil {
+    /// The condition over the reading.
+    #[schemars(extend("format" = "cel"))]
+    pub until: String,
+    /// The read-only action that gives a reading.
+    pub probe: RawReading,
+    /// The pause between two readings. Default 5s.
+    #[schemars(extend("format" = "duration"))]
+    pub every: Option<String>,
+    /// How many readings in a row must meet the condition. Default 1.
+    #[schemars(range(min = 1, max = 1000))]
+    pub stable: Option<u32>,
+    /// The longest it may take; then the step has failed.
+    #[schemars(extend("format" = "duration"))]
+    pub timeout: Option<String>,
+}
+
+/// A read-only action that gives a reading.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct RawReading {
+    #[serde(flatten)]
+    pub read: RawRead,
+}
+
+/// A length of time, or a condition on a repeated reading.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wait<T> {
+    /// A duration, as text because it may come from a parameter.
+    For(T),
+    Until {
+        until: Condition,
+        probe: Box<Action<T>>,
+        every: Span,
+        stable: u32,
+    },
+}
+
+impl Converter<'_> {
+    pub fn wait(&mut self, raw: &RawWait, below: &[&str]) -> Option<Wait<Text>> {
+        Some(match raw {
+            RawWait::For(time) => Wait::For(text(time)),
+            RawWait::Until(until) => {
+                let mut way = below.to_vec();
+                way.extend(["wait", "probe"]);
+                Wait::Until {
+                    until: condition(&until.until),
+                    probe: Box::new(self.read(&until.probe.read, &way)?),
+                    every: span(until.every.as_deref()).unwrap_or(Span::from_secs(5)),
+                    stable: until.stable.unwrap_or(1),
+                }
+            }
+        })
+    }
+}

@@ -1,0 +1,293 @@
+//! Readings by which something is judged while it goes on. Knows nothing of how they are taken.
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+use crate::runbook::action::{
+    Action, RawHttp, RawRun, RawSql, RawTls, RawValue, Tls, Value, converted_tls,
+};
+use crate::runbook::convert::{Converter, condition, span, text};
+use crate::runbook::{Condition, Span, Text, TextError};
+
+/// A reading from exactly one of `prometheus`, `http`, `sql` and `run`, and what it says:
+/// `success`, `failure`, or both. Where neither holds, and where there is no data, it is
+/// inconclusive.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub struct RawMeasure {
+    /// The Prometheus that answers the `query`.
+    pub prometheus: Option<RawPrometheus>,
+    /// PromQL. Its first value is `value`, and `series` has all, each with `labels` and `value`.
+    #[schemars(extend("format" = "template"))]
+    pub query: Option<String>,
+    /// PromQL of what to compare with, such as the old side; its value is `baseline`.
+    #[schemars(extend("format" = "template"))]
+    pub baseline: Option<String>,
+    /// A GET or HEAD request.
+    pub http: Option<RawHttp>,
+    /// A query.
+    pub sql: Option<RawSql>,
+    /// A command that only reads.
+    pub run: Option<RawRun>,
+    /// How much of what it says is kept for expressions: the end of `stdout` and of `stderr`
+    /// (default 1MiB of each), the beginning of an answer or of rows (default 8MiB). An expression
+    /// that reads what was cut cannot be decided.
+    #[schemars(extend("format" = "size"))]
+    pub keep_output: Option<String>,
+    /// True of a good reading.
+    #[schemars(extend("format" = "cel"))]
+    pub success: Option<String>,
+    /// True of a bad reading.
+    #[schemars(extend("format" = "cel"))]
+    pub failure: Option<String>,
+    /// The pause between two readings. Default 5s.
+    #[schemars(extend("format" = "duration"))]
+    pub every: Option<String>,
+}
+
+/// A Prometheus: its address, or a map.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum RawPrometheus {
+    Url(#[schemars(extend("format" = "template"))] String),
+    Map(RawPrometheusMap),
+}
+
+/// A Prometheus, and what it wants to see.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct RawPrometheusMap {
+    /// Its address.
+    #[schemars(extend("format" = "template"))]
+    pub url: String,
+    /// Request headers.
+    #[serde(default)]
+    pub headers: IndexMap<String, RawValue>,
+    /// Certificates, for https.
+    pub tls: Option<RawTls>,
+}
+
+/// A repeated reading while a weight is watched.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct RawAnalysis {
+    /// What it is called.
+    pub name: String,
+    #[serde(flatten)]
+    pub measure: RawMeasure,
+    /// How long after a weight is set it is first read. Default 0s.
+    #[schemars(extend("format" = "duration"))]
+    pub initial_delay: Option<String>,
+    /// How many bad readings of one weight are put up with. Default 0.
+    #[serde(default)]
+    pub failure_limit: u32,
+}
+
+/// A repeated reading, and what it says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Analysis<T> {
+    pub name: String,
+    pub source: Source<T>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub success: Option<Condition>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Condition>,
+    pub every: Span,
+    pub initial_delay: Span,
+    pub failure_limit: u32,
+}
+
+/// What one reading says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Says {
+    Good,
+    Bad,
+    Inconclusive,
+}
+
+/// Where a reading comes from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source<T> {
+    Prometheus(Prometheus<T>),
+    Read(Box<Action<T>>),
+}
+
+/// A query in PromQL, and another one to compare it with.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Prometheus<T> {
+    pub url: T,
+    #[serde(default = "IndexMap::new", skip_serializing_if = "IndexMap::is_empty")]
+    pub headers: IndexMap<String, Value<T>>,
+    #[serde(default = "crate::runbook::action::none", skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls<T>>,
+    pub query: T,
+    #[serde(default = "crate::runbook::action::none", skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<T>,
+}
+
+impl Converter<'_> {
+    pub fn analysis(&mut self, raw: &RawAnalysis, below: &[&str]) -> Option<Analysis<Text>> {
+        let mut way = below.to_vec();
+        way.extend(["shift", "analysis"]);
+        let analysis = self.measure(&raw.measure, &format!("the analysis `{}`", raw.name), &way)?;
+        Some(Analysis {
+            name: raw.name.clone(),
+            initial_delay: span(raw.initial_delay.as_deref()).unwrap_or_default(),
+            failure_limit: raw.failure_limit,
+            ..analysis
+        })
+    }
+
+    /// What is read, and what it says. `what` names it for people.
+    pub fn measure(
+        &mut self,
+        raw: &RawMeasure,
+        what: &str,
+        way: &[&str],
+    ) -> Option<Analysis<Text>> {
+        let (below, key) = way.split_at(way.len() - 1);
+        let readings =
+            [raw.prometheus.is_some(), raw.http.is_some(), raw.sql.is_some(), raw.run.is_some()];
+        let is_one = readings.iter().filter(|there| **there).count() == 1
+            && raw.prometheus.is_some() == raw.query.is_some();
+        if !is_one || raw.baseline.is_some() && raw.query.is_none() {
+            let help = Some(
+                "give it prometheus with a query (and perhaps a baseline), http, sql, or run"
+                    .into(),
+            );
+            self.report(below, key[0], format!("{what} needs exactly one reading"), help);
+            return None;
+        }
+        let mut source = match (&raw.prometheus, &raw.query, &raw.http, &raw.sql, &raw.run) {
+            (Some(server), Some(query), ..) => {
+                let none = IndexMap::new();
+                let (url, headers, certificates) = match server {
+                    RawPrometheus::Url(url) => (url, &none, None),
+                    RawPrometheus::Map(map) => (&map.url, &map.headers, map.tls.as_ref()),
+                };
+                Source::Prometheus(Prometheus {
+                    url: text(url),
+                    headers: self.values(headers, way, "headers"),
+                    tls: certificates.map(converted_tls),
+                    query: text(query),
+                    baseline: raw.baseline.as_deref().map(text),
+                })
+            }
+            (_, _, Some(http), ..) => Source::Read(Box::new(Action::Http(self.http(http, way)?))),
+            (_, _, _, Some(sql), _) => Source::Read(Box::new(Action::Sql(self.sql(sql, way)?))),
+            (.., Some(run)) => Source::Read(Box::new(Action::Run(self.reading_run(run, way)?))),
+            _ => return None,
+        };
+        match &mut source {
+            Source::Read(action) => self.keep(action, raw.keep_output.as_deref(), way),
+            Source::Prometheus(_) if raw.keep_output.is_some() => {
+                let message = "the answer of a Prometheus is read whole or not at all".to_owned();
+                self.report(way, "keep_output", message, Some("leave `keep_output` out".into()));
+            }
+            Source::Prometheus(_) => {}
+        }
+        if let Source::Read(action) = &source
+            && !matches!(**action, Action::Run(_))
+            && !action.only_reads()
+        {
+            let help = Some("use a GET or HEAD request, or a query".into());
+            self.report(below, key[0], format!("{what} must only read"), help);
+        }
+        if raw.success.is_none() && raw.failure.is_none() {
+            let help = Some("give it `success`, `failure`, or both".into());
+            self.report(below, key[0], format!("nothing says when {what} is good"), help);
+        }
+        Some(Analysis {
+            name: what.to_owned(),
+            source,
+            success: raw.success.as_deref().map(condition),
+            failure: raw.failure.as_deref().map(condition),
+            every: span(raw.every.as_deref()).unwrap_or(Span::from_secs(5)),
+            initial_delay: Span::ZERO,
+            failure_limit: 0,
+        })
+    }
+}
+
+impl std::fmt::Display for Says {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(match self {
+            Says::Good => "good",
+            Says::Bad => "bad",
+            Says::Inconclusive => "inconclusive",
+        })
+    }
+}
+
+impl<T> Analysis<T> {
+    /// Whether a reading begins a command.
+    pub fn runs_commands(&self) -> bool {
+        matches!(&self.source, Source::Read(read) if matches!(**read, Action::Run(_)))
+    }
+}
+
+impl<T> Source<T> {
+    /// The secrets that it uses.
+    pub fn secrets(&self) -> Vec<&str> {
+        match self {
+            Source::Prometheus(prometheus) => {
+                prometheus.headers.values().filter_map(Value::secret).collect()
+            }
+            Source::Read(read) => read.secrets(),
+        }
+    }
+}
+
+impl Analysis<Text> {
+    /// Its texts with these values.
+    ///
+    /// # Errors
+    /// The first name that has no value.
+    pub fn render(&self, values: &Json) -> Result<Analysis<String>, TextError> {
+        Ok(Analysis {
+            name: self.name.clone(),
+            source: match &self.source {
+                Source::Prometheus(prometheus) => Source::Prometheus(prometheus.render(values)?),
+                Source::Read(read) => Source::Read(Box::new(read.render(values)?)),
+            },
+            success: self.success.clone(),
+            failure: self.failure.clone(),
+            every: self.every,
+            initial_delay: self.initial_delay,
+            failure_limit: self.failure_limit,
+        })
+    }
+
+    /// Every text in it.
+    pub fn texts(&self) -> Vec<&Text> {
+        match &self.source {
+            Source::Prometheus(Prometheus { url, headers, tls, query, baseline }) => {
+                let headers = headers.values().filter_map(Value::text);
+                [url, query]
+                    .into_iter()
+                    .chain(baseline)
+                    .chain(headers)
+                    .chain(tls.iter().flat_map(Tls::texts))
+                    .collect()
+            }
+            Source::Read(read) => read.texts(),
+        }
+    }
+}
+
+impl Prometheus<Text> {
+    fn render(&self, values: &Json) -> Result<Prometheus<String>, TextError> {
+        let headers =
+            self.headers.iter().map(|(name, value)| Ok((name.clone(), value.render(values)?)));
+        Ok(Prometheus {
+            url: self.url.render_url(values)?,
+            headers: headers.collect::<Result<_, TextError>>()?,
+            tls: self.tls.as_ref().map(|tls| tls.render(values)).transpose()?,
+            query: self.query.render(values)?,
+            baseline: self.baseline.as_ref().map(|text| text.render(values)).transpose()?,
+        })
+    }
+}
