@@ -4,14 +4,13 @@
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value as Json;
 
 use super::action::{
-    RawScalar, RawSecretUse, RawTls, RawValue, Tls, Value, converted_tls, scalar_text,
+    RawScalar, RawSecretUse, RawTls, RawValue, Tls, Value, Walk, converted_tls, scalar_text,
 };
 use super::convert::{Converter, text};
 use super::problem::suggest;
-use super::text::{Text, TextError};
+use super::text::Text;
 
 /// A database: exactly one of the three.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -147,55 +146,37 @@ impl<T> Database<T> {
             Database::Sqlite(_) => None,
         }
     }
-
-    /// The secret that it is asked with.
-    pub fn secret(&self) -> Option<&str> {
-        self.server()?.password.as_ref()?.secret()
-    }
 }
 
-impl Database<Text> {
-    pub fn render(&self, values: &Json) -> Result<Database<String>, TextError> {
+impl<T> Database<T> {
+    pub fn try_map<'a, W: Walk<'a, T>>(
+        &'a self,
+        walk: &mut W,
+    ) -> Result<Database<W::Text>, W::Error> {
         Ok(match self {
-            Database::Sqlite(file) => Database::Sqlite(file.render(values)?),
-            Database::Postgres(server) => Database::Postgres(server.render(values)?),
-            Database::Mysql(server) => Database::Mysql(server.render(values)?),
+            Database::Sqlite(file) => Database::Sqlite(walk.text(file)?),
+            Database::Postgres(server) => Database::Postgres(server.try_map(walk)?),
+            Database::Mysql(server) => Database::Mysql(server.try_map(walk)?),
         })
     }
-
-    /// Every text in it, for checking names.
-    pub fn texts(&self) -> Vec<&Text> {
-        match self {
-            Database::Sqlite(file) => vec![file],
-            Database::Postgres(server) | Database::Mysql(server) => {
-                let password = server.password.iter().filter_map(Value::text);
-                let tls = if let Encryption::Tls(tls) = &server.encryption {
-                    tls.texts()
-                } else {
-                    Vec::new()
-                };
-                [&server.host, &server.port, &server.database, &server.user]
-                    .into_iter()
-                    .chain(password)
-                    .chain(tls)
-                    .collect()
-            }
-        }
-    }
 }
 
-impl Server<Text> {
-    fn render(&self, values: &Json) -> Result<Server<String>, TextError> {
+impl<T> Server<T> {
+    pub fn try_map<'a, W: Walk<'a, T>>(
+        &'a self,
+        walk: &mut W,
+    ) -> Result<Server<W::Text>, W::Error> {
+        let Server { host, port, database, user, password, encryption } = self;
         Ok(Server {
-            host: self.host.render(values)?,
-            port: self.port.render(values)?,
-            database: self.database.render(values)?,
-            user: self.user.render(values)?,
-            password: self.password.as_ref().map(|password| password.render(values)).transpose()?,
-            encryption: match &self.encryption {
+            host: walk.text(host)?,
+            port: walk.text(port)?,
+            database: walk.text(database)?,
+            user: walk.text(user)?,
+            password: password.as_ref().map(|password| password.try_map(walk)).transpose()?,
+            encryption: match encryption {
                 Encryption::Local => Encryption::Local,
                 Encryption::None => Encryption::None,
-                Encryption::Tls(tls) => Encryption::Tls(tls.render(values)?),
+                Encryption::Tls(tls) => Encryption::Tls(tls.try_map(walk)?),
             },
         })
     }

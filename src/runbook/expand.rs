@@ -403,11 +403,7 @@ impl Builder<'_, '_, '_> {
                 .into_iter()
                 .flatten()
                 {
-                    if let Action::Notify(super::action::Notify {
-                        content: super::action::Content::Template(name),
-                        ..
-                    }) = &act.action
-                    {
+                    for name in act.action.parts().templates {
                         self.loading.template(name, at.place);
                     }
                 }

@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 
 use indexmap::IndexMap;
 
-use super::action::{Action, Content, Notify, Value, Wait};
+use super::action::{Parts, Value};
 use super::{
     Condition, Guard, Runbook, Source, Span, Step, StepIx, StepMap, Template, Text, Undo, When,
 };
@@ -92,21 +92,15 @@ pub fn meaning(runbook: &Runbook, ix: StepIx) -> Json {
 /// What a step that tells somebody says. What was said is said: of a step that has begun it may
 /// differ, and so it is no part of the step's meaning.
 fn template<'a>(runbook: &'a Runbook, step: &Step) -> Option<&'a Template> {
-    match &step.act.action {
-        Action::Notify(Notify { content: Content::Template(name), .. }) => {
-            runbook.templates.get(name)
-        }
-        _ => None,
-    }
+    let named = step.act.action.parts().templates;
+    named.first().and_then(|name| runbook.templates.get(*name))
 }
 
 /// A guard's meaning.
 fn guard_meaning(runbook: &Runbook, guard: &Guard) -> Json {
     let id = |ix: &Option<StepIx>| ix.map(|ix| runbook.step(ix).id.to_string());
     let analysis = &guard.analysis;
-    let mut names: BTreeSet<String> = analysis.texts().into_iter().flat_map(first_names).collect();
-    names.extend(analysis.success.iter().chain(&analysis.failure).flat_map(first_names_of));
-    names.extend(analysis.source.secrets().into_iter().map(str::to_owned));
+    let names = names_in(&analysis.parts()).collect();
     json!({
         "name": guard.name,
         "from": id(&guard.from),
@@ -192,40 +186,26 @@ fn names(step: &Step) -> BTreeSet<String> {
     let undo = if let Undo::Act(act) = &step.undo { Some(&**act) } else { None };
     let acts = [Some(&step.act), undo, step.hold.as_ref().map(|hold| &*hold.release)];
     for act in acts.into_iter().flatten() {
-        names.extend(
-            act.action
-                .texts()
-                .into_iter()
-                .chain(act.env.values().filter_map(Value::text))
-                .flat_map(first_names),
-        );
-        let until = if let Action::Wait(Wait::Until { until, .. }) = &act.action {
-            Some(until)
-        } else {
-            None
-        };
-        names.extend(
-            act.expect.iter().chain(act.capture.values()).chain(until).flat_map(first_names_of),
-        );
-        names.extend(
-            act.env
-                .values()
-                .filter_map(Value::secret)
-                .chain(act.action.secrets())
-                .map(str::to_owned),
-        );
-        if let Action::Copy(copy) = &act.action {
-            names.extend(copy.throttle.iter().flat_map(|throttle| first_names_of(&throttle.until)));
-        }
-        if let Action::Shift(shift) = &act.action {
-            names.extend(shift.conditions().flat_map(first_names_of));
-        }
+        names.extend(names_in(&act.action.parts()));
+        names.extend(act.env.values().filter_map(Value::text).flat_map(first_names));
+        names.extend(act.env.values().filter_map(Value::secret).map(str::to_owned));
+        names.extend(act.expect.iter().chain(act.capture.values()).flat_map(first_names_of));
         if let Some(probe) = &act.probe {
             names.extend(probe.action.texts().into_iter().flat_map(first_names));
             names.extend([&probe.done, &probe.not_done].into_iter().flat_map(first_names_of));
         }
     }
     names
+}
+
+/// The same of what stands in an action or a reading.
+fn names_in(parts: &Parts<'_, Text>) -> impl Iterator<Item = String> {
+    let Parts { texts, conditions, secrets, templates: _ } = parts;
+    texts
+        .iter()
+        .flat_map(|text| first_names(text))
+        .chain(conditions.iter().flat_map(|condition| first_names_of(condition)))
+        .chain(secrets.iter().map(|name| (*name).to_owned()))
 }
 
 fn first_names(text: &Text) -> Vec<String> {

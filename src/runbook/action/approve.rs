@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::walk::Walk;
 use crate::runbook::Text;
 use crate::runbook::convert::text;
 
@@ -35,4 +36,20 @@ pub fn converted(raw: &RawApprove) -> Approve<Text> {
         RawApprove::Map(map) => &map.question,
     };
     Approve { question: text(question) }
+}
+
+impl<T> Approve<T> {
+    pub fn try_map<'a, W: Walk<'a, T>>(
+        &'a self,
+        walk: &mut W,
+    ) -> Result<Approve<W::Text>, W::Error> {
+        let Approve { question } = self;
+        Ok(Approve { question: walk.text(question)? })
+    }
+}
+
+impl Approve<String> {
+    pub fn in_words(&self) -> String {
+        self.question.clone()
+    }
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::value::RawScalar;
+use super::walk::{Parts, Walk};
 use crate::runbook::convert::text;
 use crate::runbook::{Reference, Text, TextError};
 
@@ -60,18 +61,28 @@ impl Argument<Text> {
             }
         })
     }
+}
 
-    pub(super) fn render(&self, values: &Json) -> Result<Argument<String>, TextError> {
-        self.value(values).map(Argument::Plain)
+impl<T> Argument<T> {
+    pub fn try_map<'a, W: Walk<'a, T>>(
+        &'a self,
+        walk: &mut W,
+    ) -> Result<Argument<W::Text>, W::Error> {
+        Ok(match self {
+            Argument::Plain(json) => Argument::Plain(json.clone()),
+            Argument::Text(text) => Argument::Text(walk.text(text)?),
+            Argument::List(items) => Argument::List(
+                items.iter().map(|item| walk.argument(item)).collect::<Result<_, _>>()?,
+            ),
+            Argument::Map(fields) => Argument::Map(walk.named(fields, W::argument)?),
+        })
     }
 
-    pub fn texts(&self) -> Vec<&Text> {
-        match self {
-            Argument::Plain(_) => Vec::new(),
-            Argument::Text(text) => vec![text],
-            Argument::List(items) => items.iter().flat_map(Argument::texts).collect(),
-            Argument::Map(fields) => fields.values().flat_map(Argument::texts).collect(),
-        }
+    /// Every text in it.
+    pub fn texts(&self) -> Vec<&T> {
+        let mut parts = Parts::none();
+        let Ok(_) = self.try_map(&mut parts);
+        parts.texts
     }
 }
 

@@ -3,13 +3,13 @@
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value as Json;
 
 use super::Action;
+use super::walk::Walk;
 use crate::runbook::convert::{Converter, condition, span};
 use crate::runbook::database::Database;
 use crate::runbook::raw::RawRead;
-use crate::runbook::{Condition, Span, Text, TextError};
+use crate::runbook::{Condition, Span, Text};
 
 /// Rows from one database to another, in ranges of their primary keys.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -148,34 +148,6 @@ impl Converter<'_> {
     }
 }
 
-impl Copy<Text> {
-    pub fn render(&self, values: &Json) -> Result<Copy<String>, TextError> {
-        let Copy { tables, chunk, parallel, verify, verify_only, sequence_margin, removes, .. } =
-            self.clone();
-        let throttle =
-            self.throttle.as_ref().map(|throttle| throttle.render(values)).transpose()?;
-        let (from, to) = (self.from.render(values)?, self.to.render(values)?);
-        Ok(Copy {
-            from,
-            to,
-            tables,
-            chunk,
-            parallel,
-            verify,
-            verify_only,
-            sequence_margin,
-            throttle,
-            removes,
-        })
-    }
-
-    /// Every text in it, for checking names.
-    pub fn texts(&self) -> Vec<&Text> {
-        let throttle = self.throttle.iter().flat_map(|throttle| throttle.probe.texts());
-        self.from.texts().into_iter().chain(self.to.texts()).chain(throttle).collect()
-    }
-}
-
 impl<T: Clone> Copy<T> {
     /// What takes it back.
     pub fn inverse(&self) -> Copy<T> {
@@ -184,25 +156,9 @@ impl<T: Clone> Copy<T> {
 }
 
 impl<T> Copy<T> {
-    /// The secrets that it uses.
-    pub fn secrets(&self) -> Vec<&str> {
-        let throttle = self.throttle.iter().flat_map(|throttle| throttle.probe.secrets());
-        self.from.secret().into_iter().chain(self.to.secret()).chain(throttle).collect()
-    }
-
     /// Whether it begins a command.
     pub fn runs_commands(&self) -> bool {
         self.throttle.as_ref().is_some_and(|throttle| matches!(*throttle.probe, Action::Run(_)))
-    }
-}
-
-impl Throttle<Text> {
-    fn render(&self, values: &Json) -> Result<Throttle<String>, TextError> {
-        Ok(Throttle {
-            probe: Box::new(self.probe.render(values)?),
-            until: self.until.clone(),
-            every: self.every,
-        })
     }
 }
 
@@ -216,5 +172,45 @@ impl Copy<String> {
             (_, true) => format!("compare {tables} in {from} and {to}"),
             _ => format!("copy {tables} from {from} to {to}"),
         }
+    }
+}
+
+impl<T> Copy<T> {
+    pub fn try_map<'a, W: Walk<'a, T>>(&'a self, walk: &mut W) -> Result<Copy<W::Text>, W::Error> {
+        let Copy {
+            from,
+            to,
+            tables,
+            chunk,
+            parallel,
+            verify,
+            verify_only,
+            sequence_margin,
+            throttle,
+            removes,
+        } = self;
+        Ok(Copy {
+            from: from.try_map(walk)?,
+            to: to.try_map(walk)?,
+            tables: tables.clone(),
+            chunk: *chunk,
+            parallel: *parallel,
+            verify: *verify,
+            verify_only: *verify_only,
+            sequence_margin: *sequence_margin,
+            throttle: throttle.as_ref().map(|throttle| throttle.try_map(walk)).transpose()?,
+            removes: *removes,
+        })
+    }
+}
+
+impl<T> Throttle<T> {
+    pub fn try_map<'a, W: Walk<'a, T>>(
+        &'a self,
+        walk: &mut W,
+    ) -> Result<Throttle<W::Text>, W::Error> {
+        let Throttle { probe, until, every } = self;
+        walk.condition(until);
+        Ok(Throttle { probe: Box::new(probe.try_map(walk)?), until: until.clone(), every: *every })
     }
 }

@@ -2,11 +2,11 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value as Json;
 
+use super::walk::Walk;
 use crate::runbook::convert::{Converter, span, text};
 use crate::runbook::zone::{RecordKind, Zone};
-use crate::runbook::{Span, Text, TextError};
+use crate::runbook::{Span, Text};
 
 /// The records of one type that a name has, or with `records` several such, changed at once: all or
 /// none.
@@ -230,59 +230,6 @@ impl<T: Clone> Dns<T> {
     }
 }
 
-impl Dns<Text> {
-    pub fn render(&self, values: &Json) -> Result<Dns<String>, TextError> {
-        Ok(Dns {
-            zone: self.zone.render(values)?,
-            records: self
-                .records
-                .iter()
-                .map(|record| record.render(values))
-                .collect::<Result<_, _>>()?,
-            at_most: self.at_most,
-            restores: self.restores,
-        })
-    }
-
-    /// Every text in it, for checking names.
-    pub fn texts(&self) -> Vec<&Text> {
-        self.zone.texts().into_iter().chain(self.records.iter().flat_map(Record::texts)).collect()
-    }
-}
-
-impl Record<Text> {
-    fn render(&self, values: &Json) -> Result<Record<String>, TextError> {
-        Ok(Record {
-            name: self.name.render(values)?,
-            kind: self.kind,
-            set: self.set.as_ref().map(|set| set.render(values)).transpose()?,
-            change: match &self.change {
-                Change::Set { values: texts, ttl, weight } => {
-                    Change::Set { values: all(texts, values)?, ttl: *ttl, weight: *weight }
-                }
-                Change::Delete => Change::Delete,
-                Change::LowerTtl(ttl) => Change::LowerTtl(*ttl),
-            },
-            expect: self.expect.as_ref().map(|texts| all(texts, values)).transpose()?,
-        })
-    }
-
-    fn texts(&self) -> Vec<&Text> {
-        let to =
-            if let Change::Set { values, .. } = &self.change { values.as_slice() } else { &[] };
-        [&self.name]
-            .into_iter()
-            .chain(&self.set)
-            .chain(to)
-            .chain(self.expect.iter().flatten())
-            .collect()
-    }
-}
-
-pub fn all(texts: &[Text], values: &Json) -> Result<Vec<String>, TextError> {
-    texts.iter().map(|text| text.render(values)).collect()
-}
-
 impl Dns<String> {
     pub fn in_words(&self) -> String {
         let zone = self.zone.in_words();
@@ -329,4 +276,38 @@ impl Record<String> {
 
 pub fn list(values: &[String]) -> String {
     values.join(", ")
+}
+
+impl<T> Dns<T> {
+    pub fn try_map<'a, W: Walk<'a, T>>(&'a self, walk: &mut W) -> Result<Dns<W::Text>, W::Error> {
+        let Dns { zone, records, at_most, restores } = self;
+        Ok(Dns {
+            zone: zone.try_map(walk)?,
+            records: records.iter().map(|record| record.try_map(walk)).collect::<Result<_, _>>()?,
+            at_most: *at_most,
+            restores: *restores,
+        })
+    }
+}
+
+impl<T> Record<T> {
+    pub fn try_map<'a, W: Walk<'a, T>>(
+        &'a self,
+        walk: &mut W,
+    ) -> Result<Record<W::Text>, W::Error> {
+        let Record { name, kind, set, change, expect } = self;
+        Ok(Record {
+            name: walk.text(name)?,
+            kind: *kind,
+            set: walk.optional(set)?,
+            change: match change {
+                Change::Set { values, ttl, weight } => {
+                    Change::Set { values: walk.texts(values)?, ttl: *ttl, weight: *weight }
+                }
+                Change::Delete => Change::Delete,
+                Change::LowerTtl(ttl) => Change::LowerTtl(*ttl),
+            },
+            expect: walk.optional_texts(expect)?,
+        })
+    }
 }

@@ -4,12 +4,12 @@
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value as Json;
 
 use super::sql::Sql;
 use super::value::{RawSecretUse, RawValue, SecretForm, Value};
+use super::walk::Walk;
+use crate::runbook::Text;
 use crate::runbook::convert::Converter;
-use crate::runbook::{Text, TextError};
 
 /// A secret, or a query on another database. Exactly one of `secret` and `query`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -78,14 +78,6 @@ impl Converter<'_> {
 }
 
 impl<T> Given<T> {
-    /// The secrets that it needs.
-    pub fn secrets(&self) -> Vec<&str> {
-        match self {
-            Given::Secret(value) => value.secret().into_iter().collect(),
-            Given::Query(sql) => sql.secrets(),
-        }
-    }
-
     /// What people are shown in its place.
     pub fn in_words(&self) -> String {
         match self {
@@ -95,19 +87,11 @@ impl<T> Given<T> {
     }
 }
 
-impl Given<Text> {
-    pub fn render(&self, values: &Json) -> Result<Given<String>, TextError> {
+impl<T> Given<T> {
+    pub fn try_map<'a, W: Walk<'a, T>>(&'a self, walk: &mut W) -> Result<Given<W::Text>, W::Error> {
         Ok(match self {
-            Given::Secret(value) => Given::Secret(value.render(values)?),
-            Given::Query(sql) => Given::Query(Box::new(sql.render(values)?)),
+            Given::Secret(value) => Given::Secret(value.try_map(walk)?),
+            Given::Query(sql) => Given::Query(Box::new(sql.try_map(walk)?)),
         })
-    }
-
-    /// Every text in it, for checking names.
-    pub fn texts(&self) -> Vec<&Text> {
-        match self {
-            Given::Secret(value) => value.text().into_iter().collect(),
-            Given::Query(sql) => sql.texts(),
-        }
     }
 }

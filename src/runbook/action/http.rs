@@ -8,6 +8,7 @@ use serde_json::Value as Json;
 use super::argument::Argument;
 use super::tls::{RawTls, Tls, tls};
 use super::value::{RawValue, Value};
+use super::walk::Walk;
 use crate::runbook::Text;
 use crate::runbook::convert::{Converter, text};
 use crate::runbook::size::Size;
@@ -145,5 +146,30 @@ impl Converter<'_> {
             follow: raw.follow.unwrap_or_default(),
             keep_output: None,
         })
+    }
+}
+
+impl<T> Http<T> {
+    pub fn try_map<'a, W: Walk<'a, T>>(&'a self, walk: &mut W) -> Result<Http<W::Text>, W::Error> {
+        let Http { method, url, headers, body, tls, follow, keep_output } = self;
+        Ok(Http {
+            method: *method,
+            url: walk.address(url)?,
+            headers: walk.named(headers, |walk, value| value.try_map(walk))?,
+            body: match body {
+                Some(Body::Text(text)) => Some(Body::Text(walk.text(text)?)),
+                Some(Body::Json(argument)) => Some(Body::Json(walk.argument(argument)?)),
+                None => None,
+            },
+            tls: tls.as_ref().map(|tls| tls.try_map(walk)).transpose()?,
+            follow: *follow,
+            keep_output: *keep_output,
+        })
+    }
+}
+
+impl Http<String> {
+    pub fn in_words(&self) -> String {
+        format!("{} {}", self.method.word(), self.url)
     }
 }

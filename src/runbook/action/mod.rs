@@ -18,10 +18,10 @@ mod task;
 mod tls;
 mod value;
 mod wait;
+mod walk;
 
 use std::collections::BTreeMap;
 
-use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
@@ -33,7 +33,7 @@ use super::{Text, TextError};
 pub use approve::{Approve, RawApprove};
 pub use argument::{Argument, look_up};
 pub use copy::{Copy, RawCopy, Table, Throttle};
-pub use dns::{Change, Dns, RawDns, Record, all};
+pub use dns::{Change, Dns, RawDns, Record};
 pub use given::{Given, RawGiven};
 pub use http::{Body, Follow, Http, Method, RawHttp};
 pub use notify::{Content, Notify, RawNotify};
@@ -45,6 +45,7 @@ pub use task::{RawTask, Task};
 pub use tls::{RawTls, Tls, tls as converted_tls};
 pub use value::{RawScalar, RawSecretUse, RawValue, SecretForm, Value, scalar_text};
 pub use wait::{RawWait, Wait};
+pub use walk::{Parts, Rendering, Walk};
 
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -175,20 +176,45 @@ impl<T> Action<T> {
         matches!(self, Action::Task(_) | Action::Approve(_))
     }
 
-    /// The secrets that it uses.
+    /// What stands in it.
+    pub fn parts(&self) -> Parts<'_, T> {
+        let mut parts = Parts::none();
+        let Ok(_) = self.try_map(&mut parts);
+        parts
+    }
+
+    /// Every text in it.
+    pub fn texts(&self) -> Vec<&T> {
+        self.parts().texts
+    }
+
+    /// The secrets that it uses, by their names.
     pub fn secrets(&self) -> Vec<&str> {
-        match self {
-            Action::Http(http) => http.headers.values().filter_map(Value::secret).collect(),
-            Action::Sql(sql) => sql.secrets(),
-            Action::Copy(copy) => copy.secrets(),
-            Action::Dns(dns) => dns.zone.secrets(),
-            Action::Propagation(propagation) => {
-                propagation.zone.iter().flat_map(|zone| zone.secrets()).collect()
-            }
-            Action::Wait(Wait::Until { probe, .. }) => probe.secrets(),
-            Action::Shift(shift) => shift.secrets(),
-            _ => Vec::new(),
-        }
+        self.parts().secrets
+    }
+
+    /// The same with what `walk` makes of each text.
+    ///
+    /// # Errors
+    /// The first of `walk`.
+    pub fn try_map<'a, W: Walk<'a, T>>(
+        &'a self,
+        walk: &mut W,
+    ) -> Result<Action<W::Text>, W::Error> {
+        Ok(match self {
+            Action::Run(run) => Action::Run(run.try_map(walk)?),
+            Action::Sql(sql) => Action::Sql(sql.try_map(walk)?),
+            Action::Http(http) => Action::Http(http.try_map(walk)?),
+            Action::Copy(copy) => Action::Copy(copy.try_map(walk)?),
+            Action::Dns(dns) => Action::Dns(dns.try_map(walk)?),
+            Action::Propagation(propagation) => Action::Propagation(propagation.try_map(walk)?),
+            Action::Wait(wait) => Action::Wait(wait.try_map(walk)?),
+            Action::Shift(shift) => Action::Shift(shift.try_map(walk)?),
+            Action::Notify(notify) => Action::Notify(notify.try_map(walk)?),
+            Action::Task(task) => Action::Task(task.try_map(walk)?),
+            Action::Approve(approve) => Action::Approve(approve.try_map(walk)?),
+            Action::Join => Action::Join,
+        })
     }
 }
 
@@ -206,107 +232,11 @@ impl<T: Clone> Action<T> {
 
 impl Action<Text> {
     /// Renders every text with `values`, the names in scope.
+    ///
+    /// # Errors
+    /// The first name that has no value.
     pub fn render(&self, values: &Json) -> Result<Action<String>, TextError> {
-        let one = |text: &Text| text.render(values);
-        Ok(match self {
-            Action::Run(run) => Action::Run(Run {
-                command: match &run.command {
-                    Command::Script { shell, script } => {
-                        Command::Script { shell: shell.clone(), script: script.clone() }
-                    }
-                    Command::Arguments(list) => {
-                        Command::Arguments(list.iter().map(one).collect::<Result<_, _>>()?)
-                    }
-                },
-                cwd: optional(&run.cwd, values)?,
-                stdin: optional(&run.stdin, values)?,
-                keep_output: run.keep_output,
-            }),
-            Action::Sql(sql) => Action::Sql(sql.render(values)?),
-            Action::Http(http) => Action::Http(Http {
-                method: http.method,
-                url: http.url.render_url(values)?,
-                headers: map(&http.headers, |value| value.render(values))?,
-                body: match &http.body {
-                    Some(Body::Text(text)) => Some(Body::Text(one(text)?)),
-                    Some(Body::Json(argument)) => Some(Body::Json(argument.render(values)?)),
-                    None => None,
-                },
-                tls: http.tls.as_ref().map(|tls| tls.render(values)).transpose()?,
-                follow: http.follow,
-                keep_output: http.keep_output,
-            }),
-            Action::Copy(copy) => Action::Copy(copy.render(values)?),
-            Action::Dns(dns) => Action::Dns(dns.render(values)?),
-            Action::Propagation(propagation) => Action::Propagation(propagation.render(values)?),
-            Action::Wait(Wait::For(span)) => Action::Wait(Wait::For(one(span)?)),
-            Action::Wait(Wait::Until { until, probe, every, stable }) => {
-                let probe = Box::new(probe.render(values)?);
-                Action::Wait(Wait::Until {
-                    until: until.clone(),
-                    probe,
-                    every: *every,
-                    stable: *stable,
-                })
-            }
-            Action::Shift(shift) => Action::Shift(shift.render(values)?),
-            Action::Notify(notify) => Action::Notify(Notify {
-                content: match &notify.content {
-                    Content::Template(name) => Content::Template(name.clone()),
-                    Content::Words { subject, body } => {
-                        Content::Words { subject: one(subject)?, body: one(body)? }
-                    }
-                },
-                to: notify.to.iter().map(one).collect::<Result<_, _>>()?,
-            }),
-            Action::Task(task) => Action::Task(Task {
-                instructions: one(&task.instructions)?,
-                fields: task.fields.clone(),
-            }),
-            Action::Approve(approve) => {
-                Action::Approve(Approve { question: one(&approve.question)? })
-            }
-            Action::Join => Action::Join,
-        })
-    }
-
-    /// Every text in it, for checking names.
-    pub fn texts(&self) -> Vec<&Text> {
-        match self {
-            Action::Run(run) => {
-                let arguments = match &run.command {
-                    Command::Script { .. } => [].as_slice(),
-                    Command::Arguments(list) => list.as_slice(),
-                };
-                arguments.iter().chain(&run.cwd).chain(&run.stdin).collect()
-            }
-            Action::Sql(sql) => sql.texts(),
-            Action::Http(http) => {
-                let headers = http.headers.values().filter_map(Value::text);
-                let body = http.body.iter().flat_map(|body| match body {
-                    Body::Text(text) => vec![text],
-                    Body::Json(argument) => argument.texts(),
-                });
-                let tls = http.tls.iter().flat_map(Tls::texts);
-                [&http.url].into_iter().chain(headers).chain(body).chain(tls).collect()
-            }
-            Action::Copy(copy) => copy.texts(),
-            Action::Dns(dns) => dns.texts(),
-            Action::Propagation(propagation) => propagation.texts(),
-            Action::Wait(Wait::For(span)) => vec![span],
-            Action::Wait(Wait::Until { probe, .. }) => probe.texts(),
-            Action::Shift(shift) => shift.texts(),
-            Action::Notify(notify) => {
-                let words = match &notify.content {
-                    Content::Template(_) => Vec::new(),
-                    Content::Words { subject, body } => vec![subject, body],
-                };
-                words.into_iter().chain(&notify.to).collect()
-            }
-            Action::Task(task) => vec![&task.instructions],
-            Action::Approve(approve) => vec![&approve.question],
-            Action::Join => Vec::new(),
-        }
+        self.try_map(&mut Rendering { values })
     }
 }
 
@@ -330,26 +260,17 @@ impl Action<String> {
     /// What it does, in words.
     pub fn in_words(&self) -> String {
         match self {
-            Action::Run(run) => match &run.command {
-                Command::Script { script, .. } => script.trim_end().to_owned(),
-                Command::Arguments(list) => list.join(" "),
-            },
-            Action::Sql(sql) => format!("on {}: {}", sql.database.in_words(), sql.text.trim_end()),
-            Action::Http(http) => format!("{} {}", http.method.word(), http.url),
+            Action::Run(run) => run.in_words(),
+            Action::Sql(sql) => sql.in_words(),
+            Action::Http(http) => http.in_words(),
             Action::Copy(copy) => copy.in_words(),
             Action::Dns(dns) => dns.in_words(),
             Action::Propagation(propagation) => propagation.in_words(),
-            Action::Wait(Wait::For(time)) => format!("wait for {time}"),
-            Action::Wait(Wait::Until { until, every, stable, .. }) => {
-                format!("wait until {} ({stable} in a row, every {every})", until.source())
-            }
+            Action::Wait(wait) => wait.in_words(),
             Action::Shift(shift) => shift.in_words(),
-            Action::Notify(notify) => match &notify.content {
-                Content::Template(name) => format!("send the message {name}"),
-                Content::Words { subject, .. } => format!("send a message: {subject}"),
-            },
-            Action::Task(task) => task.instructions.clone(),
-            Action::Approve(approve) => approve.question.clone(),
+            Action::Notify(notify) => notify.in_words(),
+            Action::Task(task) => task.in_words(),
+            Action::Approve(approve) => approve.in_words(),
             Action::Join => "the end of the nested runbook".to_owned(),
         }
     }
@@ -357,17 +278,6 @@ impl Action<String> {
 
 pub(in crate::runbook) fn none<T>() -> Option<T> {
     None
-}
-
-fn optional(text: &Option<Text>, values: &Json) -> Result<Option<String>, TextError> {
-    text.as_ref().map(|text| text.render(values)).transpose()
-}
-
-fn map<A, B>(
-    entries: &IndexMap<String, A>,
-    render: impl Fn(&A) -> Result<B, TextError>,
-) -> Result<IndexMap<String, B>, TextError> {
-    entries.iter().map(|(name, value)| Ok((name.clone(), render(value)?))).collect()
 }
 
 /// Outputs of a step by name.

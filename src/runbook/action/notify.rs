@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::walk::Walk;
 use crate::runbook::Text;
 use crate::runbook::convert::{Converter, text};
 
@@ -58,5 +59,35 @@ impl Converter<'_> {
             }
         };
         Some(Notify { content, to: raw.to.iter().map(|to| text(to)).collect() })
+    }
+}
+
+impl<T> Notify<T> {
+    pub fn try_map<'a, W: Walk<'a, T>>(
+        &'a self,
+        walk: &mut W,
+    ) -> Result<Notify<W::Text>, W::Error> {
+        let Notify { content, to } = self;
+        Ok(Notify {
+            content: match content {
+                Content::Template(name) => {
+                    walk.template(name);
+                    Content::Template(name.clone())
+                }
+                Content::Words { subject, body } => {
+                    Content::Words { subject: walk.text(subject)?, body: walk.text(body)? }
+                }
+            },
+            to: walk.texts(to)?,
+        })
+    }
+}
+
+impl Notify<String> {
+    pub fn in_words(&self) -> String {
+        match &self.content {
+            Content::Template(name) => format!("send the message {name}"),
+            Content::Words { subject, .. } => format!("send a message: {subject}"),
+        }
     }
 }

@@ -2,13 +2,13 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value as Json;
 
-use super::dns::{all, list};
+use super::dns::list;
 use super::value::{RawScalar, scalar_text};
+use super::walk::Walk;
 use crate::runbook::convert::{Converter, span, text};
 use crate::runbook::zone::{RecordKind, Zone};
-use crate::runbook::{Span, Text, TextError};
+use crate::runbook::{Span, Text};
 
 /// The answer that all name servers are to give.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -92,32 +92,6 @@ impl Converter<'_> {
     }
 }
 
-impl Propagation<Text> {
-    pub fn render(&self, values: &Json) -> Result<Propagation<String>, TextError> {
-        Ok(Propagation {
-            zone: self.zone.as_ref().map(|zone| zone.render(values)).transpose()?,
-            servers: all(&self.servers, values)?,
-            port: self.port.render(values)?,
-            resolvers: all(&self.resolvers, values)?,
-            name: self.name.render(values)?,
-            kind: self.kind,
-            values: all(&self.values, values)?,
-            every: self.every,
-            stable: self.stable,
-        })
-    }
-
-    /// Every text in it, for checking names.
-    pub fn texts(&self) -> Vec<&Text> {
-        let zone = self.zone.iter().flat_map(Zone::texts);
-        zone.chain([&self.name, &self.port])
-            .chain(&self.servers)
-            .chain(&self.resolvers)
-            .chain(&self.values)
-            .collect()
-    }
-}
-
 impl Propagation<String> {
     pub fn in_words(&self) -> String {
         let Propagation { name, kind, values, servers, resolvers, stable, every, .. } = self;
@@ -136,5 +110,26 @@ impl Propagation<String> {
             kind.word(),
             asked.join(", ")
         )
+    }
+}
+
+impl<T> Propagation<T> {
+    pub fn try_map<'a, W: Walk<'a, T>>(
+        &'a self,
+        walk: &mut W,
+    ) -> Result<Propagation<W::Text>, W::Error> {
+        let Propagation { zone, servers, port, resolvers, name, kind, values, every, stable } =
+            self;
+        Ok(Propagation {
+            zone: zone.as_ref().map(|zone| zone.try_map(walk)).transpose()?,
+            name: walk.text(name)?,
+            port: walk.text(port)?,
+            servers: walk.texts(servers)?,
+            resolvers: walk.texts(resolvers)?,
+            values: walk.texts(values)?,
+            kind: *kind,
+            every: *every,
+            stable: *stable,
+        })
     }
 }

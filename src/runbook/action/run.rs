@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::value::{RawScalar, RawValue, scalar_text};
+use super::walk::Walk;
 use crate::runbook::Text;
 use crate::runbook::convert::{Converter, text};
 use crate::runbook::size::Size;
@@ -119,5 +120,31 @@ impl Converter<'_> {
             return None;
         }
         Some(Command::Arguments(list.iter().map(scalar_text).collect()))
+    }
+}
+
+impl<T> Run<T> {
+    pub fn try_map<'a, W: Walk<'a, T>>(&'a self, walk: &mut W) -> Result<Run<W::Text>, W::Error> {
+        let Run { command, cwd, stdin, keep_output } = self;
+        Ok(Run {
+            command: match command {
+                Command::Script { shell, script } => {
+                    Command::Script { shell: shell.clone(), script: script.clone() }
+                }
+                Command::Arguments(list) => Command::Arguments(walk.texts(list)?),
+            },
+            cwd: walk.optional(cwd)?,
+            stdin: walk.optional(stdin)?,
+            keep_output: *keep_output,
+        })
+    }
+}
+
+impl Run<String> {
+    pub fn in_words(&self) -> String {
+        match &self.command {
+            Command::Script { script, .. } => script.trim_end().to_owned(),
+            Command::Arguments(list) => list.join(" "),
+        }
     }
 }

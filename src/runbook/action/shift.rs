@@ -2,11 +2,11 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value as Json;
 
+use super::walk::Walk;
 use crate::runbook::convert::{Converter, span};
 use crate::runbook::traffic::{Analysis, RawAnalysis, Traffic, Weighted};
-use crate::runbook::{Condition, Span, Text, TextError};
+use crate::runbook::{Span, Text};
 
 /// Traffic that is moved from an old to a new side: `to` so many percent at once, or in `steps`.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -132,22 +132,6 @@ impl<T> Shift<T> {
         matches!(self.traffic, Traffic::Nginx(_) | Traffic::Run(_))
             || self.analysis.iter().any(Analysis::runs_commands)
     }
-
-    /// The conditions of its readings.
-    pub fn conditions(&self) -> impl Iterator<Item = &Condition> {
-        self.analysis.iter().flat_map(|analysis| analysis.success.iter().chain(&analysis.failure))
-    }
-
-    /// The secrets that it and its readings use.
-    pub fn secrets(&self) -> Vec<&str> {
-        let own = if let Traffic::Dns(weighted) = &self.traffic {
-            weighted.zone.secrets()
-        } else {
-            Vec::new()
-        };
-        let of_readings = self.analysis.iter().flat_map(|analysis| analysis.source.secrets());
-        own.into_iter().chain(of_readings).collect()
-    }
 }
 
 impl<T: Clone> Shift<T> {
@@ -157,30 +141,21 @@ impl<T: Clone> Shift<T> {
     }
 }
 
-impl Shift<Text> {
-    pub fn render(&self, values: &Json) -> Result<Shift<String>, TextError> {
+impl<T> Shift<T> {
+    pub fn try_map<'a, W: Walk<'a, T>>(&'a self, walk: &mut W) -> Result<Shift<W::Text>, W::Error> {
+        let Shift { name, traffic, steps, bake, analysis, back, restores } = self;
         Ok(Shift {
-            name: self.name.clone(),
-            traffic: self.traffic.render(values)?,
-            steps: self.steps.clone(),
-            bake: self.bake,
-            analysis: self
-                .analysis
+            name: name.clone(),
+            traffic: traffic.try_map(walk)?,
+            steps: steps.clone(),
+            bake: *bake,
+            analysis: analysis
                 .iter()
-                .map(|analysis| analysis.render(values))
+                .map(|analysis| analysis.try_map(walk))
                 .collect::<Result<_, _>>()?,
-            back: self.back,
-            restores: self.restores,
+            back: *back,
+            restores: *restores,
         })
-    }
-
-    /// Every text in it, for checking names.
-    pub fn texts(&self) -> Vec<&Text> {
-        self.traffic
-            .texts()
-            .into_iter()
-            .chain(self.analysis.iter().flat_map(Analysis::texts))
-            .collect()
     }
 }
 

@@ -3,15 +3,15 @@
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value as Json;
 
 use super::argument::{Argument, scalar_argument};
 use super::given::{Given, RawGiven};
 use super::value::RawScalar;
+use super::walk::Walk;
+use crate::runbook::Text;
 use crate::runbook::convert::{Converter, text};
 use crate::runbook::database::Database;
 use crate::runbook::size::Size;
-use crate::runbook::{Text, TextError};
 
 /// A statement or a query. The text is never templated: values are bound by `:name`.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -115,48 +115,24 @@ impl Converter<'_> {
 }
 
 impl<T> Sql<T> {
-    /// The secrets that it uses.
-    pub fn secrets(&self) -> Vec<&str> {
-        self.database
-            .secret()
-            .into_iter()
-            .chain(self.given.values().flat_map(Given::secrets))
-            .collect()
+    pub fn try_map<'a, W: Walk<'a, T>>(&'a self, walk: &mut W) -> Result<Sql<W::Text>, W::Error> {
+        let Sql { database, attach, text, reads, parameters, given, transaction, keep_output } =
+            self;
+        Ok(Sql {
+            database: database.try_map(walk)?,
+            attach: walk.named(attach, W::text)?,
+            text: text.clone(),
+            reads: *reads,
+            parameters: walk.named(parameters, W::argument)?,
+            given: walk.named(given, |walk, given| given.try_map(walk))?,
+            transaction: *transaction,
+            keep_output: *keep_output,
+        })
     }
 }
 
-impl Sql<Text> {
-    pub fn render(&self, values: &Json) -> Result<Sql<String>, TextError> {
-        let attach =
-            self.attach.iter().map(|(name, path)| Ok((name.clone(), path.render(values)?)));
-        let parameters = self
-            .parameters
-            .iter()
-            .map(|(name, argument)| Ok((name.clone(), argument.render(values)?)));
-        let given =
-            self.given.iter().map(|(name, given)| Ok((name.clone(), given.render(values)?)));
-        Ok(Sql {
-            database: self.database.render(values)?,
-            attach: attach.collect::<Result<_, TextError>>()?,
-            text: self.text.clone(),
-            reads: self.reads,
-            parameters: parameters.collect::<Result<_, TextError>>()?,
-            given: given.collect::<Result<_, TextError>>()?,
-            transaction: self.transaction,
-            keep_output: self.keep_output,
-        })
-    }
-
-    /// Every text in it, for checking names.
-    pub fn texts(&self) -> Vec<&Text> {
-        let parameters = self.parameters.values().flat_map(Argument::texts);
-        let given = self.given.values().flat_map(Given::texts);
-        self.database
-            .texts()
-            .into_iter()
-            .chain(self.attach.values())
-            .chain(parameters)
-            .chain(given)
-            .collect()
+impl Sql<String> {
+    pub fn in_words(&self) -> String {
+        format!("on {}: {}", self.database.in_words(), self.text.trim_end())
     }
 }

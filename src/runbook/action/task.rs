@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
+use super::walk::Walk;
 use crate::runbook::Text;
 use crate::runbook::convert::text;
 use crate::runbook::parameter::Kind;
@@ -80,5 +81,18 @@ pub fn converted(raw: &RawTask) -> Task<Text> {
                 .map(|(name, field)| (name.clone(), Kind::from(field)))
                 .collect(),
         },
+    }
+}
+
+impl<T> Task<T> {
+    pub fn try_map<'a, W: Walk<'a, T>>(&'a self, walk: &mut W) -> Result<Task<W::Text>, W::Error> {
+        let Task { instructions, fields } = self;
+        Ok(Task { instructions: walk.text(instructions)?, fields: fields.clone() })
+    }
+}
+
+impl Task<String> {
+    pub fn in_words(&self) -> String {
+        self.instructions.clone()
     }
 }

@@ -2,11 +2,10 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value as Json;
 
-use super::optional;
+use super::walk::Walk;
+use crate::runbook::Text;
 use crate::runbook::convert::text;
-use crate::runbook::{Text, TextError};
 
 /// Certificates for https.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -42,16 +41,9 @@ pub fn tls(raw: &RawTls) -> Tls<Text> {
     }
 }
 
-impl Tls<Text> {
-    pub fn render(&self, values: &Json) -> Result<Tls<String>, TextError> {
-        Ok(Tls {
-            ca: optional(&self.ca, values)?,
-            cert: optional(&self.cert, values)?,
-            key: optional(&self.key, values)?,
-        })
-    }
-
-    pub fn texts(&self) -> Vec<&Text> {
-        self.ca.iter().chain(&self.cert).chain(&self.key).collect()
+impl<T> Tls<T> {
+    pub fn try_map<'a, W: Walk<'a, T>>(&'a self, walk: &mut W) -> Result<Tls<W::Text>, W::Error> {
+        let Tls { ca, cert, key } = self;
+        Ok(Tls { ca: walk.optional(ca)?, cert: walk.optional(cert)?, key: walk.optional(key)? })
     }
 }

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
+use super::walk::{Rendering, Walk};
 use crate::runbook::convert::{Converter, text};
 use crate::runbook::problem::suggest;
 use crate::runbook::{Text, TextError};
@@ -124,6 +125,16 @@ impl Converter<'_> {
 }
 
 impl<T> Value<T> {
+    pub fn try_map<'a, W: Walk<'a, T>>(&'a self, walk: &mut W) -> Result<Value<W::Text>, W::Error> {
+        Ok(match self {
+            Value::Text(text) => Value::Text(walk.text(text)?),
+            Value::Secret { name, prefix, form } => {
+                walk.secret(name);
+                Value::Secret { name: name.clone(), prefix: prefix.clone(), form: *form }
+            }
+        })
+    }
+
     pub fn secret(&self) -> Option<&str> {
         match self {
             Value::Secret { name, .. } => Some(name),
@@ -133,13 +144,12 @@ impl<T> Value<T> {
 }
 
 impl Value<Text> {
+    /// The text with these values.
+    ///
+    /// # Errors
+    /// The first name in it that has no value.
     pub fn render(&self, values: &Json) -> Result<Value<String>, TextError> {
-        Ok(match self {
-            Value::Text(text) => Value::Text(text.render(values)?),
-            Value::Secret { name, prefix, form } => {
-                Value::Secret { name: name.clone(), prefix: prefix.clone(), form: *form }
-            }
-        })
+        self.try_map(&mut Rendering { values })
     }
 
     pub fn text(&self) -> Option<&Text> {

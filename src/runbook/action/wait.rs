@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Action;
+use super::walk::Walk;
 use crate::runbook::convert::{Converter, condition, span, text};
 use crate::runbook::raw::RawRead;
 use crate::runbook::{Condition, Span, Text};
@@ -73,5 +74,33 @@ impl Converter<'_> {
                 }
             }
         })
+    }
+}
+
+impl<T> Wait<T> {
+    pub fn try_map<'a, W: Walk<'a, T>>(&'a self, walk: &mut W) -> Result<Wait<W::Text>, W::Error> {
+        Ok(match self {
+            Wait::For(time) => Wait::For(walk.text(time)?),
+            Wait::Until { until, probe, every, stable } => {
+                walk.condition(until);
+                Wait::Until {
+                    until: until.clone(),
+                    probe: Box::new(probe.try_map(walk)?),
+                    every: *every,
+                    stable: *stable,
+                }
+            }
+        })
+    }
+}
+
+impl Wait<String> {
+    pub fn in_words(&self) -> String {
+        match self {
+            Wait::For(time) => format!("wait for {time}"),
+            Wait::Until { until, every, stable, .. } => {
+                format!("wait until {} ({stable} in a row, every {every})", until.source())
+            }
+        }
     }
 }

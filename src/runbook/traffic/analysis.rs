@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use crate::runbook::action::{
-    Action, RawHttp, RawRun, RawSql, RawTls, RawValue, Tls, Value, converted_tls,
+    Action, Parts, RawHttp, RawRun, RawSql, RawTls, RawValue, Rendering, Tls, Value, Walk,
+    converted_tls,
 };
 use crate::runbook::convert::{Converter, condition, span, text};
 use crate::runbook::{Condition, Span, Text, TextError};
@@ -229,15 +230,64 @@ impl<T> Analysis<T> {
     }
 }
 
+impl<T> Analysis<T> {
+    pub fn try_map<'a, W: Walk<'a, T>>(
+        &'a self,
+        walk: &mut W,
+    ) -> Result<Analysis<W::Text>, W::Error> {
+        let Analysis { name, source, success, failure, every, initial_delay, failure_limit } = self;
+        success.iter().chain(failure).for_each(|condition| walk.condition(condition));
+        Ok(Analysis {
+            name: name.clone(),
+            source: source.try_map(walk)?,
+            success: success.clone(),
+            failure: failure.clone(),
+            every: *every,
+            initial_delay: *initial_delay,
+            failure_limit: *failure_limit,
+        })
+    }
+
+    /// What stands in it.
+    pub fn parts(&self) -> Parts<'_, T> {
+        let mut parts = Parts::none();
+        let Ok(_) = self.try_map(&mut parts);
+        parts
+    }
+}
+
 impl<T> Source<T> {
+    pub fn try_map<'a, W: Walk<'a, T>>(
+        &'a self,
+        walk: &mut W,
+    ) -> Result<Source<W::Text>, W::Error> {
+        Ok(match self {
+            Source::Prometheus(prometheus) => Source::Prometheus(prometheus.try_map(walk)?),
+            Source::Read(read) => Source::Read(Box::new(read.try_map(walk)?)),
+        })
+    }
+
     /// The secrets that it uses.
     pub fn secrets(&self) -> Vec<&str> {
-        match self {
-            Source::Prometheus(prometheus) => {
-                prometheus.headers.values().filter_map(Value::secret).collect()
-            }
-            Source::Read(read) => read.secrets(),
-        }
+        let mut parts = Parts::none();
+        let Ok(_) = self.try_map(&mut parts);
+        parts.secrets
+    }
+}
+
+impl<T> Prometheus<T> {
+    pub fn try_map<'a, W: Walk<'a, T>>(
+        &'a self,
+        walk: &mut W,
+    ) -> Result<Prometheus<W::Text>, W::Error> {
+        let Prometheus { url, headers, tls, query, baseline } = self;
+        Ok(Prometheus {
+            url: walk.address(url)?,
+            query: walk.text(query)?,
+            baseline: walk.optional(baseline)?,
+            headers: walk.named(headers, |walk, value| value.try_map(walk))?,
+            tls: tls.as_ref().map(|tls| tls.try_map(walk)).transpose()?,
+        })
     }
 }
 
@@ -247,47 +297,6 @@ impl Analysis<Text> {
     /// # Errors
     /// The first name that has no value.
     pub fn render(&self, values: &Json) -> Result<Analysis<String>, TextError> {
-        Ok(Analysis {
-            name: self.name.clone(),
-            source: match &self.source {
-                Source::Prometheus(prometheus) => Source::Prometheus(prometheus.render(values)?),
-                Source::Read(read) => Source::Read(Box::new(read.render(values)?)),
-            },
-            success: self.success.clone(),
-            failure: self.failure.clone(),
-            every: self.every,
-            initial_delay: self.initial_delay,
-            failure_limit: self.failure_limit,
-        })
-    }
-
-    /// Every text in it.
-    pub fn texts(&self) -> Vec<&Text> {
-        match &self.source {
-            Source::Prometheus(Prometheus { url, headers, tls, query, baseline }) => {
-                let headers = headers.values().filter_map(Value::text);
-                [url, query]
-                    .into_iter()
-                    .chain(baseline)
-                    .chain(headers)
-                    .chain(tls.iter().flat_map(Tls::texts))
-                    .collect()
-            }
-            Source::Read(read) => read.texts(),
-        }
-    }
-}
-
-impl Prometheus<Text> {
-    fn render(&self, values: &Json) -> Result<Prometheus<String>, TextError> {
-        let headers =
-            self.headers.iter().map(|(name, value)| Ok((name.clone(), value.render(values)?)));
-        Ok(Prometheus {
-            url: self.url.render_url(values)?,
-            headers: headers.collect::<Result<_, TextError>>()?,
-            tls: self.tls.as_ref().map(|tls| tls.render(values)).transpose()?,
-            query: self.query.render(values)?,
-            baseline: self.baseline.as_ref().map(|text| text.render(values)).transpose()?,
-        })
+        self.try_map(&mut Rendering { values })
     }
 }

@@ -4,12 +4,11 @@ mod analysis;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value as Json;
 
-use super::action::{RawScalar, scalar_text};
+use super::action::{RawScalar, Walk, scalar_text};
 use super::convert::{Converter, text};
 use super::problem::suggest;
-use super::text::{Text, TextError};
+use super::text::Text;
 use super::zone::{RecordKind, Zone};
 
 pub use analysis::{Analysis, Prometheus, RawAnalysis, RawMeasure, Says, Source};
@@ -213,49 +212,35 @@ impl Converter<'_> {
     }
 }
 
-impl Traffic<Text> {
-    pub fn render(&self, values: &Json) -> Result<Traffic<String>, TextError> {
-        let one = |text: &Text| text.render(values);
-        let all = |texts: &[Text]| texts.iter().map(one).collect::<Result<Vec<_>, _>>();
+impl<T> Traffic<T> {
+    pub fn try_map<'a, W: Walk<'a, T>>(
+        &'a self,
+        walk: &mut W,
+    ) -> Result<Traffic<W::Text>, W::Error> {
         Ok(match self {
             Traffic::Haproxy(Haproxy { socket, backend, from, to }) => Traffic::Haproxy(Haproxy {
-                socket: one(socket)?,
-                backend: one(backend)?,
-                from: one(from)?,
-                to: one(to)?,
+                socket: walk.text(socket)?,
+                backend: walk.text(backend)?,
+                from: walk.text(from)?,
+                to: walk.text(to)?,
             }),
             Traffic::Nginx(Nginx { file, from, to, test, reload }) => Traffic::Nginx(Nginx {
-                file: one(file)?,
-                from: one(from)?,
-                to: one(to)?,
-                test: all(test)?,
-                reload: all(reload)?,
+                file: walk.text(file)?,
+                from: walk.text(from)?,
+                to: walk.text(to)?,
+                test: walk.texts(test)?,
+                reload: walk.texts(reload)?,
             }),
             Traffic::Dns(Weighted { zone, name, kind, from, to }) => Traffic::Dns(Weighted {
-                zone: zone.render(values)?,
-                name: one(name)?,
+                zone: zone.try_map(walk)?,
+                name: walk.text(name)?,
                 kind: *kind,
-                from: one(from)?,
-                to: one(to)?,
+                from: walk.text(from)?,
+                to: walk.text(to)?,
             }),
             Traffic::Run(Commands { set, get }) => {
-                Traffic::Run(Commands { set: all(set)?, get: all(get)? })
+                Traffic::Run(Commands { set: walk.texts(set)?, get: walk.texts(get)? })
             }
         })
-    }
-
-    pub fn texts(&self) -> Vec<&Text> {
-        match self {
-            Traffic::Haproxy(Haproxy { socket, backend, from, to }) => {
-                vec![socket, backend, from, to]
-            }
-            Traffic::Nginx(Nginx { file, from, to, test, reload }) => {
-                [file, from, to].into_iter().chain(test).chain(reload).collect()
-            }
-            Traffic::Dns(Weighted { zone, name, from, to, .. }) => {
-                zone.texts().into_iter().chain([name, from, to]).collect()
-            }
-            Traffic::Run(Commands { set, get }) => set.iter().chain(get).collect(),
-        }
     }
 }

@@ -4,10 +4,8 @@ mod convert;
 pub mod raw;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value as Json;
 
-use super::action::{Value, all};
-use super::text::{Text, TextError};
+use super::action::{Value, Walk};
 pub use raw::{KeyAlgorithm, RecordKind};
 
 /// Where a zone is kept.
@@ -77,73 +75,52 @@ impl<T> Zone<T> {
     pub fn has_weights(&self) -> bool {
         matches!(self, Zone::Route53(_))
     }
-
-    fn credentials(&self) -> Vec<&Value<T>> {
-        match self {
-            Zone::Rfc2136(primary) => vec![&primary.secret],
-            Zone::File(_) => Vec::new(),
-            Zone::Cloudflare(cloudflare) => vec![&cloudflare.token],
-            Zone::Route53(Route53 { access_key, secret_key, session_token, .. }) => {
-                [access_key, secret_key].into_iter().chain(session_token).collect()
-            }
-        }
-    }
-
-    /// The secrets that it is changed with.
-    pub fn secrets(&self) -> Vec<&str> {
-        self.credentials().into_iter().filter_map(Value::secret).collect()
-    }
 }
 
-impl Zone<Text> {
-    pub fn render(&self, values: &Json) -> Result<Zone<String>, TextError> {
-        let one = |text: &Text| text.render(values);
+impl<T> Zone<T> {
+    pub fn try_map<'a, W: Walk<'a, T>>(&'a self, walk: &mut W) -> Result<Zone<W::Text>, W::Error> {
         Ok(match self {
-            Zone::Rfc2136(primary) => Zone::Rfc2136(Primary {
-                server: one(&primary.server)?,
-                port: one(&primary.port)?,
-                zone: one(&primary.zone)?,
-                key_name: one(&primary.key_name)?,
-                algorithm: primary.algorithm,
-                secret: primary.secret.render(values)?,
+            Zone::Rfc2136(Primary { server, port, zone, key_name, algorithm, secret }) => {
+                Zone::Rfc2136(Primary {
+                    server: walk.text(server)?,
+                    port: walk.text(port)?,
+                    zone: walk.text(zone)?,
+                    key_name: walk.text(key_name)?,
+                    algorithm: *algorithm,
+                    secret: secret.try_map(walk)?,
+                })
+            }
+            Zone::File(ZoneFile { path, zone, reload }) => Zone::File(ZoneFile {
+                path: walk.text(path)?,
+                zone: walk.text(zone)?,
+                reload: walk.texts(reload)?,
             }),
-            Zone::File(file) => Zone::File(ZoneFile {
-                path: one(&file.path)?,
-                zone: one(&file.zone)?,
-                reload: all(&file.reload, values)?,
-            }),
-            Zone::Cloudflare(cloudflare) => Zone::Cloudflare(Cloudflare {
-                zone: one(&cloudflare.zone)?,
-                token: cloudflare.token.render(values)?,
-                endpoint: one(&cloudflare.endpoint)?,
-            }),
-            Zone::Route53(route53) => Zone::Route53(Route53 {
-                zone: one(&route53.zone)?,
-                id: route53.id.as_ref().map(one).transpose()?,
-                access_key: route53.access_key.render(values)?,
-                secret_key: route53.secret_key.render(values)?,
-                session_token: route53
-                    .session_token
+            Zone::Cloudflare(Cloudflare { zone, token, endpoint }) => {
+                Zone::Cloudflare(Cloudflare {
+                    zone: walk.text(zone)?,
+                    endpoint: walk.text(endpoint)?,
+                    token: token.try_map(walk)?,
+                })
+            }
+            Zone::Route53(Route53 {
+                zone,
+                id,
+                access_key,
+                secret_key,
+                session_token,
+                endpoint,
+            }) => Zone::Route53(Route53 {
+                zone: walk.text(zone)?,
+                id: walk.optional(id)?,
+                endpoint: walk.optional(endpoint)?,
+                access_key: access_key.try_map(walk)?,
+                secret_key: secret_key.try_map(walk)?,
+                session_token: session_token
                     .as_ref()
-                    .map(|token| token.render(values))
+                    .map(|token| token.try_map(walk))
                     .transpose()?,
-                endpoint: route53.endpoint.as_ref().map(one).transpose()?,
             }),
         })
-    }
-
-    pub fn texts(&self) -> Vec<&Text> {
-        let own: Vec<&Text> = match self {
-            Zone::Rfc2136(primary) => {
-                vec![&primary.server, &primary.port, &primary.zone, &primary.key_name]
-            }
-            Zone::File(file) => [&file.path, &file.zone].into_iter().chain(&file.reload).collect(),
-            Zone::Cloudflare(cloudflare) => vec![&cloudflare.zone, &cloudflare.endpoint],
-            Zone::Route53(Route53 { zone, id, endpoint, .. }) => {
-                [zone].into_iter().chain(id).chain(endpoint).collect()
-            }
-        };
-        own.into_iter().chain(self.credentials().into_iter().filter_map(Value::text)).collect()
     }
 }
 
