@@ -11,7 +11,7 @@ use crate::effect::{Cut, EffectError, Job, Over, Reading, View, When};
 use crate::journal::{AttemptFiles, JournalError};
 use crate::message;
 use crate::run::*;
-use crate::runbook::action::{Action, Content, Notify, Value, Wait, in_words};
+use crate::runbook::action::{Action, Content, Lasts, Notify, Value, in_words};
 use crate::runbook::limit;
 use crate::runbook::{
     Act, Condition, ConditionError, Direction, LiveTest, Outputs, Probe, Secret, Span, StepIx,
@@ -36,7 +36,7 @@ impl Launch {
     /// Whether it may change anything, so that the anchor must vouch for its beginning.
     pub fn acts_outside(&self) -> bool {
         match &self.work {
-            Work::Act(job) => !matches!(job.action, Action::Wait(Wait::For(_))),
+            Work::Act(job) => !matches!(job.action.facts().lasts, Lasts::Exactly(_)),
             Work::Probe(_) => false,
         }
     }
@@ -44,15 +44,7 @@ impl Launch {
     /// Whether a command is begun for it.
     pub fn is_command(&self) -> bool {
         let (Work::Act(job) | Work::Probe(job)) = &self.work;
-        match &job.action {
-            _ if matches!(job.probe, Some(Action::Run(_))) => true,
-            Action::Run(_) => true,
-            Action::Wait(Wait::Until { probe, .. }) => matches!(**probe, Action::Run(_)),
-            Action::Shift(shift) => shift.runs_commands(),
-            Action::Dns(dns) => dns.runs_commands(),
-            Action::Copy(copy) => copy.runs_commands(),
-            _ => false,
-        }
+        [Some(&job.action), job.probe.as_ref()].into_iter().flatten().any(Action::begins_commands)
     }
 }
 
@@ -348,9 +340,9 @@ impl Session<'_> {
         let Some(act) = runbook.step(ix).act(direction) else { return Ok(()) };
         let result =
             if direction == Direction::Forward { self.learn_from(ix, result) } else { result };
-        let is_command = matches!(act.action, Action::Run(_) | Action::Wait(Wait::Until { .. }));
+        let has_logs = act.action.facts().has_logs;
         let files = self.files(ix, direction, attempt);
-        let logs: Vec<Log> = if is_command { self.logs(&files) } else { Vec::new() };
+        let logs: Vec<Log> = if has_logs { self.logs(&files) } else { Vec::new() };
         let stopping = match self.state.track(ix, direction) {
             Track::Running { stopping, .. } => *stopping,
             _ => None,
@@ -737,11 +729,7 @@ fn needs_names(act: &Act) -> bool {
 
 /// Whether it has conditions on readings of its own.
 pub(super) fn reads_conditions<T>(action: &Action<T>) -> bool {
-    match action {
-        Action::Wait(Wait::Until { .. }) | Action::Shift(_) => true,
-        Action::Copy(copy) => copy.throttle.is_some(),
-        _ => false,
-    }
+    action.facts().decides
 }
 
 /// The runbook's variables, then the act's own.

@@ -21,7 +21,7 @@ use crate::effect::{
 };
 use crate::journal::{Durations, Head, Journal, JournalError};
 use crate::run::*;
-use crate::runbook::{Action, Direction, Downtime, Secret, StepIx};
+use crate::runbook::{Direction, Downtime, Secret, StepIx};
 
 /// How long a command may take to end after TERM, before KILL.
 pub(super) const GRACE: Duration = Duration::from_secs(5);
@@ -765,10 +765,8 @@ impl Session<'_> {
         let looked: Vec<_> = self.running.keys().copied().collect();
         for (ix, direction) in looked {
             self.save_told(ix, direction)?;
-            let is_command = matches!(
-                self.state.runbook.step(ix).act(direction).map(|act| &act.action),
-                Some(Action::Run(_))
-            );
+            let act = self.state.runbook.step(ix).act(direction);
+            let is_command = act.is_some_and(|act| act.action.is_a_command());
             if is_command && self.is_told((ix, direction)) {
                 self.save_cursor(ix, direction)?;
                 if let Some(text) = self.read_last_line(ix, direction, "progress") {

@@ -11,8 +11,9 @@ use super::event::*;
 use super::foresight::{Foreseen, Purpose, Rehearsed};
 use super::occasion::Notices;
 use super::watch::{Watch, Watched, is_watched};
+use crate::runbook::action::DoneBy;
 use crate::runbook::{
-    Action, Direction, Downtime, OnBreach, Outputs, Runbook, Span, StepIx, StepMap, Undo,
+    Direction, Downtime, OnBreach, Outputs, Runbook, Span, StepIx, StepMap, Undo,
 };
 
 /// An event that cannot follow the ones before it: the log was altered, or the program is wrong.
@@ -637,7 +638,7 @@ impl RunState {
             .runbook
             .step(ix)
             .act(direction)
-            .is_some_and(|act| matches!(act.action, Action::Approve(_)));
+            .is_some_and(|act| act.action.done_by() == DoneBy::GATE);
         let fits = is_gate == matches!(resolved.verdict, Verdict::Go | Verdict::NoGo);
         need(
             fits,

@@ -7,8 +7,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
+use super::action::DoneBy;
 use super::raw::OneOrMany;
-use super::{Action, Runbook, Scope, Source, Span, Step, StepIx};
+use super::{Runbook, Scope, Source, Span, Step, StepIx};
 
 /// What must have been shown before, by runs of the same steps in the same journal.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -108,7 +109,7 @@ fn of_step(runbook: &Runbook, step: &Step) -> Json {
         .map(|group| (group.max_parallel, group.max_failures));
     // The end of a nested runbook stands for what it is called with.
     let scope = Some(&runbook.scopes[step.scope as usize])
-        .filter(|_| matches!(step.act.action, Action::Join));
+        .filter(|_| step.act.action.done_by() == DoneBy::Nobody);
     json!({
         "phase": runbook.phases[step.phase as usize].id,
         "reads": reads.collect::<BTreeMap<_, _>>(),

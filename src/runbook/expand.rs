@@ -15,7 +15,7 @@ use std::rc::Rc;
 use indexmap::IndexMap;
 use serde_json::Value as Json;
 
-use super::action::{Action, Argument, RawRun, look_up};
+use super::action::{self, Action, Argument, RawAction, RawRun, Results, look_up, shapes};
 use super::convert::{Converter, span, text};
 use super::graph::{Graph, Node};
 use super::load::{File, Loading};
@@ -92,7 +92,8 @@ struct Local {
     phase: usize,
     /// All its nodes that are steps; for a nested runbook only the one at its end.
     steps: Vec<usize>,
-    kind: &'static str,
+    /// The names of its result.
+    results: Results,
     nested: Option<Locals>,
 }
 
@@ -302,7 +303,7 @@ impl Builder<'_, '_, '_> {
             place: at.place,
             phase: at.number,
             steps: Vec::new(),
-            kind: "run",
+            results: action::OF_A_COMMAND,
             nested: None,
         };
         // The steps of nested runbooks are in no group: a copy waits for the one so many places
@@ -324,7 +325,7 @@ impl Builder<'_, '_, '_> {
                 copies.insert(key, ix);
             }
             all.steps.extend(one.steps);
-            all.kind = one.kind;
+            all.results = one.results;
             all.nested = one.nested;
         }
         Some(all)
@@ -333,7 +334,10 @@ impl Builder<'_, '_, '_> {
     /// What stands for a step that is wrong, so that those who name it are not blamed. The runbook
     /// is refused in any case.
     fn stand_in(&mut self, at: &At, around: &Around) -> Option<Local> {
-        let act = RawAct { run: Some(RawRun::Script(String::new())), ..RawAct::default() };
+        let act = RawAct {
+            action: RawAction { run: Some(RawRun::Script(String::new())), ..RawAction::default() },
+            ..RawAct::default()
+        };
         let raw = RawStep { act, ..RawStep::default() };
         self.copy(
             at,
@@ -407,7 +411,7 @@ impl Builder<'_, '_, '_> {
                         self.loading.template(name, at.place);
                     }
                 }
-                let kind = act.action.kind();
+                let results = act.action.facts().results;
                 let ix = self.steps.len();
                 let node = self.graph.step(ix);
                 // The point up to which it holds is a name, resolved in the second pass.
@@ -449,7 +453,7 @@ impl Builder<'_, '_, '_> {
                     place: at.place,
                     phase: at.number,
                     steps: vec![ix],
-                    kind,
+                    results,
                     nested: None,
                 })
             }
@@ -591,7 +595,7 @@ impl Builder<'_, '_, '_> {
             place: at.place,
             phase: at.number,
             steps: vec![ix],
-            kind: "runbook",
+            results: &[],
             nested: Some(locals),
         })
     }
@@ -837,11 +841,13 @@ impl Builder<'_, '_, '_> {
                         &self.parameter_shapes(inner_scope),
                         inner_steps,
                         rest,
-                        local.kind,
+                        local.results,
                         false,
                     )
                 }
-                _ => step_scope(&parameters, steps.clone(), rest, local.kind, is_repeated(local)),
+                _ => {
+                    step_scope(&parameters, steps.clone(), rest, local.results, is_repeated(local))
+                }
             };
             self.hold_against(expression, &scope_shape);
             let names =
@@ -880,7 +886,7 @@ impl Builder<'_, '_, '_> {
             let is_command = |ix: &StepIx| {
                 self.steps[ix.0 as usize]
                     .act(Direction::Forward)
-                    .is_some_and(|act| matches!(act.action, Action::Run(_)))
+                    .is_some_and(|act| act.action.is_a_command())
             };
             let ix = match source {
                 Some((Source::Step(ix), false)) if is_command(ix) => *ix,
@@ -998,7 +1004,7 @@ impl Builder<'_, '_, '_> {
             expression.path.as_slice(),
             [first, _, last] if first == "guards" && matches!(last.as_str(), "success" | "failure")
         ) {
-            scope.extend(result_shape("analysis"));
+            scope.extend(shapes(action::OF_AN_ANALYSIS));
         }
         self.hold_against(expression, &Shape::Object(scope));
     }
@@ -1316,7 +1322,7 @@ fn step_scope(
     parameters: &BTreeMap<String, Shape>,
     steps: Shape,
     rest: &[String],
-    kind: &str,
+    results: Results,
     repeated: bool,
 ) -> Shape {
     let mut scope = parameters.clone();
@@ -1328,58 +1334,25 @@ fn step_scope(
     }
     let keys: Vec<&str> = rest.iter().map(String::as_str).collect();
     let result = match keys.as_slice() {
-        ["expect" | "capture", ..] => Some(kind),
+        ["expect" | "capture", ..] => Some(results),
         ["probe", "done" | "not_done"]
         | ["wait", "until"]
         | ["copy", "throttle", "until"]
-        | ["undo" | "hold" | "dry_run", .., "done" | "not_done" | "until"] => Some("probe"),
-        ["shift", "analysis", _, "success" | "failure"] => Some("analysis"),
-        ["undo" | "hold" | "dry_run", .., "success" | "failure"] => Some("analysis"),
+        | ["undo" | "hold" | "dry_run", .., "done" | "not_done" | "until"] => {
+            Some(action::OF_A_READING)
+        }
+        ["shift", "analysis", _, "success" | "failure"] => Some(action::OF_AN_ANALYSIS),
+        ["undo" | "hold" | "dry_run", .., "success" | "failure"] => Some(action::OF_AN_ANALYSIS),
         ["undo" | "hold" | "dry_run", .., "expect" | "capture"]
-        | ["undo" | "hold" | "dry_run", .., "expect" | "capture", _] => Some("probe"),
+        | ["undo" | "hold" | "dry_run", .., "expect" | "capture", _] => Some(action::OF_A_READING),
         _ => None,
     };
-    if let Some(kind) = result {
-        scope.extend(result_shape(kind));
+    if let Some(results) = result {
+        scope.extend(shapes(results));
     }
     if matches!(keys.first(), Some(&("undo" | "hold" | "expect" | "capture" | "probe"))) {
         scope.insert("outputs".into(), Shape::Any);
     }
     scope.insert("attempt".into(), Shape::Leaf);
     Shape::Object(scope)
-}
-
-/// The names that a result has, by the kind of action. `probe` stands for any that only reads.
-fn result_shape(kind: &str) -> Vec<(String, Shape)> {
-    let leaves = |names: &[&str]| {
-        names.iter().map(|name| ((*name).to_owned(), Shape::Leaf)).collect::<Vec<_>>()
-    };
-    let run = leaves(&["exit_code", "stdout", "stderr"]);
-    let mut sql = leaves(&["changes"]);
-    sql.push(("given".to_owned(), Shape::Any));
-    sql.extend(
-        ["rows", "columns"].map(|name| (name.to_owned(), Shape::List(Box::new(Shape::Any)))),
-    );
-    let mut http = leaves(&["status", "body", "location"]);
-    http.extend(["headers", "json"].map(|name| (name.to_owned(), Shape::Any)));
-    let shift: Vec<_> =
-        leaves(&["percent"]).into_iter().chain([("weights".to_owned(), Shape::Any)]).collect();
-    match kind {
-        "run" => run,
-        "sql" => sql,
-        "http" => http,
-        "shift" => shift,
-        "analysis" => run
-            .into_iter()
-            .chain(sql)
-            .chain(http)
-            .chain(leaves(&["value", "baseline"]))
-            .chain([("series".to_owned(), Shape::Any)])
-            .collect(),
-        "dns" => ["was", "is", "changed"].map(|name| (name.to_owned(), Shape::Any)).to_vec(),
-        "propagation" => vec![("answers".to_owned(), Shape::List(Box::new(Shape::Any)))],
-        "probe" => run.into_iter().chain(sql).chain(http).chain(shift).collect(),
-        "wait" => run.into_iter().chain(sql).chain(http).collect(),
-        _ => Vec::new(),
-    }
 }

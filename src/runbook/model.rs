@@ -10,7 +10,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use super::action::{Action, Argument, Value};
+use super::action::{Action, Argument, DoneBy, Value};
 use super::evidence::Requires;
 use super::parameter::Kind;
 use super::raw::{Downtime, OnFailure};
@@ -500,7 +500,7 @@ impl Step {
     pub fn changes(&self) -> bool {
         !self.act.action.only_reads()
             && self.dry_run != DryRun::Same
-            && !matches!(self.act.action, Action::Notify(_))
+            && self.act.action.done_by() != DoneBy::Messenger
     }
 
     /// What its author says that it takes; nothing, if it is passed over for certain.

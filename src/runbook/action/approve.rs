@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::facts::{ByItself, Commands, DoneBy, Facts, InDryRun, Inverse, Lasts};
 use super::walk::Walk;
 use crate::runbook::Text;
 use crate::runbook::convert::text;
@@ -36,6 +37,26 @@ pub fn converted(raw: &RawApprove) -> Approve<Text> {
         RawApprove::Map(map) => &map.question,
     };
     Approve { question: text(question) }
+}
+
+impl<T> Approve<T> {
+    pub fn facts(&self) -> Facts<'_, T> {
+        Facts {
+            only_reads: true,
+            can_be_a_reading: false,
+            is_idempotent: true,
+            done_by: DoneBy::GATE,
+            inverse: Inverse::Nothing,
+            takes_back: false,
+            results: &[],
+            lasts: Lasts::Unsaid,
+            may_hang: false,
+            commands: Commands::None,
+            has_logs: false,
+            decides: false,
+            dry_run: InDryRun { by_itself: ByItself::CarriesOut, may_do_the_same: false },
+        }
+    }
 }
 
 impl<T> Approve<T> {

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Action;
+use super::facts::{ByItself, Commands, DoneBy, Facts, InDryRun, Inverse, Lasts};
 use super::walk::Walk;
 use crate::runbook::convert::{Converter, condition, span};
 use crate::runbook::database::Database;
@@ -155,13 +156,6 @@ impl<T: Clone> Copy<T> {
     }
 }
 
-impl<T> Copy<T> {
-    /// Whether it begins a command.
-    pub fn runs_commands(&self) -> bool {
-        self.throttle.as_ref().is_some_and(|throttle| matches!(*throttle.probe, Action::Run(_)))
-    }
-}
-
 impl Copy<String> {
     /// What it does, in words.
     pub fn in_words(&self) -> String {
@@ -171,6 +165,29 @@ impl Copy<String> {
             (true, _) => format!("remove from {to} what was copied of {tables}"),
             (_, true) => format!("compare {tables} in {from} and {to}"),
             _ => format!("copy {tables} from {from} to {to}"),
+        }
+    }
+}
+
+impl<T> Copy<T> {
+    pub fn facts(&self) -> Facts<'_, T> {
+        let only_reads = self.verify_only;
+        let reads_by_a_command =
+            self.throttle.as_ref().is_some_and(|throttle| throttle.probe.begins_commands());
+        Facts {
+            only_reads,
+            can_be_a_reading: only_reads,
+            is_idempotent: true,
+            done_by: DoneBy::Program,
+            inverse: if only_reads { Inverse::Nothing } else { Inverse::BuiltIn },
+            takes_back: self.removes,
+            results: &[],
+            lasts: Lasts::ByRows,
+            may_hang: false,
+            commands: if reads_by_a_command { Commands::OnTheWay } else { Commands::None },
+            has_logs: false,
+            decides: self.throttle.is_some(),
+            dry_run: InDryRun { by_itself: ByItself::Looks, may_do_the_same: false },
         }
     }
 }

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::facts::{Behind, ByItself, Commands, DoneBy, Facts, InDryRun, Inverse, Lasts, Named};
 use super::walk::Walk;
 use crate::runbook::convert::{Converter, span, text};
 use crate::runbook::zone::{RecordKind, Zone};
@@ -214,13 +215,6 @@ impl Converter<'_> {
     }
 }
 
-impl<T> Dns<T> {
-    /// Whether it begins a command.
-    pub fn runs_commands(&self) -> bool {
-        matches!(&self.zone, Zone::File(file) if !file.reload.is_empty())
-    }
-}
-
 impl<T: Clone> Dns<T> {
     /// What puts back what the step found.
     pub fn inverse(&self) -> Dns<T> {
@@ -276,6 +270,34 @@ impl Record<String> {
 
 pub fn list(values: &[String]) -> String {
     values.join(", ")
+}
+
+/// The names of its result.
+pub const RESULT: &[Named] = &[
+    Named("was", Behind::Anything),
+    Named("is", Behind::Anything),
+    Named("changed", Behind::Anything),
+];
+
+impl<T> Dns<T> {
+    pub fn facts(&self) -> Facts<'_, T> {
+        let has_a_command = matches!(&self.zone, Zone::File(file) if !file.reload.is_empty());
+        Facts {
+            only_reads: false,
+            can_be_a_reading: false,
+            is_idempotent: true,
+            done_by: DoneBy::Program,
+            inverse: Inverse::BuiltIn,
+            takes_back: self.restores,
+            results: &[RESULT],
+            lasts: Lasts::Unsaid,
+            may_hang: false,
+            commands: if has_a_command { Commands::OnTheWay } else { Commands::None },
+            has_logs: false,
+            decides: false,
+            dry_run: InDryRun { by_itself: ByItself::Looks, may_do_the_same: false },
+        }
+    }
 }
 
 impl<T> Dns<T> {

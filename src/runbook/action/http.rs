@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::argument::Argument;
+use super::facts::{Behind, ByItself, Commands, DoneBy, Facts, InDryRun, Inverse, Lasts, Named};
 use super::tls::{RawTls, Tls, tls};
 use super::value::{RawValue, Value};
 use super::walk::Walk;
@@ -146,6 +147,41 @@ impl Converter<'_> {
             follow: raw.follow.unwrap_or_default(),
             keep_output: None,
         })
+    }
+}
+
+/// The names of its result.
+pub const RESULT: &[Named] = &[
+    Named("status", Behind::Value),
+    Named("body", Behind::Value),
+    Named("location", Behind::Value),
+    Named("headers", Behind::Anything),
+    Named("json", Behind::Anything),
+];
+
+impl<T> Http<T> {
+    pub fn facts(&self) -> Facts<'_, T> {
+        let only_reads = matches!(self.method, Method::Get | Method::Head);
+        let (inverse, by_itself) = if only_reads {
+            (Inverse::Nothing, ByItself::CarriesOut)
+        } else {
+            (Inverse::UpToTheAuthor, ByItself::LooksAndProbes)
+        };
+        Facts {
+            only_reads,
+            can_be_a_reading: only_reads,
+            is_idempotent: only_reads,
+            done_by: DoneBy::Program,
+            inverse,
+            takes_back: false,
+            results: &[RESULT],
+            lasts: Lasts::Unsaid,
+            may_hang: false,
+            commands: Commands::None,
+            has_logs: false,
+            decides: false,
+            dry_run: InDryRun { by_itself, may_do_the_same: true },
+        }
     }
 }
 

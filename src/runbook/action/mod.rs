@@ -7,8 +7,10 @@ mod approve;
 mod argument;
 mod copy;
 mod dns;
+mod facts;
 mod given;
 mod http;
+mod join;
 mod notify;
 mod propagation;
 mod run;
@@ -22,11 +24,12 @@ mod walk;
 
 use std::collections::BTreeMap;
 
+use indexmap::IndexMap;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::convert::Converter;
-use super::raw::RawAct;
 use super::size::Size;
 use super::{Text, TextError};
 
@@ -34,6 +37,10 @@ pub use approve::{Approve, RawApprove};
 pub use argument::{Argument, look_up};
 pub use copy::{Copy, RawCopy, Table, Throttle};
 pub use dns::{Change, Dns, RawDns, Record};
+pub use facts::{
+    Asked, Behind, ByItself, Commands, DoneBy, Facts, InDryRun, Inverse, Lasts, Named,
+    OF_A_COMMAND, OF_A_READING, OF_AN_ANALYSIS, Results, shapes,
+};
 pub use given::{Given, RawGiven};
 pub use http::{Body, Follow, Http, Method, RawHttp};
 pub use notify::{Content, Notify, RawNotify};
@@ -66,47 +73,126 @@ pub enum Action<T> {
     Join,
 }
 
+/// The words that name an action in a step, and the one that names a nested runbook.
+pub const WORDS: [&str; 12] = [
+    "run",
+    "sql",
+    "http",
+    "copy",
+    "dns",
+    "propagation",
+    "shift",
+    "wait",
+    "notify",
+    "task",
+    "approve",
+    "runbook",
+];
+
+/// An action as it is written: one of these keys.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+pub struct RawAction {
+    /// A command: a shell script, a list of arguments, or a map.
+    pub run: Option<RawRun>,
+    /// A statement or query on a database.
+    pub sql: Option<RawSql>,
+    /// An HTTP request.
+    pub http: Option<RawHttp>,
+    /// Rows from one database to another.
+    pub copy: Option<RawCopy>,
+    /// A record of the DNS, changed or deleted. Its undo is built in.
+    pub dns: Option<RawDns>,
+    /// Waits until all name servers give the same answer.
+    pub propagation: Option<RawPropagation>,
+    /// Time that must pass, or a condition that must come true.
+    pub wait: Option<RawWait>,
+    /// Traffic that is moved from an old to a new side, step by step.
+    pub shift: Option<RawShift>,
+    /// A message to people.
+    pub notify: Option<RawNotify>,
+    /// Something that a person does, and says so.
+    pub task: Option<RawTask>,
+    /// A decision: go or no-go.
+    pub approve: Option<RawApprove>,
+}
+
+/// What stands under one key of [`RawAction`].
+enum Written<'a> {
+    Run(&'a RawRun),
+    Sql(&'a RawSql),
+    Http(&'a RawHttp),
+    Copy(&'a RawCopy),
+    Dns(&'a RawDns),
+    Propagation(&'a RawPropagation),
+    Wait(&'a RawWait),
+    Shift(&'a RawShift),
+    Notify(&'a RawNotify),
+    Task(&'a RawTask),
+    Approve(&'a RawApprove),
+}
+
+impl RawAction {
+    /// The variables that the action itself gives to its command.
+    pub fn env(&self) -> Option<&IndexMap<String, RawValue>> {
+        self.run.as_ref().and_then(RawRun::env)
+    }
+
+    /// The longest that the action itself may take, if that can stand in it.
+    pub fn timeout(&self) -> Option<&str> {
+        let wait = self.wait.as_ref().and_then(RawWait::timeout);
+        wait.or(self.propagation.as_ref().and_then(|propagation| propagation.timeout.as_deref()))
+    }
+
+    /// Each key that is there, with its word.
+    fn written(&self) -> Vec<(&'static str, Written<'_>)> {
+        let RawAction {
+            run,
+            sql,
+            http,
+            copy,
+            dns,
+            propagation,
+            wait,
+            shift,
+            notify,
+            task,
+            approve,
+        } = self;
+        let all = [
+            run.as_ref().map(|raw| ("run", Written::Run(raw))),
+            sql.as_ref().map(|raw| ("sql", Written::Sql(raw))),
+            http.as_ref().map(|raw| ("http", Written::Http(raw))),
+            copy.as_ref().map(|raw| ("copy", Written::Copy(raw))),
+            dns.as_ref().map(|raw| ("dns", Written::Dns(raw))),
+            propagation.as_ref().map(|raw| ("propagation", Written::Propagation(raw))),
+            wait.as_ref().map(|raw| ("wait", Written::Wait(raw))),
+            shift.as_ref().map(|raw| ("shift", Written::Shift(raw))),
+            notify.as_ref().map(|raw| ("notify", Written::Notify(raw))),
+            task.as_ref().map(|raw| ("task", Written::Task(raw))),
+            approve.as_ref().map(|raw| ("approve", Written::Approve(raw))),
+        ];
+        all.into_iter().flatten().collect()
+    }
+}
+
 impl Converter<'_> {
-    pub fn action(&mut self, raw: &RawAct, below: &[&str]) -> Option<Action<Text>> {
-        let named: Vec<&str> = [
-            ("run", raw.run.is_some()),
-            ("sql", raw.sql.is_some()),
-            ("http", raw.http.is_some()),
-            ("copy", raw.copy.is_some()),
-            ("dns", raw.dns.is_some()),
-            ("propagation", raw.propagation.is_some()),
-            ("wait", raw.wait.is_some()),
-            ("shift", raw.shift.is_some()),
-            ("notify", raw.notify.is_some()),
-            ("task", raw.task.is_some()),
-            ("approve", raw.approve.is_some()),
-        ]
-        .into_iter()
-        .filter_map(|(name, there)| there.then_some(name))
-        .collect();
-        self.exactly_one(&named, below)?;
-        Some(if let Some(run) = &raw.run {
-            Action::Run(self.run(run, below)?)
-        } else if let Some(sql) = &raw.sql {
-            Action::Sql(self.sql(sql, below)?)
-        } else if let Some(http) = &raw.http {
-            Action::Http(self.http(http, below)?)
-        } else if let Some(copy) = &raw.copy {
-            Action::Copy(self.copy(copy, below)?)
-        } else if let Some(dns) = &raw.dns {
-            Action::Dns(self.dns(dns, below)?)
-        } else if let Some(propagation) = &raw.propagation {
-            Action::Propagation(self.propagation(propagation, below)?)
-        } else if let Some(wait) = &raw.wait {
-            Action::Wait(self.wait(wait, below)?)
-        } else if let Some(shift) = &raw.shift {
-            Action::Shift(self.shift(shift, below)?)
-        } else if let Some(notify) = &raw.notify {
-            Action::Notify(self.notify(notify, below)?)
-        } else if let Some(task) = &raw.task {
-            Action::Task(task::converted(task))
-        } else {
-            Action::Approve(approve::converted(raw.approve.as_ref()?))
+    pub fn action(&mut self, raw: &RawAction, below: &[&str]) -> Option<Action<Text>> {
+        let written = raw.written();
+        let words: Vec<&str> = written.iter().map(|(word, _)| *word).collect();
+        self.exactly_one(&words, below)?;
+        let (_, written) = written.into_iter().next()?;
+        Some(match written {
+            Written::Run(raw) => Action::Run(self.run(raw, below)?),
+            Written::Sql(raw) => Action::Sql(self.sql(raw, below)?),
+            Written::Http(raw) => Action::Http(self.http(raw, below)?),
+            Written::Copy(raw) => Action::Copy(self.copy(raw, below)?),
+            Written::Dns(raw) => Action::Dns(self.dns(raw, below)?),
+            Written::Propagation(raw) => Action::Propagation(self.propagation(raw, below)?),
+            Written::Wait(raw) => Action::Wait(self.wait(raw, below)?),
+            Written::Shift(raw) => Action::Shift(self.shift(raw, below)?),
+            Written::Notify(raw) => Action::Notify(self.notify(raw, below)?),
+            Written::Task(raw) => Action::Task(task::converted(raw)),
+            Written::Approve(raw) => Action::Approve(approve::converted(raw)),
         })
     }
 }
@@ -130,35 +216,70 @@ impl<T> Action<T> {
         }
     }
 
-    /// Whether it changes nothing outside, so that there is nothing to undo and repeating it is
-    /// harmless.
-    pub fn only_reads(&self) -> bool {
+    /// What is to be known of it.
+    pub fn facts(&self) -> Facts<'_, T> {
         match self {
-            Action::Sql(sql) => sql.reads,
-            Action::Http(http) => matches!(http.method, Method::Get | Method::Head),
-            Action::Copy(copy) => copy.verify_only,
-            Action::Wait(_) | Action::Propagation(_) | Action::Approve(_) | Action::Join => true,
+            Action::Run(run) => run.facts(),
+            Action::Sql(sql) => sql.facts(),
+            Action::Http(http) => http.facts(),
+            Action::Copy(copy) => copy.facts(),
+            Action::Dns(dns) => dns.facts(),
+            Action::Propagation(propagation) => propagation.facts(),
+            Action::Wait(wait) => wait.facts(),
+            Action::Shift(shift) => shift.facts(),
+            Action::Notify(notify) => notify.facts(),
+            Action::Task(task) => task.facts(),
+            Action::Approve(approve) => approve.facts(),
+            Action::Join => join::facts(),
+        }
+    }
+
+    /// As in [`Facts::only_reads`].
+    pub fn only_reads(&self) -> bool {
+        self.facts().only_reads
+    }
+
+    /// As in [`Facts::takes_back`].
+    pub fn takes_back(&self) -> bool {
+        self.facts().takes_back
+    }
+
+    /// As in [`Facts::done_by`].
+    pub fn done_by(&self) -> DoneBy {
+        self.facts().done_by
+    }
+
+    /// Whether a person carries it out.
+    pub fn is_for_a_person(&self) -> bool {
+        self.done_by().is_a_person()
+    }
+
+    /// What a person is asked, if one is.
+    pub fn question(&self) -> Option<&T> {
+        match self {
+            Action::Task(task) => Some(&task.instructions),
+            Action::Approve(approve) => Some(&approve.question),
             Action::Run(_)
+            | Action::Sql(_)
+            | Action::Http(_)
+            | Action::Copy(_)
             | Action::Dns(_)
+            | Action::Propagation(_)
+            | Action::Wait(_)
             | Action::Shift(_)
             | Action::Notify(_)
-            | Action::Task(_) => false,
+            | Action::Join => None,
         }
     }
 
-    /// Whether it goes on by itself with what an attempt left that nobody saw end.
-    pub fn goes_on(&self) -> bool {
-        matches!(self, Action::Copy(_) | Action::Dns(_) | Action::Shift(_))
+    /// Whether it is one command, whose keeper records how it ends.
+    pub fn is_a_command(&self) -> bool {
+        self.facts().commands == Commands::Itself
     }
 
-    /// Whether it takes back what its step did: it goes by what the way forward found and reached.
-    pub fn takes_back(&self) -> bool {
-        match self {
-            Action::Copy(copy) => copy.removes,
-            Action::Dns(dns) => dns.restores,
-            Action::Shift(shift) => shift.restores,
-            _ => false,
-        }
+    /// Whether a command is begun for it.
+    pub fn begins_commands(&self) -> bool {
+        self.facts().commands != Commands::None
     }
 
     /// How much of what it says is to be kept; `None` if it says nothing that could be cut.
@@ -167,13 +288,16 @@ impl<T> Action<T> {
             Action::Run(run) => Some(&mut run.keep_output),
             Action::Sql(sql) => Some(&mut sql.keep_output),
             Action::Http(http) => Some(&mut http.keep_output),
-            _ => None,
+            Action::Copy(_)
+            | Action::Dns(_)
+            | Action::Propagation(_)
+            | Action::Wait(_)
+            | Action::Shift(_)
+            | Action::Notify(_)
+            | Action::Task(_)
+            | Action::Approve(_)
+            | Action::Join => None,
         }
-    }
-
-    /// Whether a person carries it out.
-    pub fn is_for_a_person(&self) -> bool {
-        matches!(self, Action::Task(_) | Action::Approve(_))
     }
 
     /// What stands in it.
@@ -225,7 +349,15 @@ impl<T: Clone> Action<T> {
             Action::Copy(copy) => Some(Action::Copy(copy.inverse())),
             Action::Dns(dns) => Some(Action::Dns(dns.inverse())),
             Action::Shift(shift) => Some(Action::Shift(shift.inverse())),
-            _ => None,
+            Action::Run(_)
+            | Action::Sql(_)
+            | Action::Http(_)
+            | Action::Propagation(_)
+            | Action::Wait(_)
+            | Action::Notify(_)
+            | Action::Task(_)
+            | Action::Approve(_)
+            | Action::Join => None,
         }
     }
 }
@@ -271,7 +403,7 @@ impl Action<String> {
             Action::Notify(notify) => notify.in_words(),
             Action::Task(task) => task.in_words(),
             Action::Approve(approve) => approve.in_words(),
-            Action::Join => "the end of the nested runbook".to_owned(),
+            Action::Join => join::WORDS.to_owned(),
         }
     }
 }
@@ -282,3 +414,6 @@ pub(in crate::runbook) fn none<T>() -> Option<T> {
 
 /// Outputs of a step by name.
 pub type Outputs = BTreeMap<String, Json>;
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::facts::{ByItself, Commands, DoneBy, Facts, InDryRun, Inverse, Lasts};
 use super::walk::Walk;
 use crate::runbook::Text;
 use crate::runbook::convert::{Converter, text};
@@ -59,6 +60,26 @@ impl Converter<'_> {
             }
         };
         Some(Notify { content, to: raw.to.iter().map(|to| text(to)).collect() })
+    }
+}
+
+impl<T> Notify<T> {
+    pub fn facts(&self) -> Facts<'_, T> {
+        Facts {
+            only_reads: false,
+            can_be_a_reading: false,
+            is_idempotent: true,
+            done_by: DoneBy::Messenger,
+            inverse: Inverse::Nothing,
+            takes_back: false,
+            results: &[],
+            lasts: Lasts::Unsaid,
+            may_hang: false,
+            commands: Commands::None,
+            has_logs: false,
+            decides: false,
+            dry_run: InDryRun { by_itself: ByItself::Looks, may_do_the_same: false },
+        }
     }
 }
 

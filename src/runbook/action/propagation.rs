@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::dns::list;
+use super::facts::{Behind, ByItself, Commands, DoneBy, Facts, InDryRun, Inverse, Lasts, Named};
 use super::value::{RawScalar, scalar_text};
 use super::walk::Walk;
 use crate::runbook::convert::{Converter, span, text};
@@ -110,6 +111,29 @@ impl Propagation<String> {
             kind.word(),
             asked.join(", ")
         )
+    }
+}
+
+/// The names of its result.
+pub const RESULT: &[Named] = &[Named("answers", Behind::List)];
+
+impl<T> Propagation<T> {
+    pub fn facts(&self) -> Facts<'_, T> {
+        Facts {
+            only_reads: true,
+            can_be_a_reading: true,
+            is_idempotent: true,
+            done_by: DoneBy::Program,
+            inverse: Inverse::Nothing,
+            takes_back: false,
+            results: &[RESULT],
+            lasts: Lasts::Unsaid,
+            may_hang: false,
+            commands: Commands::None,
+            has_logs: false,
+            decides: false,
+            dry_run: InDryRun { by_itself: ByItself::Looks, may_do_the_same: true },
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::facts::{Behind, ByItself, Commands, DoneBy, Facts, InDryRun, Inverse, Lasts, Named};
 use super::value::{RawScalar, RawValue, scalar_text};
 use super::walk::Walk;
 use crate::runbook::Text;
@@ -66,6 +67,16 @@ pub enum Command<T> {
     Arguments(Vec<T>),
 }
 
+impl RawRun {
+    /// The variables that stand in it.
+    pub fn env(&self) -> Option<&IndexMap<String, RawValue>> {
+        match self {
+            RawRun::Script(_) | RawRun::Arguments(_) => None,
+            RawRun::Map(map) => Some(&map.env),
+        }
+    }
+}
+
 impl Converter<'_> {
     pub fn run(&mut self, raw: &RawRun, below: &[&str]) -> Option<Run<Text>> {
         let default_shell = || vec!["/bin/sh".to_owned(), "-euc".to_owned()];
@@ -120,6 +131,33 @@ impl Converter<'_> {
             return None;
         }
         Some(Command::Arguments(list.iter().map(scalar_text).collect()))
+    }
+}
+
+/// The names of its result.
+pub const RESULT: &[Named] = &[
+    Named("exit_code", Behind::Value),
+    Named("stdout", Behind::Value),
+    Named("stderr", Behind::Value),
+];
+
+impl<T> Run<T> {
+    pub fn facts(&self) -> Facts<'_, T> {
+        Facts {
+            only_reads: false,
+            can_be_a_reading: true,
+            is_idempotent: false,
+            done_by: DoneBy::Program,
+            inverse: Inverse::UpToTheAuthor,
+            takes_back: false,
+            results: &[RESULT],
+            lasts: Lasts::Unsaid,
+            may_hang: true,
+            commands: Commands::Itself,
+            has_logs: true,
+            decides: false,
+            dry_run: InDryRun { by_itself: ByItself::LooksAndProbes, may_do_the_same: true },
+        }
     }
 }
 

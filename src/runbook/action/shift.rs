@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::facts::{Behind, ByItself, Commands, DoneBy, Facts, InDryRun, Inverse, Lasts, Named};
 use super::walk::Walk;
 use crate::runbook::convert::{Converter, span};
 use crate::runbook::traffic::{Analysis, RawAnalysis, Traffic, Weighted};
@@ -126,18 +127,36 @@ impl Converter<'_> {
     }
 }
 
-impl<T> Shift<T> {
-    /// Whether it begins a command.
-    pub fn runs_commands(&self) -> bool {
-        matches!(self.traffic, Traffic::Nginx(_) | Traffic::Run(_))
-            || self.analysis.iter().any(Analysis::runs_commands)
-    }
-}
-
 impl<T: Clone> Shift<T> {
     /// What brings back the weights that were found first.
     pub fn inverse(&self) -> Shift<T> {
         Shift { analysis: Vec::new(), restores: true, ..self.clone() }
+    }
+}
+
+/// The names of its result.
+pub const RESULT: &[Named] = &[Named("percent", Behind::Value), Named("weights", Behind::Anything)];
+
+impl<T> Shift<T> {
+    pub fn facts(&self) -> Facts<'_, T> {
+        let has_commands = matches!(self.traffic, Traffic::Nginx(_) | Traffic::Run(_))
+            || self.analysis.iter().any(Analysis::runs_commands);
+        let bakes = Span::from_millis(self.bake.as_millis() * self.steps.len() as u64);
+        Facts {
+            only_reads: false,
+            can_be_a_reading: false,
+            is_idempotent: true,
+            done_by: DoneBy::Program,
+            inverse: Inverse::BuiltIn,
+            takes_back: self.restores,
+            results: &[RESULT],
+            lasts: Lasts::AtLeast(bakes),
+            may_hang: false,
+            commands: if has_commands { Commands::OnTheWay } else { Commands::None },
+            has_logs: false,
+            decides: true,
+            dry_run: InDryRun { by_itself: ByItself::Looks, may_do_the_same: false },
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::argument::{Argument, scalar_argument};
+use super::facts::{Behind, ByItself, Commands, DoneBy, Facts, InDryRun, Inverse, Lasts, Named};
 use super::given::{Given, RawGiven};
 use super::value::RawScalar;
 use super::walk::Walk;
@@ -111,6 +112,40 @@ impl Converter<'_> {
             transaction: raw.transaction.unwrap_or(!reads),
             keep_output: None,
         })
+    }
+}
+
+/// The names of its result.
+pub const RESULT: &[Named] = &[
+    Named("changes", Behind::Value),
+    Named("given", Behind::Anything),
+    Named("rows", Behind::List),
+    Named("columns", Behind::List),
+];
+
+impl<T> Sql<T> {
+    pub fn facts(&self) -> Facts<'_, T> {
+        let only_reads = self.reads;
+        let (inverse, by_itself) = if only_reads {
+            (Inverse::Nothing, ByItself::CarriesOut)
+        } else {
+            (Inverse::UpToTheAuthor, ByItself::LooksAndProbes)
+        };
+        Facts {
+            only_reads,
+            can_be_a_reading: only_reads,
+            is_idempotent: only_reads,
+            done_by: DoneBy::Program,
+            inverse,
+            takes_back: false,
+            results: &[RESULT],
+            lasts: Lasts::Unsaid,
+            may_hang: true,
+            commands: Commands::None,
+            has_logs: false,
+            decides: false,
+            dry_run: InDryRun { by_itself, may_do_the_same: true },
+        }
     }
 }
 

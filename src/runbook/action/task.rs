@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
+use super::facts::{ByItself, Commands, DoneBy, Facts, InDryRun, Inverse, Lasts};
 use super::walk::Walk;
 use crate::runbook::Text;
 use crate::runbook::convert::text;
@@ -81,6 +82,26 @@ pub fn converted(raw: &RawTask) -> Task<Text> {
                 .map(|(name, field)| (name.clone(), Kind::from(field)))
                 .collect(),
         },
+    }
+}
+
+impl<T> Task<T> {
+    pub fn facts(&self) -> Facts<'_, T> {
+        Facts {
+            only_reads: false,
+            can_be_a_reading: false,
+            is_idempotent: false,
+            done_by: DoneBy::TASK,
+            inverse: Inverse::UpToTheAuthor,
+            takes_back: false,
+            results: &[],
+            lasts: Lasts::Unsaid,
+            may_hang: false,
+            commands: Commands::None,
+            has_logs: false,
+            decides: false,
+            dry_run: InDryRun { by_itself: ByItself::Looks, may_do_the_same: false },
+        }
     }
 }
 

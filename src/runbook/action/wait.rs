@@ -4,7 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Action;
+use super::facts::{ByItself, Commands, DoneBy, Facts, InDryRun, Inverse, Lasts};
 use super::walk::Walk;
+use super::{http, run, sql};
 use crate::runbook::convert::{Converter, condition, span, text};
 use crate::runbook::raw::RawRead;
 use crate::runbook::{Condition, Span, Text};
@@ -59,6 +61,16 @@ pub enum Wait<T> {
     },
 }
 
+impl RawWait {
+    /// The longest that it may take.
+    pub fn timeout(&self) -> Option<&str> {
+        match self {
+            RawWait::For(_) => None,
+            RawWait::Until(until) => until.timeout.as_deref(),
+        }
+    }
+}
+
 impl Converter<'_> {
     pub fn wait(&mut self, raw: &RawWait, below: &[&str]) -> Option<Wait<Text>> {
         Some(match raw {
@@ -74,6 +86,31 @@ impl Converter<'_> {
                 }
             }
         })
+    }
+}
+
+impl<T> Wait<T> {
+    pub fn facts(&self) -> Facts<'_, T> {
+        let (lasts, probe) = match self {
+            Wait::For(time) => (Lasts::Exactly(time), None),
+            Wait::Until { probe, .. } => (Lasts::Unsaid, Some(probe)),
+        };
+        let reads_by_a_command = probe.is_some_and(|probe| probe.begins_commands());
+        Facts {
+            only_reads: true,
+            can_be_a_reading: true,
+            is_idempotent: true,
+            done_by: DoneBy::Program,
+            inverse: Inverse::Nothing,
+            takes_back: false,
+            results: &[run::RESULT, sql::RESULT, http::RESULT],
+            lasts,
+            may_hang: probe.is_some(),
+            commands: if reads_by_a_command { Commands::OnTheWay } else { Commands::None },
+            has_logs: probe.is_some(),
+            decides: probe.is_some(),
+            dry_run: InDryRun { by_itself: ByItself::Looks, may_do_the_same: true },
+        }
     }
 }
 

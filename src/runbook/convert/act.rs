@@ -6,7 +6,7 @@ use super::{Converter, condition, span};
 
 use crate::runbook::Span;
 use crate::runbook::Text;
-use crate::runbook::action::{Action, RawRun, RawWait, Value};
+use crate::runbook::action::{Inverse, Value};
 use crate::runbook::model::{Act, DryRun, Retry, Undo};
 use crate::runbook::raw::{DryRunWord, OneOrMany, RawAct, RawDryRun, RawUndo};
 
@@ -19,16 +19,14 @@ impl Converter<'_> {
         below: &[&str],
         env: &IndexMap<String, Value<Text>>,
     ) -> Option<Act> {
-        let mut action = self.action(raw, below)?;
+        let mut action = self.action(&raw.action, below)?;
         self.keep(&mut action, raw.keep_output.as_deref(), below);
         let mut env = env.clone();
         env.extend(self.values(&raw.env, below, "env"));
-        if let Some(RawRun::Map(map)) = &raw.run {
-            env.extend(self.values(&map.env, below, "env"));
+        if let Some(own) = raw.action.env() {
+            env.extend(self.values(own, below, "env"));
         }
-        let idempotent = raw.idempotent.unwrap_or(
-            action.only_reads() || action.goes_on() || matches!(action, Action::Notify(_)),
-        );
+        let idempotent = raw.idempotent.unwrap_or(action.facts().is_idempotent);
         if raw.retry.is_some() && !idempotent {
             let help = "say `idempotent: true` if doing it twice does no harm; without it, a \
                 failed attempt may have had its effect";
@@ -48,11 +46,7 @@ impl Converter<'_> {
                 Some(help.into()),
             );
         }
-        let wait_timeout = match (&raw.wait, &raw.propagation) {
-            (Some(RawWait::Until(until)), _) => until.timeout.as_deref(),
-            (_, Some(propagation)) => propagation.timeout.as_deref(),
-            _ => None,
-        };
+        let wait_timeout = raw.action.timeout();
         if wait_timeout.is_some() && raw.timeout.is_some() {
             let message = format!("the timeout stands here and under `{}`", action.kind());
             self.report(below, "timeout", message, Some("keep one of the two".into()));
@@ -98,12 +92,10 @@ impl Converter<'_> {
                 self.act(&raw.act, &["undo"], &env)
                     .map_or(Undo::Nothing, |act| Undo::Act(Box::new(act)))
             }
-            None if act.action.only_reads() || matches!(act.action, Action::Notify(_)) => {
-                Undo::Nothing
-            }
-            // It knows what it found or wrote, and takes that back.
-            None => match act.action.inverse() {
-                Some(action) => Undo::Act(Box::new(Act {
+            None => match (act.action.facts().inverse, act.action.inverse()) {
+                (Inverse::Nothing, _) => Undo::Nothing,
+                // It knows what it found or wrote, and takes that back.
+                (Inverse::BuiltIn, Some(action)) => Undo::Act(Box::new(Act {
                     action,
                     timeout: None,
                     expect: Vec::new(),
@@ -111,7 +103,7 @@ impl Converter<'_> {
                     probe: None,
                     ..act.clone()
                 })),
-                None => Undo::Unknown,
+                (Inverse::BuiltIn | Inverse::UpToTheAuthor, _) => Undo::Unknown,
             },
         }
     }
@@ -121,12 +113,7 @@ impl Converter<'_> {
         match raw {
             None => DryRun::Look,
             Some(RawDryRun::Word(DryRunWord::Same)) => {
-                if act.action.is_for_a_person()
-                    || matches!(
-                        act.action,
-                        Action::Copy(_) | Action::Dns(_) | Action::Shift(_) | Action::Notify(_)
-                    )
-                {
+                if !act.action.facts().dry_run.may_do_the_same {
                     let message = format!(
                         "a {} changes something or asks somebody, so a dry run cannot do the same",
                         act.action.kind()
@@ -145,9 +132,7 @@ impl Converter<'_> {
                 let Some(own) = self.act(&raw.act, &["dry_run"], &act.env) else {
                     return DryRun::Look;
                 };
-                if !own.action.only_reads() && !matches!(own.action, Action::Run(_))
-                    || matches!(own.action, Action::Approve(_))
-                {
+                if !own.action.facts().can_be_a_reading {
                     let message = format!(
                         "what is done in a dry run may only read, and this is a {}",
                         own.action.kind()

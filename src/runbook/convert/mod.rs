@@ -6,6 +6,7 @@ mod read;
 
 use indexmap::IndexMap;
 
+use super::action;
 use super::database::RawDatabase;
 use super::problem::{Place, Problem};
 use super::raw::RawSecret;
@@ -13,9 +14,6 @@ use super::source::Mark;
 use super::traffic::RawTraffic;
 use super::zone::raw::RawZone;
 use super::{Condition, Span, Text};
-
-const ACTIONS: &str =
-    "run, sql, http, copy, dns, propagation, shift, wait, notify, task, approve or runbook";
 
 /// What the conversion of one step needs to know, and the problems it finds.
 pub struct Converter<'a> {
@@ -43,11 +41,7 @@ impl Converter<'_> {
             [] => "there is no action here".to_owned(),
             several => format!("there are {} actions here: {}", several.len(), several.join(", ")),
         };
-        let help = if named.is_empty() {
-            format!("give it one of {ACTIONS}")
-        } else {
-            "make a step of each".to_owned()
-        };
+        let help = if named.is_empty() { give_one() } else { "make a step of each".to_owned() };
         let place = below.last().map_or(self.place, |_| self.key_place(below));
         self.problems.push(Problem::new(place, message, Some(help)));
         None
@@ -70,6 +64,11 @@ impl Converter<'_> {
         }
         place
     }
+}
+
+fn give_one() -> String {
+    let [most @ .., last] = action::WORDS;
+    format!("give it one of {} or {last}", most.join(", "))
 }
 
 /// Syntax was checked by the schema walk; a template that got past it fails when it is rendered.

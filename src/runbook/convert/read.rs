@@ -31,7 +31,7 @@ impl Converter<'_> {
             _ => return None,
         };
         self.keep(&mut action, raw.keep_output.as_deref(), way);
-        if !action.only_reads() && !matches!(action, Action::Run(_)) {
+        if !action.facts().can_be_a_reading {
             let help = "use a `query`, or a GET or HEAD request".to_owned();
             self.report(way, named[0], "a probe must only read".into(), Some(help));
         }

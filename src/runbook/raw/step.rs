@@ -6,10 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value as Json;
 
-use crate::runbook::action::{
-    RawApprove, RawCopy, RawDns, RawHttp, RawNotify, RawPropagation, RawRun, RawShift, RawSql,
-    RawTask, RawValue, RawWait,
-};
+use crate::runbook::action::{RawAction, RawHttp, RawRun, RawSql, RawValue};
 use crate::runbook::sides::LiveTest;
 
 /// A step: exactly one action, and the keys that all actions share.
@@ -67,28 +64,8 @@ pub struct RawStep {
 /// An action and the keys about how it is carried out.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 pub struct RawAct {
-    /// A command: a shell script, a list of arguments, or a map.
-    pub run: Option<RawRun>,
-    /// A statement or query on a database.
-    pub sql: Option<RawSql>,
-    /// An HTTP request.
-    pub http: Option<RawHttp>,
-    /// Rows from one database to another.
-    pub copy: Option<RawCopy>,
-    /// A record of the DNS, changed or deleted. Its undo is built in.
-    pub dns: Option<RawDns>,
-    /// Waits until all name servers give the same answer.
-    pub propagation: Option<RawPropagation>,
-    /// Time that must pass, or a condition that must come true.
-    pub wait: Option<RawWait>,
-    /// Traffic that is moved from an old to a new side, step by step.
-    pub shift: Option<RawShift>,
-    /// A message to people.
-    pub notify: Option<RawNotify>,
-    /// Something that a person does, and says so.
-    pub task: Option<RawTask>,
-    /// A decision: go or no-go.
-    pub approve: Option<RawApprove>,
+    #[serde(flatten)]
+    pub action: RawAction,
     /// How much of what it says is kept for expressions: the end of `stdout` and of `stderr`
     /// (default 1MiB of each), the beginning of an answer or of rows (default 8MiB). An expression
     /// that reads what was cut cannot be decided.

@@ -191,8 +191,7 @@ impl Converter<'_> {
             Source::Prometheus(_) => {}
         }
         if let Source::Read(action) = &source
-            && !matches!(**action, Action::Run(_))
-            && !action.only_reads()
+            && !action.facts().can_be_a_reading
         {
             let help = Some("use a GET or HEAD request, or a query".into());
             self.report(below, key[0], format!("{what} must only read"), help);
@@ -226,7 +225,10 @@ impl std::fmt::Display for Says {
 impl<T> Analysis<T> {
     /// Whether a reading begins a command.
     pub fn runs_commands(&self) -> bool {
-        matches!(&self.source, Source::Read(read) if matches!(**read, Action::Run(_)))
+        match &self.source {
+            Source::Prometheus(_) => false,
+            Source::Read(read) => read.begins_commands(),
+        }
     }
 }
 
