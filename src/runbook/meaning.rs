@@ -9,6 +9,7 @@ use serde_json::{Value as Json, json};
 use indexmap::IndexMap;
 
 use super::action::{Parts, Value};
+use super::projection::{Projection, project};
 use super::{
     Condition, Guard, Runbook, Source, Span, Step, StepIx, StepMap, Template, Text, Undo, When,
 };
@@ -65,27 +66,44 @@ fn is_same_estimate(old: &Runbook, new: &Runbook) -> bool {
 /// A step's meaning, independent of its place among the others.
 pub fn meaning(runbook: &Runbook, ix: StepIx) -> Json {
     let step = runbook.step(ix);
+    let Projection {
+        // The needs say it.
+        phase: _,
+        scope,
+        needs,
+        reads,
+        when,
+        limits,
+        item,
+        on_failure,
+        downtime,
+        point_of_no_return,
+        act,
+        undo,
+        hold,
+        // They change nothing in a run that is carried out.
+        dry_run: _,
+        live_test: _,
+    } = project(runbook, step);
     let id = |ix: &StepIx| runbook.step(*ix).id.to_string();
-    let mut needs: Vec<String> = step.needs.iter().map(id).collect();
+    let mut needs: Vec<String> = needs.iter().map(id).collect();
     needs.sort();
     let reads: BTreeMap<&str, Json> =
-        step.reads.iter().map(|read| (read.name.as_str(), source(runbook, &read.of))).collect();
-    let group = step.group.map(|group| &runbook.groups[group as usize]);
-    let hold =
-        step.hold.as_ref().map(|hold| json!({ "until": id(&hold.until), "release": hold.release }));
+        reads.iter().map(|read| (read.name.as_str(), source(runbook, &read.of))).collect();
+    let hold = hold.map(|(until, release)| json!({ "until": id(&until), "release": release }));
     json!({
         "needs": needs,
         "outputs read": reads,
-        "when": step.when.iter().map(|when| when.condition.source()).collect::<Vec<_>>(),
-        "for_each": step.item,
-        "limits": group.map(|group| (group.max_parallel, group.max_failures)),
-        "on_failure": step.on_failure,
-        "downtime": step.downtime,
-        "point_of_no_return": step.point_of_no_return,
-        "action": step.act,
-        "undo": step.undo,
+        "when": when.iter().map(|when| when.condition.source()).collect::<Vec<_>>(),
+        "for_each": item,
+        "limits": limits,
+        "on_failure": on_failure,
+        "downtime": downtime,
+        "point_of_no_return": point_of_no_return,
+        "action": act,
+        "undo": undo,
         "hold": hold,
-        "values": values(runbook, step.scope, names(step), &step.when),
+        "values": values(runbook, scope, names(step), when),
     })
 }
 

@@ -16,6 +16,7 @@ mod model;
 pub mod names;
 pub mod parameter;
 pub mod problem;
+mod projection;
 pub mod raw;
 mod salvage;
 mod schema;
