@@ -14,7 +14,7 @@ use crate::run::{
     Fact, Failure, FailureKind, Moment, Probed, Purpose, RunState, SkipReason, StepFailed,
     StepStarted, names,
 };
-use crate::runbook::action::{Content, Notify, Value, Wait};
+use crate::runbook::action::{Content, Notify, Value};
 use crate::runbook::reading::Reading;
 use crate::runbook::{
     Act, Action, ConditionError, Direction, LiveTest, Outputs, Span, StepIx, Template, Text,
@@ -91,7 +91,7 @@ impl Drive {
                     direction,
                     attempt,
                     work: Work::Act,
-                    names: if reads_conditions(&action) { names } else { Json::Null },
+                    names: if action.facts().decides { names } else { Json::Null },
                     action,
                     env,
                     timeout: act.timeout,
@@ -269,14 +269,5 @@ pub fn render_env(state: &RunState, ix: StepIx, act: &Act, names: &Json) -> Resu
 fn needs_names(act: &Act) -> bool {
     act.action.texts().iter().any(|text| text.is_dynamic())
         || act.env.values().filter_map(Value::text).any(Text::is_dynamic)
-        || reads_conditions(&act.action)
-}
-
-/// Whether it has conditions on readings of its own.
-pub fn reads_conditions<T>(action: &Action<T>) -> bool {
-    match action {
-        Action::Wait(Wait::Until { .. }) | Action::Shift(_) => true,
-        Action::Copy(copy) => copy.throttle.is_some(),
-        _ => false,
-    }
+        || act.action.facts().decides
 }

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-use super::attempt::{fails_of, reads_conditions, render_env, shown, written};
+use super::attempt::{fails_of, render_env, shown, written};
 use super::end::{judge, tell_of_probe};
 use super::{Drive, Env, Launch, Now, Refused, Work, secrets_of};
 use crate::message::printable;
 use crate::run::{
     Fact, Foreseen, Log, Probed, StepForeseen, StepStarted, StepSucceeded, StopReason, Track,
 };
-use crate::runbook::action::{Content, Notify, Value, Wait, in_words};
+use crate::runbook::action::{ByItself, Content, DoneBy, Lasts, Notify, Value, Wait, in_words};
 use crate::runbook::reading::{EffectError, Reading, When};
 use crate::runbook::{
     Act, Action, Condition, Direction, DryRun, Probe, Secret, Span, Step, StepIx, Text,
@@ -213,7 +213,7 @@ impl Drive {
             direction,
             attempt,
             work,
-            names: if reads_conditions(&action) { names } else { Json::Null },
+            names: if action.facts().decides { names } else { Json::Null },
             action,
             env,
             timeout,
@@ -300,11 +300,11 @@ impl Drive {
                     };
                     Ok(format!("{words}\n{state}"))
                 }
-                Look::Ahead(None) | Look::Nothing => Ok(match &step.act.action {
-                    Action::Copy(_) => {
+                Look::Ahead(None) | Look::Nothing => Ok(match step.act.action.facts().lasts {
+                    Lasts::ByRows => {
                         format!("{}\n  {}", reading.summary, self.how_long(ix, &reading))
                     }
-                    _ => reading.summary,
+                    Lasts::Exactly(_) | Lasts::AtLeast(_) | Lasts::Unsaid => reading.summary,
                 }),
             },
         };
@@ -419,21 +419,18 @@ fn look(step: &Step) -> Look<'_> {
         DryRun::Act(own) => Look::Own(own),
         DryRun::Same => Look::Read(&step.act),
         DryRun::Nothing => Look::Nothing,
-        DryRun::Look => match &step.act.action {
-            // These would go on for long, and are asked once.
-            Action::Wait(_) | Action::Propagation(_) | Action::Copy(_) => Look::Ahead(None),
-            action if action.only_reads() => Look::Read(&step.act),
-            Action::Run(_) | Action::Sql(_) | Action::Http(_) => {
-                Look::Ahead(step.act.probe.as_ref())
-            }
-            _ => Look::Ahead(None),
+        DryRun::Look => match step.act.action.facts().dry_run.by_itself {
+            ByItself::CarriesOut => Look::Read(&step.act),
+            ByItself::Looks => Look::Ahead(None),
+            ByItself::LooksAndProbes => Look::Ahead(step.act.probe.as_ref()),
         },
     }
 }
 
 /// The conditions that a look decides.
 fn conditions<'a>(act: &'a Act, look: &Look<'a>) -> impl Iterator<Item = &'a Condition> {
-    let judged = matches!(look, Look::Read(_) | Look::Own(_)) || matches!(act.action, Action::Join);
+    let judged =
+        matches!(look, Look::Read(_) | Look::Own(_)) || act.action.done_by() == DoneBy::Nobody;
     let of_probe = if let Look::Ahead(Some(probe)) = look {
         vec![&probe.done, &probe.not_done]
     } else {

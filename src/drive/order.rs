@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 use super::{Env, Question};
 use crate::message::Message;
 use crate::run::{Event, Moment, Occasion, Outcome, Stop};
-use crate::runbook::action::{Action, Wait};
+use crate::runbook::action::{Action, Lasts};
 use crate::runbook::{Direction, Span, StepIx};
 
 /// One thing to do.
@@ -90,7 +90,7 @@ impl Launch {
     pub(super) fn acts_outside(&self) -> bool {
         match self.work {
             Work::Act | Work::LookAhead { .. } | Work::Read => {
-                !matches!(self.action, Action::Wait(Wait::For(_)))
+                !matches!(self.action.facts().lasts, Lasts::Exactly(_))
             }
             Work::Probe => false,
         }
@@ -98,15 +98,11 @@ impl Launch {
 
     /// Whether a command is begun for it.
     pub(super) fn is_command(&self) -> bool {
-        matches!(self.work, Work::LookAhead { probe: Some(Action::Run(_)) })
-            || match &self.action {
-                Action::Run(_) => true,
-                Action::Wait(Wait::Until { probe, .. }) => matches!(**probe, Action::Run(_)),
-                Action::Shift(shift) => shift.runs_commands(),
-                Action::Dns(dns) => dns.runs_commands(),
-                Action::Copy(copy) => copy.runs_commands(),
-                _ => false,
-            }
+        let probe = match &self.work {
+            Work::LookAhead { probe } => probe.as_ref(),
+            Work::Act | Work::Probe | Work::Read => None,
+        };
+        self.action.begins_commands() || probe.is_some_and(Action::begins_commands)
     }
 }
 

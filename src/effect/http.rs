@@ -12,8 +12,7 @@ use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
 
 use super::redirect::{self, Redirect, redirect};
 use super::{Cut, EffectError, Job, Reading, Stopper, Used, When, resolve};
-use crate::runbook::action::{Body, Http, Tls};
-use crate::runbook::raw::Method;
+use crate::runbook::action::{Body, Http, Method, Tls};
 use crate::runbook::reading::text_of;
 use crate::runbook::size::Size;
 

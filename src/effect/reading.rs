@@ -10,9 +10,8 @@ use serde_json::{Map, Value as Json, json};
 
 use super::aside::within;
 use super::{EffectError, Job, Keeper, Reading, Stopper, When, http};
-use crate::runbook::action::{Action, Http, look_up};
+use crate::runbook::action::{Action, Follow, Http, Method, look_up};
 use crate::runbook::percent_encoded;
-use crate::runbook::raw::{Follow, Method};
 use crate::runbook::traffic::{Analysis, Prometheus, Says, Source};
 
 /// How long one reading may take.
@@ -40,11 +39,7 @@ pub fn read(job: &Job, analysis: &Analysis<String>, keeper: &Keeper, halt: &Arc<
         }
         Err(EffectError { when, message }) => {
             // A command either begins or is not there.
-            let is_command = matches!(
-                &analysis.source,
-                Source::Read(action) if matches!(**action, Action::Run(_))
-            );
-            let is_shut = when == When::Shut || is_command && when == When::Before;
+            let is_shut = when == When::Shut || analysis.runs_commands() && when == When::Before;
             Said { says: Says::Inconclusive, words: message, secrets: BTreeMap::new(), is_shut }
         }
     }

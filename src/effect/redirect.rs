@@ -3,7 +3,7 @@
 
 use url::Url;
 
-use crate::runbook::raw::Follow;
+use crate::runbook::action::Follow;
 
 /// How many redirects in a row are followed.
 pub const MOST: u32 = 5;

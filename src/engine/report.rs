@@ -12,8 +12,7 @@ use crate::drive::{Answer, Input, Pair, Question};
 use crate::effect::{EffectError, Reading, Said, Signal, Told, When};
 use crate::journal::{AttemptFiles, JournalError};
 use crate::run::{Log, Moment, Outlook};
-use crate::runbook::action::Wait;
-use crate::runbook::{Action, Direction, StepIx};
+use crate::runbook::{Direction, StepIx};
 
 /// How often cursors and progress are looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -157,12 +156,10 @@ impl Session<'_> {
             Direction::Forward if !is_look => self.learn_from(ix, result),
             Direction::Forward | Direction::Undo | Direction::Release => result,
         };
-        let is_command = matches!(
-            self.state().runbook.step(ix).act(direction).map(|act| &act.action),
-            Some(Action::Run(_) | Action::Wait(Wait::Until { .. }))
-        );
+        let act = self.state().runbook.step(ix).act(direction);
+        let has_logs = act.is_some_and(|act| act.action.facts().has_logs);
         let files = self.files(ix, direction, attempt);
-        let logs = match is_look || is_command {
+        let logs = match is_look || has_logs {
             true => self.logs((ix, direction), attempt, &files),
             false => Vec::new(),
         };
@@ -236,10 +233,8 @@ impl Session<'_> {
         let running: Vec<Pair> = self.running.keys().copied().collect();
         for pair in running {
             self.pass_on_told(pair);
-            let is_command = matches!(
-                self.state().runbook.step(pair.0).act(pair.1).map(|act| &act.action),
-                Some(Action::Run(_))
-            );
+            let act = self.state().runbook.step(pair.0).act(pair.1);
+            let is_command = act.is_some_and(|act| act.action.is_a_command());
             if is_command && self.is_told(pair) {
                 self.read_cursor(pair);
                 if let Some(text) = self.last_line(pair, "progress") {

@@ -12,7 +12,7 @@ use crate::drive::{GRACE, Input, Pair, secrets_of};
 use crate::effect::{Attempt, EffectError, Known, Life, Over, Process, Reading, Signal};
 use crate::journal::{Journal, JournalError};
 use crate::run::*;
-use crate::runbook::{Action, Direction, StepId, StepIx};
+use crate::runbook::{Direction, StepId, StepIx};
 
 /// What a person can do about it.
 const UNSEEN: &str = "; if you know that nothing of it runs any more, end this with Ctrl-C and say \
@@ -330,11 +330,7 @@ fn still_running(
     left: &Known,
 ) -> Vec<((StepIx, Direction), Life)> {
     let is_command = |(ix, direction): &(StepIx, Direction)| {
-        state
-            .runbook
-            .step(*ix)
-            .act(*direction)
-            .is_some_and(|act| matches!(act.action, Action::Run(_)))
+        state.runbook.step(*ix).act(*direction).is_some_and(|act| act.action.is_a_command())
     };
     let running: Vec<_> = state.sets.running.iter().copied().filter(is_command).collect();
     if running.is_empty() {
@@ -384,11 +380,8 @@ pub fn recorded(state: &RunState, known: &Known, ix: StepIx, direction: Directio
     let attempt = attempt_of(state, ix, direction);
     // What was found running did begin, whatever its record lost since.
     let is_inherited = state.sets.inherited.contains(&(ix, direction));
-    let is_command = state
-        .runbook
-        .step(ix)
-        .act(direction)
-        .is_some_and(|act| matches!(act.action, Action::Run(_)));
+    let is_command =
+        state.runbook.step(ix).act(direction).is_some_and(|act| act.action.is_a_command());
     match known.end(&attempt) {
         Some(over) => Recorded::Ended(over.clone()),
         None if is_command && !is_inherited && known.never_began(&attempt, state.session) => {

@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 pub use shown::{in_place, json_shown, one_line, printable};
 
 use crate::run::{FailureKind, Moment, Occasion, RunState, Track};
-use crate::runbook::{Action, Direction, Shape, StepIx, Template, TextError};
+use crate::runbook::{Direction, Shape, StepIx, Template, TextError};
 
 /// A message ready to be delivered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -237,11 +237,8 @@ fn step_view(state: &RunState, ix: StepIx) -> StepView {
         Track::Failed { failure, .. } | Track::Retrying { failure, .. } => Some(failure),
         _ => None,
     });
-    let question = match &step.act.action {
-        Action::Task(task) => task.instructions.render(&names).unwrap_or_default(),
-        Action::Approve(approve) => approve.question.render(&names).unwrap_or_default(),
-        _ => String::new(),
-    };
+    let question = step.act.action.question();
+    let question = question.and_then(|question| question.render(&names).ok()).unwrap_or_default();
     StepView {
         id: step.id.to_string(),
         title: step.title.as_ref().map_or_else(

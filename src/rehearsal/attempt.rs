@@ -6,7 +6,7 @@ use super::after;
 use super::mishap::Mishap;
 use super::world::{Due, World};
 use crate::run::*;
-use crate::runbook::action::Wait;
+use crate::runbook::action::{DoneBy, Lasts};
 use crate::runbook::{Act, Action, Direction, Outputs, Span, StepIx};
 
 impl World<'_> {
@@ -90,19 +90,22 @@ impl World<'_> {
             return Ok(true);
         }
         self.schedule(after(self.now, takes), Due::End(ix, direction, attempt));
-        Ok(!matches!(act.action, Action::Join | Action::Notify(_)))
+        Ok(!act.action.done_by().takes_no_time())
     }
 
     /// How long an action takes.
     fn takes(&mut self, ix: StepIx, direction: Direction, act: &Act) -> Span {
-        let expected = match (direction, &act.action) {
-            (_, Action::Join | Action::Notify(_)) => return Span::ZERO,
-            (Direction::Forward, _) => self.stage.expected.forward(ix),
-            (Direction::Undo, _) => self.stage.expected.undo(ix),
-            (Direction::Release, _) => self.stage.expected.release(ix),
+        let facts = act.action.facts();
+        if facts.done_by.takes_no_time() {
+            return Span::ZERO;
+        }
+        let expected = match direction {
+            Direction::Forward => self.stage.expected.forward(ix),
+            Direction::Undo => self.stage.expected.undo(ix),
+            Direction::Release => self.stage.expected.release(ix),
         };
         // A plain wait takes as long as it says, but for whom wants to see it slower.
-        let takes = if matches!(act.action, Action::Wait(Wait::For(_))) {
+        let takes = if matches!(facts.lasts, Lasts::Exactly(_)) {
             expected
         } else {
             (self.varies)(ix, direction, expected)
@@ -210,10 +213,8 @@ impl World<'_> {
             return Ok(());
         }
         let runbook = Arc::clone(&self.lived.state.runbook);
-        let is_gate = matches!(
-            runbook.step(ix).act(direction).map(|act| &act.action),
-            Some(Action::Approve(_))
-        );
+        let act = runbook.step(ix).act(direction);
+        let is_gate = act.is_some_and(|act| act.action.done_by() == DoneBy::GATE);
         let refuses =
             matches!(self.mishap, Some(Mishap::Refused { step }) if *step == runbook.step(ix).id);
         self.lived.came |= refuses;

@@ -8,9 +8,10 @@ use super::stage::Stage;
 use super::world::{Lived, live};
 use super::{Plan, Setting};
 use crate::run::{Fact, Outcome, StepResolved, StepStarted, StepSucceeded};
+use crate::runbook::action::DoneBy;
 use crate::runbook::watch::Budget;
 use crate::runbook::window::Window;
-use crate::runbook::{Action, Direction, Span, StepIx, StepMap};
+use crate::runbook::{Direction, Span, StepIx, StepMap};
 
 /// What many runs say. Lengths of time are in milliseconds.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -178,7 +179,7 @@ impl Run {
             let Fact::StepResolved(resolved) = &event.fact else { return None };
             let ix = state.runbook.find(&resolved.step)?;
             let is_gate = resolved.direction == Direction::Forward
-                && matches!(state.runbook.step(ix).act.action, Action::Approve(_));
+                && state.runbook.step(ix).act.action.done_by() == DoneBy::GATE;
             is_gate.then(|| (ix, state.last.since(event.at).as_millis()))
         });
         Run {

@@ -5,8 +5,7 @@ use serde::Serialize;
 use super::world::{Lived, takes_time};
 use crate::run::watch::is_watched;
 use crate::run::{Moment, RunState};
-use crate::runbook::action::Wait;
-use crate::runbook::{Act, Action, Direction, Runbook, Step, StepId, Undo};
+use crate::runbook::{Act, Direction, Runbook, Step, StepId, Undo};
 
 /// One thing that goes wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -112,9 +111,7 @@ fn breaches(runbook: &Runbook, smooth: &Lived) -> Vec<Mishap> {
 /// Which actions of a step nothing ends if they hang: the words for each.
 pub fn endless(step: &Step) -> Vec<String> {
     let is_endless = |direction: &Direction| {
-        let hangs = |act: &&Act| {
-            matches!(act.action, Action::Run(_) | Action::Sql(_) | Action::Wait(Wait::Until { .. }))
-        };
+        let hangs = |act: &&Act| act.action.facts().may_hang;
         step.act(*direction).filter(hangs).is_some_and(|act| act.timeout.is_none())
     };
     let words = |direction| match direction {

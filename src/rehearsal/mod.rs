@@ -22,8 +22,8 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::run::{Event, Expected, Fact, Moment, kind};
-use crate::runbook::action::Wait;
-use crate::runbook::{Action, Budgets, Direction, Runbook, Span, Step, StepIx, Undo};
+use crate::runbook::action::Lasts;
+use crate::runbook::{Budgets, Direction, Runbook, Span, Step, StepIx, Undo};
 
 use independent::each;
 use stage::Stage;
@@ -195,7 +195,10 @@ pub fn length(
 
 /// Whether nobody says how long a step takes. A wait and a shift of traffic say it themselves.
 fn is_unknown(step: &Step, expected: Span) -> bool {
-    let says_itself = matches!(step.act.action, Action::Wait(Wait::For(_)) | Action::Shift(_));
+    let says_itself = match step.act.action.facts().lasts {
+        Lasts::Exactly(_) | Lasts::AtLeast(_) => true,
+        Lasts::ByRows | Lasts::Unsaid => false,
+    };
     world::takes_time(step) && !step.ruled_out && !says_itself && expected == Span::ZERO
 }
 

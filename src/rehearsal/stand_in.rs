@@ -95,7 +95,7 @@ pub fn stand_in(real: &Runbook) -> Result<StandIn, String> {
 
 /// Whether a step's action of this direction writes to the witness.
 pub fn is_witnessed(step: &Step, direction: Direction) -> bool {
-    step.act(direction).is_some_and(|act| matches!(act.action, Action::Run(_)))
+    step.act(direction).is_some_and(|act| act.action.is_a_command())
 }
 
 fn replace(ix: StepIx, step: &mut Step) -> Result<(), ConditionError> {

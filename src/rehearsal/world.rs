@@ -11,8 +11,9 @@ use super::mishap::Mishap;
 use super::stage::{Stage, operator};
 use crate::run::watch::{consequence, is_stopped_by_retreat, is_watched};
 use crate::run::*;
+use crate::runbook::action::DoneBy;
 use crate::runbook::traffic::Says;
-use crate::runbook::{Action, Direction, Outputs, Runbook, Span, Step, StepId, StepIx, StepMap};
+use crate::runbook::{Direction, Outputs, Runbook, Span, Step, StepId, StepIx, StepMap};
 
 /// How it is lived.
 #[derive(Debug, Clone)]
@@ -46,8 +47,7 @@ pub struct Lived {
 
 /// Whether a step does anything outside.
 pub fn takes_time(step: &Step) -> bool {
-    !matches!(step.act.action, Action::Join | Action::Notify(_))
-        && !step.act.action.is_for_a_person()
+    step.act.action.done_by() == DoneBy::Program
 }
 
 /// How long something takes, of which so much is expected.
@@ -400,7 +400,7 @@ impl World<'_> {
             self.done[ix] = true;
         }
         let is_command = |ix: StepIx, direction: Direction| {
-            matches!(runbook.step(ix).act(direction).map(|act| &act.action), Some(Action::Run(_)))
+            runbook.step(ix).act(direction).is_some_and(|act| act.action.is_a_command())
         };
         self.agenda.retain(|(_, _, due)| match due {
             Due::End(ix, direction, _) => is_command(*ix, *direction),

@@ -3,6 +3,7 @@
 use super::line::{shorten, stop_words};
 use super::lines::Lines;
 use crate::run::*;
+use crate::runbook::action::DoneBy;
 use crate::runbook::{Direction, Span, StepIx};
 
 /// What an attempt in doubt said last, if anything.
@@ -125,11 +126,8 @@ fn step_block(out: &mut Lines, state: &RunState, ix: StepIx, now: Moment, said: 
                 out.line(format_args!("  said last  {}", beginning(&said)));
             }
             Track::Waiting { .. } => {
-                let text = match &step.act.action {
-                    crate::runbook::Action::Task(task) => task.instructions.render(&names),
-                    crate::runbook::Action::Approve(approve) => approve.question.render(&names),
-                    _ => continue,
-                };
+                let Some(question) = step.act.action.question() else { continue };
+                let text = question.render(&names);
                 out.line(format_args!("  asked      {}", beginning(&text.unwrap_or_default())));
             }
             Track::Idle if direction == Direction::Forward && state.needs_confirmation(ix) => {
@@ -156,9 +154,8 @@ fn next_block(out: &mut Lines, state: &RunState, stop: &Stop, first: Option<Step
         // The short name, unless it could be another step's.
         if state.runbook.find_by_suffix(step.name()).is_ok() { step.name() } else { &step.id }
     });
-    let is_task = first.is_some_and(|ix| {
-        matches!(state.runbook.step(ix).act.action, crate::runbook::Action::Task(_))
-    });
+    let is_task =
+        first.is_some_and(|ix| state.runbook.step(ix).act.action.done_by() == DoneBy::TASK);
     let lines: Vec<(&str, String)> = match stop {
         Stop::Failed { .. } => vec![
             ("next", format!("mend it, then  switchover resume {run}")),

@@ -4,7 +4,7 @@
 
 use super::event::Moment;
 use super::state::{RunState, Track};
-use crate::runbook::{Action, Direction, Downtime, Runbook, Span, Step, StepIx, StepMap, Undo};
+use crate::runbook::{Direction, Downtime, Runbook, Span, Step, StepIx, StepMap, Undo};
 
 /// What each step should take: by its author's estimate or, where there is none, as it took before.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -168,7 +168,7 @@ fn between(from: Span, to: Span) -> Span {
 /// takes twice as long already.
 fn is_sure_of(step: &Step, track: &Track, expected: Span, now: Moment) -> bool {
     match track {
-        _ if step.ruled_out || matches!(step.act.action, Action::Join | Action::Notify(_)) => true,
+        _ if step.ruled_out || step.act.action.done_by().takes_no_time() => true,
         Track::Running { since, .. } | Track::Waiting { since, .. } => {
             expected > Span::ZERO && now.since(*since) <= expected + expected
         }

@@ -7,8 +7,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
+use super::action::DoneBy;
+use super::projection::{Projection, project};
 use super::raw::OneOrMany;
-use super::{Action, Runbook, Scope, Source, Span, Step, StepIx};
+use super::{Runbook, Scope, Source, Span, Step, StepIx};
 
 /// What must have been shown before, by runs of the same steps in the same journal.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -93,35 +95,50 @@ pub fn substance(runbook: &Runbook) -> BTreeMap<String, Json> {
 }
 
 fn of_step(runbook: &Runbook, step: &Step) -> Json {
+    let Projection {
+        phase,
+        scope,
+        // Of all copies of the step together.
+        needs: _,
+        reads,
+        when,
+        limits,
+        // The environment's.
+        item: _,
+        on_failure,
+        downtime,
+        point_of_no_return,
+        act,
+        undo,
+        hold,
+        dry_run,
+        live_test,
+    } = project(runbook, step);
     let name = |ix: &StepIx| without_items(&runbook.step(*ix).id);
-    let when: Vec<&str> = step.when.iter().map(|when| when.condition.source()).collect();
-    let reads = step.reads.iter().map(|read| {
+    let when: Vec<&str> = when.iter().map(|when| when.condition.source()).collect();
+    let reads = reads.iter().map(|read| {
         let of = match &read.of {
             Source::Step(ix) => name(ix),
             Source::Copies(copies) => copies.values().next().map(name).unwrap_or_default(),
         };
         (&read.name, of)
     });
-    let limits = step
-        .group
-        .map(|group| &runbook.groups[group as usize])
-        .map(|group| (group.max_parallel, group.max_failures));
     // The end of a nested runbook stands for what it is called with.
-    let scope = Some(&runbook.scopes[step.scope as usize])
-        .filter(|_| matches!(step.act.action, Action::Join));
+    let scope =
+        Some(&runbook.scopes[scope as usize]).filter(|_| act.action.done_by() == DoneBy::Nobody);
     json!({
-        "phase": runbook.phases[step.phase as usize].id,
+        "phase": phase,
         "reads": reads.collect::<BTreeMap<_, _>>(),
         "when": when,
         "limits": limits,
-        "on_failure": step.on_failure,
-        "downtime": step.downtime,
-        "point_of_no_return": step.point_of_no_return,
-        "action": step.act,
-        "undo": step.undo,
-        "hold": step.hold.as_ref().map(|hold| (name(&hold.until), &hold.release)),
-        "dry_run": step.dry_run,
-        "live_test": step.live_test,
+        "on_failure": on_failure,
+        "downtime": downtime,
+        "point_of_no_return": point_of_no_return,
+        "action": act,
+        "undo": undo,
+        "hold": hold.map(|(until, release)| (name(&until), release)),
+        "dry_run": dry_run,
+        "live_test": live_test,
         "nested": scope.map(nested),
     })
 }

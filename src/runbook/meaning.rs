@@ -8,7 +8,8 @@ use serde_json::{Value as Json, json};
 
 use indexmap::IndexMap;
 
-use super::action::{Action, Content, Notify, Value, Wait};
+use super::action::{Parts, Value};
+use super::projection::{Projection, project};
 use super::{
     Condition, Guard, Runbook, Source, Span, Step, StepIx, StepMap, Template, Text, Undo, When,
 };
@@ -65,48 +66,59 @@ fn is_same_estimate(old: &Runbook, new: &Runbook) -> bool {
 /// A step's meaning, independent of its place among the others.
 pub fn meaning(runbook: &Runbook, ix: StepIx) -> Json {
     let step = runbook.step(ix);
+    let Projection {
+        // The needs say it.
+        phase: _,
+        scope,
+        needs,
+        reads,
+        when,
+        limits,
+        item,
+        on_failure,
+        downtime,
+        point_of_no_return,
+        act,
+        undo,
+        hold,
+        // They change nothing in a run that is carried out.
+        dry_run: _,
+        live_test: _,
+    } = project(runbook, step);
     let id = |ix: &StepIx| runbook.step(*ix).id.to_string();
-    let mut needs: Vec<String> = step.needs.iter().map(id).collect();
+    let mut needs: Vec<String> = needs.iter().map(id).collect();
     needs.sort();
     let reads: BTreeMap<&str, Json> =
-        step.reads.iter().map(|read| (read.name.as_str(), source(runbook, &read.of))).collect();
-    let group = step.group.map(|group| &runbook.groups[group as usize]);
-    let hold =
-        step.hold.as_ref().map(|hold| json!({ "until": id(&hold.until), "release": hold.release }));
+        reads.iter().map(|read| (read.name.as_str(), source(runbook, &read.of))).collect();
+    let hold = hold.map(|(until, release)| json!({ "until": id(&until), "release": release }));
     json!({
         "needs": needs,
         "outputs read": reads,
-        "when": step.when.iter().map(|when| when.condition.source()).collect::<Vec<_>>(),
-        "for_each": step.item,
-        "limits": group.map(|group| (group.max_parallel, group.max_failures)),
-        "on_failure": step.on_failure,
-        "downtime": step.downtime,
-        "point_of_no_return": step.point_of_no_return,
-        "action": step.act,
-        "undo": step.undo,
+        "when": when.iter().map(|when| when.condition.source()).collect::<Vec<_>>(),
+        "for_each": item,
+        "limits": limits,
+        "on_failure": on_failure,
+        "downtime": downtime,
+        "point_of_no_return": point_of_no_return,
+        "action": act,
+        "undo": undo,
         "hold": hold,
-        "values": values(runbook, step.scope, names(step), &step.when),
+        "values": values(runbook, scope, names(step), when),
     })
 }
 
 /// What a step that tells somebody says. What was said is said: of a step that has begun it may
 /// differ, and so it is no part of the step's meaning.
 fn template<'a>(runbook: &'a Runbook, step: &Step) -> Option<&'a Template> {
-    match &step.act.action {
-        Action::Notify(Notify { content: Content::Template(name), .. }) => {
-            runbook.templates.get(name)
-        }
-        _ => None,
-    }
+    let named = step.act.action.parts().templates;
+    named.first().and_then(|name| runbook.templates.get(*name))
 }
 
 /// A guard's meaning.
 fn guard_meaning(runbook: &Runbook, guard: &Guard) -> Json {
     let id = |ix: &Option<StepIx>| ix.map(|ix| runbook.step(ix).id.to_string());
     let analysis = &guard.analysis;
-    let mut names: BTreeSet<String> = analysis.texts().into_iter().flat_map(first_names).collect();
-    names.extend(analysis.success.iter().chain(&analysis.failure).flat_map(first_names_of));
-    names.extend(analysis.source.secrets().into_iter().map(str::to_owned));
+    let names = names_in(&analysis.parts()).collect();
     json!({
         "name": guard.name,
         "from": id(&guard.from),
@@ -192,40 +204,26 @@ fn names(step: &Step) -> BTreeSet<String> {
     let undo = if let Undo::Act(act) = &step.undo { Some(&**act) } else { None };
     let acts = [Some(&step.act), undo, step.hold.as_ref().map(|hold| &*hold.release)];
     for act in acts.into_iter().flatten() {
-        names.extend(
-            act.action
-                .texts()
-                .into_iter()
-                .chain(act.env.values().filter_map(Value::text))
-                .flat_map(first_names),
-        );
-        let until = if let Action::Wait(Wait::Until { until, .. }) = &act.action {
-            Some(until)
-        } else {
-            None
-        };
-        names.extend(
-            act.expect.iter().chain(act.capture.values()).chain(until).flat_map(first_names_of),
-        );
-        names.extend(
-            act.env
-                .values()
-                .filter_map(Value::secret)
-                .chain(act.action.secrets())
-                .map(str::to_owned),
-        );
-        if let Action::Copy(copy) = &act.action {
-            names.extend(copy.throttle.iter().flat_map(|throttle| first_names_of(&throttle.until)));
-        }
-        if let Action::Shift(shift) = &act.action {
-            names.extend(shift.conditions().flat_map(first_names_of));
-        }
+        names.extend(names_in(&act.action.parts()));
+        names.extend(act.env.values().filter_map(Value::text).flat_map(first_names));
+        names.extend(act.env.values().filter_map(Value::secret).map(str::to_owned));
+        names.extend(act.expect.iter().chain(act.capture.values()).flat_map(first_names_of));
         if let Some(probe) = &act.probe {
             names.extend(probe.action.texts().into_iter().flat_map(first_names));
             names.extend([&probe.done, &probe.not_done].into_iter().flat_map(first_names_of));
         }
     }
     names
+}
+
+/// The same of what stands in an action or a reading.
+fn names_in(parts: &Parts<'_, Text>) -> impl Iterator<Item = String> {
+    let Parts { texts, conditions, secrets, templates: _ } = parts;
+    texts
+        .iter()
+        .flat_map(|text| first_names(text))
+        .chain(conditions.iter().flat_map(|condition| first_names_of(condition)))
+        .chain(secrets.iter().map(|name| (*name).to_owned()))
 }
 
 fn first_names(text: &Text) -> Vec<String> {

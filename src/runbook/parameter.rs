@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 
 use super::Span;
 use super::limit;
-use super::raw::{ParameterKind, RawField, RawParameter};
+use super::raw::{ParameterKind, RawParameter};
 use super::schema::pattern;
 
 /// What a parameter, or a field that a person fills in, accepts.
@@ -31,18 +31,6 @@ impl From<&RawParameter> for Kind {
             pattern: raw.pattern.clone(),
             description: raw.description.clone(),
             required: raw.required.unwrap_or(raw.default.is_none()),
-        }
-    }
-}
-
-impl From<&RawField> for Kind {
-    fn from(raw: &RawField) -> Kind {
-        Kind {
-            kind: raw.kind,
-            allowed: raw.allowed.clone(),
-            pattern: raw.pattern.clone(),
-            description: raw.description.clone(),
-            required: raw.required.unwrap_or(true),
         }
     }
 }

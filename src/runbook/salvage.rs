@@ -3,21 +3,7 @@
 
 use serde_yaml::{Mapping, Value as Yaml};
 
-/// Every key that holds an action.
-const ACTIONS: [&str; 12] = [
-    "run",
-    "sql",
-    "http",
-    "copy",
-    "dns",
-    "propagation",
-    "shift",
-    "wait",
-    "notify",
-    "task",
-    "approve",
-    "runbook",
-];
+use super::action::WORDS;
 
 /// Removes what stands at these paths, or what it belongs to: a key of a step, a whole action, a
 /// phase's key, a top-level key.
@@ -32,11 +18,9 @@ pub fn salvage(value: &mut Yaml, broken: &[Vec<String>]) {
                     continue;
                 };
                 match (step.as_mapping_mut(), rest.first()) {
-                    (Some(step), Some(key)) if !ACTIONS.contains(key) => drop(step.remove(*key)),
+                    (Some(step), Some(key)) if !WORDS.contains(key) => drop(step.remove(*key)),
                     (Some(step), _) => {
-                        step.retain(|key, _| {
-                            key.as_str().is_none_or(|key| !ACTIONS.contains(&key))
-                        });
+                        step.retain(|key, _| key.as_str().is_none_or(|key| !WORDS.contains(&key)));
                         step.extend(stand_in());
                     }
                     (None, _) => *step = Yaml::Mapping(stand_in()),

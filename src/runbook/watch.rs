@@ -5,8 +5,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::raw::RawMeasure;
-use super::traffic::Analysis;
+use super::traffic::{Analysis, RawMeasure};
 use super::{Span, StepIx, Text};
 
 /// A reading that is taken again and again while other things happen.

@@ -14,7 +14,8 @@ use crate::effect::own_program;
 use crate::journal::Journal;
 use crate::rehearsal::{Account, Death, MARKS, StandIn, WITNESS, Witness, is_witnessed};
 use crate::run::{RunState, Track};
-use crate::runbook::{Action, Direction, StepIx};
+use crate::runbook::action::DoneBy;
+use crate::runbook::{Direction, StepIx};
 
 pub struct Scratch {
     pub folder: PathBuf,
@@ -126,7 +127,7 @@ impl Scratch {
                 .and_then(|direction| state.runbook.step(ix).act(direction));
             answers.push((
                 ix,
-                if act.is_some_and(|act| matches!(act.action, Action::Approve(_))) {
+                if act.is_some_and(|act| act.action.done_by() == DoneBy::GATE) {
                     "go"
                 } else {
                     "done"

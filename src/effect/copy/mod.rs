@@ -20,7 +20,7 @@ use serde_json::{Value as Json, json};
 
 use super::sql::login;
 use super::{EffectError, Job, Keeper, Reading, Stopper, Teller, Used};
-use crate::runbook::copy::Copy;
+use crate::runbook::action::Copy;
 use crate::runbook::database::Database;
 
 use self::chunks::Course;

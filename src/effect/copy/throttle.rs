@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::super::perform as read;
 use super::{EffectError, Interrupts, Job, Keeper, Stopper, Teller};
-use crate::runbook::copy::Throttle as Limit;
+use crate::runbook::action::Throttle as Limit;
 
 /// One for all tables and chunks of an attempt: who comes while it is read waits for what it says.
 pub struct Throttle<'a> {

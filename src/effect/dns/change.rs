@@ -10,7 +10,7 @@ use super::record::{Edit, Key, Records, normal, same_values};
 use super::{Provider, Unwritten, When, open};
 use crate::effect::{EffectError, Job, Keeper, Reading, Stopper, Teller, Used};
 use crate::runbook::Span;
-use crate::runbook::zone::{Change, Dns, Record};
+use crate::runbook::action::{Change, Dns, Record};
 
 /// The cursor of an attempt whose change does not count everywhere yet, before the name of the
 /// change.

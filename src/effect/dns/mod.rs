@@ -12,7 +12,8 @@ mod wire;
 mod zone_file;
 
 use super::{EffectError, Job, Keeper, Reading, Stopper, Teller, Used, When, resolve};
-use crate::runbook::zone::{Dns, Propagation, Zone};
+use crate::runbook::action::{Dns, Propagation};
+use crate::runbook::zone::Zone;
 
 pub use record::{Edit, Key, Records};
 

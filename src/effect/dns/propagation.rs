@@ -13,7 +13,8 @@ use super::wire::{addresses, answered, exchange, has_authority, negative_ttl};
 use super::{Provider, open};
 use crate::effect::{EffectError, Job, Keeper, Reading, Stopper, Teller, Used};
 use crate::runbook::Span;
-use crate::runbook::zone::{Propagation, RecordKind};
+use crate::runbook::action::Propagation;
+use crate::runbook::zone::RecordKind;
 
 /// One that is asked.
 struct Server {

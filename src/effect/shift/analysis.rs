@@ -12,7 +12,8 @@ use super::{EffectError, Job, Keeper, Stopper, Teller};
 use crate::effect::aside::with_stem;
 use crate::effect::reading::{self, PATIENCE, Said};
 use crate::runbook::Span;
-use crate::runbook::traffic::{Analysis, Says, Shift};
+use crate::runbook::action::Shift;
+use crate::runbook::traffic::{Analysis, Says};
 
 /// How often everything is looked at.
 const TICK: Duration = Duration::from_millis(50);

@@ -17,7 +17,8 @@ use serde_json::{Map, json};
 
 use self::analysis::Verdict;
 use super::{EffectError, Job, Keeper, Reading, Stopper, Teller, Used, dns};
-use crate::runbook::traffic::{Back, Shift, Traffic};
+use crate::runbook::action::{Back, Shift};
+use crate::runbook::traffic::Traffic;
 
 /// How often it is tried to bring traffic back, and the pause between.
 const TRIES: u32 = 4;

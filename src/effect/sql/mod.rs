@@ -21,9 +21,8 @@ use indexmap::IndexMap;
 use serde_json::{Map, Value as Json};
 
 use super::{Cut, EffectError, Job, Reading, Stopper, Used, resolve};
-use crate::runbook::action::{Argument, Sql};
+use crate::runbook::action::{Argument, Given, Sql};
 use crate::runbook::database::{Database, Server};
-use crate::runbook::given::Given;
 use crate::runbook::size::Size;
 
 /// The most rows that are kept: they are for conditions, not for moving data.

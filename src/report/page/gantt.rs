@@ -12,6 +12,7 @@ use super::words::{clock, uses_stand_in};
 use crate::rehearsal::Rehearsal;
 use crate::report::line::shorten;
 use crate::report::rehearsal::span;
+use crate::runbook::action::{Asked, DoneBy};
 use crate::runbook::{Action, Step, StepIx, Undo};
 
 /// The most rows of a phase. What people are asked, what bounds the downtime and what cannot be
@@ -93,7 +94,7 @@ pub fn gantt(found: &Rehearsal, letters: &[(usize, u64, String)], window: Interv
             runbook.step(*ix).phase as usize == number
                 && attempts.contains_key(&runbook.step(*ix).id)
         }) {
-            if !matches!(runbook.step(ix).act.action, Action::Join) {
+            if runbook.step(ix).act.action.done_by() != DoneBy::Nobody {
                 rows.entry(base(&runbook.step(ix).id)).or_default().push(ix);
             }
         }
@@ -206,16 +207,18 @@ fn row(
     let inside = if count > 1 { name } else { &step.id };
     let inside = inside.split_once('/').map_or(inside, |(_, inside)| inside);
     let action = &step.act.action;
-    let class = match action {
-        Action::Approve(_) => "gate",
-        Action::Task(_) => "task",
-        Action::Notify(_) => "notify",
-        Action::Wait(_) => "wait",
-        _ if step.undo == Undo::Unknown => "oneway",
-        _ => "act",
+    let class = match action.done_by() {
+        DoneBy::Person(Asked::ToDecide) => "gate",
+        DoneBy::Person(Asked::ToAct) => "task",
+        DoneBy::Messenger => "notify",
+        DoneBy::Program | DoneBy::Nobody => match action {
+            Action::Wait(_) => "wait",
+            _ if step.undo == Undo::Unknown => "oneway",
+            _ => "act",
+        },
     };
-    let sign = match action {
-        Action::Approve(_) => "◆",
+    let sign = match action.done_by() {
+        DoneBy::Person(Asked::ToDecide) => "◆",
         _ if step.point_of_no_return => "■",
         _ => "",
     };
@@ -275,9 +278,7 @@ pub fn tail(name: &str, most: usize) -> String {
 
 /// What nobody may lose sight of.
 fn is_landmark(step: &Step) -> bool {
-    step.point_of_no_return
-        || step.downtime.is_some()
-        || matches!(step.act.action, Action::Approve(_) | Action::Task(_))
+    step.point_of_no_return || step.downtime.is_some() || step.act.action.is_for_a_person()
 }
 
 /// Which rows are shown, told from whether each is a landmark and how long it takes: all, or the

@@ -10,7 +10,8 @@ use super::fold::base;
 use super::gantt::tail;
 use super::layout::{BOX, layout};
 use crate::report::line::shorten;
-use crate::runbook::{Action, Downtime, Runbook, Step, StepIx, Undo};
+use crate::runbook::action::DoneBy;
+use crate::runbook::{Downtime, Runbook, Step, StepIx, Undo};
 
 const LINE: f64 = 15.0;
 /// The most steps of a phase that are drawn, copies counted once.
@@ -96,7 +97,7 @@ fn nodes(runbook: &Runbook, phase: usize) -> Vec<Node> {
         let step = runbook.step(ix);
         let needed: BTreeSet<usize> =
             step.needs.iter().filter_map(|need| behind.get(need)).flatten().copied().collect();
-        if matches!(step.act.action, Action::Join) {
+        if step.act.action.done_by() == DoneBy::Nobody {
             behind.insert(ix, needed);
             continue;
         }
@@ -224,11 +225,7 @@ fn text(runbook: &Runbook, stack: &Stack, x: f64, y: f64) -> Vec<Line> {
         let signs = signs(step);
         let copies = if steps.len() > 1 { format!(" ×{}", steps.len()) } else { String::new() };
         let shown = tail(inside, 27 - signs.chars().count() - copies.chars().count());
-        let class = if matches!(step.act.action, Action::Approve(_) | Action::Task(_)) {
-            "person"
-        } else {
-            ""
-        };
+        let class = if step.act.action.is_for_a_person() { "person" } else { "" };
         lines.push(line(number, format!("{shown}{copies}"), shorten(&name, 200), class, signs));
     }
     if count > LINES {
@@ -248,8 +245,8 @@ fn signs(step: &Step) -> String {
     let signs = [
         (step.undo == Undo::Unknown && !step.point_of_no_return, '!'),
         (step.point_of_no_return, '■'),
-        (matches!(step.act.action, Action::Approve(_)), '◆'),
-        (matches!(step.act.action, Action::Task(_)), '●'),
+        (step.act.action.done_by() == DoneBy::GATE, '◆'),
+        (step.act.action.done_by() == DoneBy::TASK, '●'),
         (step.downtime == Some(Downtime::Begins), '▼'),
         (step.downtime == Some(Downtime::Ends), '▲'),
     ];

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use super::super::event::{RunAmended, SkipReason};
 use super::illegal::Refusal;
 use super::{Mode, RunState, Sets, Track};
+use crate::runbook::action::DoneBy;
 use crate::runbook::meaning::{Terms, meaning};
-use crate::runbook::{Action, Direction, Runbook, StepId, StepIx, StepMap};
+use crate::runbook::{Direction, Runbook, StepId, StepIx, StepMap};
 
 impl RunState {
     /// Why the run cannot go on with `new`: a step that has started and would be gone, or mean
@@ -85,7 +86,7 @@ impl RunState {
             self.track(ix, Direction::Forward),
             Track::Done | Track::Skipped { because: SkipReason::Operator { .. } }
         );
-        matches!(self.runbook.step(ix).act.action, Action::Approve(_))
+        self.runbook.step(ix).act.action.done_by() == DoneBy::GATE
             && is_answered
             && !self.is_only_looked_at(ix)
     }

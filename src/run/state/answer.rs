@@ -6,7 +6,8 @@ use super::super::event::*;
 use super::super::foresight::Purpose;
 use super::illegal::{Refusal, need};
 use super::{Mode, RunState, Track};
-use crate::runbook::{Action, Direction, Downtime, StepIx, Undo};
+use crate::runbook::action::DoneBy;
+use crate::runbook::{Direction, Downtime, StepIx, Undo};
 
 impl RunState {
     pub(super) fn skip(
@@ -59,7 +60,7 @@ impl RunState {
             .runbook
             .step(ix)
             .act(direction)
-            .is_some_and(|act| matches!(act.action, Action::Approve(_)));
+            .is_some_and(|act| act.action.done_by() == DoneBy::GATE);
         let fits = is_gate == matches!(resolved.verdict, Verdict::Go | Verdict::NoGo);
         need(fits, if is_gate { Refusal::ApprovalOnly } else { Refusal::NoApproval })?;
         match (self.track(ix, direction).clone(), good) {

@@ -4,7 +4,8 @@
 use super::super::graph::longest_way;
 use super::super::watch::Budget;
 use super::*;
-use crate::runbook::{Span, StepMap};
+use crate::runbook::problem::Problem;
+use crate::runbook::{Downtime, Span, StepMap};
 
 /// Reports each budget that the estimates exceed.
 pub(super) fn check_budgets(runbook: &Runbook, file: &File, problems: &mut Vec<Problem>) {

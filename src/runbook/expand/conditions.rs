@@ -4,6 +4,7 @@
 use super::super::evidence::Requires;
 use super::super::window::Window;
 use super::*;
+use crate::runbook::problem::{Problem, suggest};
 
 /// The window that runs in this environment have. One that never closes is none.
 pub(super) fn window(

@@ -1,6 +1,12 @@
 //! The guards of a file: what they read, and from which step to which.
 
+use std::rc::Rc;
+
 use super::*;
+use crate::runbook::Guard;
+use crate::runbook::convert::{Converter, span, text};
+use crate::runbook::problem::suggest;
+use crate::runbook::schema::id_error;
 use crate::runbook::watch::RawGuard;
 
 impl Builder<'_, '_, '_> {

@@ -3,25 +3,22 @@
 
 use serde_json::Value as Json;
 
-use super::super::action::Wait;
+use super::super::action::Lasts;
 use super::super::convert::span;
 use super::super::problem::Problem;
 use super::super::source::Mark;
-use super::super::{Act, Action, Direction, Span, Step};
+use super::super::{Act, Direction, Span, Step};
 
 /// What is to be expected of an action. A plain wait takes as long as it says, whatever is
 /// estimated; a shift of traffic at least as long as its bakes.
 pub(super) fn of(act: &Act, estimate: Option<&str>, known: &Json) -> Option<Span> {
     let estimate = span(estimate);
-    match &act.action {
-        Action::Wait(Wait::For(time)) => {
+    match act.action.facts().lasts {
+        Lasts::Exactly(time) => {
             time.render(known).ok().and_then(|time| time.parse().ok()).or(estimate)
         }
-        Action::Shift(shift) => estimate.or_else(|| {
-            let bakes = Span::from_millis(shift.bake.as_millis() * shift.steps.len() as u64);
-            (bakes > Span::ZERO).then_some(bakes)
-        }),
-        _ => estimate,
+        Lasts::AtLeast(time) => estimate.or((time > Span::ZERO).then_some(time)),
+        Lasts::ByRows | Lasts::Unsaid => estimate,
     }
 }
 
