@@ -16,12 +16,14 @@
 //! | [`report`] | events to terminal and JSON | runbook, run, message, rehearsal |
 //! | [`cli`] | arguments to exit code, one file per verb | all |
 
+pub mod certify;
 pub mod cli;
 pub mod effect;
 pub mod engine;
 mod file;
 pub mod journal;
 pub mod message;
+pub mod operate;
 pub mod rehearsal;
 pub mod report;
 pub mod run;

@@ -9,10 +9,11 @@ use clap::Args;
 use serde_json::Value as Json;
 
 use super::decide::{as_refusal, refuse_running, resumption, take};
-use super::load::{Source, load_like};
 use super::run::operator;
-use super::{CliError, gate, resume};
+use super::{CliError, resume};
 use crate::engine;
+use crate::operate::gate;
+use crate::operate::load::{Source, load_like};
 use crate::report::say;
 use crate::run::{Fact, Purpose, RunAmended, RunState};
 use crate::runbook::meaning::differences;

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value as Json, json};
 
-use super::load::{Source, load};
 use super::{CliError, Format, print_json};
+use crate::operate::load::{Source, load};
 use crate::report::say;
 use crate::runbook::Runbook;
 use crate::runbook::problem::Problems;

@@ -1,20 +1,17 @@
 //! The command line: arguments to exit code. One file per verb, its arguments beside it.
 
 mod amend;
-mod audit;
-mod certify;
+pub(crate) mod audit;
 mod check;
 mod decide;
 mod error;
-mod gate;
 mod list;
-mod load;
 mod logs;
 mod person;
 mod plan;
 mod rehearse;
 mod resume;
-mod run;
+pub(crate) mod run;
 mod status;
 
 use std::path::PathBuf;
@@ -59,7 +56,7 @@ enum Verb {
     Check(check::Check),
     Plan(plan::Plan),
     Rehearse(rehearse::Rehearse),
-    Certify(certify::Certify),
+    Certify(crate::certify::Certify),
     Run(run::Run),
     Resume(resume::Resume),
     Rollback(resume::Rollback),
@@ -86,8 +83,8 @@ enum Verb {
     },
     /// Carries out a run that is to die on the way. For the program itself, which certifies with
     /// it; not for people.
-    #[command(hide = true, name = certify::DOOMED)]
-    Doomed(certify::Doomed),
+    #[command(hide = true, name = crate::certify::DOOMED)]
+    Doomed(crate::certify::Doomed),
 }
 
 /// How a reading verb prints.
@@ -126,7 +123,7 @@ pub fn main() -> i32 {
         Verb::Check(verb) => check::check(verb),
         Verb::Plan(verb) => plan::plan(verb),
         Verb::Rehearse(verb) => rehearse::rehearse(verb, &journal),
-        Verb::Certify(verb) => certify::certify(verb),
+        Verb::Certify(verb) => crate::certify::certify(verb),
         Verb::Run(verb) => run::run(verb, &journal),
         Verb::Resume(verb) => resume::resume(verb, &journal),
         Verb::Rollback(verb) => resume::rollback(verb, &journal),
@@ -144,7 +141,7 @@ pub fn main() -> i32 {
             clap_complete::generate(shell, &mut Arguments::command(), "switchover", &mut script);
             print_data(&String::from_utf8_lossy(&script))
         }
-        Verb::Doomed(verb) => certify::doomed(verb, &journal),
+        Verb::Doomed(verb) => crate::certify::doomed(verb, &journal),
         Verb::Keep { keeper } => crate::effect::serve(keeper).map(|()| 0).map_err(|error| {
             CliError::refused(format!("this is no verb for people: {error}"), None)
         }),
@@ -186,7 +183,7 @@ fn made_safe(mut error: clap::Error) -> clap::Error {
 }
 
 /// A reason goes into the record: it must say something.
-fn reason(text: &str) -> Result<String, String> {
+pub(crate) fn reason(text: &str) -> Result<String, String> {
     if text.trim().is_empty() {
         return Err("a reason is needed: it goes into the journal".to_owned());
     }
@@ -202,12 +199,12 @@ fn words(text: &str) -> Result<String, String> {
 }
 
 /// Prints lines for people on standard output.
-fn print(lines: &Lines) -> Result<i32, CliError> {
+pub(crate) fn print(lines: &Lines) -> Result<i32, CliError> {
     print_data(lines.as_str())
 }
 
 /// Prints data on standard output. A reader that went away is no error.
-fn print_data(text: &str) -> Result<i32, CliError> {
+pub(crate) fn print_data(text: &str) -> Result<i32, CliError> {
     use std::io::Write;
     match std::io::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
@@ -217,6 +214,6 @@ fn print_data(text: &str) -> Result<i32, CliError> {
     }
 }
 
-fn print_json(value: &serde_json::Value) -> Result<i32, CliError> {
+pub(crate) fn print_json(value: &serde_json::Value) -> Result<i32, CliError> {
     print_data(&json_shown(&format!("{value:#}\n")))
 }

@@ -2,8 +2,8 @@
 
 use clap::Args;
 
-use super::load::{Source, load};
 use super::{CliError, print, print_json};
+use crate::operate::load::{Source, load};
 use crate::report;
 use crate::run::{Event, Fact, RunStarted, RunState, names};
 use crate::runbook::Direction;

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::load::{Source, load};
 use super::{CliError, Format, print, print_json};
 use crate::engine;
 use crate::journal::{Durations, Journal, sha256};
+use crate::operate::load::{Source, load};
 use crate::rehearsal::{self, Ending, Mishap, Mishaps, Rehearsal, Setting};
 use crate::report::{self, Imprint, Lines};
 use crate::run::{Expected, Rehearsed};

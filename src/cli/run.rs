@@ -5,12 +5,12 @@ use std::path::Path;
 
 use clap::Args;
 
-use super::gate::{self, Override};
-use super::load::{Source, load_sides};
 use super::{CliError, Format, person};
 use crate::effect::last_bytes;
 use crate::engine::{self, Config, Exit, NewRun};
 use crate::journal::Journal;
+use crate::operate::gate::{self, Override};
+use crate::operate::load::{Source, load_sides};
 use crate::report::{self, Live, say, tell};
 use crate::run::{Observer, Person, Purpose, RunState, Stop};
 use crate::runbook::{Direction, StepIx};

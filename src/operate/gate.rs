@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::CliError;
+use crate::cli::CliError;
 use crate::engine;
 use crate::journal::{Journal, JournalError, Summary};
 use crate::rehearsal::{self, Setting};
@@ -24,7 +24,7 @@ pub struct Override {
     #[arg(long = "override", requires = "reason")]
     pub wanted: bool,
     /// Why that is right this time.
-    #[arg(long, requires = "wanted", value_parser = super::reason)]
+    #[arg(long, requires = "wanted", value_parser = crate::cli::reason)]
     pub reason: Option<String>,
 }
 

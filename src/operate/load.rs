@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::CliError;
+use crate::cli::CliError;
 use crate::message;
 use crate::runbook::{self, Given, Input, Runbook, StandIns};
 

@@ -13,8 +13,8 @@ use std::time::Instant;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::load::{Source, load};
-use super::{CliError, Format, print, print_json};
+use crate::cli::{CliError, Format, print, print_json};
+use crate::operate::load::{Source, load};
 use crate::rehearsal::{
     Account, Certificate, Death, Difference, Killed, StandIn, Way, resumed, rolled_back, smooth,
     stand_in,
