@@ -1,19 +1,16 @@
 //! The executor that is killed: carries out a run of stand-ins like any other, in a process of its
-//! own, and at the end of one commit kills itself as the kernel would.
+//! own, and at the end of one commit kills itself as the kernel would. It judges nothing.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use clap::Args;
-
-use crate::cli::run::operator;
-use crate::cli::{CliError, print_data};
+use super::error::{CertifyError, Unreadable};
 use crate::effect::{children, die_with};
-use crate::engine::{self, Answer, Config, NewRun, Question, QuestionKind};
-use crate::journal::Journal;
-use crate::rehearsal::{StandIn, WITNESS, stand_in};
-use crate::run::{Event, Fact, Observer, Purpose, RunState};
+use crate::engine::{Answer, Config, Exit, Question, QuestionKind};
+use crate::operate::{SessionEnd, begin_stand_in};
+use crate::rehearsal::{Death, WITNESS};
+use crate::run::{Event, Fact, Observer, Person, RunState};
 use crate::runbook::{Outputs, Runbook};
 
 /// The verb under which the program is that executor.
@@ -24,55 +21,48 @@ pub const AT_ONCE: u16 = 4;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What it carries out, and where it dies.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone)]
 pub struct Doomed {
     /// A file with a checked runbook, whose actions it replaces.
-    runbook: PathBuf,
+    pub runbook: PathBuf,
     /// It dies with the first commit that has this event, or comes after it.
-    #[arg(long)]
-    at: Option<u64>,
-    /// It dies before anything begins that the commit begins.
-    #[arg(long)]
-    before_launch: bool,
-    /// It takes its keeper along.
-    #[arg(long)]
-    with_keeper: bool,
+    pub death: Option<(u64, Death)>,
 }
 
-/// Carries the run out. Each line that it prints is the number of the last event of a commit; of
-/// one that dies, only the last.
-pub fn doomed(verb: Doomed, folder: &Path) -> Result<i32, CliError> {
-    let unreadable = |error: String| {
-        CliError::refused(format!("{} cannot be read: {error}", verb.runbook.display()), None)
-    };
-    let text = std::fs::read(&verb.runbook).map_err(|error| unreadable(error.to_string()))?;
-    let real: Runbook =
-        serde_json::from_slice(&text).map_err(|error| unreadable(error.to_string()))?;
-    // Made here, so that whatever it is given, nothing else is carried out.
-    let StandIn { runbook, .. } = stand_in(&real.with_index()).map_err(unreadable)?;
+/// One that was not killed.
+pub struct Survived {
+    /// The number of the last event of each commit.
+    pub commits: Vec<u64>,
+    pub exit: Exit,
+}
+
+/// Carries the run out. `tell` is told the number of the last event before the executor dies.
+///
+/// # Errors
+/// If the runbook cannot be read, or the journal in `folder` cannot be written.
+pub fn doomed(
+    wanted: &Doomed,
+    folder: &Path,
+    operator: Person,
+    tell: &mut dyn FnMut(u64),
+) -> Result<Survived, CertifyError> {
+    let real = read(&wanted.runbook)
+        .map_err(|why| CertifyError::Unreadable { path: wanted.runbook.clone(), why })?;
     let config = Config {
-        operator: operator(),
+        operator,
         parallel: AT_ONCE.into(),
         guided: false,
         consents: true,
         ask: Some(Arc::new(agree)),
     };
-    let new = NewRun {
-        runbook: Arc::unwrap_or_clone(runbook),
-        name: None,
-        until: None,
-        purpose: Purpose::Real,
-        overridden: None,
-    };
-    let mut end = End {
-        at: verb.at,
-        before_launch: verb.before_launch,
-        with_keeper: verb.with_keeper,
-        commits: Vec::new(),
-    };
-    let (_, exit) = engine::start(Journal::open(folder)?, new, config, &mut end)?;
-    print_data(&end.commits.iter().map(|number| format!("{number}\n")).collect::<String>())?;
-    Ok(exit.code())
+    let mut end = End { death: wanted.death, commits: Vec::new(), tell };
+    let SessionEnd { state: _, exit } = begin_stand_in(folder, &real, config, &mut end)?;
+    Ok(Survived { commits: end.commits, exit })
+}
+
+fn read(path: &Path) -> Result<Runbook, Unreadable> {
+    let runbook: Runbook = serde_json::from_slice(&std::fs::read(path)?)?;
+    Ok(runbook.with_index())
 }
 
 fn agree(question: &Question) -> Answer {
@@ -83,18 +73,20 @@ fn agree(question: &Question) -> Answer {
 }
 
 /// Sees the commits, and dies at one of them.
-struct End {
-    at: Option<u64>,
-    before_launch: bool,
-    with_keeper: bool,
+struct End<'a> {
+    death: Option<(u64, Death)>,
     commits: Vec<u64>,
+    tell: &'a mut dyn FnMut(u64),
 }
 
-impl Observer for End {
+impl Observer for End<'_> {
     fn committed(&mut self, state: &RunState) {
-        if self.before_launch && self.at.is_some_and(|at| state.head >= at) {
-            let _ = print_data(&format!("{}\n", state.head));
-            die_with(&[]);
+        match self.death {
+            Some((at, Death::BeforeLaunch)) if state.head >= at => {
+                (self.tell)(state.head);
+                die_with(&[]);
+            }
+            Some((_, Death::BeforeLaunch | Death::Executor | Death::WithKeeper)) | None => {}
         }
     }
 
@@ -103,14 +95,15 @@ impl Observer for End {
             return;
         }
         self.commits.push(event.number);
-        if self.at.is_some_and(|at| event.number >= at) {
-            let _ = print_data(&format!("{}\n", event.number));
-            if self.with_keeper {
+        let Some((_, death)) = self.death.filter(|(at, _)| event.number >= *at) else { return };
+        (self.tell)(event.number);
+        match death {
+            Death::BeforeLaunch | Death::Executor => die_with(&[]),
+            Death::WithKeeper => {
                 // Nobody sees the end of what has begun: that is what is to be tried.
                 wait_for_beginning(state, event);
                 die_with(&children());
             }
-            die_with(&[]);
         }
     }
 }

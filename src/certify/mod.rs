@@ -1,88 +1,69 @@
-//! `certify`: a runbook of stand-ins, its executor really killed at each commit, and each time
-//! resumed and rolled back for real.
+//! Certifies a runbook: its actions are replaced by stand-ins, its executor is really killed at each
+//! commit, and each time the run is resumed and rolled back for real. Knows no screen.
 
 mod doomed;
+mod error;
 mod scratch;
+mod trial;
 
-use std::io::{ErrorKind, IsTerminal};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
+use crate::rehearsal::{Certificate, stand_in};
+use crate::runbook::{Runbook, Span};
 
-use crate::cli::{CliError, Format, print, print_json};
-use crate::operate::load::{Source, load};
-use crate::rehearsal::{
-    Account, Certificate, Death, Difference, Killed, StandIn, Way, resumed, rolled_back, smooth,
-    stand_in,
-};
-use crate::report::{certificate_text, say};
-use crate::run::kind;
-use crate::runbook::Span;
+pub use doomed::{Doomed, Survived, VERB as DOOMED, doomed};
+pub use error::CertifyError;
+use trial::{Lab, Trial, smooth_run, trials_at};
 
-pub use doomed::{Doomed, VERB as DOOMED, doomed};
-use scratch::Scratch;
-
-/// After how many runs that end otherwise no more are tried.
-const ENOUGH: usize = 20;
-
-/// Kills the executor at every boundary of the journal, for real, and shows that resume and
-/// rollback reach the same end.
-#[derive(Debug, Args)]
-#[command(
-    after_help = "Nothing of the runbook is carried out: a stand-in command takes the place of \
-        every action, people are answered for, and each run has a journal of its own in a \
-        temporary folder (TMPDIR). The executor, its keeper, the journal and the verbs are the \
-        real ones.\n\nExamples:\n  switchover certify runbooks/quickstart.yaml\
-        \n  switchover certify move.yaml --env production --every 10"
-)]
-pub struct Certify {
-    #[command(flatten)]
-    source: Source,
-    /// Try only every K-th boundary.
-    #[arg(
-        long,
-        value_name = "K",
-        default_value_t = 1,
-        value_parser = clap::value_parser!(u32).range(1..)
-    )]
-    every: u32,
-    /// The first boundary that is tried: with `--every 10`, 0 to 9 try different ones.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    offset: u32,
+/// What is tried.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// One boundary is tried out of so many.
+    pub every: usize,
+    /// The first boundary that is tried.
+    pub offset: usize,
     /// How many runs are tried at once; by default as many as there are cores.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
-    parallel: Option<u16>,
-    /// Keep the journals of all runs, not only of those that end otherwise.
-    #[arg(long)]
-    keep: bool,
-    /// How it is shown.
-    #[arg(long, value_enum, default_value = "text")]
-    format: Format,
+    pub parallel: Option<usize>,
+    /// The journals of all runs are kept, not only of those that end otherwise.
+    pub keep: bool,
 }
 
-pub fn certify(verb: Certify) -> Result<i32, CliError> {
-    let real = load(&verb.source, true)?;
+/// How far it is, while it goes on.
+#[derive(Debug, Clone)]
+pub enum Progress {
+    /// What will be tried, and how long that should take.
+    Planned { boundaries: usize, events: u64, runs: usize, estimate: Span },
+    /// One more run was tried.
+    Tried,
+}
+
+/// What was found.
+#[derive(Debug)]
+pub struct Certified {
+    pub certificate: Certificate,
+    /// Where all journals are kept, if that was wanted.
+    pub kept: Option<PathBuf>,
+}
+
+/// Kills the executor at every boundary of the journal, for real, and shows whether resume and
+/// rollback reach the same end.
+///
+/// # Errors
+/// If there are no stand-ins for the runbook, or no folder for their journals can be made.
+pub fn certify(
+    real: &Runbook,
+    wanted: &Wanted,
+    tell: &mut dyn FnMut(Progress),
+) -> Result<Certified, CertifyError> {
     let begun = Instant::now();
-    let stand_in = Arc::new(stand_in(&real).map_err(|error| CliError::refused(error, None))?);
-    let unwritable = |error: std::io::Error| {
-        CliError::refused(
-            format!(
-                "no scratch journal can be made below {}: {error}",
-                std::env::temp_dir().display()
-            ),
-            Some("name another place with TMPDIR"),
-        )
-    };
-    let root = scratch_root().map_err(unwritable)?;
-    let book = root.join("runbook.json");
-    serde_json::to_vec(&real)
-        .map_err(Into::into)
-        .and_then(|text| std::fs::write(&book, text))
-        .map_err(unwritable)?;
+    let stand_in = stand_in(real)
+        .map(Arc::new)
+        .map_err(|why| CertifyError::NoStandIn { why: why.to_string() })?;
+    let (root, book) = scratch_with(real)
+        .map_err(|source| CertifyError::Scratch { folder: std::env::temp_dir(), source })?;
     let mut certificate = Certificate {
         runbook: real.name.clone(),
         environment: real.environment.clone(),
@@ -98,170 +79,44 @@ pub fn certify(verb: Certify) -> Result<i32, CliError> {
     };
     match smooth_run(&root, &book, &stand_in) {
         Err(difference) => certificate.differences.push(difference),
-        Ok((commits, account)) => {
-            let lab = Lab {
-                root: &root,
-                book: &book,
-                stand_in: &stand_in,
-                smooth: account,
-                keep: verb.keep,
-            };
-            let tried: Vec<u64> = commits
-                .iter()
-                .copied()
-                .skip(verb.offset as usize)
-                .step_by(verb.every as usize)
-                .collect();
-            certificate.events = lab.smooth.head();
+        Ok((commits, smooth)) => {
+            let tried: Vec<u64> =
+                commits.iter().copied().skip(wanted.offset).step_by(wanted.every).collect();
+            certificate.events = smooth.head();
             (certificate.boundaries, certificate.tried) = (commits.len(), tried.len());
-            let workers = verb.parallel.map_or_else(
-                || std::thread::available_parallelism().map_or(2, usize::from),
-                usize::from,
-            );
+            let workers = wanted
+                .parallel
+                .unwrap_or_else(|| std::thread::available_parallelism().map_or(2, usize::from));
             let trials: Vec<Trial> = tried.into_iter().flat_map(trials_at).collect();
             let estimate = Span::from_millis(
                 (begun.elapsed().as_millis() as u64).saturating_mul(trials.len() as u64)
                     / workers as u64,
             );
-            say(format_args!(
-                "{} boundaries in {} events: {} runs, which should be done in {estimate}",
-                commits.len(),
-                certificate.events,
-                trials.len()
-            ));
-            lab.try_all(&trials, workers, &mut certificate);
+            let (boundaries, events, runs) = (commits.len(), certificate.events, trials.len());
+            tell(Progress::Planned { boundaries, events, runs, estimate });
+            let (root, book, stand_in, keep) = (&root, &book, &stand_in, wanted.keep);
+            let lab = Lab { root, book, stand_in, smooth, keep };
+            lab.try_all(&trials, workers, &mut certificate, tell);
         }
     }
     certificate.took_ms = begun.elapsed().as_millis() as u64;
-    if certificate.differences.is_empty() && !verb.keep {
+    if certificate.differences.is_empty() && !wanted.keep {
+        // Somebody's temporary files are not worth an error.
         let _ = std::fs::remove_dir_all(&root);
-    } else if verb.keep {
-        say(format_args!("kept in {}", root.display()));
     }
-    match verb.format {
-        Format::Text => print(&certificate_text(&certificate))?,
-        Format::Json => print_json(&serde_json::to_value(&certificate).unwrap_or_default())?,
-    };
-    Ok(i32::from(!certificate.differences.is_empty()))
+    Ok(Certified { certificate, kept: wanted.keep.then_some(root) })
 }
 
-/// One run that is killed.
-#[derive(Debug, Clone, Copy)]
-struct Trial {
-    at: u64,
-    death: Death,
-    way: Way,
+/// A folder for all runs, and the file in it with the runbook that they carry out.
+fn scratch_with(real: &Runbook) -> std::io::Result<(PathBuf, PathBuf)> {
+    let root = scratch_root()?;
+    let book = root.join("runbook.json");
+    write_json(real, &book)?;
+    Ok((root, book))
 }
 
-fn trials_at(at: u64) -> impl Iterator<Item = Trial> {
-    let deaths = [Death::BeforeLaunch, Death::Executor, Death::WithKeeper];
-    deaths
-        .into_iter()
-        .flat_map(move |death| [Way::Resume, Way::Rollback].map(|way| Trial { at, death, way }))
-}
-
-/// Where runs are tried, and what they are held against.
-struct Lab<'a> {
-    root: &'a Path,
-    book: &'a Path,
-    stand_in: &'a Arc<StandIn>,
-    smooth: Account,
-    keep: bool,
-}
-
-impl Lab<'_> {
-    fn try_all(&self, trials: &[Trial], workers: usize, certificate: &mut Certificate) {
-        let next = AtomicUsize::new(0);
-        let (send, receive) = std::sync::mpsc::channel();
-        let bar = progress(trials.len());
-        std::thread::scope(|scope| {
-            for _ in 0..workers {
-                let (send, next) = (send.clone(), &next);
-                scope.spawn(move || {
-                    while let Some(trial) = trials.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        if send.send(self.try_one(*trial)).is_err() {
-                            break;
-                        }
-                    }
-                });
-            }
-            drop(send);
-            for difference in receive {
-                certificate.runs += 1;
-                bar.inc(1);
-                certificate.differences.extend(difference);
-                if certificate.differences.len() >= ENOUGH && certificate.runs < trials.len() {
-                    next.store(trials.len(), Ordering::Relaxed);
-                    certificate.given_up = true;
-                }
-            }
-        });
-        bar.finish_and_clear();
-        certificate
-            .differences
-            .sort_by_key(|difference| difference.killed.as_ref().map(|killed| killed.event));
-    }
-
-    /// Tries one run, in a folder of its own; what does not hold of it.
-    fn try_one(&self, trial: Trial) -> Option<Difference> {
-        let name = format!("{:05}-{}-{}", trial.at, word(&trial.death), word(&trial.way));
-        let kept = self.root.join(name);
-        let mut died = trial.at;
-        let end = Scratch::create(kept.clone(), self.stand_in).and_then(|scratch| {
-            let ended = scratch.begin(self.book, Some((trial.at, trial.death)))?;
-            // Of several steps at once the order may differ, and the last commit of one run be the
-            // last but one of another.
-            died = if ended.was_killed {
-                ended.commits.last().copied().unwrap_or(died)
-            } else {
-                self.smooth.head()
-            };
-            Ok((scratch.take_up(&word(&trial.way))?, scratch))
-        });
-        let (what, account, scratch) = match end {
-            Err(error) => (vec![error], None, None),
-            Ok((account, scratch)) => {
-                let what = match trial.way {
-                    Way::Resume => resumed(&account, &self.smooth),
-                    Way::Rollback => rolled_back(&account),
-                };
-                (what, Some(account), Some(scratch))
-            }
-        };
-        if what.is_empty() {
-            scratch.filter(|_| !self.keep).into_iter().for_each(Scratch::remove);
-            return None;
-        }
-        let events = account.as_ref().map_or(&self.smooth.events, |account| &account.events);
-        let fact = events.get(died as usize - 1).map(|event| &event.fact);
-        let killed = Killed {
-            event: died,
-            kind: fact.map_or("", kind),
-            step: fact.and_then(|fact| fact.step()).map(ToString::to_string),
-            death: trial.death,
-            way: trial.way,
-        };
-        Some(Difference { killed: Some(killed), what, kept: kept.display().to_string() })
-    }
-}
-
-/// The run in which nobody is killed: the last event of each of its commits, and its end.
-fn smooth_run(
-    root: &Path,
-    book: &Path,
-    stand_in: &Arc<StandIn>,
-) -> Result<(Vec<u64>, Account), Difference> {
-    let folder = root.join("smooth");
-    let end = Scratch::create(folder.clone(), stand_in)
-        .and_then(|scratch| Ok((scratch.begin(book, None)?.commits, scratch.account()?)));
-    let what = match end {
-        Err(error) => vec![error],
-        Ok((commits, account)) => match smooth(&account) {
-            wrong if wrong.is_empty() => return Ok((commits, account)),
-            wrong => wrong,
-        },
-    };
-    Err(Difference { killed: None, what, kept: folder.display().to_string() })
+fn write_json(runbook: &Runbook, path: &Path) -> std::io::Result<()> {
+    std::fs::write(path, serde_json::to_vec(runbook)?)
 }
 
 /// A new folder for nobody else.
@@ -275,21 +130,4 @@ fn scratch_root() -> std::io::Result<PathBuf> {
             made => return made.map(|()| folder),
         }
     }
-}
-
-fn progress(runs: usize) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("{wide_bar} {pos} of {len} runs, about {eta} left")
-        .unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(runs as u64).with_style(style)
-}
-
-/// The word by which programs know it.
-fn word(value: &impl serde::Serialize) -> String {
-    serde_json::to_value(value)
-        .ok()
-        .and_then(|value| value.as_str().map(str::to_owned))
-        .unwrap_or_default()
 }

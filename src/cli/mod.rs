@@ -1,9 +1,11 @@
 //! The command line: arguments to exit code. One file per verb, its arguments beside it.
 
 mod amend;
-pub(crate) mod audit;
+mod audit;
+mod certify;
 mod check;
 mod decide;
+mod doomed;
 mod error;
 mod list;
 mod logs;
@@ -11,7 +13,8 @@ mod person;
 mod plan;
 mod rehearse;
 mod resume;
-pub(crate) mod run;
+mod run;
+mod source;
 mod status;
 
 use std::path::PathBuf;
@@ -56,7 +59,7 @@ enum Verb {
     Check(check::Check),
     Plan(plan::Plan),
     Rehearse(rehearse::Rehearse),
-    Certify(crate::certify::Certify),
+    Certify(certify::Certify),
     Run(run::Run),
     Resume(resume::Resume),
     Rollback(resume::Rollback),
@@ -84,7 +87,7 @@ enum Verb {
     /// Carries out a run that is to die on the way. For the program itself, which certifies with
     /// it; not for people.
     #[command(hide = true, name = crate::certify::DOOMED)]
-    Doomed(crate::certify::Doomed),
+    Doomed(doomed::Doomed),
 }
 
 /// How a reading verb prints.
@@ -123,7 +126,7 @@ pub fn main() -> i32 {
         Verb::Check(verb) => check::check(verb),
         Verb::Plan(verb) => plan::plan(verb),
         Verb::Rehearse(verb) => rehearse::rehearse(verb, &journal),
-        Verb::Certify(verb) => crate::certify::certify(verb),
+        Verb::Certify(verb) => certify::certify(verb),
         Verb::Run(verb) => run::run(verb, &journal),
         Verb::Resume(verb) => resume::resume(verb, &journal),
         Verb::Rollback(verb) => resume::rollback(verb, &journal),
@@ -141,7 +144,7 @@ pub fn main() -> i32 {
             clap_complete::generate(shell, &mut Arguments::command(), "switchover", &mut script);
             print_data(&String::from_utf8_lossy(&script))
         }
-        Verb::Doomed(verb) => crate::certify::doomed(verb, &journal),
+        Verb::Doomed(verb) => doomed::doomed(verb, &journal),
         Verb::Keep { keeper } => crate::effect::serve(keeper).map(|()| 0).map_err(|error| {
             CliError::refused(format!("this is no verb for people: {error}"), None)
         }),
@@ -183,7 +186,7 @@ fn made_safe(mut error: clap::Error) -> clap::Error {
 }
 
 /// A reason goes into the record: it must say something.
-pub(crate) fn reason(text: &str) -> Result<String, String> {
+fn reason(text: &str) -> Result<String, String> {
     if text.trim().is_empty() {
         return Err("a reason is needed: it goes into the journal".to_owned());
     }
@@ -199,12 +202,12 @@ fn words(text: &str) -> Result<String, String> {
 }
 
 /// Prints lines for people on standard output.
-pub(crate) fn print(lines: &Lines) -> Result<i32, CliError> {
+fn print(lines: &Lines) -> Result<i32, CliError> {
     print_data(lines.as_str())
 }
 
 /// Prints data on standard output. A reader that went away is no error.
-pub(crate) fn print_data(text: &str) -> Result<i32, CliError> {
+fn print_data(text: &str) -> Result<i32, CliError> {
     use std::io::Write;
     match std::io::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
@@ -214,6 +217,12 @@ pub(crate) fn print_data(text: &str) -> Result<i32, CliError> {
     }
 }
 
-pub(crate) fn print_json(value: &serde_json::Value) -> Result<i32, CliError> {
+/// As data for programs.
+fn as_json(value: &impl serde::Serialize) -> Result<serde_json::Value, CliError> {
+    serde_json::to_value(value)
+        .map_err(|error| CliError::refused(format!("it cannot be shown as JSON: {error}"), None))
+}
+
+fn print_json(value: &serde_json::Value) -> Result<i32, CliError> {
     print_data(&json_shown(&format!("{value:#}\n")))
 }
