@@ -13,6 +13,8 @@
 //! | `file` | opens files that somebody else may have made | nothing of ours |
 //! | [`engine`] | the only place that waits | runbook, run, message, journal, effect, file |
 //! | [`rehearsal`] | a migration before it happens. Pure | runbook, run, message |
+//! | [`operate`] | the use cases, without a screen | all but certify, report, cli |
+//! | [`certify`] | really kills the program | all but report, cli |
 //! | [`report`] | events to terminal and JSON | runbook, run, message, rehearsal |
 //! | [`cli`] | arguments to exit code, one file per verb | all |
 
