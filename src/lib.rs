@@ -8,10 +8,11 @@
 //! | [`runbook`] | what the author wrote, checked. Pure | nothing of ours |
 //! | [`run`] | what happened and what is next. Pure | runbook |
 //! | [`message`] | templates over a typed view. Pure | runbook, run |
+//! | [`drive`] | the executor without I/O: inputs in, orders out. Pure | runbook, run, message |
 //! | [`journal`] | SQLite, anchors, locks, files | runbook, run, file |
 //! | [`effect`] | the outside world, one file per kind of action | runbook, file |
 //! | `file` | opens files that somebody else may have made | nothing of ours |
-//! | [`engine`] | the only place that waits | runbook, run, message, journal, effect, file |
+//! | [`engine`] | the only place that waits | runbook, run, message, drive, journal, effect, file |
 //! | [`rehearsal`] | a migration before it happens. Pure | runbook, run, message |
 //! | [`operate`] | the use cases, without a screen | all but certify, report, cli |
 //! | [`certify`] | really kills the program | all but report, cli |
@@ -20,6 +21,7 @@
 
 pub mod certify;
 pub mod cli;
+pub mod drive;
 pub mod effect;
 pub mod engine;
 mod file;

@@ -13,12 +13,12 @@ use serde_json::{Map, Value as Json};
 use super::keeper::{Attempt, Begin, Exit, Keeper, Known, Over};
 use super::living::{self, Life};
 use super::process::Process;
-use super::view::text_of;
 use super::{Cut, EffectError, Job, Reading, Stopper, Used, Vault, resolve};
 use crate::file;
 use crate::runbook::Secret;
 use crate::runbook::action::{Command, Run, SecretForm, Value};
 use crate::runbook::limit;
+use crate::runbook::reading::text_of;
 use crate::runbook::size::Size;
 
 /// How much of each of its outputs is kept for expressions, from its end, unless the author says

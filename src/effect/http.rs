@@ -11,10 +11,10 @@ use serde_json::{Map, Value as Json};
 use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig};
 
 use super::redirect::{self, Redirect, redirect};
-use super::view::text_of;
 use super::{Cut, EffectError, Job, Reading, Stopper, Used, When, resolve};
 use crate::runbook::action::{Body, Http, Tls};
 use crate::runbook::raw::Method;
+use crate::runbook::reading::text_of;
 use crate::runbook::size::Size;
 
 type Response = ureq::http::Response<ureq::Body>;

@@ -21,7 +21,6 @@ mod sql;
 mod stopper;
 mod teller;
 mod vault;
-mod view;
 mod wait;
 
 use std::collections::BTreeMap;
@@ -30,12 +29,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use indexmap::IndexMap;
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 
 use crate::runbook::Secret;
 use crate::runbook::action::{Action, Value};
 use crate::runbook::size::Size;
 
+pub use crate::runbook::reading::{Cut, EffectError, Reading, View, When};
 pub use command::{can_begin, last_bytes, life};
 pub use keeper::{Attempt, Exit, Keeper, Known, New, Over, VERB as KEEP, serve};
 pub use living::Life;
@@ -50,7 +50,6 @@ pub use rustix::process::Signal;
 pub use stopper::Stopper;
 pub use teller::{Teller, Told};
 pub use vault::{MacKey, Vault};
-pub use view::{Cut, View};
 
 /// One attempt to be carried out.
 #[derive(Debug, Clone)]
@@ -82,62 +81,6 @@ pub struct Job {
     pub only_looks: bool,
     /// What is read after such a look, whose names it then gives: whether it has been done.
     pub probe: Option<Action<String>>,
-}
-
-/// What an action that came to its end gave.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Reading {
-    /// The names that `expect` and `capture` see.
-    pub names: Map<String, Json>,
-    /// Those of them that are not the whole of what there was: see [`View`].
-    pub cut: BTreeMap<String, Cut>,
-    /// Outputs that the action itself names.
-    pub outputs: BTreeMap<String, Json>,
-    /// For people: `exit 0`, `200 OK`, `3 rows`.
-    pub summary: String,
-    /// Whether it went well if nothing is expected of it.
-    pub is_good: bool,
-    /// The secrets that it was given, by name, each with a keyed digest of its value.
-    pub secrets: BTreeMap<String, String>,
-}
-
-/// An action that did not come to its end.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct EffectError {
-    pub when: When,
-    pub message: String,
-}
-
-/// What an action had done by the time of its error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum When {
-    /// Provably nothing.
-    Before,
-    /// The same, and it will be so until somebody does something about it: a secret is missing, a
-    /// login is refused.
-    Shut,
-    During,
-    /// Nobody knows: it may even have ended well.
-    Unknown,
-}
-
-impl EffectError {
-    pub fn before(message: impl Into<String>) -> EffectError {
-        EffectError { when: When::Before, message: message.into() }
-    }
-
-    pub fn shut(message: impl Into<String>) -> EffectError {
-        EffectError { when: When::Shut, message: message.into() }
-    }
-
-    pub fn during(message: impl Into<String>) -> EffectError {
-        EffectError { when: When::During, message: message.into() }
-    }
-
-    pub fn lost(message: impl Into<String>) -> EffectError {
-        EffectError { when: When::Unknown, message: message.into() }
-    }
 }
 
 /// A host without the brackets in which an IPv6 address may stand.

@@ -2,113 +2,46 @@
 //! so that delivering it again after a crash replaces it.
 
 use super::session::Session;
-use crate::effect::Reading;
-use crate::journal::{JournalError, message_file, sha256};
+use crate::drive::{Delivery, Due};
+use crate::journal::{message_file, sha256};
 use crate::message::{self, Message};
-use crate::run::*;
-use crate::runbook::{Direction, StepIx};
+use crate::run::{MessageSent, Occasion, Purpose};
+use crate::runbook::StepIx;
 
 /// How many characters of an id are part of the name of a file.
 const MAX_NAME: usize = 60;
 
-/// A message that is a step's action, to be delivered.
-pub(super) struct Letter {
-    /// The number of the fact with which the attempt began.
-    pub of: u64,
-    pub ix: StepIx,
-    pub direction: Direction,
-    pub attempt: u32,
-    pub message: Message,
-}
-
 impl Session<'_> {
-    /// Delivers what is due: messages of steps, and those that the run owes, which an earlier
-    /// session may have left. Their facts go into the next commit.
-    pub fn deliver_due(&mut self) -> Result<(), JournalError> {
-        // What could not be written is tried again by the next session, not by each commit.
-        let told = std::mem::replace(&mut self.told_until, self.state.head);
-        let owed: Vec<Occasion> =
-            self.state.notices.owed.iter().filter(|occasion| occasion.of > told).cloned().collect();
-        let mut owed = owed.into_iter().peekable();
-        for letter in std::mem::take(&mut self.letters) {
-            while let Some(occasion) = owed.next_if(|occasion| occasion.of <= letter.of) {
-                self.deliver_occasion(&occasion)?;
+    /// Delivers one message.
+    ///
+    /// # Errors
+    /// Why it could not be written.
+    pub fn deliver(&self, delivery: &Delivery) -> Result<Box<MessageSent>, String> {
+        let (runbook, run) = (&self.state().runbook, &self.head.run);
+        match &delivery.of {
+            Due::Step { ix, direction, .. } => {
+                let id = file_name(&self.id(*ix));
+                let file = format!("{run}-{:05}-{id}-{}", ix.0, direction.word());
+                let phase = Some(runbook.step(*ix).phase);
+                self.write(&file, "notify", phase, Some(*ix), None, &delivery.message)
             }
-            self.deliver_step(letter)?;
-        }
-        owed.try_for_each(|occasion| self.deliver_occasion(&occasion))
-    }
-
-    fn deliver_step(&mut self, letter: Letter) -> Result<(), JournalError> {
-        let Letter { ix, direction, attempt, message, .. } = letter;
-        let name = format!(
-            "{}-{:05}-{}-{}",
-            self.head.run,
-            ix.0,
-            file_name(&self.id(ix)),
-            direction.word()
-        );
-        let result = match self.deliver(
-            &name,
-            "notify",
-            Some(self.state.runbook.step(ix).phase),
-            Some(ix),
-            None,
-            &message,
-        ) {
-            Ok(sent) => {
-                self.record(sent)?;
-                Ok(Reading {
-                    is_good: true,
-                    summary: format!(
-                        "sent to {}",
-                        if message.to.is_empty() {
-                            "the outbox".to_owned()
-                        } else {
-                            message.to.join(", ")
-                        }
-                    ),
-                    ..Reading::default()
-                })
-            }
-            Err(error) => Err(crate::effect::EffectError::before(format!(
-                "the message could not be written: {error}"
-            ))),
-        };
-        self.finish(ix, direction, attempt, result)
-    }
-
-    fn deliver_occasion(&mut self, occasion: &Occasion) -> Result<(), JournalError> {
-        let runbook = std::sync::Arc::clone(&self.state.runbook);
-        let Some(template) = occasion.template(&runbook) else { return Ok(()) };
-        let message = message::of_occasion(occasion, template, &self.state, super::now());
-        let own = occasion.own_phase(&runbook);
-        let asked =
-            occasion.step.filter(|_| occasion.name == "waiting").map(|ix| file_name(&self.id(ix)));
-        let place =
-            own.map(str::to_owned).or(asked).map(|place| format!("-{place}")).unwrap_or_default();
-        let Occasion { name, of, phase, .. } = occasion;
-        let file = format!(
-            "{}-{:05}-{name}{place}",
-            self.head.run,
-            if occasion.is_told_once() { 0 } else { *of }
-        );
-        match self.deliver(&file, name, phase.filter(|_| own.is_some()), None, Some(*of), &message)
-        {
-            Ok(sent) => self.record(sent),
-            // A message that cannot be written must not stop a migration half-way; that it is
-            // missing shows in the audit.
-            Err(error) => {
-                self.observer.note(&format!(
-                    "the message {name} could not be written: {error}; the \
-                    next session tries it again"
-                ));
-                Ok(())
+            Due::Occasion(occasion) => {
+                let own = occasion.own_phase(runbook);
+                let asked = occasion.step.filter(|_| occasion.name == "waiting");
+                let asked = asked.map(|ix| file_name(&self.id(ix)));
+                let place = own.map(str::to_owned).or(asked);
+                let place = place.map(|place| format!("-{place}")).unwrap_or_default();
+                let Occasion { name, of, phase, .. } = occasion;
+                let number = if occasion.is_told_once() { 0 } else { *of };
+                let file = format!("{run}-{number:05}-{name}{place}");
+                let phase = phase.filter(|_| own.is_some());
+                self.write(&file, name, phase, None, Some(*of), &delivery.message)
             }
         }
+        .map_err(|error| error.to_string())
     }
 
-    fn deliver(
+    fn write(
         &self,
         name: &str,
         occasion: &str,
@@ -116,14 +49,14 @@ impl Session<'_> {
         step: Option<StepIx>,
         of: Option<u64>,
         message: &Message,
-    ) -> std::io::Result<Fact> {
+    ) -> std::io::Result<Box<MessageSent>> {
         let recipients: Vec<String> = message.to.iter().map(|to| message::one_line(to)).collect();
         let to = if recipients.is_empty() {
             String::new()
         } else {
             format!("To: {}\n", recipients.join(", "))
         };
-        let purpose = self.state.started.purpose;
+        let purpose = self.state().started.purpose;
         let subject = match purpose {
             Purpose::LiveTest => format!("[live test] {}", message.subject),
             Purpose::Real | Purpose::DryRun | Purpose::Rehearsal => message.subject.clone(),
@@ -138,9 +71,9 @@ impl Session<'_> {
             if is_dry { format!("runs/{}/messages", self.head.run) } else { "outbox".to_owned() };
         let file =
             message_file(self.journal.folder(), &place, &format!("{name}.txt"), text.as_bytes())?;
-        Ok(Fact::MessageSent(MessageSent {
+        Ok(Box::new(MessageSent {
             occasion: occasion.to_owned(),
-            phase: phase.map(|phase| self.state.runbook.phases[phase as usize].id.clone()),
+            phase: phase.map(|phase| self.state().runbook.phases[phase as usize].id.clone()),
             step: step.map(|ix| self.id(ix)),
             of,
             subject,

@@ -1,10 +1,12 @@
 //! The only place that waits: ask the planner, journal the intent, act, journal the result. Knows
 //! no terminal: it tells an observer what happened and asks a person through a closure.
 
-mod attempt;
-mod dry;
+mod commit;
+mod examine;
 mod messages;
 mod recall;
+mod report;
+mod running;
 mod session;
 mod takeover;
 mod watch;
@@ -12,32 +14,13 @@ mod witness;
 
 use std::sync::Arc;
 
-use indexmap::IndexMap;
-
 use crate::journal::{Head, Journal, JournalError, Loaded};
-use crate::run::{Event, Fact, Observer, Outcome, Person, RunState, Stop};
-use crate::runbook::parameter::Kind;
-use crate::runbook::{Outputs, StepId};
+use crate::run::{Event, Fact, Observer, Person, RunState};
 
+pub use crate::drive::{Answer, Exit, Question, QuestionKind};
 use session::Facts;
 pub use session::now;
 pub use takeover::{Legacy, legacy};
-
-/// How a session ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Exit {
-    Ended(Outcome),
-    Stopped(Stop),
-}
-
-impl Exit {
-    pub fn code(&self) -> i32 {
-        match self {
-            Exit::Ended(outcome) => outcome.exit_code(),
-            Exit::Stopped(stop) => stop.exit_code(),
-        }
-    }
-}
 
 /// How a session is to go.
 #[derive(Clone)]
@@ -55,45 +38,6 @@ pub struct Config {
 
 /// Puts a question to a person and waits for the answer. Called on a thread of its own.
 pub type Ask = Arc<dyn Fn(&Question) -> Answer + Send + Sync>;
-
-/// What a person is asked.
-#[derive(Debug, Clone)]
-pub struct Question {
-    pub kind: QuestionKind,
-    pub step: StepId,
-    pub direction: crate::runbook::Direction,
-    pub title: String,
-    pub description: String,
-    pub role: String,
-    pub estimate: Option<crate::runbook::Span>,
-    /// What will be done, in words.
-    pub action: String,
-    /// How it is taken back, in words.
-    pub undo: String,
-    /// The fields of a task.
-    pub fields: IndexMap<String, Kind>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum QuestionKind {
-    /// In a guided run, before a step.
-    Step,
-    Task,
-    Approve,
-    /// Before a point of no return is passed.
-    Point,
-}
-
-/// What a person answers.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Answer {
-    Go,
-    Done { outputs: Outputs },
-    No { reason: String },
-    Skip { reason: String },
-    RollBack { reason: String },
-    Stop,
-}
 
 /// Carries out a run that this process holds, with these facts first.
 ///

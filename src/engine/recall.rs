@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::session::Session;
+use crate::drive::secrets_of;
 use crate::effect::{EffectError, Reading};
 use crate::runbook::{Direction, Secret, StepIx};
 
@@ -14,7 +15,7 @@ impl Session<'_> {
         if !self.vault.expects() {
             return;
         }
-        let runbook = std::sync::Arc::clone(&self.state.runbook);
+        let runbook = std::sync::Arc::clone(&self.state().runbook);
         let used = self.used();
         for name in used
             .iter()
@@ -35,7 +36,7 @@ impl Session<'_> {
             match self.vault.read(name, source) {
                 Ok(value) if is_used => {
                     let is_other = self
-                        .state
+                        .state()
                         .secrets
                         .get(name)
                         .is_some_and(|digest| *digest != self.vault.digest(&value));
@@ -69,8 +70,8 @@ impl Session<'_> {
         ix: StepIx,
         result: Result<Reading, EffectError>,
     ) -> Result<Reading, EffectError> {
-        let step = self.state.runbook.step(ix);
-        let secrets = &self.state.runbook.scopes[step.scope as usize].secrets;
+        let step = self.state().runbook.step(ix);
+        let secrets = &self.state().runbook.scopes[step.scope as usize].secrets;
         // All of them are read, whether or not one is missing: each may stand in what the step
         // says.
         let mut missing = None;
@@ -110,7 +111,7 @@ impl Session<'_> {
 
     /// Takes the secrets that steps left away from the disk, once the run is over.
     pub fn forget_secrets(&mut self) {
-        if self.state.ended.is_some() {
+        if self.state().ended.is_some() {
             let folder = self.journal.secrets_folder(&self.head.run);
             match std::fs::remove_dir_all(&folder) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -126,23 +127,25 @@ impl Session<'_> {
 
     /// The names of secrets that may have been used by now.
     fn used(&self) -> BTreeSet<String> {
-        let mut used: BTreeSet<String> = self.state.secrets.keys().cloned().collect();
+        let mut used: BTreeSet<String> = self.state().secrets.keys().cloned().collect();
         // An attempt whose end nobody journaled names its secrets nowhere else.
-        for ix in self.state.runbook.ixs() {
+        for ix in self.state().runbook.ixs() {
             for direction in Direction::ALL {
-                if self.state.attempts(ix, direction) > 0 {
+                if self.state().attempts(ix, direction) > 0 {
                     used.extend(
-                        self.secrets_of(ix, direction).into_iter().map(|(name, _)| name.to_owned()),
+                        secrets_of(self.state(), ix, direction)
+                            .into_iter()
+                            .map(|(name, _)| name.to_owned()),
                     );
                 }
             }
         }
         let has_begun =
-            self.state.runbook.ixs().any(|ix| self.state.attempts(ix, Direction::Forward) > 0);
+            self.state().runbook.ixs().any(|ix| self.state().attempts(ix, Direction::Forward) > 0);
         if has_begun {
             // Nor does a guard say what it has read.
             used.extend(
-                self.state
+                self.state()
                     .runbook
                     .guards
                     .iter()

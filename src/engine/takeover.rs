@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use super::session::{GRACE, Input, Running, Session, UNANSWERED, Watch};
-use crate::effect::{Attempt, EffectError, Known, Life, Over, Process, Signal};
+use super::running::{Running, UNANSWERED, Watch};
+use super::session::{Report, Session};
+use crate::drive::{GRACE, Input, Pair, secrets_of};
+use crate::effect::{Attempt, EffectError, Known, Life, Over, Process, Reading, Signal};
 use crate::journal::{Journal, JournalError};
 use crate::run::*;
 use crate::runbook::{Action, Direction, StepId, StepIx};
@@ -22,7 +24,7 @@ impl Session<'_> {
     /// begin what it was told to.
     pub async fn take_over(
         &mut self,
-        receive: &mut mpsc::UnboundedReceiver<Input>,
+        receive: &mut mpsc::UnboundedReceiver<Report>,
     ) -> Result<Option<i32>, JournalError> {
         let mut told = false;
         while self.left.may_begin() {
@@ -33,18 +35,18 @@ impl Session<'_> {
                 );
             }
             match tokio::time::timeout(Duration::from_millis(5), receive.recv()).await {
-                Ok(Some(Input::Signal(number))) => return Ok(Some(number)),
-                Ok(Some(Input::Suspend)) => crate::effect::stop_here(),
+                Ok(Some(Report::Signal(number))) => return Ok(Some(number)),
+                Ok(Some(Report::Suspend)) => crate::effect::stop_here(),
                 _ => self.left.read_on(),
             }
         }
-        let left = still_running(&self.journal, &self.state, &self.left);
+        let left = still_running(&self.journal, self.state(), &self.left);
         // Read after the look at what lives: what has ended by then is in it.
         self.left.read_on();
         self.adopt_recorded()?;
-        for pair in self.state.sets.running.clone() {
+        for pair in self.state().sets.running.clone() {
             match left.iter().any(|(left, _)| *left == pair) {
-                true => self.watch(pair),
+                true => self.watch(pair)?,
                 false => self.forget_unmasked(pair),
             }
         }
@@ -53,39 +55,37 @@ impl Session<'_> {
 
     /// Takes recorded ends as results, and what provably never began as that.
     fn adopt_recorded(&mut self) -> Result<(), JournalError> {
-        for (ix, direction) in self.state.sets.running.clone() {
-            let attempt = self.state.attempts(ix, direction);
-            match recorded(&self.state, &self.left, ix, direction) {
+        for (ix, direction) in self.state().sets.running.clone() {
+            let attempt = self.state().attempts(ix, direction);
+            match recorded(self.state(), &self.left, ix, direction) {
                 Recorded::Ended(over) => {
                     let result = self.recovered(ix, direction, attempt, over);
-                    self.save_cursor(ix, direction)?;
-                    self.finish(ix, direction, attempt, result)?;
+                    self.read_cursor((ix, direction));
+                    self.pass_on_end(ix, direction, attempt, result);
                 }
                 Recorded::NeverBegan => {
-                    self.finish(
-                        ix,
-                        direction,
-                        attempt,
-                        Err(EffectError::before("it was not begun: its executor died before that")),
-                    )?;
+                    let error =
+                        EffectError::before("it was not begun: its executor died before that");
+                    self.pass_on_end(ix, direction, attempt, Err(error));
                 }
                 Recorded::Nothing => {}
             }
         }
-        Ok(())
+        let ended = std::mem::take(&mut self.inputs);
+        self.take_in(ended)
     }
 
     /// Watches a command that an earlier session began. It has no more time than it would have had
     /// with its executor.
-    fn watch(&mut self, (ix, direction): (StepIx, Direction)) {
-        let Track::Running { attempt, stopping, .. } = *self.state.track(ix, direction) else {
-            return;
+    fn watch(&mut self, (ix, direction): Pair) -> Result<(), JournalError> {
+        let Track::Running { attempt, stopping, .. } = *self.state().track(ix, direction) else {
+            return Ok(());
         };
         let life = self.life((ix, direction), &crate::effect::processes());
         // It may have been stopped where it was when its executor died.
         crate::effect::signal_all(life.processes(), Signal::CONT);
         let timeout = self
-            .state
+            .state()
             .runbook
             .step(ix)
             .act(direction)
@@ -93,7 +93,7 @@ impl Session<'_> {
             .filter(|_| stopping.is_none());
         let recorded = self
             .left
-            .beginning(&attempt_of(&self.state, ix, direction))
+            .beginning(&attempt_of(self.state(), ix, direction))
             .and_then(|beginning| beginning.leader?.begun);
         let begun = match &life {
             // On another machine, moments are counted from another one.
@@ -106,15 +106,15 @@ impl Session<'_> {
         let left = timeout.and_then(|timeout| Some(timeout.as_duration().saturating_sub(age?)));
         let running = Running {
             stopper: Arc::default(),
-            deadline: left.map(|left| Instant::now() + left),
-            // A stop that was asked for goes on.
-            kill_at: stopping.map(|_| Instant::now() + GRACE),
             attempt,
+            is_ending: stopping.is_some(),
             killed: None,
             watch: Watch::Earlier,
             gone: None,
             cursor: None,
         };
+        let clock = self.now().clock;
+        let deadline = left.map(|left| Moment(clock.0.saturating_add(millis(left))));
         let what = match (&life, stopping) {
             (Life::Unseen(_), _) => "may still run",
             (_, Some(_)) => "is being stopped",
@@ -132,13 +132,14 @@ impl Session<'_> {
             life.words()
         ));
         self.running.insert((ix, direction), running);
+        self.take_in([Input::Adopted { ix, direction, attempt, deadline }])
     }
 
     /// What a command says of itself is masked by its keeper at its end. Of one that nobody saw end
     /// it is masked now, or goes if it was given secrets: they may have other values now.
     fn forget_unmasked(&self, (ix, direction): (StepIx, Direction)) {
-        let files = self.files(ix, direction, self.state.attempts(ix, direction));
-        let is_given_some = !self.secrets_of(ix, direction).is_empty();
+        let files = self.files(ix, direction, self.state().attempts(ix, direction));
+        let is_given_some = !secrets_of(self.state(), ix, direction).is_empty();
         for ending in ["output", "checkpoint", "progress"] {
             match is_given_some {
                 true => drop(std::fs::remove_file(files.path(ending))),
@@ -148,21 +149,47 @@ impl Session<'_> {
         }
     }
 
+    /// What an attempt gave whose end was recorded while no executor was there.
+    fn recovered(
+        &self,
+        ix: StepIx,
+        direction: Direction,
+        attempt: u32,
+        over: Over,
+    ) -> Result<Reading, EffectError> {
+        let keep = match self.state().runbook.step(ix).act(direction).map(|act| &act.action) {
+            Some(Action::Run(run)) => run.keep_output,
+            _ => None,
+        };
+        let stem = self.files(ix, direction, attempt).path_stem();
+        let reading = crate::effect::recovered(&stem, over, keep, &self.vault)?;
+        Ok(Reading { summary: format!("{}, as was recorded", reading.summary), ..reading })
+    }
+
     /// Whether something of the last attempt lives.
     pub fn life(&self, pair: (StepIx, Direction), all: &std::io::Result<Vec<Process>>) -> Life {
-        life(&self.journal, &self.state, &self.left, pair, all)
+        life(&self.journal, self.state(), &self.left, pair, all)
+    }
+
+    /// Says of whose last attempt nothing lives any more.
+    pub fn clear(&mut self) {
+        for (ix, direction) in self.to_clear.clone() {
+            if self.is_in_the_way((ix, direction)) {
+                continue;
+            }
+            self.to_clear.remove(&(ix, direction));
+            let cursor = self.left_cursor((ix, direction));
+            self.inputs.push(Input::Cleared { ix, direction, cursor });
+        }
     }
 
     /// Whether something of the last attempt lives, or may and nobody has said since how it ended.
-    pub fn is_in_the_way(&mut self, (ix, direction): (StepIx, Direction)) -> bool {
-        if self.state.attempts(ix, direction) == 0 || self.is_running(ix, direction) {
-            return false;
-        }
+    fn is_in_the_way(&mut self, (ix, direction): Pair) -> bool {
         self.left.read_on();
         let life = self.life((ix, direction), &crate::effect::processes());
         let (runs, way_out) = match &life {
             Life::Gone => return false,
-            Life::Unseen(_) if self.state.is_vouched(ix, direction) => return false,
+            Life::Unseen(_) if self.state().is_vouched(ix, direction) => return false,
             Life::Lives(_) => ("still runs", ""),
             Life::Unseen(_) => ("may still run", UNSEEN),
         };
@@ -178,6 +205,15 @@ impl Session<'_> {
         true
     }
 
+    /// How far the last attempt says it came, which an earlier session may have begun: with
+    /// secrets, only if a keeper masked it at its end.
+    fn left_cursor(&self, (ix, direction): Pair) -> Option<String> {
+        let is_masked = secrets_of(self.state(), ix, direction).is_empty()
+            || self.left.end(&attempt_of(self.state(), ix, direction)).is_some();
+        let cursor = is_masked.then(|| self.last_line((ix, direction), "checkpoint"))??;
+        Some(self.vault.mask(&cursor))
+    }
+
     /// Whether what a running attempt says of itself may be told: not before its keeper, which
     /// alone knows its secrets, masked it.
     pub fn is_told(&self, (ix, direction): (StepIx, Direction)) -> bool {
@@ -185,24 +221,19 @@ impl Session<'_> {
             .running
             .get(&(ix, direction))
             .is_none_or(|running| !matches!(running.watch, Watch::Earlier));
-        is_here || self.secrets_of(ix, direction).is_empty()
+        is_here || secrets_of(self.state(), ix, direction).is_empty()
     }
 
     /// Looks whether what nobody here watches is over: its end is on record, or it does not live
     /// any more. What was told to end is over only with the last process of its group.
-    pub fn see_from_afar(&mut self) -> Result<(), JournalError> {
-        let afar: Vec<_> = self
-            .running
-            .iter()
-            .filter(|(_, running)| !matches!(running.watch, Watch::Here))
-            .map(|(pair, _)| *pair)
-            .collect();
+    pub fn see_from_afar(&mut self) {
+        let afar = self.afar();
         if afar.is_empty() {
-            return Ok(());
+            return;
         }
         let all = crate::effect::processes();
         let seen = |pair: (StepIx, Direction)| {
-            let is_watched = self.left.is_watched(&attempt_of(&self.state, pair.0, pair.1));
+            let is_watched = self.left.is_watched(&attempt_of(self.state(), pair.0, pair.1));
             (self.life(pair, &all), is_watched)
         };
         let afar: Vec<_> = afar.into_iter().map(|pair| (pair, seen(pair))).collect();
@@ -210,7 +241,7 @@ impl Session<'_> {
         self.left.read_on();
         for ((ix, direction), (life, is_watched)) in afar {
             let lives = life != Life::Gone;
-            let over = match recorded(&self.state, &self.left, ix, direction) {
+            let over = match recorded(self.state(), &self.left, ix, direction) {
                 Recorded::Ended(over) => Some(over),
                 _ => None,
             };
@@ -218,10 +249,10 @@ impl Session<'_> {
             if !lives && running.gone.is_none() {
                 running.gone = Some(Instant::now());
             }
-            let patience = if life.processes().is_empty() { GRACE } else { UNANSWERED };
+            let patience =
+                if life.processes().is_empty() { GRACE.as_duration() } else { UNANSWERED };
             let is_hopeless = running.killed.is_some_and(|at| at.elapsed() > patience);
-            let is_told = running.kill_at.is_some() || running.killed.is_some();
-            let is_ending = is_told && lives;
+            let is_ending = running.is_ending && lives;
             if running.killed.is_some() {
                 // Also what it began since it was killed.
                 crate::effect::signal_all(life.processes(), Signal::KILL);
@@ -245,10 +276,9 @@ impl Session<'_> {
             if !is_masked {
                 self.forget_unmasked((ix, direction));
             }
-            self.save_cursor(ix, direction)?;
-            self.finish(ix, direction, running.attempt, result)?;
+            self.read_cursor((ix, direction));
+            self.pass_on_end(ix, direction, running.attempt, result);
         }
-        Ok(())
     }
 }
 
@@ -372,4 +402,8 @@ pub fn recorded(state: &RunState, known: &Known, ix: StepIx, direction: Directio
 pub fn left(journal: &Journal, state: &RunState) -> Result<Known, JournalError> {
     let folder = journal.run_folder(&state.started.run);
     Known::in_folder(&folder).map_err(JournalError::io(&folder, "read"))
+}
+
+fn millis(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }

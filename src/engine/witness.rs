@@ -4,6 +4,7 @@
 //! witness does that.
 
 use super::session::Session;
+use crate::drive::Input;
 use crate::effect::brief;
 use crate::journal::JournalError;
 use crate::run::{Fact, Stop};
@@ -25,11 +26,10 @@ impl Session<'_> {
             if let Err(why) = self.tell_witness(When::Begins) {
                 // Whoever looks at the run later is to know that nobody died. What an earlier
                 // session left running still runs.
-                if self.state.sets.running.is_empty() {
-                    self.record(Fact::RunStopped {
-                        because: Stop::Unwitnessed { why: why.clone() },
-                    })?;
-                    self.commit()?;
+                if self.state().sets.running.is_empty() {
+                    let because = Stop::Unwitnessed { why: why.clone() };
+                    self.take_in([Input::Decided(Fact::RunStopped { because })])?;
+                    self.settle()?;
                 }
                 return Err(JournalError::Unwitnessed { run: self.head.run.clone(), why });
             }
@@ -49,14 +49,14 @@ impl Session<'_> {
     }
 
     fn tell_witness(&self, when: When) -> Result<(), String> {
-        let command = &self.state.runbook.witness;
-        if command.is_empty() || !self.state.started.purpose.is_real() {
+        let command = &self.state().runbook.witness;
+        if command.is_empty() || !self.state().started.purpose.is_real() {
             return Ok(());
         }
         let hashes = self.journal.hashes(&self.head).map_err(|error| error.to_string())?;
         let env = [
             ("SWITCHOVER_RUN", self.head.run.clone()),
-            ("SWITCHOVER_RUN_UUID", self.state.started.uuid.clone()),
+            ("SWITCHOVER_RUN_UUID", self.state().started.uuid.clone()),
             ("SWITCHOVER_SESSION", if when == When::Begins { "begins" } else { "ends" }.to_owned()),
         ];
         let output = brief::output_of(command, &env, hashes)?;

@@ -19,6 +19,7 @@ pub mod names;
 pub mod parameter;
 pub mod problem;
 pub mod raw;
+pub mod reading;
 mod salvage;
 mod schema;
 mod sides;

@@ -8,13 +8,16 @@ use super::sandbox::Sandbox;
 
 /// What the stories below are told with. `fill` takes all room; of the page in which the keeper's
 /// record ends it leaves some bytes, so that the next line does not fit, or does so in part. Empty
-/// lines in the record say nothing. A small disk may say that it is full while another process is
-/// about to give some of it back, so `fill` goes on until nothing fits twice in a row.
+/// lines in the record say nothing. The keeper may be about to record that a command runs when the
+/// command does already: that is waited for, as the line would move the end of the record. A small
+/// disk may say that it is full while another process is about to give some of it back, so `fill`
+/// goes on until nothing fits twice in a row.
 const WORDS: &str = r#"
 run() { "$PROGRAM" "$@"; echo "exit $?"; }
 fill() {
   for record in journal/runs/*/commands-*; do
     [ -e "$record" ] || continue
+    until [ "$(grep -c '"begins"' "$record")" = "$(grep -c '"runs"' "$record")" ]; do sleep 0.02; done
     head -c $(( (8192 - $(stat -c %s "$record") % 4096 - LEFT) % 4096 )) /dev/zero | tr '\0' '\n' >> "$record"
   done
   full=0

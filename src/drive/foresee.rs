@@ -1,24 +1,37 @@
 //! A dry run: what only reads is done, what would change something is looked at as far as that can
 //! be done without changing it, and each step says what it would do. Nothing is tried twice.
 
-use std::path::Path;
 use std::sync::Arc;
 
-use super::attempt::{Env, Launch, Work, reads_conditions, render_env, shown};
-use super::session::Session;
-use crate::effect::{EffectError, Job, Reading, When, can_begin};
-use crate::journal::JournalError;
+use serde_json::Value as Json;
+
+use super::attempt::{fails_of, reads_conditions, render_env, shown, written};
+use super::end::{judge, tell_of_probe};
+use super::{Drive, Env, Launch, Now, Work, secrets_of};
 use crate::message::printable;
-use crate::run::*;
-use crate::runbook::action::{Command, Content, Notify, Value, Wait, in_words};
+use crate::run::{
+    Fact, Foreseen, IllegalEvent, Log, Probed, StepForeseen, StepStarted, StepSucceeded,
+    StopReason, Track,
+};
+use crate::runbook::action::{Content, Notify, Value, Wait, in_words};
+use crate::runbook::reading::{EffectError, Reading, When};
 use crate::runbook::{
-    Act, Action, Condition, Direction, DryRun, Probe, Secret, Span, Step, StepIx, Text, Undo,
+    Act, Action, Condition, Direction, DryRun, Probe, Secret, Span, Step, StepIx, Text,
 };
 
 /// How many of the last lines of what a command said are shown.
 const LINES: usize = 20;
 /// The longest that a look may take which has no limit of its own.
 const PATIENCE: Span = Span::from_secs(600);
+
+/// What can be said of a step of a dry run without looking at what it is about.
+#[derive(Debug, Clone, Default)]
+pub struct Examined {
+    /// Which commands that it needs besides its own could not be begun here, and why.
+    pub unready: Option<String>,
+    /// How fast it copied last time.
+    pub rows_per_second: Option<f64>,
+}
 
 /// What is done in a step's place.
 enum Look<'a> {
@@ -32,18 +45,22 @@ enum Look<'a> {
     Nothing,
 }
 
-impl Session<'_> {
+impl Drive {
     /// A step's turn has come.
-    pub fn look_at(&mut self, ix: StepIx) -> Result<(), JournalError> {
+    pub(super) fn look_at(&mut self, now: Now, ix: StepIx) -> Result<(), IllegalEvent> {
         let runbook = Arc::clone(&self.state.runbook);
         let step = runbook.step(ix);
-        match self.fails_of(step.when.iter().filter(|when| self.state.undecided(when).is_none())) {
+        match fails_of(
+            &self.state,
+            step.when.iter().filter(|when| self.state.undecided(when).is_none()),
+        ) {
             Ok(None) => {}
             Ok(Some(because)) => {
-                return self.record(Fact::StepSkipped { step: self.id(ix), because });
+                return self.record(now, Fact::StepSkipped { step: self.id(ix), because });
             }
             Err(error) => {
                 return self.foresee(
+                    now,
                     ix,
                     Foreseen::Refused,
                     format!("its condition cannot be decided: {error}"),
@@ -72,23 +89,24 @@ impl Session<'_> {
         let (action, env) = match rendered {
             Ok(rendered) => rendered,
             Err(_) if unknown.is_some() => {
-                return self.foresee(ix, Foreseen::Would, in_words(&act.action, &names));
+                return self.foresee(now, ix, Foreseen::Would, in_words(&act.action, &names));
             }
-            Err(error) => return self.foresee(ix, Foreseen::Refused, error.0),
+            Err(error) => return self.foresee(now, ix, Foreseen::Refused, error.0),
         };
         let words = match action {
             Action::Join if unknown.is_some() => {
                 "end the nested runbook, whose outputs are known then".to_owned()
             }
-            Action::Join => return self.join(ix),
+            Action::Join => return self.join(now, ix),
             Action::Task(task) => format!("ask {} to do: {}", whom(step), task.instructions),
             Action::Approve(approve) => {
                 format!("ask {} for a go: {}", whom(step), approve.question)
             }
-            Action::Notify(notify) => match self.written(ix, notify) {
+            Action::Notify(notify) => match written(&self.state, now.wall, ix, notify) {
                 Ok(notify) => sent(&notify),
                 Err(error) => {
                     return self.foresee(
+                        now,
                         ix,
                         Foreseen::NotYet,
                         format!("the message cannot be written yet: {error}"),
@@ -103,19 +121,18 @@ impl Session<'_> {
             {
                 action.in_words()
             }
-            action => return self.begin_look(ix, &look, action, env, names),
+            action => return self.begin_look(now, ix, &look, action, env, names),
         };
-        self.foresee(ix, Foreseen::Would, words)
+        self.foresee(now, ix, Foreseen::Would, words)
     }
 
     fn needs_a_secret_of_a_step(&self, ix: StepIx) -> bool {
-        self.secrets_of(ix, Direction::Forward)
-            .iter()
-            .any(|(_, source)| matches!(source, Secret::Step { .. }))
+        let mut secrets = secrets_of(&self.state, ix, Direction::Forward).into_iter();
+        secrets.any(|(_, source)| matches!(source, Secret::Step { .. }))
     }
 
     /// Nothing is to be seen at the end of a nested runbook, but what it captures of its steps.
-    fn join(&mut self, ix: StepIx) -> Result<(), JournalError> {
+    fn join(&mut self, now: Now, ix: StepIx) -> Result<(), IllegalEvent> {
         let runbook = Arc::clone(&self.state.runbook);
         let (direction, attempt, action) = (
             Direction::Forward,
@@ -123,47 +140,54 @@ impl Session<'_> {
             Box::new(Action::Join),
         );
         let good = Reading { is_good: true, summary: "done".to_owned(), ..Reading::default() };
-        let outputs = match self.judge(ix, direction, &runbook.step(ix).act, &good) {
+        let outputs = match judge(&self.state, ix, direction, &runbook.step(ix).act, &good) {
             Ok(outputs) => outputs,
-            Err(failure) => return self.foresee(ix, Foreseen::NotYet, failure.message),
+            Err(failure) => return self.foresee(now, ix, Foreseen::NotYet, failure.message),
         };
         let (key, env) = (self.state.idempotency_key(ix, direction), Default::default());
-        self.record(Fact::StepStarted(StepStarted {
-            step: self.id(ix),
-            direction,
-            attempt,
-            key,
-            action,
-            env,
-        }))?;
+        self.record(
+            now,
+            Fact::StepStarted(StepStarted {
+                step: self.id(ix),
+                direction,
+                attempt,
+                key,
+                action,
+                env,
+            }),
+        )?;
         let (step, result, secrets, logs) =
             (self.id(ix), good.summary, Default::default(), Vec::new());
-        self.record(Fact::StepSucceeded(StepSucceeded {
-            step,
-            direction,
-            attempt,
-            outputs,
-            result,
-            secrets,
-            logs,
-        }))
+        self.record(
+            now,
+            Fact::StepSucceeded(StepSucceeded {
+                step,
+                direction,
+                attempt,
+                outputs,
+                result,
+                secrets,
+                logs,
+            }),
+        )
     }
 
     fn begin_look(
         &mut self,
+        now: Now,
         ix: StepIx,
         look: &Look,
         action: Action<String>,
         env: Env,
-        names: serde_json::Value,
-    ) -> Result<(), JournalError> {
+        names: Json,
+    ) -> Result<(), IllegalEvent> {
         let (direction, attempt) =
             (Direction::Forward, self.state.attempts(ix, Direction::Forward) + 1);
         let key = self.state.idempotency_key(ix, direction);
         let probe = match look {
             Look::Ahead(Some(probe)) => match probe.action.render(&names) {
                 Ok(action) => Some(action),
-                Err(error) => return self.foresee(ix, Foreseen::Refused, error.0),
+                Err(error) => return self.foresee(now, ix, Foreseen::Refused, error.0),
             },
             _ => None,
         };
@@ -180,36 +204,38 @@ impl Session<'_> {
             action: Box::new(action.clone()),
             env: shown(&env),
         };
-        self.record(Fact::StepStarted(started))?;
-        let mut job = Job {
-            timeout: timeout.map(Span::as_duration),
-            names: if reads_conditions(&action) { names } else { serde_json::Value::Null },
-            only_looks: matches!(look, Look::Ahead(_)),
-            probe,
-            ..self.job(ix, direction, attempt, action, env)
+        self.record(now, Fact::StepStarted(started))?;
+        let work = match look {
+            Look::Ahead(_) => Work::LookAhead { probe },
+            Look::Own(_) | Look::Read(_) | Look::Nothing => Work::Read,
         };
-        job.context.insert("SWITCHOVER_DRY_RUN", "1".to_owned());
-        self.launches.push(Launch {
+        let launch = Launch {
             ix,
             direction,
             attempt,
-            work: Work::Act(Box::new(job)),
+            work,
+            names: if reads_conditions(&action) { names } else { Json::Null },
+            action,
+            env,
             timeout,
-        });
+            seen: None,
+            reached: None,
+        };
+        self.launch(now, launch);
         Ok(())
     }
 
     /// A look came to its end.
-    pub fn looked_at(
+    pub(super) fn looked_at(
         &mut self,
+        now: Now,
         ix: StepIx,
         attempt: u32,
         result: Result<Reading, EffectError>,
-    ) -> Result<(), JournalError> {
+        logs: Vec<Log>,
+    ) -> Result<(), IllegalEvent> {
         let runbook = Arc::clone(&self.state.runbook);
         let step = runbook.step(ix);
-        let files = self.files(ix, Direction::Forward, attempt);
-        let logs = self.logs(&files);
         let stopping = match self.state.track(ix, Direction::Forward) {
             Track::Running { stopping, .. } => *stopping,
             _ => None,
@@ -221,13 +247,13 @@ impl Session<'_> {
             }
             _ if stopping.is_some() => {
                 let words = "it was interrupted, and nothing is known of it".to_owned();
-                return self.conclude(ix, attempt, Foreseen::NotYet, words, logs);
+                return self.conclude(now, ix, attempt, Foreseen::NotYet, words, logs);
             }
             Err(error) => Err(error),
             Ok(reading) => match &look {
                 Look::Read(act) => {
                     let secrets = reading.secrets.clone();
-                    match self.judge(ix, Direction::Forward, act, &reading) {
+                    match judge(&self.state, ix, Direction::Forward, act, &reading) {
                         // Whether it is for this run at all is not known, nor then what it gives.
                         Ok(_)
                             if step
@@ -249,18 +275,26 @@ impl Session<'_> {
                                 secrets,
                                 logs,
                             };
-                            return self.record(Fact::StepSucceeded(done));
+                            return self.record(now, Fact::StepSucceeded(done));
                         }
                         Err(failure) => Err(EffectError::during(failure.message)),
                     }
                 }
-                Look::Own(act) => match self.judge(ix, Direction::Forward, act, &reading) {
+                Look::Own(act) => match judge(&self.state, ix, Direction::Forward, act, &reading) {
                     Ok(_) => Ok(said(&reading)),
                     Err(failure) => Err(EffectError::during(failure.message)),
                 },
                 Look::Ahead(Some(probe)) => {
                     let words = reading.summary.clone();
-                    let state = match self.tell_of_probe(ix, Direction::Forward, probe, reading).0 {
+                    let state = match tell_of_probe(
+                        &self.state,
+                        ix,
+                        Direction::Forward,
+                        probe,
+                        reading,
+                    )
+                    .0
+                    {
                         Probed::Done => "it is done already",
                         Probed::NotDone => "it is not done yet",
                         Probed::Unknown => "whether it is done cannot be told",
@@ -269,7 +303,7 @@ impl Session<'_> {
                 }
                 Look::Ahead(None) | Look::Nothing => Ok(match &step.act.action {
                     Action::Copy(_) => {
-                        format!("{}\n  {}", reading.summary, self.how_long(ix, &reading)?)
+                        format!("{}\n  {}", reading.summary, self.how_long(ix, &reading))
                     }
                     _ => reading.summary,
                 }),
@@ -279,22 +313,7 @@ impl Session<'_> {
             Ok(words) => (Foreseen::Would, words),
             Err(error) => (self.refused(ix, &look, &error), error.message),
         };
-        self.conclude(ix, attempt, verdict, words, logs)
-    }
-
-    /// How long a copy of so many rows takes at the rate of the last one.
-    fn how_long(&self, ix: StepIx, reading: &Reading) -> Result<String, JournalError> {
-        let rate = self.journal.rows_per_second(&self.state.runbook, &self.id(ix))?;
-        let rows = reading.names.get("rows").and_then(serde_json::Value::as_f64);
-        Ok(match rows.zip(rate) {
-            Some((rows, rate)) => {
-                format!(
-                    "about {} at {rate:.0} rows a second, as last time",
-                    Span::from_millis((rows / rate * 1000.0) as u64)
-                )
-            }
-            None => "how long it takes is not known".to_owned(),
-        })
+        self.conclude(now, ix, attempt, verdict, words, logs)
     }
 
     /// What is not good now may be so by then, if something changes first: a server comes to be, a
@@ -318,60 +337,32 @@ impl Session<'_> {
         }
     }
 
-    /// Which commands that the step needs besides its own could not be begun here, and why. Of what
-    /// is known only later nothing is said.
-    fn unready(&self, ix: StepIx) -> Option<String> {
-        if !self.state.started.is_dry() {
-            return None;
+    /// How long a copy of so many rows takes at the rate of the last one.
+    fn how_long(&self, ix: StepIx, reading: &Reading) -> String {
+        let rows = reading.names.get("rows").and_then(Json::as_f64);
+        let rate = self.examined.get(&ix).and_then(|examined| examined.rows_per_second);
+        match rows.zip(rate) {
+            Some((rows, rate)) => {
+                let takes = Span::from_millis((rows / rate * 1000.0) as u64);
+                format!("about {takes} at {rate:.0} rows a second, as last time")
+            }
+            None => "how long it takes is not known".to_owned(),
         }
-        let step = self.state.runbook.step(ix);
-        let undo = if let Undo::Act(undo) = &step.undo { Some(&**undo) } else { None };
-        let release = step.hold.as_ref().map(|hold| &*hold.release);
-        let acts = [
-            (None, "its probe", Some(&step.act)),
-            (Some("its undo"), "the probe of its undo", undo),
-            (Some("its release"), "the probe of its release", release),
-        ];
-        let mut all = Vec::new();
-        for (itself, its_probe, act) in acts {
-            let Some(act) = act else { continue };
-            let action = itself.map(|what| (what, &act.action));
-            let probe = act.probe.as_ref().map(|probe| (its_probe, &probe.action));
-            let why =
-                |(what, action)| Some(format!("{what}: {}", self.cannot_begin(ix, act, action)?));
-            all.extend(action.into_iter().chain(probe).filter_map(why));
-        }
-        (!all.is_empty()).then(|| all.join("\n"))
     }
 
-    fn cannot_begin(&self, ix: StepIx, act: &Act, action: &Action<Text>) -> Option<String> {
-        let Action::Run(run) = action else { return None };
-        let names = names::of_step(&self.state, ix, Direction::Forward);
-        let command = match &run.command {
-            Command::Script { shell, script } => {
-                Command::Script { shell: shell.clone(), script: script.clone() }
-            }
-            Command::Arguments(list) => {
-                Command::Arguments(vec![list.first()?.render(&names).ok()?])
-            }
-        };
-        let folder = run.cwd.as_ref().map(|folder| folder.render(&names)).transpose().ok()?;
-        let scope = &self.state.runbook.scopes[self.state.runbook.step(ix).scope as usize];
-        let own = act.env.get("PATH").or_else(|| scope.env.get("PATH")).and_then(Value::text);
-        let own = own.map(|path| path.render(&names)).transpose().ok()?;
-        let path = self.path_with_stand_ins().map(|(_, path)| path).or(own);
-        can_begin(&command, Path::new(folder.as_deref().unwrap_or(".")), path)
-            .err()
-            .map(|error| error.message)
+    fn unready(&self, ix: StepIx) -> Option<&str> {
+        self.examined.get(&ix)?.unready.as_deref()
     }
 
     fn foresee(
         &mut self,
+        now: Now,
         ix: StepIx,
         verdict: Foreseen,
         words: String,
-    ) -> Result<(), JournalError> {
+    ) -> Result<(), IllegalEvent> {
         self.conclude(
+            now,
             ix,
             self.state.attempts(ix, Direction::Forward) + 1,
             verdict,
@@ -382,12 +373,13 @@ impl Session<'_> {
 
     fn conclude(
         &mut self,
+        now: Now,
         ix: StepIx,
         attempt: u32,
         verdict: Foreseen,
         words: String,
         logs: Vec<Log>,
-    ) -> Result<(), JournalError> {
+    ) -> Result<(), IllegalEvent> {
         let undecided = self
             .state
             .runbook
@@ -410,13 +402,16 @@ impl Session<'_> {
             }
             (None, verdict) => (verdict, words),
         };
-        self.record(Fact::StepForeseen(StepForeseen {
-            step: self.id(ix),
-            attempt,
-            verdict,
-            words: printable(&words),
-            logs,
-        }))
+        self.record(
+            now,
+            Fact::StepForeseen(StepForeseen {
+                step: self.id(ix),
+                attempt,
+                verdict,
+                words: printable(&words),
+                logs,
+            }),
+        )
     }
 }
 
@@ -470,7 +465,7 @@ fn sent(notify: &Notify<String>) -> String {
 
 /// What a look said, from its end.
 fn said(reading: &Reading) -> String {
-    let text = reading.names.get("stdout").and_then(serde_json::Value::as_str).unwrap_or_default();
+    let text = reading.names.get("stdout").and_then(Json::as_str).unwrap_or_default();
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     let last = lines[lines.len().saturating_sub(LINES)..].join("\n");
     if last.is_empty() { reading.summary.clone() } else { last }

@@ -1,14 +1,70 @@
-//! What the expressions on a reading see of it. A part is never taken for the whole: an expression
-//! that reads a name of which something is missing has no value, and says why.
+//! What an action gave, or why it did not come to its end, and what the expressions on a reading
+//! see of it. A part is never taken for the whole: an expression that reads a name of which
+//! something is missing has no value, and says why. Knows no run.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
-use super::Reading;
-use crate::runbook::size::Size;
-use crate::runbook::{Condition, ConditionError};
+use super::size::Size;
+use super::{Condition, ConditionError};
+
+/// What an action that came to its end gave.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Reading {
+    /// The names that `expect` and `capture` see.
+    pub names: Map<String, Json>,
+    /// Those of them that are not the whole of what there was: see [`View`].
+    pub cut: BTreeMap<String, Cut>,
+    /// Outputs that the action itself names.
+    pub outputs: BTreeMap<String, Json>,
+    /// For people: `exit 0`, `200 OK`, `3 rows`.
+    pub summary: String,
+    /// Whether it went well if nothing is expected of it.
+    pub is_good: bool,
+    /// The secrets that it was given, by name, each with a keyed digest of its value.
+    pub secrets: BTreeMap<String, String>,
+}
+
+/// An action that did not come to its end.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct EffectError {
+    pub when: When,
+    pub message: String,
+}
+
+/// What an action had done by the time of its error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// Provably nothing.
+    Before,
+    /// The same, and it will be so until somebody does something about it: a secret is missing, a
+    /// login is refused.
+    Shut,
+    During,
+    /// Nobody knows: it may even have ended well.
+    Unknown,
+}
+
+impl EffectError {
+    pub fn before(message: impl Into<String>) -> EffectError {
+        EffectError { when: When::Before, message: message.into() }
+    }
+
+    pub fn shut(message: impl Into<String>) -> EffectError {
+        EffectError { when: When::Shut, message: message.into() }
+    }
+
+    pub fn during(message: impl Into<String>) -> EffectError {
+        EffectError { when: When::During, message: message.into() }
+    }
+
+    pub fn lost(message: impl Into<String>) -> EffectError {
+        EffectError { when: When::Unknown, message: message.into() }
+    }
+}
 
 /// Why the value of a name is not the whole of what there was.
 #[derive(Debug, Clone, PartialEq, Eq)]
