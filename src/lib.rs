@@ -14,9 +14,12 @@
 //! | `file` | opens files that somebody else may have made | nothing of ours |
 //! | [`engine`] | the only place that waits | runbook, run, message, drive, journal, effect, file |
 //! | [`rehearsal`] | a migration before it happens. Pure | runbook, run, message |
+//! | [`operate`] | the use cases, without a screen | all but certify, report, cli |
+//! | [`certify`] | really kills the program | all but report, cli |
 //! | [`report`] | events to terminal and JSON | runbook, run, message, rehearsal |
 //! | [`cli`] | arguments to exit code, one file per verb | all |
 
+pub mod certify;
 pub mod cli;
 pub mod drive;
 pub mod effect;
@@ -24,6 +27,7 @@ pub mod engine;
 mod file;
 pub mod journal;
 pub mod message;
+pub mod operate;
 pub mod rehearsal;
 pub mod report;
 pub mod run;

@@ -7,9 +7,10 @@ use console::Style;
 use serde_json::json;
 
 use super::{CliError, Format, print, print_json};
-use crate::journal::{Journal, JournalError, Loaded, digest_of};
+use crate::journal::{JournalError, Loaded};
+use crate::operate::{self, Audited};
 use crate::report::{self, Lines, say_in_colours};
-use crate::run::{Digest, Fact, RunState, StepFailed, StepSucceeded};
+use crate::run::{Fact, RunState};
 use crate::runbook::{Direction, Span};
 
 /// Shows everything that happened in a run, from the journal alone, after holding it against its
@@ -31,18 +32,8 @@ pub struct Audit {
 }
 
 pub fn audit(verb: Audit, folder: &Path) -> Result<i32, CliError> {
-    let journal = Journal::open_to_read(folder)?;
-    let run = journal.find(verb.run.as_deref())?;
-    let mut loaded = journal.load(&run)?;
-    let noted = loaded.noted();
-    let is_noted = |loaded: &Loaded| noted.as_ref().map_or(Ok(()), |noted| loaded.has_noted(noted));
-    if is_noted(&loaded).is_err() {
-        // It may have gone on before that was noted.
-        loaded = journal.load(&run)?;
-    }
-    let behind = is_noted(&loaded);
+    let Audited { run, loaded, altered, behind } = operate::audit(folder, verb.run.as_deref())?;
     let vouched = vouched(&loaded);
-    let altered = altered(&loaded, journal.folder());
     if verb.format == Format::Json {
         let events: Vec<_> = if verb.verify {
             Vec::new()
@@ -56,9 +47,9 @@ pub fn audit(verb: Audit, folder: &Path) -> Result<i32, CliError> {
         };
         print_json(&json!({
             "run": run,
-            "whole": altered.is_empty() && behind.is_ok(),
+            "whole": altered.is_empty() && behind.is_none(),
             "altered": altered,
-            "behind": behind.as_ref().err().map(JournalError::to_string),
+            "behind": behind.as_ref().map(JournalError::to_string),
             "events": loaded.events.len(),
             "anchored": loaded.anchored,
             "head": loaded.hashes.last(),
@@ -99,35 +90,13 @@ pub fn audit(verb: Audit, folder: &Path) -> Result<i32, CliError> {
 }
 
 /// Tells which files are not as they were written; the exit code.
-fn code(altered: &[String], behind: Result<(), JournalError>) -> Result<i32, CliError> {
+fn code(altered: &[String], behind: Option<JournalError>) -> Result<i32, CliError> {
     for file in altered {
         let text = format!(" {file} is not as it was written, or is missing");
         say_in_colours(&[(Style::new().red().bold(), "altered:"), (Style::new(), &text)]);
     }
-    behind?;
+    behind.map_or(Ok(()), Err)?;
     Ok(if altered.is_empty() { 0 } else { 6 })
-}
-
-/// Logs and messages whose digest is no longer the one in the journal. Of a file that was written
-/// more than once, the last counts.
-pub fn altered(loaded: &Loaded, folder: &Path) -> Vec<String> {
-    let mut digests = indexmap::IndexMap::new();
-    for event in &loaded.events {
-        match &event.fact {
-            Fact::StepSucceeded(StepSucceeded { logs, .. })
-            | Fact::StepFailed(StepFailed { logs, .. }) => {
-                digests.extend(logs.iter().map(|log| (&log.file, (&log.sha256, log.bytes))));
-            }
-            Fact::MessageSent(message) => {
-                digests.insert(&message.file, (&message.digest, u64::MAX));
-            }
-            _ => {}
-        }
-    }
-    let differs = |(file, (digest, bytes)): &(&String, (&Digest, u64))| {
-        digest_of(&folder.join(file), *bytes).ok().as_ref() != Some(*digest)
-    };
-    digests.into_iter().filter(differs).map(|(file, _)| file.clone()).collect()
 }
 
 fn vouched(loaded: &Loaded) -> Lines {

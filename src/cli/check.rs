@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value as Json, json};
 
-use super::load::{Source, load};
 use super::{CliError, Format, print_json};
+use crate::operate::{LoadError, Source, load};
 use crate::report::say;
 use crate::runbook::Runbook;
 use crate::runbook::problem::Problems;
@@ -26,7 +26,7 @@ pub struct Check {
 pub fn check(verb: Check) -> Result<i32, CliError> {
     let (mut code, mut list) = (0, Vec::new());
     for file in verb.files {
-        let source = Source { file, env: None, set: Vec::new(), values: Vec::new() };
+        let source = Source { file, environment: None, set: Vec::new(), values: Vec::new() };
         let name = source.file.display().to_string();
         match (load(&source, false), verb.format) {
             (Ok(runbook), Format::Text) => sound(&name, &runbook),
@@ -38,7 +38,7 @@ pub fn check(verb: Check) -> Result<i32, CliError> {
                     "problems": [],
                 }));
             }
-            (Err(CliError::Problems(problems)), Format::Json) => {
+            (Err(LoadError::Problems(problems)), Format::Json) => {
                 list.push(json!({
                     "file": name,
                     "steps": null,
@@ -47,7 +47,7 @@ pub fn check(verb: Check) -> Result<i32, CliError> {
                 }));
                 code = 2;
             }
-            (Err(error), _) => code = error.show().max(code),
+            (Err(error), _) => code = CliError::from(error).show().max(code),
         }
     }
     if verb.format == Format::Json {

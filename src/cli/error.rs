@@ -5,8 +5,10 @@ use std::io::IsTerminal;
 use console::Style;
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource};
 
+use crate::certify::CertifyError;
 use crate::journal::JournalError;
 use crate::message::in_place;
+use crate::operate::{LoadError, OperateError, OutputsError};
 use crate::report::{draw, say, say_in_colours, shown};
 use crate::runbook::problem::{Place, Problem, Problems};
 
@@ -34,9 +36,118 @@ impl From<JournalError> for CliError {
     }
 }
 
-impl From<Problems> for CliError {
-    fn from(problems: Problems) -> CliError {
-        CliError::Problems(problems)
+impl From<LoadError> for CliError {
+    fn from(error: LoadError) -> CliError {
+        let message = error.to_string();
+        match error {
+            LoadError::Problems(problems) => CliError::Problems(problems),
+            LoadError::ValuesUnreadable { .. } => CliError::invalid(message, None),
+            LoadError::NoValues { .. } => {
+                CliError::invalid(message, Some("it holds `parameter: value` lines"))
+            }
+            LoadError::NoValue { .. } => {
+                CliError::invalid(format!("--set {message}"), Some("write --set key=value"))
+            }
+            LoadError::StandIns { .. } => CliError::invalid(
+                message,
+                Some(
+                    "`stand_ins` names a folder beside the runbook; an empty text means that there \
+                     are none",
+                ),
+            ),
+        }
+    }
+}
+
+impl From<OutputsError> for CliError {
+    fn from(error: OutputsError) -> CliError {
+        match &error {
+            OutputsError::NoValue { .. } | OutputsError::Unfit { .. } => {
+                CliError::invalid(format!("--set {error}"), None)
+            }
+            OutputsError::NoField { .. } => CliError::invalid(error.to_string(), None),
+            OutputsError::Missing { .. } => {
+                CliError::invalid(error.to_string(), Some("give each with --set field=value"))
+            }
+        }
+    }
+}
+
+/// What shows where each step stands.
+const STATUS: &str = "`switchover status` shows where each step stands";
+
+impl From<OperateError> for CliError {
+    fn from(error: OperateError) -> CliError {
+        use OperateError as E;
+        let message = error.to_string();
+        let refused = |help: &str| CliError::refused(&*message, Some(help));
+        match error {
+            E::Load(error) => error.into(),
+            E::Journal(error) => error.into(),
+            E::Outputs(error) => error.into(),
+            E::NoStep { .. } => CliError::invalid(message, None),
+            E::NoLength { .. }
+            | E::NoStandIn { .. }
+            | E::Cancelled { .. }
+            | E::Cancelling
+            | E::Over { .. }
+            | E::SameDefinition => CliError::refused(message, None),
+            E::MayNotBegin { missing } => CliError::refused_for(
+                message,
+                missing,
+                Some(
+                    "show what is missing, or let it begin all the same with --override --reason \
+                     '…'",
+                ),
+            ),
+            E::MayNotGoOn { missing } => CliError::refused_for(
+                message,
+                missing,
+                Some("show what is missing, or take it all the same with --override"),
+            ),
+            E::NotCarriedOut { .. } => refused(
+                "begin another with `switchover run`; `switchover list` has those that there are",
+            ),
+            E::NoFolder { .. } => refused(
+                "its relative paths would mean other files; bring the folder back, or begin a new \
+                 run",
+            ),
+            E::RollingBackAlready => {
+                CliError::invalid(message, Some("leave --to out to go on with it"))
+            }
+            E::RollingBack => refused("`switchover rollback` goes on with it"),
+            E::DoesNotFit { .. } | E::DecisionDoesNotFit { .. } => refused(STATUS),
+            E::MayStillBegin => refused(
+                "`ps -ef --forest` shows them below `exe keep`; let it go on if it is stopped, or \
+                 end it, and try again",
+            ),
+            E::EndIsOnRecord { .. } => refused("`switchover resume` takes it up"),
+            E::StillRuns { .. } => refused(
+                "`switchover resume` watches it; wait until it has ended, or end it, and try again",
+            ),
+            E::NothingToResolve { .. } => refused("`switchover status` shows what is open"),
+            E::PointNeedsGo { .. } => {
+                refused("`switchover rollback` or `switchover cancel` goes another way")
+            }
+            E::Conflicts { .. } => refused(
+                "leave what has started in the file as it is; if it failed for good, `switchover \
+                 skip` it, and add what replaces it under another name",
+            ),
+        }
+    }
+}
+
+impl From<CertifyError> for CliError {
+    fn from(error: CertifyError) -> CliError {
+        match error {
+            CertifyError::Operate(error) => error.into(),
+            CertifyError::NoStandIn { .. } | CertifyError::Unreadable { .. } => {
+                CliError::refused(error.to_string(), None)
+            }
+            CertifyError::Scratch { .. } => {
+                CliError::refused(error.to_string(), Some("name another place with TMPDIR"))
+            }
+        }
     }
 }
 

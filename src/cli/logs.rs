@@ -7,11 +7,11 @@ use std::path::Path;
 use clap::Args;
 use serde_json::{Value as Json, json};
 
-use super::resume::find;
 use super::{CliError, Format, print_json};
 use crate::file;
 use crate::journal::Journal;
 use crate::message::printable;
+use crate::operate::step_named;
 use crate::report::{Lines, say};
 use crate::runbook::Direction;
 
@@ -37,8 +37,8 @@ pub fn logs(verb: Logs, folder: &Path) -> Result<i32, CliError> {
     let journal = Journal::open_to_read(folder)?;
     let run = journal.find(verb.run.as_deref())?;
     let state = journal.load(&run)?.state;
-    let step = find(&state, &verb.step)?;
-    let Some(ix) = state.runbook.find(&step) else { return Ok(0) };
+    let ix = step_named(&state.runbook, &verb.step)?;
+    let step = &state.runbook.step(ix).id;
     let (mut out, mut list) = (std::io::stdout().lock(), Vec::new());
     for direction in Direction::ALL {
         for attempt in 1..=state.attempts(ix, direction) {

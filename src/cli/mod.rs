@@ -5,16 +5,16 @@ mod audit;
 mod certify;
 mod check;
 mod decide;
+mod doomed;
 mod error;
-mod gate;
 mod list;
-mod load;
 mod logs;
 mod person;
 mod plan;
 mod rehearse;
 mod resume;
 mod run;
+mod source;
 mod status;
 
 use std::path::PathBuf;
@@ -86,8 +86,8 @@ enum Verb {
     },
     /// Carries out a run that is to die on the way. For the program itself, which certifies with
     /// it; not for people.
-    #[command(hide = true, name = certify::DOOMED)]
-    Doomed(certify::Doomed),
+    #[command(hide = true, name = crate::certify::DOOMED)]
+    Doomed(doomed::Doomed),
 }
 
 /// How a reading verb prints.
@@ -144,7 +144,7 @@ pub fn main() -> i32 {
             clap_complete::generate(shell, &mut Arguments::command(), "switchover", &mut script);
             print_data(&String::from_utf8_lossy(&script))
         }
-        Verb::Doomed(verb) => certify::doomed(verb, &journal),
+        Verb::Doomed(verb) => doomed::doomed(verb, &journal),
         Verb::Keep { keeper } => crate::effect::serve(keeper).map(|()| 0).map_err(|error| {
             CliError::refused(format!("this is no verb for people: {error}"), None)
         }),
@@ -215,6 +215,12 @@ fn print_data(text: &str) -> Result<i32, CliError> {
         }
         _ => Ok(0),
     }
+}
+
+/// As data for programs.
+fn as_json(value: &impl serde::Serialize) -> Result<serde_json::Value, CliError> {
+    serde_json::to_value(value)
+        .map_err(|error| CliError::refused(format!("it cannot be shown as JSON: {error}"), None))
 }
 
 fn print_json(value: &serde_json::Value) -> Result<i32, CliError> {

@@ -2,8 +2,9 @@
 
 use clap::Args;
 
-use super::load::{Source, load};
+use super::source::Source;
 use super::{CliError, print, print_json};
+use crate::operate::load;
 use crate::report;
 use crate::run::{Event, Fact, RunStarted, RunState, names};
 use crate::runbook::Direction;
@@ -30,7 +31,7 @@ enum PlanFormat {
 }
 
 pub fn plan(verb: Plan) -> Result<i32, CliError> {
-    let runbook = std::sync::Arc::new(load(&verb.source, true)?);
+    let runbook = std::sync::Arc::new(load(&verb.source.into(), true)?);
     // The names of a run that has not begun: every value that does not come from a step is there.
     let started = RunStarted::of(&runbook, "plan", super::run::operator());
     let first = Event { number: 1, at: crate::engine::now(), fact: Fact::RunStarted(started) };

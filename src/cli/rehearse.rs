@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::load::{Source, load};
-use super::{CliError, Format, print, print_json};
-use crate::engine;
+use super::source::Source;
+use super::{CliError, Format, as_json, print, print_json};
 use crate::journal::{Durations, Journal, sha256};
+use crate::operate::{self, OperateError, load};
 use crate::rehearsal::{self, Ending, Mishap, Mishaps, Rehearsal, Setting};
 use crate::report::{self, Imprint, Lines};
 use crate::run::{Expected, Rehearsed};
@@ -71,15 +71,14 @@ pub struct Rehearse {
 
 pub fn rehearse(verb: Rehearse, folder: &Path) -> Result<i32, CliError> {
     verb.html.as_deref().map_or(Ok(()), has_place)?;
-    let runbook = Arc::new(load(&verb.source, true)?);
+    let runbook = Arc::new(load(&verb.source.into(), true)?);
     // A journal that is not there has no history; it is not made for that.
     let history = if folder.join("switchover.db").exists() {
         Journal::open_to_read(folder)?.history(&runbook, "")?
     } else {
         Durations::default()
     };
-    let find =
-        |name: &str| runbook.find_by_suffix(name).map_err(|error| CliError::invalid(error, None));
+    let find = |name: &str| -> Result<StepIx, OperateError> { operate::step_named(&runbook, name) };
     let slow = verb
         .slow
         .iter()
@@ -123,7 +122,7 @@ pub fn rehearse(verb: Rehearse, folder: &Path) -> Result<i32, CliError> {
     );
     match verb.format {
         Format::Text => print(&report::rehearsal_text(&found, verb.all))?,
-        Format::Json => print_json(&serde_json::to_value(&found).unwrap_or_default())?,
+        Format::Json => print_json(&as_json(&found)?)?,
     };
     // What was found is shown also if the page cannot be written.
     if let Some(path) = &verb.html {
@@ -145,10 +144,7 @@ fn keep(found: &Rehearsal, runbook: &Runbook, all: bool, folder: &Path) {
     let rehearsed =
         Rehearsed { seed: found.seed, finished, mishaps: found.cases.len(), stuck, all };
     let operator = super::run::operator();
-    let kept = Journal::open(folder).and_then(|mut journal| {
-        engine::keep_rehearsal(&mut journal, runbook, rehearsed, &operator)
-    });
-    if let Err(error) = kept {
+    if let Err(error) = operate::keep_rehearsal(folder, runbook, rehearsed, &operator) {
         report::say(format_args!(
             "this rehearsal is not journaled, and is no evidence for a run: {error}"
         ));
@@ -219,6 +215,6 @@ fn slower(runbook: &Runbook, text: &str) -> Result<(StepIx, f64), CliError> {
     };
     let (name, times) = text.split_once('=').ok_or_else(wrong)?;
     let times: f64 = times.trim_end_matches('x').parse().map_err(|_| wrong())?;
-    let ix = runbook.find_by_suffix(name).map_err(|error| CliError::invalid(error, None))?;
+    let ix = operate::step_named(runbook, name)?;
     (times > 0.0 && times <= 1000.0).then_some((ix, times)).ok_or_else(wrong)
 }

@@ -1,16 +1,15 @@
 //! `resume`, `rollback` and `cancel`: the three ways on for a run that stands.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use clap::Args;
 
+use super::CliError;
 use super::run::{Session, closing};
-use super::{CliError, amend};
-use crate::engine::{self, Exit};
-use crate::journal::{Head, Journal, Loaded};
+use crate::engine::Exit;
+use crate::operate::{self, Found, GoOn, SessionEnd, ToGoOn};
 use crate::report::say;
-use crate::run::{Fact, Mode, Outcome, RunState};
+use crate::run::Outcome;
 
 /// Goes on with a run: after a failure, a kill, an answer.
 #[derive(Debug, Args)]
@@ -63,194 +62,43 @@ pub struct Cancel {
 }
 
 pub fn resume(verb: Resume, folder: &Path) -> Result<i32, CliError> {
-    let (journal, taken, config) = take(verb.run.as_deref(), folder, &verb.session)?;
-    let state = &taken.1.state;
-    if let Some(outcome) = state.ended
-        && state.notices.owed.is_empty()
-    {
-        return Ok(closing(state, &Exit::Ended(outcome), folder));
-    }
-    // Of a run that is over, people may not have been told yet.
-    let is_over = state.ended.is_some();
-    for change in amend::changed_since(state).into_iter().filter(|_| !is_over) {
+    let Resume { run, until, session } = verb;
+    let run = take(run.as_deref(), folder, &session)?;
+    for change in run.changes_of_file() {
         say(format_args!(
             "the file has changed: {change}; the run goes on with its own definition (`switchover \
              amend` takes the new one)"
         ));
     }
-    let until = verb.until.map(|step| find(state, &step)).transpose()?;
-    let resumed =
-        Fact::RunResumed { operator: config.operator.clone(), until, still_running: Vec::new() };
-    let facts: Vec<Fact> = (!is_over).then_some(resumed).into_iter().collect();
-    refuse_illegal(&taken.1, &facts)?;
-    let mut display = verb.session.display();
-    let (state, exit) = engine::go_on(journal, taken, facts, config, &mut *display)?;
-    drop(display);
-    Ok(closing(&state, &exit, folder))
+    let end = carry_out(run.resume(operate::Resume { until })?, &session)?;
+    Ok(closing(&end, folder))
 }
 
 pub fn rollback(verb: Rollback, folder: &Path) -> Result<i32, CliError> {
-    let (journal, taken, config) = take(verb.run.as_deref(), folder, &verb.session)?;
-    let state = &taken.1.state;
-    if state.ended == Some(Outcome::Cancelled) {
-        return Err(CliError::refused(
-            format!(
-                "the run {} was cancelled: it goes neither forward nor back",
-                state.started.run
-            ),
-            None,
-        ));
-    }
-    if state.ended == Some(Outcome::RolledBack)
-        && verb.to.is_none()
-        && !verb.force
-        && is_all_back(state)
-    {
-        return Ok(closing(state, &Exit::Ended(Outcome::RolledBack), folder));
-    }
-    let mut facts = Vec::new();
-    if state.ended.is_none() {
-        facts.push(Fact::RunResumed {
-            operator: config.operator.clone(),
-            until: None,
-            still_running: Vec::new(),
-        });
-    }
-    match state.mode {
-        // A run that went back in part can go back further.
-        Mode::Forward | Mode::RollingBack
-            if state.mode == Mode::Forward || state.ended.is_some() =>
-        {
-            let to = verb.to.map(|step| find(state, &step)).transpose()?;
-            facts.push(Fact::RollbackBegan {
-                to,
-                because: verb.reason,
-                actor: config.operator.clone(),
-                force: verb.force,
-            });
-        }
-        Mode::RollingBack if verb.to.is_some() => {
-            return Err(CliError::invalid(
-                "the run is rolling back already",
-                Some("leave --to out to go on with it"),
-            ));
-        }
-        Mode::Forward | Mode::RollingBack => {}
-        Mode::Cancelling => {
-            return Err(CliError::refused(
-                "the run was cancelled: it goes neither forward nor back",
-                None,
-            ));
-        }
-    }
-    refuse_illegal(&taken.1, &facts)?;
-    let mut display = verb.session.display();
-    let (state, exit) = engine::go_on(journal, taken, facts, config, &mut *display)?;
-    drop(display);
-    Ok(closing(&state, &exit, folder))
+    let Rollback { run, to, reason, force, session } = verb;
+    let run = take(run.as_deref(), folder, &session)?;
+    let end = carry_out(run.roll_back(operate::Rollback { to, reason, force })?, &session)?;
+    Ok(closing(&end, folder))
 }
 
 pub fn cancel(verb: Cancel, folder: &Path) -> Result<i32, CliError> {
-    let (journal, taken, config) = take(verb.run.as_deref(), folder, &verb.session)?;
-    let state = &taken.1.state;
-    if state.ended.is_some() {
-        return Err(CliError::refused(
-            format!("the run {} is over already", state.started.run),
-            None,
-        ));
-    }
-    let mut facts = vec![Fact::RunResumed {
-        operator: config.operator.clone(),
-        until: None,
-        still_running: Vec::new(),
-    }];
-    if state.mode == Mode::RollingBack {
-        return Err(CliError::refused(
-            "the run is rolling back; cancelling would leave it half undone",
-            Some("`switchover rollback` goes on with it"),
-        ));
-    }
-    if state.mode == Mode::Forward {
-        facts.push(Fact::CancelBegan { because: verb.reason, actor: config.operator.clone() });
-    }
-    refuse_illegal(&taken.1, &facts)?;
-    let mut display = verb.session.display();
-    let (state, exit) = engine::go_on(journal, taken, facts, config, &mut *display)?;
-    drop(display);
-    closing(&state, &exit, folder);
-    Ok(if exit == Exit::Ended(Outcome::Cancelled) { 0 } else { exit.code() })
+    let Cancel { run, reason, session } = verb;
+    let run = take(run.as_deref(), folder, &session)?;
+    let end = carry_out(run.cancel(operate::Cancel { reason })?, &session)?;
+    closing(&end, folder);
+    Ok(if end.exit == Exit::Ended(Outcome::Cancelled) { 0 } else { end.exit.code() })
 }
 
-/// Whether there is nothing left that could be undone.
-fn is_all_back(state: &RunState) -> bool {
-    let fact = Fact::RollbackBegan {
-        to: None,
-        because: String::new(),
-        actor: super::run::operator(),
-        force: false,
-    };
-    let event = crate::run::Event { number: state.head + 1, at: engine::now(), fact };
-    state.clone().apply(&event).is_err()
+fn take(run: Option<&str>, folder: &Path, session: &Session) -> Result<ToGoOn, CliError> {
+    let found = Found::find(folder, run)?;
+    Ok(found.take_to_go_on(session.config()?)?)
 }
 
-/// What does not fit the state is the person's slip, told before anything is journaled.
-fn refuse_illegal(loaded: &Loaded, facts: &[Fact]) -> Result<(), CliError> {
-    let mut tried = loaded.state.clone();
-    for fact in engine::still_missing(loaded).iter().chain(facts) {
-        let event =
-            crate::run::Event { number: tried.head + 1, at: engine::now(), fact: fact.clone() };
-        tried.apply(&event).map_err(|refused| {
-            CliError::refused(
-                format!("{}; nothing was changed", refused.why),
-                Some("`switchover status` shows where each step stands"),
-            )
-        })?;
+fn carry_out(run: GoOn, session: &Session) -> Result<SessionEnd, CliError> {
+    match run {
+        GoOn::AlreadyOver { state, outcome } => {
+            Ok(SessionEnd { state: *state, exit: Exit::Ended(outcome) })
+        }
+        GoOn::Ready(ready) => Ok(ready.carry_out(&mut *session.display())?),
     }
-    Ok(())
-}
-
-type Taken = (Journal, (Head, Loaded), engine::Config);
-
-fn take(run: Option<&str>, folder: &Path, session: &Session) -> Result<Taken, CliError> {
-    drop(Journal::open_to_read(folder)?);
-    let journal = Journal::open(folder)?;
-    let run = journal.find(run)?;
-    let config = session.config()?;
-    let taken = journal.take(&run, &engine::holder(&run, &config.operator))?;
-    if !taken.1.state.started.is_carried_out() {
-        let message = format!(
-            "the run {run} is a dry run or a rehearsal: it changed nothing that could go on or be \
-             taken back"
-        );
-        return Err(CliError::refused(
-            message,
-            Some("begin another with `switchover run`; `switchover list` has those that there are"),
-        ));
-    }
-    enter(&taken.1.state)?;
-    Ok((journal, taken, config))
-}
-
-/// Goes to the folder in which a run was begun.
-pub fn enter(state: &RunState) -> Result<(), CliError> {
-    let begun_in = &state.started.folder;
-    let enter = if begun_in.is_empty() { Ok(()) } else { std::env::set_current_dir(begun_in) };
-    enter.map_err(|error| {
-        CliError::refused(
-            format!(
-                "the run was begun in {begun_in}, which cannot be entered: {error}; nothing \
-                was changed"
-            ),
-            Some(
-                "its relative paths would mean other files; bring the folder back, or begin a new \
-                run",
-            ),
-        )
-    })
-}
-
-/// The full id of the step that a person named.
-pub fn find(state: &RunState, step: &str) -> Result<crate::runbook::StepId, CliError> {
-    let ix = state.runbook.find_by_suffix(step).map_err(|error| CliError::invalid(error, None))?;
-    Ok(Arc::clone(&state.runbook.step(ix).id))
 }

@@ -5,14 +5,14 @@ use std::path::Path;
 
 use clap::Args;
 
-use super::gate::{self, Override};
-use super::load::{Source, load_sides};
+use super::source::Source;
 use super::{CliError, Format, person};
 use crate::effect::last_bytes;
-use crate::engine::{self, Config, Exit, NewRun};
+use crate::engine::{self, Config, Exit};
 use crate::journal::Journal;
+use crate::operate::{RunKind, SessionEnd, Start, Started};
 use crate::report::{self, Live, say, tell};
-use crate::run::{Observer, Person, Purpose, RunState, Stop};
+use crate::run::{Observer, Person, RunState, Stop};
 use crate::runbook::{Direction, StepIx};
 
 /// How much of an output's end is looked at, in bytes.
@@ -45,6 +45,18 @@ pub struct Run {
     session: Session,
 }
 
+/// Whether a person lets a run begin although something is missing.
+#[derive(Debug, Args)]
+pub struct Override {
+    /// Begin although the window is closed, or what the environment requires has not been shown.
+    /// Needs a reason, which is journaled.
+    #[arg(long = "override", requires = "reason")]
+    wanted: bool,
+    /// Why that is right this time.
+    #[arg(long, requires = "wanted", value_parser = super::reason)]
+    reason: Option<String>,
+}
+
 /// How many actions may run at once, if nobody says otherwise: the same on every machine, so that
 /// what is rehearsed is what is run.
 pub const PARALLEL: u16 = 4;
@@ -65,69 +77,38 @@ pub struct Session {
     guided: bool,
     /// Begin without asking, also if some steps have no undo, and pass points of no return.
     #[arg(long, short)]
-    pub yes: bool,
+    yes: bool,
     /// What is shown: a display for people, or the events as JSON Lines as they are committed.
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
 }
 
 pub fn run(verb: Run, folder: &Path) -> Result<i32, CliError> {
-    let runbook = load_sides(&verb.source, verb.live_test)?;
-    let until = verb
-        .until
-        .map(|step| {
-            runbook.find_by_suffix(&step).map(|ix| std::sync::Arc::clone(&runbook.step(ix).id))
-        })
-        .transpose()
-        .map_err(|error| CliError::invalid(error, None))?;
-    let journal = Journal::open(folder)?;
-    let mut config = verb.session.config()?;
-    let purpose = match (verb.dry_run, verb.live_test) {
-        (true, _) => Purpose::DryRun,
-        (_, true) => Purpose::LiveTest,
-        _ => Purpose::Real,
+    let Run { source, until, dry_run, live_test, leave, name, session } = verb;
+    let kind = match (dry_run, live_test) {
+        (true, _) => RunKind::DryRun,
+        (_, true) => RunKind::LiveTest,
+        _ => RunKind::Real,
     };
-    let overridden = match purpose {
-        Purpose::Real => {
-            gate::pass(&runbook, &journal, config.parallel, verb.leave, config.operator.clone())?
-        }
-        // It is a test of the migration as it was rehearsed: with the values as they were given.
-        Purpose::LiveTest => gate::pass(
-            &load_sides(&verb.source, false)?,
-            &journal,
-            config.parallel,
-            verb.leave,
-            config.operator.clone(),
-        )?,
-        Purpose::DryRun | Purpose::Rehearsal => None,
-    };
-    if verb.dry_run {
-        // Nobody is asked anything.
-        config.ask = None;
-    }
-    let without: Vec<&str> = runbook.without_undo().map(|ix| &*runbook.step(ix).id).collect();
-    if !without.is_empty() && !verb.dry_run {
+    let Override { wanted: _, reason: overriding } = leave;
+    let start = Start { source: source.into(), name, until, kind, overriding };
+    let proposed = start.propose(folder)?;
+    let admitted = proposed.admit(session.config()?)?;
+    let without = admitted.without_undo();
+    if !without.is_empty() {
         say(format_args!(
             "no undo is given for {}: a rollback will stop there and ask",
             report::shorten(&without.join(", "), 300)
         ));
-        if config.ask.is_some() && !verb.session.yes && !person::confirm("begin all the same?") {
+        if admitted.is_attended() && !session.yes && !person::confirm("begin all the same?") {
             return Err(CliError::invalid(
                 "nothing was begun",
                 Some("say how these steps are undone, or `undo: none`; or begin with --yes"),
             ));
         }
     }
-    let lacking = if verb.dry_run {
-        gate::lacking(&runbook, &journal, config.parallel)?
-    } else {
-        gate::Lacking::default()
-    };
-    let new = NewRun { runbook, name: verb.name, until, purpose, overridden };
-    let mut display = verb.session.display();
-    let (state, exit) = engine::start(journal, new, config, &mut *display)?;
-    drop(display);
-    let code = closing(&state, &exit, folder);
+    let Started { end, lacking } = admitted.begin(&mut *session.display())?;
+    let code = closing(&end, folder);
     for why in lacking.window.iter().chain(&lacking.evidence) {
         say(format_args!("  now        {why}"));
     }
@@ -189,7 +170,8 @@ pub fn checked_operator() -> Result<Person, CliError> {
 }
 
 /// The last words of a session, and its exit code.
-pub fn closing(state: &RunState, exit: &Exit, folder: &Path) -> i32 {
+pub fn closing(end: &SessionEnd, folder: &Path) -> i32 {
+    let SessionEnd { state, exit } = end;
     let stop = match exit {
         Exit::Ended(_) => None,
         Exit::Stopped(stop) => Some(stop),

@@ -15,6 +15,25 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("effect", &["runbook", "file"]),
     ("engine", &["runbook", "run", "message", "drive", "journal", "effect", "file"]),
     (
+        "operate",
+        &["runbook", "run", "message", "drive", "journal", "effect", "engine", "rehearsal", "file"],
+    ),
+    (
+        "certify",
+        &[
+            "runbook",
+            "run",
+            "message",
+            "drive",
+            "journal",
+            "effect",
+            "engine",
+            "rehearsal",
+            "operate",
+            "file",
+        ],
+    ),
+    (
         "cli",
         &[
             "runbook",
@@ -25,6 +44,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "effect",
             "engine",
             "rehearsal",
+            "operate",
+            "certify",
             "report",
             "file",
         ],
@@ -79,6 +100,43 @@ fn pure_modules_touch_no_file_clock_or_process() {
                 "tokio",
                 "async ",
             ] {
+                assert!(!text.contains(word), "{} uses {word}", file.display());
+            }
+        }
+    }
+}
+
+/// Whoever calls a use case shows what came of it, and ends as it likes.
+#[test]
+fn use_cases_print_nothing_and_know_no_command_line() {
+    let words = [
+        "clap",
+        "console",
+        "indicatif",
+        "miette",
+        "print!(",
+        "println!(",
+        "stdout()",
+        "stderr()",
+        "stdin()",
+        "process::exit",
+        "exit_code",
+    ];
+    assert_absent(&["operate", "certify"], &words);
+}
+
+/// What changes a run goes through a use case, and so through the gate.
+#[test]
+fn the_command_line_opens_journals_only_to_read() {
+    let words = ["Journal::open(", "engine::carry_out", "engine::go_on", ".append(&mut"];
+    assert_absent(&["cli"], &words);
+}
+
+fn assert_absent(modules: &[&str], words: &[&str]) {
+    for module in modules {
+        for file in files(&repository().join("src").join(module)) {
+            let text = std::fs::read_to_string(&file).unwrap();
+            for word in words {
                 assert!(!text.contains(word), "{} uses {word}", file.display());
             }
         }

@@ -32,6 +32,7 @@ mod limits;
 mod log_disk;
 mod not_text;
 mod older;
+mod operate;
 mod others;
 mod overlap;
 mod partial;

@@ -1,28 +1,51 @@
-//! Reads a runbook, its nested ones and its templates from disk, and values from the command line.
+//! Reads a runbook, its nested ones and its templates from disk, and the values that are given for
+//! its parameters. Knows no run.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use clap::Args;
-
-use super::CliError;
 use crate::message;
+use crate::runbook::problem::Problems;
 use crate::runbook::{self, Given, Input, Runbook, StandIns};
 
 /// A runbook file and the values for its parameters.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone)]
 pub struct Source {
-    /// The runbook.
     pub file: PathBuf,
     /// The environment whose values are used.
-    #[arg(long, value_name = "ENVIRONMENT")]
-    pub env: Option<String>,
-    /// A parameter's value.
-    #[arg(long, value_name = "KEY=VALUE")]
+    pub environment: Option<String>,
+    /// A parameter's value each, as `key=value`.
     pub set: Vec<String>,
-    /// A YAML file with parameters' values.
-    #[arg(long, value_name = "FILE")]
+    /// YAML files with parameters' values.
     pub values: Vec<PathBuf>,
+}
+
+/// Why a runbook could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error(transparent)]
+    Problems(Problems),
+    #[error("the values file {} cannot be read: {source}", path.display())]
+    ValuesUnreadable { path: PathBuf, source: std::io::Error },
+    #[error("{}: {source}", path.display())]
+    NoValues { path: PathBuf, source: serde_yaml::Error },
+    #[error("{pair} has no `=`")]
+    NoValue { pair: String },
+    #[error("the stand-ins in {} cannot be listed: {source}", folder.display())]
+    StandIns { folder: PathBuf, source: std::io::Error },
+}
+
+/// Why a file of a runbook cannot be read.
+#[derive(Debug, thiserror::Error)]
+enum FileError {
+    #[error("the file {} cannot be read: {source}", path.display())]
+    Unreadable { path: PathBuf, source: std::io::Error },
+    #[error("{source}")]
+    NoFolder { source: std::io::Error },
+    #[error("{} lies outside {}, the folder of this runbook", path.display(), root.display())]
+    Outside { path: PathBuf, root: PathBuf },
+    #[error("{} is not a file", .0.display())]
+    NoFile(PathBuf),
 }
 
 /// The templates that come with the program; a file of the same name beside the runbook wins.
@@ -46,61 +69,58 @@ const TEMPLATES: &[(&str, &str)] = &[
 ];
 
 /// Loads and checks a runbook. With `complete`, every required parameter must have a value.
-pub fn load(source: &Source, complete: bool) -> Result<Runbook, CliError> {
+///
+/// # Errors
+/// Everything that is wrong with it, in one go; or that a file cannot be read.
+pub fn load(source: &Source, complete: bool) -> Result<Runbook, LoadError> {
     load_like(source, Vec::new(), complete, false)
 }
 
 /// The same for a run, with the sides swapped or not.
-pub fn load_sides(source: &Source, swapped: bool) -> Result<Runbook, CliError> {
+///
+/// # Errors
+/// As [`load`].
+pub fn load_sides(source: &Source, swapped: bool) -> Result<Runbook, LoadError> {
     load_like(source, Vec::new(), true, swapped)
 }
 
 /// The same, with values that hold unless the source gives others.
+///
+/// # Errors
+/// As [`load`].
 pub fn load_like(
     source: &Source,
     mut given: Vec<(String, Given, String)>,
     complete: bool,
     swapped: bool,
-) -> Result<Runbook, CliError> {
-    for path in &source.values {
-        let text = std::fs::read(path).map_err(|error| {
-            CliError::invalid(
-                format!("the values file {} cannot be read: {error}", path.display()),
-                None,
-            )
-        })?;
-        let values: indexmap::IndexMap<String, serde_json::Value> = serde_yaml::from_slice(&text)
-            .map_err(|error| {
-            CliError::invalid(
-                format!("{}: {error}", path.display()),
-                Some("it holds `parameter: value` lines"),
-            )
-        })?;
-        given.extend(
-            values
-                .into_iter()
-                .map(|(key, value)| (key, Given::Json(value), path.display().to_string())),
-        );
+) -> Result<Runbook, LoadError> {
+    let Source { file: path, environment, set, values } = source;
+    for path in values {
+        let text = std::fs::read(path)
+            .map_err(|source| LoadError::ValuesUnreadable { path: path.clone(), source })?;
+        let values: indexmap::IndexMap<String, serde_json::Value> =
+            serde_yaml::from_slice(&text)
+                .map_err(|source| LoadError::NoValues { path: path.clone(), source })?;
+        let from = path.display().to_string();
+        given
+            .extend(values.into_iter().map(|(key, value)| (key, Given::Json(value), from.clone())));
     }
-    for pair in &source.set {
+    for pair in set {
         let Some((key, value)) = pair.split_once('=') else {
-            return Err(CliError::invalid(
-                format!("--set {pair} has no `=`"),
-                Some("write --set key=value"),
-            ));
+            return Err(LoadError::NoValue { pair: pair.clone() });
         };
         given.push((key.to_owned(), Given::Text(value.to_owned()), format!("--set {pair}")));
     }
-    let path = &source.file;
     let root = root_of(path);
-    let mut read = |wanted: &Path| read_inside(wanted, path, &root);
+    let mut read =
+        |wanted: &Path| read_inside(wanted, path, &root).map_err(|error| error.to_string());
     let beside: Vec<PathBuf> =
         [path.parent().unwrap_or(Path::new("")).join("templates"), root.join("templates")].to_vec();
     let mut template = |name: &str| find_template(name, &beside);
     let scope = message::shape();
     let input = Input {
         path,
-        environment: source.env.as_deref(),
+        environment: environment.as_deref(),
         given,
         swapped,
         complete,
@@ -108,21 +128,10 @@ pub fn load_like(
         template: &mut template,
         message_scope: &scope,
     };
-    let mut runbook = runbook::load(input)?;
+    let mut runbook = runbook::load(input).map_err(LoadError::Problems)?;
     if let Some(stand_ins) = &mut runbook.stand_ins {
-        list(stand_ins).map_err(|error| {
-            let message = format!(
-                "the stand-ins in {} cannot be listed: {error}",
-                stand_ins.folder.display()
-            );
-            CliError::invalid(
-                message,
-                Some(
-                    "`stand_ins` names a folder beside the runbook; an \
-                empty text means that there are none",
-                ),
-            )
-        })?;
+        list(stand_ins)
+            .map_err(|source| LoadError::StandIns { folder: stand_ins.folder.clone(), source })?;
     }
     Ok(runbook)
 }
@@ -153,27 +162,19 @@ fn root_of(path: &Path) -> PathBuf {
     named.unwrap_or(folder).to_owned()
 }
 
-fn read_inside(wanted: &Path, top: &Path, root: &Path) -> Result<Vec<u8>, String> {
+fn read_inside(wanted: &Path, top: &Path, root: &Path) -> Result<Vec<u8>, FileError> {
+    let unreadable = |source| FileError::Unreadable { path: wanted.to_owned(), source };
     if wanted != top {
-        let real = wanted
-            .canonicalize()
-            .map_err(|error| format!("the file {} cannot be read: {error}", wanted.display()))?;
-        let root = root.canonicalize().map_err(|error| error.to_string())?;
+        let real = wanted.canonicalize().map_err(unreadable)?;
+        let root = root.canonicalize().map_err(|source| FileError::NoFolder { source })?;
         if !real.starts_with(&root) {
-            return Err(format!(
-                "{} lies outside {}, the folder of this runbook",
-                wanted.display(),
-                root.display()
-            ));
+            return Err(FileError::Outside { path: wanted.to_owned(), root });
         }
     }
-    let metadata = std::fs::metadata(wanted)
-        .map_err(|error| format!("the file {} cannot be read: {error}", wanted.display()))?;
-    if !metadata.is_file() {
-        return Err(format!("{} is not a file", wanted.display()));
+    if !std::fs::metadata(wanted).map_err(unreadable)?.is_file() {
+        return Err(FileError::NoFile(wanted.to_owned()));
     }
-    std::fs::read(wanted)
-        .map_err(|error| format!("the file {} cannot be read: {error}", wanted.display()))
+    std::fs::read(wanted).map_err(unreadable)
 }
 
 fn find_template(name: &str, folders: &[PathBuf]) -> Option<String> {

@@ -1,12 +1,10 @@
-//! What must be so before a run begins: its window is open and long enough, and what its
-//! environment requires has been shown.
+//! What a new run must show before it may begin: its window is open and long enough, and what its
+//! environment requires has been shown. Does not know who lets it begin all the same.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use clap::Args;
-
-use super::CliError;
+use super::{OperateError, digest};
 use crate::engine;
 use crate::journal::{Journal, JournalError, Summary};
 use crate::rehearsal::{self, Setting};
@@ -16,18 +14,6 @@ use crate::runbook::evidence::changed;
 use crate::runbook::window::Opening;
 use crate::runbook::{Runbook, Span};
 
-/// Whether a person lets a run begin although something is missing.
-#[derive(Debug, Args)]
-pub struct Override {
-    /// Begin although the window is closed, or what the environment requires has not been shown.
-    /// Needs a reason, which is journaled.
-    #[arg(long = "override", requires = "reason")]
-    pub wanted: bool,
-    /// Why that is right this time.
-    #[arg(long, requires = "wanted", value_parser = super::reason)]
-    pub reason: Option<String>,
-}
-
 /// What a run would lack if it began now.
 #[derive(Debug, Default)]
 pub struct Lacking {
@@ -35,54 +21,64 @@ pub struct Lacking {
     pub evidence: Vec<String>,
 }
 
-pub fn lacking(runbook: &Runbook, journal: &Journal, parallel: usize) -> Result<Lacking, CliError> {
+/// What a run of this would lack.
+///
+/// # Errors
+/// If the journal cannot be read, or if the length of the run cannot be told.
+pub(super) fn lacking(
+    runbook: &Runbook,
+    journal: &Journal,
+    parallel: usize,
+) -> Result<Lacking, OperateError> {
     Ok(Lacking {
         window: closed(runbook, journal, parallel)?,
         evidence: unshown(runbook, journal)?,
     })
 }
 
-/// Refuses a run that may not begin; gives the fact that it may all the same, if somebody says so.
-pub fn pass(
+/// Refuses a run that may not begin; gives the fact that it may all the same, if somebody says why.
+///
+/// # Errors
+/// [`OperateError::MayNotBegin`], and as [`lacking`].
+pub(super) fn pass(
     runbook: &Runbook,
     journal: &Journal,
     parallel: usize,
-    leave: Override,
+    overriding: Option<String>,
     actor: Person,
-) -> Result<Option<Fact>, CliError> {
+) -> Result<Option<Fact>, OperateError> {
     let Lacking { window, evidence } = lacking(runbook, journal, parallel)?;
-    let found = [window, evidence].concat();
-    match (found.is_empty(), leave.reason) {
+    let missing = [window, evidence].concat();
+    match (missing.is_empty(), overriding) {
         (true, _) => Ok(None),
-        (false, Some(reason)) => Ok(Some(Fact::Overridden { missing: found, actor, reason })),
-        (false, None) => Err(CliError::refused_for(
-            "it may not begin; nothing was changed",
-            found,
-            Some("show what is missing, or let it begin all the same with --override --reason '…'"),
-        )),
+        (false, Some(reason)) => Ok(Some(Fact::Overridden { missing, actor, reason })),
+        (false, None) => Err(OperateError::MayNotBegin { missing }),
     }
 }
 
 /// Refuses a definition with which a run may not go on; gives what is missing of it, if somebody
 /// takes it all the same.
-pub fn pass_amended(
+///
+/// # Errors
+/// [`OperateError::MayNotGoOn`], and as [`lacking`].
+pub(super) fn pass_amended(
     new: &Runbook,
     journal: &Journal,
     is_overridden: bool,
-) -> Result<Vec<String>, CliError> {
+) -> Result<Vec<String>, OperateError> {
     let missing = unshown(new, journal)?;
     if missing.is_empty() || is_overridden {
         return Ok(missing);
     }
-    Err(CliError::refused_for(
-        "the run may not go on with it; nothing was changed",
-        missing,
-        Some("show what is missing, or take it all the same with --override"),
-    ))
+    Err(OperateError::MayNotGoOn { missing })
 }
 
 /// Why the window does not let it begin.
-fn closed(runbook: &Runbook, journal: &Journal, parallel: usize) -> Result<Vec<String>, CliError> {
+fn closed(
+    runbook: &Runbook,
+    journal: &Journal,
+    parallel: usize,
+) -> Result<Vec<String>, OperateError> {
     let Some(window) = &runbook.window else { return Ok(Vec::new()) };
     let now = engine::now().to_utc();
     let length = |time: chrono::TimeDelta| Span::from_secs(time.num_seconds().unsigned_abs());
@@ -107,7 +103,7 @@ fn closed(runbook: &Runbook, journal: &Journal, parallel: usize) -> Result<Vec<S
 
 /// How long the run takes if nothing goes wrong, with what waits for what and with what may run at
 /// once.
-fn takes(runbook: &Runbook, journal: &Journal, parallel: usize) -> Result<Span, CliError> {
+fn takes(runbook: &Runbook, journal: &Journal, parallel: usize) -> Result<Span, OperateError> {
     let expected = Expected::of(runbook, &journal.history(runbook, "")?);
     let setting = Setting {
         parallel,
@@ -118,18 +114,18 @@ fn takes(runbook: &Runbook, journal: &Journal, parallel: usize) -> Result<Span, 
         tells: false,
     };
     rehearsal::length(&Arc::new(runbook.clone()), &expected, &setting)
-        .map_err(|error| CliError::refused(error, None))
+        .map_err(|why| OperateError::NoLength { why: why.to_string() })
 }
 
 /// What its environment requires and has not been shown.
-fn unshown(runbook: &Runbook, journal: &Journal) -> Result<Vec<String>, CliError> {
+fn unshown(runbook: &Runbook, journal: &Journal) -> Result<Vec<String>, OperateError> {
     let Some(requires) = &runbook.requires else { return Ok(Vec::new()) };
     let wanted = Shown {
         run: String::new(),
         purpose: Purpose::Real,
         environment: runbook.environment.clone(),
-        parameters: engine::digest_of_parameters(runbook)?,
-        substance: engine::digest_of_substance(runbook)?,
+        parameters: digest::of_parameters(runbook)?,
+        substance: digest::of_substance(runbook)?,
         is_good: true,
         by_hand: Vec::new(),
         at: engine::now(),
@@ -192,9 +188,9 @@ fn shown(journal: &Journal, run: &Summary) -> Result<Shown, JournalError> {
         run: run.run.clone(),
         purpose: run.started.purpose,
         environment: run.started.environment.clone(),
-        parameters: engine::digest_of_parameters(&state.runbook)?,
+        parameters: digest::of_parameters(&state.runbook)?,
         // An amendment may have made it something else than it was begun as.
-        substance: engine::digest_of_substance(&state.runbook)?,
+        substance: digest::of_substance(&state.runbook)?,
         is_good,
         by_hand: by_hand(&loaded.events),
         at: run.last.at,

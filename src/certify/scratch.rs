@@ -1,7 +1,8 @@
 //! A folder with a journal, a witness and marks of its own, and the program run in it as an
-//! operator runs it.
+//! operator runs it. Does not judge what comes of it.
 
 use std::fs::{DirBuilder, DirEntry, File, OpenOptions};
+use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -9,9 +10,10 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use super::doomed;
-use crate::cli::audit::altered;
+use super::error::TrialError;
 use crate::effect::own_program;
 use crate::journal::Journal;
+use crate::operate::altered;
 use crate::rehearsal::{Account, Death, MARKS, StandIn, WITNESS, Witness, is_witnessed};
 use crate::run::{RunState, Track};
 use crate::runbook::action::DoneBy;
@@ -31,15 +33,15 @@ pub struct Ended {
 }
 
 impl Scratch {
-    pub fn create(folder: PathBuf, stand_in: &Arc<StandIn>) -> Result<Scratch, String> {
+    pub fn create(folder: PathBuf, stand_in: &Arc<StandIn>) -> Result<Scratch, TrialError> {
         private(&folder)
             .and_then(|()| private(&folder.join(MARKS)))
-            .map_err(|error| format!("{}: {error}", folder.display()))?;
+            .map_err(|source| TrialError::Folder { folder: folder.clone(), source })?;
         Ok(Scratch { folder, stand_in: Arc::clone(stand_in) })
     }
 
     /// Begins a run of `runbook` that dies with this commit, or goes to its end.
-    pub fn begin(&self, runbook: &Path, death: Option<(u64, Death)>) -> Result<Ended, String> {
+    pub fn begin(&self, runbook: &Path, death: Option<(u64, Death)>) -> Result<Ended, TrialError> {
         let mut command = self.command(doomed::VERB)?;
         command.arg(runbook);
         if let Some((at, death)) = death {
@@ -53,10 +55,11 @@ impl Scratch {
         let output = command
             .stdout(Stdio::piped())
             .output()
-            .map_err(|error| format!("the program could not be begun: {error}"))?;
+            .map_err(|source| TrialError::NotBegun { source })?;
         let was_killed = output.status.signal() == Some(rustix::process::Signal::KILL.as_raw());
         if !was_killed && output.status.code() != Some(0) {
-            return Err(format!("the run ended with {}: {}", output.status, self.last_words()));
+            let last_words = self.last_words();
+            return Err(TrialError::Ended { status: output.status, last_words });
         }
         let text = String::from_utf8_lossy(&output.stdout);
         Ok(Ended {
@@ -66,7 +69,7 @@ impl Scratch {
     }
 
     /// Goes on with the verb until it is over; what the program asks is answered as it is.
-    pub fn take_up(&self, verb: &str) -> Result<Account, String> {
+    pub fn take_up(&self, verb: &str) -> Result<Account, TrialError> {
         let mut head = 0;
         loop {
             let code = self.call(&[verb, "--yes", "--parallel", &doomed::AT_ONCE.to_string()])?;
@@ -78,44 +81,39 @@ impl Scratch {
                 }
                 0 | 4 | 5 => return Ok(account),
                 code => {
-                    return Err(format!("`{verb}` ended with exit {code}: {}", self.last_words()));
+                    let last_words = self.last_words();
+                    return Err(TrialError::Verb { verb: verb.to_owned(), code, last_words });
                 }
             }
         }
     }
 
     /// The run as the journal and the witness have it.
-    pub fn account(&self) -> Result<Account, String> {
+    pub fn account(&self) -> Result<Account, TrialError> {
         Ok(self.read()?.1)
     }
 
     /// Besides, the state of which an operator is shown what to answer.
-    fn read(&self) -> Result<(RunState, Account), String> {
-        let journal = Journal::open_to_read(&self.folder.join("journal"))
-            .map_err(|error| error.to_string())?;
-        let loaded = journal
-            .find(None)
-            .and_then(|run| journal.load(&run))
-            .map_err(|error| error.to_string())?;
-        if let Some(file) = altered(&loaded, journal.folder()).first() {
-            return Err(format!("{file} is not as it was written, or is missing"));
+    fn read(&self) -> Result<(RunState, Account), TrialError> {
+        let journal = Journal::open_to_read(&self.folder.join("journal"))?;
+        let loaded = journal.load(&journal.find(None)?)?;
+        if let Some(file) = altered(&loaded, journal.folder()).into_iter().next() {
+            return Err(TrialError::Altered { file });
         }
         let text = match std::fs::read_to_string(self.folder.join(WITNESS)) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-            read => read.map_err(|error| format!("the witness cannot be read: {error}"))?,
+            Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+            read => read.map_err(|source| TrialError::Witness { source })?,
         };
-        let marks = std::fs::read_dir(self.folder.join(MARKS))
-            .map_err(|error| format!("the marks cannot be read: {error}"))?;
-        let name = |entry: std::io::Result<DirEntry>| {
-            Ok(entry?.file_name().to_string_lossy().into_owned())
-        };
-        let marks: std::io::Result<_> = marks.map(name).collect();
-        let marks = marks.map_err(|error| format!("the marks cannot be read: {error}"))?;
-        Ok((loaded.state, Account::of(&self.stand_in, loaded.events, Witness::read(&text)?, marks)))
+        let witness =
+            Witness::read(&text).map_err(|why| TrialError::NoWitness { why: why.to_string() })?;
+        let marks =
+            names_in(&self.folder.join(MARKS)).map_err(|source| TrialError::Marks { source })?;
+        let marks = marks.into_iter().collect();
+        Ok((loaded.state, Account::of(&self.stand_in, loaded.events, witness, marks)))
     }
 
     /// Answers for the people whom the run waits for, and says truthfully what is in doubt.
-    fn answer(&self, state: &RunState, account: &Account) -> Result<(), String> {
+    fn answer(&self, state: &RunState, account: &Account) -> Result<(), TrialError> {
         let mut answers: Vec<(StepIx, &str)> = Vec::new();
         for ix in state.asked() {
             let waits = |direction: &Direction| {
@@ -137,7 +135,7 @@ impl Scratch {
         for &(ix, direction) in &state.sets.doubt {
             let is_done = match is_witnessed(state.runbook.step(ix), direction) {
                 true => account.witness.saw(ix, direction),
-                false => self.was_told(state, ix, direction),
+                false => self.was_told(state, ix, direction)?,
             };
             answers.push((ix, if is_done { "done" } else { "not-done" }));
         }
@@ -146,42 +144,43 @@ impl Scratch {
             let code =
                 self.call(&["resolve", step, "--as", verdict, "--reason", "the witness says so"])?;
             if code != 0 {
-                return Err(format!(
-                    "`resolve {step} --as {verdict}` ended with exit {code}: {}",
-                    self.last_words()
-                ));
+                let verb = format!("resolve {step} --as {verdict}");
+                return Err(TrialError::Verb { verb, code, last_words: self.last_words() });
             }
         }
         Ok(())
     }
 
     /// Whether the message of a step lies in the outbox.
-    fn was_told(&self, state: &RunState, ix: StepIx, direction: Direction) -> bool {
+    fn was_told(
+        &self,
+        state: &RunState,
+        ix: StepIx,
+        direction: Direction,
+    ) -> Result<bool, TrialError> {
         let (begins, ends) =
             (format!("{}-{:05}-", state.started.run, ix.0), format!("-{}.txt", direction.word()));
-        let files = std::fs::read_dir(self.folder.join("journal/outbox"))
-            .into_iter()
-            .flatten()
-            .filter_map(Result::ok);
-        files
-            .map(|entry| entry.file_name().to_string_lossy().into_owned())
-            .any(|name| name.starts_with(&begins) && name.ends_with(&ends))
+        let names = match names_in(&self.folder.join("journal/outbox")) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+            names => names.map_err(|source| TrialError::Outbox { source })?,
+        };
+        Ok(names.iter().any(|name| name.starts_with(&begins) && name.ends_with(&ends)))
     }
 
-    fn call(&self, words: &[&str]) -> Result<i32, String> {
+    fn call(&self, words: &[&str]) -> Result<i32, TrialError> {
         let mut command = self.command(words[0])?;
         let status = command.args(&words[1..]).stdout(Stdio::null()).status();
-        let status = status.map_err(|error| format!("the program could not be begun: {error}"))?;
-        status.code().ok_or_else(|| format!("`{}` was ended from outside: {status}", words[0]))
+        let status = status.map_err(|source| TrialError::NotBegun { source })?;
+        status.code().ok_or_else(|| TrialError::FromOutside { verb: words[0].to_owned(), status })
     }
 
-    fn command(&self, verb: &str) -> Result<Command, String> {
+    fn command(&self, verb: &str) -> Result<Command, TrialError> {
         let said = || -> std::io::Result<File> {
             OpenOptions::new().append(true).create(true).open(self.folder.join("said"))
         };
         let (program, said) = own_program()
             .and_then(|program| Ok((program, said()?)))
-            .map_err(|error| error.to_string())?;
+            .map_err(TrialError::NoProgram)?;
         let mut command = Command::new(program);
         command
             .args(["--journal", "journal", verb])
@@ -195,8 +194,13 @@ impl Scratch {
         Ok(command)
     }
 
+    /// What the program said last, for people.
     fn last_words(&self) -> String {
-        let said = std::fs::read_to_string(self.folder.join("said")).unwrap_or_default();
+        let said = match std::fs::read_to_string(self.folder.join("said")) {
+            Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+            Err(error) => return format!("what it said cannot be read: {error}"),
+            Ok(said) => said,
+        };
         said.lines()
             .rfind(|line| line.starts_with("error:"))
             .or(said.lines().last())
@@ -209,6 +213,13 @@ impl Scratch {
         // Somebody's temporary files are not worth an error.
         let _ = std::fs::remove_dir_all(&self.folder);
     }
+}
+
+/// The names of what lies in a folder.
+fn names_in(folder: &Path) -> std::io::Result<Vec<String>> {
+    let name =
+        |entry: std::io::Result<DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
+    std::fs::read_dir(folder)?.map(name).collect()
 }
 
 /// A folder for nobody else.
