@@ -228,6 +228,21 @@ impl Drive {
         inputs.into_iter().try_for_each(|input| self.hear(now, input))
     }
 
+    /// Decides that everything is undone, if what was taken in asks for that. Who records a
+    /// person's no without carrying the run out must see to it, as the next session forgets
+    /// failures.
+    ///
+    /// # Errors
+    /// As [`Drive::handle`].
+    pub fn turn_back(&mut self, now: Now) -> Result<(), Refused> {
+        let limits = Limits { parallel: 1, draining: None, attended: false, consents: false };
+        while let Decision::RollBack { because } = (self.planner)(&self.state, now.clock, limits) {
+            let actor = self.settings.operator.clone();
+            self.record(now, Fact::RollbackBegan { to: None, because, actor, force: false })?;
+        }
+        Ok(())
+    }
+
     /// The orders that make durable what was taken in. Nothing is decided.
     pub fn settle(&mut self, now: Now) -> Vec<Order> {
         self.orders(now, decide::Next::Undecided)

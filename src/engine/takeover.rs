@@ -12,7 +12,7 @@ use crate::drive::{GRACE, Input, Pair, secrets_of};
 use crate::effect::{Attempt, EffectError, Known, Life, Over, Process, Reading, Signal};
 use crate::journal::{Journal, JournalError};
 use crate::run::*;
-use crate::runbook::{Direction, StepId, StepIx};
+use crate::runbook::{Action, Direction, StepId, StepIx};
 
 /// What a person can do about it.
 const UNSEEN: &str = "; if you know that nothing of it runs any more, end this with Ctrl-C and say \

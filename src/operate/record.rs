@@ -3,9 +3,10 @@
 
 use super::OperateError;
 use super::found::ToDecide;
+use crate::drive::{Drive, Input, Now, Refused, Settings};
 use crate::engine;
 use crate::journal::Loaded;
-use crate::run::{Decision, Event, Fact, IllegalEvent, Limits, RunState, next};
+use crate::run::{Expected, Fact, RunState};
 
 /// Appends the facts, and what follows from them at once.
 ///
@@ -14,18 +15,16 @@ use crate::run::{Decision, Event, Fact, IllegalEvent, Limits, RunState, next};
 pub(super) fn record(run: ToDecide, facts: Vec<Fact>) -> Result<RunState, OperateError> {
     let facts = [engine::still_missing(&run.loaded), facts].concat();
     let ToDecide { mut journal, mut head, loaded, actor, .. } = run;
-    let Loaded { mut state, kept, .. } = loaded;
-    let mut events = Vec::new();
-    for fact in facts {
-        events.push(apply(&mut state, fact)?);
-    }
-    // A refusal may ask for everything to be undone: the next session must find that decided, as it
-    // forgets failures.
-    let limits = Limits { parallel: 1, draining: None, attended: false, consents: false };
-    while let Decision::RollBack { because } = next(&state, engine::now(), limits) {
-        let fact = Fact::RollbackBegan { to: None, because, actor: actor.clone(), force: false };
-        events.push(apply(&mut state, fact)?);
-    }
+    let Loaded { state, kept, .. } = loaded;
+    let settings =
+        Settings { operator: actor, parallel: 1, guided: false, consents: false, attended: false };
+    let mut drive = Drive::new(state, settings, Expected::default());
+    let now = Now { wall: engine::now(), clock: engine::now() };
+    // A decision that does not fit the state is the person's slip, not a broken log.
+    let refused = |refused: Refused| OperateError::DecisionDoesNotFit { source: refused.source };
+    drive.take_in(now, facts.into_iter().map(Input::Decided)).map_err(refused)?;
+    drive.turn_back(now).map_err(refused)?;
+    let (events, state) = (drive.take_pending(), drive.into_state());
     journal.append(&mut head, &events)?;
     if !kept.is_empty() {
         journal.forget_kept(&head)?;
@@ -35,12 +34,4 @@ pub(super) fn record(run: ToDecide, facts: Vec<Fact>) -> Result<RunState, Operat
         head.release();
     }
     Ok(state)
-}
-
-/// A decision that does not fit the state is the person's slip, not a broken log.
-fn apply(state: &mut RunState, fact: Fact) -> Result<Event, OperateError> {
-    let event = Event { number: state.head + 1, at: engine::now(), fact };
-    let refused = |source: IllegalEvent| OperateError::DecisionDoesNotFit { source };
-    state.apply(&event).map_err(refused)?;
-    Ok(event)
 }
