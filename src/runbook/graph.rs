@@ -5,6 +5,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashSet};
 
+use super::expand::DraftIx;
 use super::model::{Runbook, StepIx};
 use super::{Span, StepMap};
 
@@ -20,20 +21,26 @@ pub struct Graph {
 
 #[derive(Debug)]
 enum Kind {
-    Step(usize),
+    Step(DraftIx),
     Barrier(String),
 }
 
-/// The steps in order of execution, and what each needs, both by the numbers that [`Graph::step`]
-/// was given.
+/// Which of the nodes that are free comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    Barrier(usize),
+    Step(DraftIx),
+}
+
+/// The steps in order of execution, and what each needs.
 pub struct Order {
-    pub steps: Vec<usize>,
-    pub needs: Vec<Vec<usize>>,
+    pub steps: Vec<DraftIx>,
+    pub needs: Vec<Vec<DraftIx>>,
 }
 
 impl Graph {
-    pub fn step(&mut self, number: usize) -> Node {
-        self.add(Kind::Step(number))
+    pub fn step(&mut self, ix: DraftIx) -> Node {
+        self.add(Kind::Step(ix))
     }
 
     pub fn barrier(&mut self, name: &str) -> Node {
@@ -54,7 +61,7 @@ impl Graph {
     ///
     /// # Errors
     /// A cycle, as the names along it, the first one again at its end.
-    pub fn order(&self, label: impl Fn(usize) -> String) -> Result<Order, Vec<String>> {
+    pub fn order(&self, label: impl Fn(DraftIx) -> String) -> Result<Order, Vec<String>> {
         let count = self.nodes.len();
         let mut waits: Vec<usize> = self.needs.iter().map(Vec::len).collect();
         let mut followers: Vec<Vec<usize>> = vec![Vec::new(); count];
@@ -65,10 +72,10 @@ impl Graph {
         }
         // A barrier is passed at once, so that it does not push a step behind later ones.
         let rank = |node: usize| match &self.nodes[node] {
-            Kind::Barrier(_) => (0, node),
-            Kind::Step(number) => (1, *number),
+            Kind::Barrier(_) => Rank::Barrier(node),
+            Kind::Step(ix) => Rank::Step(*ix),
         };
-        let mut free: BinaryHeap<Reverse<((u8, usize), usize)>> = (0..count)
+        let mut free: BinaryHeap<Reverse<(Rank, usize)>> = (0..count)
             .filter(|node| waits[*node] == 0)
             .map(|node| Reverse((rank(node), node)))
             .collect();
@@ -90,21 +97,21 @@ impl Graph {
 
     /// Replaces each barrier in a step's needs by the steps behind it.
     fn dissolve(&self, order: &[usize]) -> Order {
-        let mut behind: Vec<Vec<usize>> = vec![Vec::new(); self.nodes.len()];
+        let mut behind: Vec<Vec<DraftIx>> = vec![Vec::new(); self.nodes.len()];
         let mut result = Order { steps: Vec::new(), needs: Vec::new() };
         for &node in order {
             let mut steps = Vec::with_capacity(self.needs[node].len());
             for need in &self.needs[node] {
                 match self.nodes[need.0] {
-                    Kind::Step(number) => steps.push(number),
+                    Kind::Step(ix) => steps.push(ix),
                     Kind::Barrier(_) => steps.extend_from_slice(&behind[need.0]),
                 }
             }
             steps.sort_unstable();
             steps.dedup();
             match self.nodes[node] {
-                Kind::Step(number) => {
-                    result.steps.push(number);
+                Kind::Step(ix) => {
+                    result.steps.push(ix);
                     result.needs.push(steps);
                 }
                 Kind::Barrier(_) => behind[node] = steps,
@@ -113,7 +120,7 @@ impl Graph {
         result
     }
 
-    fn cycle(&self, waits: &[usize], label: impl Fn(usize) -> String) -> Vec<String> {
+    fn cycle(&self, waits: &[usize], label: impl Fn(DraftIx) -> String) -> Vec<String> {
         // Every node left over needs one that is left over too: walking along must come back to
         // where it was.
         let mut at = (0..self.nodes.len()).find(|node| waits[*node] > 0).unwrap_or_default();
@@ -127,7 +134,7 @@ impl Graph {
         }
         let from = path.iter().position(|node| *node == at).unwrap_or(0);
         let name = |node: &usize| match &self.nodes[*node] {
-            Kind::Step(number) => Some(label(*number)),
+            Kind::Step(ix) => Some(label(*ix)),
             Kind::Barrier(_) => None,
         };
         let mut names: Vec<String> = path[from..].iter().filter_map(name).collect();

@@ -5,12 +5,13 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::action::none;
 use super::traffic::{Analysis, RawMeasure};
 use super::{Span, StepIx, Text};
 
 /// A reading that is taken again and again while other things happen.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Guard {
+pub struct Guard<Ix = StepIx> {
     /// Its name; of a nested runbook, with the path of the step that it stands in.
     pub name: String,
     /// Whose names its texts and conditions see.
@@ -19,11 +20,11 @@ pub struct Guard {
     pub title: Option<Text>,
     /// It is watched from the beginning of this step; from the beginning of the run if there is
     /// none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub from: Option<StepIx>,
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    pub from: Option<Ix>,
     /// To the end of this step, or of the run.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until: Option<StepIx>,
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    pub until: Option<Ix>,
     pub analysis: Analysis<Text>,
     /// How long it may be bad before that is a breach.
     pub lasting: Span,

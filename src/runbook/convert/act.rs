@@ -3,12 +3,10 @@
 use indexmap::IndexMap;
 
 use super::{Converter, condition, span};
-
-use crate::runbook::Span;
-use crate::runbook::Text;
 use crate::runbook::action::{Inverse, Value};
 use crate::runbook::model::{Act, DryRun, Retry, Undo};
 use crate::runbook::raw::{DryRunWord, OneOrMany, RawAct, RawDryRun, RawUndo};
+use crate::runbook::{Span, Text};
 
 impl Converter<'_> {
     /// The act of a step, an undo or a release. `below` is the way from the step to it; `env` is

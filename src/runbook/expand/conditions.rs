@@ -3,6 +3,7 @@
 
 use super::super::evidence::Requires;
 use super::super::window::Window;
+use super::draft::Places;
 use super::*;
 use crate::runbook::problem::{Problem, suggest};
 
@@ -76,8 +77,8 @@ pub(super) fn requires(
 pub(super) fn check(
     runbook: &Runbook,
     file: &File,
-    place_of: &[StepIx],
-    places: &[Place],
+    place_of: &Places,
+    places: &DraftMap<Place>,
     problems: &mut Vec<Problem>,
 ) {
     let longest = runbook.estimate();
@@ -98,7 +99,7 @@ pub(super) fn check(
     if file.raw.sides.is_none() {
         return;
     }
-    for (old, new) in place_of.iter().enumerate() {
+    for (old, new) in place_of.with_ixs() {
         let step = runbook.step(*new);
         if step.changes() && step.live_test.is_none() {
             let message = format!(

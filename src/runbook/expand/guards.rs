@@ -68,7 +68,7 @@ impl Builder<'_, '_, '_> {
         locals: &Locals,
         marks: &Mark,
         is_from: bool,
-    ) -> Option<StepIx> {
+    ) -> Option<DraftIx> {
         let (key, step) =
             if is_from { ("from", raw.from.as_ref()?) } else { ("until", raw.until.as_ref()?) };
         let place = marks.place_at(&[guard, key]);
@@ -93,7 +93,7 @@ impl Builder<'_, '_, '_> {
                     Some(help),
                 );
             }
-            Some(local) => return local.steps.first().map(|ix| StepIx(*ix as u32)),
+            Some(local) => return local.steps.first().copied(),
         }
         None
     }

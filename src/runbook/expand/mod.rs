@@ -4,6 +4,7 @@
 
 mod budgets;
 mod conditions;
+mod draft;
 mod file;
 mod guards;
 mod items;
@@ -29,6 +30,8 @@ use super::problem::Place;
 use super::sides::LiveTest;
 use super::source::Mark;
 
+pub use draft::DraftIx;
+use draft::DraftMap;
 pub use names::run_shape;
 
 /// Names in scope that are not parameters.
@@ -46,8 +49,8 @@ pub fn expand(
     let mut builder = Builder {
         loading,
         graph: Graph::default(),
-        steps: Vec::new(),
-        places: Vec::new(),
+        steps: DraftMap::new(),
+        places: DraftMap::new(),
         scopes: Vec::new(),
         groups: Vec::new(),
         phases: Vec::new(),
@@ -80,7 +83,7 @@ struct Around {
     /// The top-level phase they belong to; `None` in the top file itself.
     phase: Option<u32>,
     entry: Node,
-    when: Vec<When>,
+    when: Vec<When<DraftIx>>,
     /// What a live test does with steps that do not say it themselves.
     live_test: Option<LiveTest>,
 }
@@ -90,11 +93,11 @@ struct Local {
     /// What waits before it, and what others wait for.
     entry: Node,
     exit: Node,
-    source: Source,
+    source: Source<DraftIx>,
     place: Place,
     phase: usize,
     /// All its nodes that are steps; for a nested runbook only the one at its end.
-    steps: Vec<usize>,
+    steps: Vec<DraftIx>,
     /// The names of its result.
     results: Results,
     nested: Option<Locals>,
@@ -105,18 +108,27 @@ type Locals = IndexMap<String, Local>;
 struct Builder<'a, 'b, 'c> {
     loading: &'a mut Loading<'b, 'c>,
     graph: Graph,
-    steps: Vec<Step>,
+    steps: DraftMap<Step<DraftIx>>,
     /// Where each step stands.
-    places: Vec<Place>,
-    scopes: Vec<Scope>,
+    places: DraftMap<Place>,
+    scopes: Vec<Scope<DraftIx>>,
     groups: Vec<Group>,
     phases: Vec<Phase>,
-    /// Who reads whose outputs, and where it says so: checked once the order is known.
-    uses: Vec<(usize, Vec<StepIx>, String, Place)>,
-    holds: Vec<(usize, Place)>,
+    /// Checked once the order is known.
+    uses: Vec<Use>,
+    holds: Vec<(DraftIx, Place)>,
     /// Each with the place of its name.
-    guards: Vec<(Guard, Place)>,
+    guards: Vec<(Guard<DraftIx>, Place)>,
     stack: Vec<PathBuf>,
+}
+
+/// A step that reads the outputs of others.
+struct Use {
+    user: DraftIx,
+    of: Vec<DraftIx>,
+    /// The name by which it reads them, and where.
+    name: String,
+    place: Place,
 }
 
 /// Where a step stands in its file.

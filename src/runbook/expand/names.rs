@@ -121,10 +121,8 @@ impl Builder<'_, '_, '_> {
             let place =
                 file.mark.get("secrets").and_then(|mark| mark.key(name)).unwrap_or(file.mark.place);
             let source = locals.get(step).map(|local| (&local.source, local.nested.is_some()));
-            let is_command = |ix: &StepIx| {
-                self.steps[ix.0 as usize]
-                    .act(Direction::Forward)
-                    .is_some_and(|act| act.action.is_a_command())
+            let is_command = |ix: &DraftIx| {
+                self.steps[*ix].act(Direction::Forward).is_some_and(|act| act.action.is_a_command())
             };
             let ix = match source {
                 Some((Source::Step(ix), false)) if is_command(ix) => *ix,
@@ -148,7 +146,7 @@ impl Builder<'_, '_, '_> {
                     continue;
                 }
             };
-            let id = self.steps[ix.0 as usize].id.clone();
+            let id = self.steps[ix].id.clone();
             if let Some(Secret::Step { step, file }) =
                 self.scopes[scope as usize].secrets.get_mut(name)
             {
@@ -166,15 +164,18 @@ impl Builder<'_, '_, '_> {
                     None,
                 );
             }
-            for (user, found) in
-                self.steps.iter().enumerate().filter(|(_, found)| found.scope == scope)
-            {
-                let own = StepIx(user as u32) == ix;
+            for (user, found) in self.steps.with_ixs().filter(|(_, found)| found.scope == scope) {
+                let own = user == ix;
                 let uses = |direction| {
                     found.act(direction).is_some_and(|act| act.secrets().any(|used| used == name))
                 };
                 if !own && Direction::ALL.into_iter().any(uses) {
-                    self.uses.push((user, vec![ix], step.clone(), self.places[user]));
+                    self.uses.push(Use {
+                        user,
+                        of: vec![ix],
+                        name: step.clone(),
+                        place: self.places[user],
+                    });
                 } else if own && uses(Direction::Forward) {
                     let message =
                         format!("`{step}` is given the secret `{name}`, which comes from it");
@@ -191,21 +192,21 @@ impl Builder<'_, '_, '_> {
         local: &Local,
         rest: &[String],
         target: &str,
-        source: Source,
+        source: Source<DraftIx>,
         place: Place,
     ) {
-        let targets: Vec<StepIx> = match &source {
+        let targets: Vec<DraftIx> = match &source {
             Source::Step(ix) => vec![*ix],
             Source::Copies(copies) => copies.values().copied().collect(),
         };
-        let add = |reads: &mut Vec<Read>| {
+        let add = |reads: &mut Vec<Read<DraftIx>>| {
             if !reads.iter().any(|read| read.name == target) {
                 reads.push(Read { name: target.to_owned(), of: source.clone() });
             }
         };
         let key = rest.first().map(String::as_str);
         for &ix in &local.steps {
-            let (scope, own) = (self.steps[ix].scope, StepIx(ix as u32));
+            let scope = self.steps[ix].scope;
             match key {
                 Some("runbook") => add(&mut self.scopes[scope as usize].reads),
                 // A nested runbook's condition stands on all its steps.
@@ -229,8 +230,13 @@ impl Builder<'_, '_, '_> {
                 }
                 _ => add(&mut self.steps[ix].reads),
             }
-            if !targets.contains(&own) {
-                self.uses.push((ix, targets.clone(), target.to_owned(), place));
+            if !targets.contains(&ix) {
+                self.uses.push(Use {
+                    user: ix,
+                    of: targets.clone(),
+                    name: target.to_owned(),
+                    place,
+                });
             }
         }
     }

@@ -19,7 +19,7 @@ impl Builder<'_, '_, '_> {
         path: &str,
         item: Option<Item>,
         group: Option<u32>,
-        when: Vec<When>,
+        when: Vec<When<DraftIx>>,
     ) -> Option<Local> {
         const ALLOWED: &[&str] = &[
             "title",
@@ -73,10 +73,10 @@ impl Builder<'_, '_, '_> {
                 live_test: raw.live_test.or(around.live_test),
             },
         );
-        let ix = self.steps.len();
+        let ix = self.steps.next();
         // Its guards are over with it.
         for (guard, _) in &mut self.guards[guards..] {
-            guard.until.get_or_insert(StepIx(ix as u32));
+            guard.until.get_or_insert(ix);
         }
         let node = self.graph.step(ix);
         self.graph.need(node, entry);
@@ -110,7 +110,7 @@ impl Builder<'_, '_, '_> {
         Some(Local {
             entry,
             exit: node,
-            source: Source::Step(StepIx(ix as u32)),
+            source: Source::Step(ix),
             place: at.place,
             phase: at.number,
             steps: vec![ix],

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use indexmap::IndexMap;
 
+use super::draft::Places;
 use super::scope::known_in;
 use super::*;
 use crate::runbook::StepMap;
@@ -34,12 +35,12 @@ impl Builder<'_, '_, '_> {
                 occasions.insert(occasion.to_owned(), name.clone());
             }
         }
-        let label = |ix: usize| self.steps[ix].id.to_string();
+        let label = |ix: DraftIx| self.steps[ix].id.to_string();
         let order = match self.graph.order(label) {
             Ok(order) => order,
             Err(cycle) => {
-                let first = self.steps.iter().position(|step| *step.id == *cycle[0]);
-                let place = first.map_or(file.mark.place, |ix| self.places[ix]);
+                let first = self.steps.with_ixs().find(|(_, step)| *step.id == *cycle[0]);
+                let place = first.map_or(file.mark.place, |(ix, _)| self.places[ix]);
                 self.loading.problems.push(Problem::new(
                     place,
                     format!("these steps wait for each other: {}", cycle.join(" → ")),
@@ -54,49 +55,28 @@ impl Builder<'_, '_, '_> {
         if !self.loading.problems.is_empty() {
             return None;
         }
-        let mut place_of = vec![StepIx(0); self.steps.len()];
-        for (new, old) in order.steps.iter().enumerate() {
-            place_of[*old] = StepIx(new as u32);
-        }
-        let mut steps: Vec<Option<Step>> = self.steps.into_iter().map(Some).collect();
-        let renumber = |reads: &mut Vec<Read>| {
-            for read in reads {
-                match &mut read.of {
-                    Source::Step(ix) => *ix = place_of[ix.0 as usize],
-                    Source::Copies(copies) => {
-                        copies.values_mut().for_each(|ix| *ix = place_of[ix.0 as usize])
-                    }
-                }
-            }
-        };
+        let place_of = Places::in_order(&order.steps);
+        let mut steps = self.steps.map(Some);
         let mut ordered = Vec::with_capacity(steps.len());
-        for (old, needs) in order.steps.iter().zip(order.needs) {
-            let Some(mut step) = steps[*old].take() else { continue };
-            step.needs = needs.into_iter().map(|need| place_of[need]).collect();
-            renumber(&mut step.reads);
-            step.when.iter_mut().for_each(|when| renumber(&mut when.reads));
-            if let Some(hold) = &mut step.hold {
-                hold.until = place_of[hold.until.0 as usize];
-            }
-            ordered.push(step);
+        for (ix, needed) in order.steps.iter().zip(&order.needs) {
+            let Some(step) = steps[*ix].take() else { continue };
+            ordered.push(place_of.step(step, needed));
         }
-        self.scopes.iter_mut().for_each(|scope| renumber(&mut scope.reads));
+        let scopes: Vec<Scope> =
+            self.scopes.into_iter().map(|scope| place_of.scope(scope)).collect();
         let rules_out = |when: &When| {
-            when.condition.holds(&known_in(&self.scopes, when.scope, when.item.as_ref()))
-                == Ok(false)
+            when.condition.holds(&known_in(&scopes, when.scope, when.item.as_ref())) == Ok(false)
         };
         for step in &mut ordered {
             step.ruled_out = step.when.iter().any(rules_out);
         }
-        for (guard, _) in &mut self.guards {
-            let placed = |ix: StepIx| place_of[ix.0 as usize];
-            (guard.from, guard.until) = (guard.from.map(placed), guard.until.map(placed));
-        }
+        let (guards, places_of_guards): (Vec<Guard>, Vec<Place>) =
+            self.guards.into_iter().map(|(guard, place)| (place_of.guard(guard), place)).unzip();
         let raw = &file.raw;
         let folder = raw
             .stand_ins
             .as_deref()
-            .and_then(|source| text(source).render(&known_in(&self.scopes, 0, None)).ok())
+            .and_then(|source| text(source).render(&known_in(&scopes, 0, None)).ok())
             .filter(|folder| !folder.is_empty());
         let stand_ins = folder.map(|folder| StandIns {
             folder: self.loading.relative(file, &folder),
@@ -115,12 +95,12 @@ impl Builder<'_, '_, '_> {
             locks: raw.locks.clone(),
             witness: raw.witness.clone(),
             stand_ins,
-            scopes: self.scopes,
+            scopes,
             occasions,
             templates: std::mem::take(&mut self.loading.templates),
             phases: self.phases,
             groups: self.groups,
-            guards: self.guards.iter().map(|(guard, _)| guard.clone()).collect(),
+            guards,
             budgets: raw.budgets.checked(),
             window,
             requires,
@@ -133,7 +113,7 @@ impl Builder<'_, '_, '_> {
             &place_of,
             &self.uses,
             &self.holds,
-            &self.guards,
+            &places_of_guards,
             &mut self.loading.problems,
         );
         budgets::check_budgets(&runbook, file, &mut self.loading.problems);
@@ -146,17 +126,17 @@ impl Builder<'_, '_, '_> {
 /// ends.
 pub(super) fn check_order(
     runbook: &Runbook,
-    place_of: &[StepIx],
-    uses: &[(usize, Vec<StepIx>, String, Place)],
-    holds: &[(usize, Place)],
-    guards: &[(Guard, Place)],
+    place_of: &Places,
+    uses: &[Use],
+    holds: &[(DraftIx, Place)],
+    places_of_guards: &[Place],
     problems: &mut Vec<Problem>,
 ) {
     let mut below: HashMap<StepIx, StepMap<bool>> = HashMap::new();
-    for (user, targets, name, place) in uses {
+    for Use { user, of, name, place } in uses {
         let user = place_of[*user];
-        for target in targets {
-            let target = place_of[target.0 as usize];
+        for target in of {
+            let target = place_of[*target];
             let reached = below.entry(target).or_insert_with(|| runbook.descendants(target));
             // A nested runbook's arguments are read by the steps inside, which all stand before its
             // end.
@@ -188,7 +168,7 @@ pub(super) fn check_order(
             problems.push(Problem::new(*place, message, None));
         }
     }
-    for (guard, place) in guards {
+    for (guard, place) in runbook.guards.iter().zip(places_of_guards) {
         if let (Some(from), Some(until)) = (guard.from, guard.until)
             && from != until
             && !runbook.descendants(from)[until]

@@ -18,7 +18,7 @@ impl Builder<'_, '_, '_> {
         file: &File,
         parent: Option<u32>,
         parameters: IndexMap<String, Parameter>,
-        reads: Vec<Read>,
+        reads: Vec<Read<DraftIx>>,
         item: Option<Item>,
     ) -> u32 {
         let secrets = self.secrets(file);
@@ -88,7 +88,7 @@ impl Builder<'_, '_, '_> {
     }
 }
 
-pub(super) fn known_in(scopes: &[Scope], scope: u32, item: Option<&Item>) -> Json {
+pub(super) fn known_in<Ix>(scopes: &[Scope<Ix>], scope: u32, item: Option<&Item>) -> Json {
     let mut known = serde_json::Map::new();
     for (name, parameter) in &scopes[scope as usize].parameters {
         if let Argument::Plain(value) = &parameter.value {

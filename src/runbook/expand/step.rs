@@ -138,11 +138,11 @@ impl Builder<'_, '_, '_> {
                     }
                 }
                 let results = act.action.facts().results;
-                let ix = self.steps.len();
+                let ix = self.steps.next();
                 let node = self.graph.step(ix);
                 // The point up to which it holds is a name, resolved in the second pass.
                 let hold = hold.map(|release| Hold {
-                    until: StepIx(ix as u32),
+                    until: ix,
                     estimate: times::of(
                         &release,
                         raw.hold.as_ref().and_then(|hold| hold.release.estimate.as_deref()),
@@ -175,7 +175,7 @@ impl Builder<'_, '_, '_> {
                 Some(Local {
                     entry: node,
                     exit: node,
-                    source: Source::Step(StepIx(ix as u32)),
+                    source: Source::Step(ix),
                     place: at.place,
                     phase: at.number,
                     steps: vec![ix],
@@ -186,7 +186,14 @@ impl Builder<'_, '_, '_> {
         }
     }
 
-    pub(super) fn plain(&self, at: &At, raw: &RawStep, scope: u32, path: &str, act: Act) -> Step {
+    pub(super) fn plain(
+        &self,
+        at: &At,
+        raw: &RawStep,
+        scope: u32,
+        path: &str,
+        act: Act,
+    ) -> Step<DraftIx> {
         Step {
             id: path.into(),
             line: at.place.line,

@@ -23,7 +23,7 @@ pub(super) fn of(act: &Act, estimate: Option<&str>, known: &Json) -> Option<Span
 }
 
 /// Estimates that the step's own timeouts do not allow.
-pub(super) fn contradictions(step: &Step, mark: &Mark) -> Vec<Problem> {
+pub(super) fn contradictions<Ix>(step: &Step<Ix>, mark: &Mark) -> Vec<Problem> {
     let ways = [
         (Direction::Forward, step.estimate, &["estimate"][..]),
         (Direction::Undo, step.undo_estimate, &["undo", "estimate"]),

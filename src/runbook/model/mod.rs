@@ -77,8 +77,8 @@ pub struct StandIns {
 }
 
 /// The names that the steps of one runbook file see.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Scope {
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Scope<Ix = StepIx> {
     /// The scope of the runbook around it, in which the arguments are rendered. `None` for the top
     /// one.
     pub parent: Option<u32>,
@@ -88,14 +88,28 @@ pub struct Scope {
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub env: IndexMap<String, Value<Text>>,
     /// The outputs of the calling runbook's steps that the arguments use.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub reads: Vec<Read>,
+    #[serde(default = "Vec::new", skip_serializing_if = "Vec::is_empty")]
+    pub reads: Vec<Read<Ix>>,
     /// The item of the calling step's `for_each`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub item: Option<Item>,
     /// What a nested runbook is called with, as its author wrote it.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub arguments: IndexMap<String, Json>,
+}
+
+impl<Ix> Default for Scope<Ix> {
+    fn default() -> Scope<Ix> {
+        Scope {
+            parent: None,
+            parameters: IndexMap::new(),
+            secrets: IndexMap::new(),
+            env: IndexMap::new(),
+            reads: Vec::new(),
+            item: None,
+            arguments: IndexMap::new(),
+        }
+    }
 }
 
 /// A parameter with its value: plain at the top, possibly a text over the calling scope in a nested

@@ -7,26 +7,26 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::{StepId, StepIx};
-use crate::runbook::action::{Action, DoneBy, Value};
+use crate::runbook::action::{Action, DoneBy, Value, none};
 use crate::runbook::raw::{Downtime, OnFailure};
 use crate::runbook::sides::LiveTest;
 use crate::runbook::{Condition, Span, Text};
 
-/// One step of the flat graph.
+/// One step of the flat graph. `Ix` is how it names other steps.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Step {
+pub struct Step<Ix = StepIx> {
     pub id: StepId,
     /// Line in the file of its runbook, and that file's name.
     pub line: u32,
     pub file: Arc<str>,
     pub phase: u32,
     pub scope: u32,
-    pub needs: Vec<StepIx>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub reads: Vec<Read>,
+    pub needs: Vec<Ix>,
+    #[serde(default = "Vec::new", skip_serializing_if = "Vec::is_empty")]
+    pub reads: Vec<Read<Ix>>,
     /// Its conditions, those of the runbook steps around it first.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub when: Vec<When>,
+    #[serde(default = "Vec::new", skip_serializing_if = "Vec::is_empty")]
+    pub when: Vec<When<Ix>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -56,8 +56,8 @@ pub struct Step {
     /// How long its undo should take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub undo_estimate: Option<Span>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hold: Option<Hold>,
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Hold<Ix>>,
     #[serde(default, skip_serializing_if = "is_default")]
     pub dry_run: DryRun,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -73,17 +73,17 @@ pub struct Item {
 
 /// An earlier step whose outputs are read, under the name by which it is read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Read {
+pub struct Read<Ix = StepIx> {
     pub name: String,
     /// The step, or the copies of a `for_each` step by key.
-    pub of: Source,
+    pub of: Source<Ix>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
-pub enum Source {
-    Step(StepIx),
-    Copies(IndexMap<String, StepIx>),
+pub enum Source<Ix = StepIx> {
+    Step(Ix),
+    Copies(IndexMap<String, Ix>),
 }
 
 /// What a dry run does in a step's place.
@@ -152,8 +152,8 @@ pub struct Probe {
 
 /// Up to which step a change is held, and how it is released.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Hold {
-    pub until: StepIx,
+pub struct Hold<Ix = StepIx> {
+    pub until: Ix,
     pub release: Box<Act>,
     /// How long releasing it should take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -162,12 +162,12 @@ pub struct Hold {
 
 /// A condition with the names it sees.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct When {
+pub struct When<Ix = StepIx> {
     pub scope: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub item: Option<Item>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub reads: Vec<Read>,
+    #[serde(default = "Vec::new", skip_serializing_if = "Vec::is_empty")]
+    pub reads: Vec<Read<Ix>>,
     pub condition: Condition,
 }
 
@@ -180,7 +180,7 @@ pub enum Direction {
     Release,
 }
 
-impl Step {
+impl<Ix> Step<Ix> {
     /// The action of a direction, if the step has one.
     pub fn act(&self, direction: Direction) -> Option<&Act> {
         match (direction, &self.undo, &self.hold) {
