@@ -83,15 +83,18 @@ impl Session<'_> {
         let Some(template) = occasion.template(&runbook) else { return Ok(()) };
         let message = message::of_occasion(occasion, template, &self.state, super::now());
         let own = occasion.own_phase(&runbook);
-        let asked =
-            occasion.step.filter(|_| occasion.name == "waiting").map(|ix| file_name(&self.id(ix)));
+        let asked = occasion
+            .step
+            .filter(|_| occasion.kind == OccasionKind::Waiting)
+            .map(|ix| file_name(&self.id(ix)));
         let place =
             own.map(str::to_owned).or(asked).map(|place| format!("-{place}")).unwrap_or_default();
-        let Occasion { name, of, phase, .. } = occasion;
+        let Occasion { kind, of, phase, .. } = occasion;
+        let name = kind.word();
         let file = format!(
             "{}-{:05}-{name}{place}",
             self.head.run,
-            if occasion.is_told_once() { 0 } else { *of }
+            if kind.is_told_once() { 0 } else { *of }
         );
         match self.deliver(&file, name, phase.filter(|_| own.is_some()), None, Some(*of), &message)
         {
