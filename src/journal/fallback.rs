@@ -63,6 +63,7 @@ impl Fallback {
         let mut bytes = vec![0; ROOM as usize];
         let read =
             self.file.read_at(&mut bytes, 0).map_err(JournalError::io(&self.path, "read"))?;
+        // There is always a first line, though it may be empty.
         let line = bytes[..read].split(|byte| *byte == b'\n').next().unwrap_or_default();
         let whole = std::str::from_utf8(line).ok().and_then(|line| line.split_once(' '));
         let facts = whole

@@ -33,7 +33,8 @@ impl AttemptFiles {
         self.folder.join(&self.stem)
     }
 
-    /// Size and digest of an output file; `None` for one that is empty or not there.
+    /// Size and digest of an output file; `None` for one that is empty or not there, and for one
+    /// that cannot be read: the end of an attempt is journaled whatever became of its output.
     pub fn log(&self, ending: &str) -> Option<Log> {
         let path = self.path(ending);
         let bytes = std::fs::symlink_metadata(&path)
@@ -87,6 +88,7 @@ pub fn folder(path: &Path) -> Result<bool, JournalError> {
 /// Makes durable that a file or folder is there: a loss of power may otherwise take it with all
 /// that was synced in it.
 pub fn sync_place(path: &Path) -> Result<(), JournalError> {
+    // A name without a folder lies in the working one; the root has none above it.
     let above = path.parent().filter(|above| *above != Path::new("")).unwrap_or(Path::new("."));
     match File::open(above).and_then(|folder| folder.sync_all()) {
         // Whoever may not look into a folder cannot sync it either. It is not one of the journal's.
