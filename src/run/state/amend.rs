@@ -119,8 +119,8 @@ impl RunState {
         Ok(())
     }
 
-    /// Takes over what is known of the steps that have begun; `keeps_words` says whether words about
-    /// points of no return are kept.
+    /// Takes over what is known of the steps that have begun; `keeps_words`: and the words about
+    /// points of no return.
     fn carry_steps(&mut self, old: &RunState, void: &BTreeSet<StepIx>, keeps_words: bool) {
         let new = Arc::clone(&self.runbook);
         let kept = |ix: StepIx| new.find(&old.runbook.step(ix).id);
