@@ -99,7 +99,7 @@ impl RunState {
     pub(super) fn amend(&mut self, amended: &RunAmended) -> Result<(), Refusal> {
         let new = Arc::clone(amended.runbook.as_ref().ok_or(Refusal::NoDefinition)?);
         if self.mode != Mode::Forward || !self.sets.running.is_empty() {
-            return Err(Refusal::CannotBeAmended.to_owned());
+            return Err(Refusal::CannotBeAmended);
         }
         if let Some(conflict) = self.conflicts(&new).into_iter().next() {
             return Err(Refusal::Conflict(conflict));

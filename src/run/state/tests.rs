@@ -18,7 +18,16 @@ fn book() -> Arc<Runbook> {
     });
     let step = |id: &str, needs: &[u32]| {
         let undo = json!({ "act": act });
-        json!({ "id": id, "phase": 0, "scope": 0, "needs": needs, "act": act, "undo": undo })
+        json!({
+            "id": id,
+            "line": 1,
+            "file": "book.yaml",
+            "phase": 0,
+            "scope": 0,
+            "needs": needs,
+            "act": act,
+            "undo": undo,
+        })
     };
     let book = json!({
         "name": "r",
