@@ -107,7 +107,7 @@ impl Drive {
             (Due::Occasion(occasion), Err(why)) => {
                 self.notes.push(format!(
                     "the message {} could not be written: {why}; the next session tries it again",
-                    occasion.name
+                    occasion.kind.word()
                 ));
                 Ok(())
             }

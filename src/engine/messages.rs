@@ -5,7 +5,7 @@ use super::session::Session;
 use crate::drive::{Delivery, Due};
 use crate::journal::{message_file, sha256};
 use crate::message::{self, Message};
-use crate::run::{MessageSent, Occasion, Purpose};
+use crate::run::{MessageSent, Occasion, OccasionKind, Purpose};
 use crate::runbook::StepIx;
 
 /// How many characters of an id are part of the name of a file.
@@ -27,12 +27,13 @@ impl Session<'_> {
             }
             Due::Occasion(occasion) => {
                 let own = occasion.own_phase(runbook);
-                let asked = occasion.step.filter(|_| occasion.name == "waiting");
+                let asked = occasion.step.filter(|_| occasion.kind == OccasionKind::Waiting);
                 let asked = asked.map(|ix| file_name(&self.id(ix)));
                 let place = own.map(str::to_owned).or(asked);
                 let place = place.map(|place| format!("-{place}")).unwrap_or_default();
-                let Occasion { name, of, phase, .. } = occasion;
-                let number = if occasion.is_told_once() { 0 } else { *of };
+                let Occasion { kind, of, phase, step: _, reason: _ } = occasion;
+                let name = kind.word();
+                let number = if kind.is_told_once() { 0 } else { *of };
                 let file = format!("{run}-{number:05}-{name}{place}");
                 let phase = phase.filter(|_| own.is_some());
                 self.write(&file, name, phase, None, Some(*of), &delivery.message)

@@ -24,6 +24,9 @@ pub struct Anchor {
 
 impl Anchor {
     /// Makes the anchor of a new run, durable with its folder.
+    ///
+    /// # Errors
+    /// If it cannot be made durable.
     pub fn create(path: &Path) -> Result<Anchor, JournalError> {
         let file = files::open_private(path)?;
         let mut anchor = Anchor { file, path: path.to_owned(), turn: 0 };
@@ -39,6 +42,9 @@ impl Anchor {
     }
 
     /// Opens the anchor of a run for writing, and says what it holds.
+    ///
+    /// # Errors
+    /// If it cannot be read, or not be written.
     pub fn open(path: &Path) -> Result<(Anchor, Option<(u64, String)>), JournalError> {
         let held = Anchor::read(path)?;
         let file = files::open_private(path)?;
@@ -50,6 +56,9 @@ impl Anchor {
     }
 
     /// What the anchor holds: number, hash and slot of the newest whole record.
+    ///
+    /// # Errors
+    /// If it is there and cannot be read, or is a symbolic link.
     pub fn read(path: &Path) -> Result<Option<(u64, String, u64)>, JournalError> {
         files::refuse_symlink(path)?;
         let file = match crate::file::open(path) {
@@ -71,6 +80,9 @@ impl Anchor {
     }
 
     /// Writes number and hash, durable when this returns.
+    ///
+    /// # Errors
+    /// If that cannot be made durable.
     pub fn set(&mut self, number: u64, hash: &str) -> Result<(), JournalError> {
         let stated = format!("{number:020} {hash}");
         let record = format!("{stated} {}\n", check(&stated));

@@ -59,6 +59,9 @@ impl StoredEvent {
 
 /// What is to be stored, if it can be read back as it is: what cannot would make the run
 /// unreadable.
+///
+/// # Errors
+/// If it cannot be written, or would be read back as something else.
 pub fn written<T: Serialize + DeserializeOwned>(value: &T) -> Result<String, serde_json::Error> {
     let text = serde_json::to_string(value)?;
     let back: T = serde_json::from_str(&text)?;

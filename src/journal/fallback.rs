@@ -20,6 +20,9 @@ pub struct Fallback {
 
 impl Fallback {
     /// Opens the record of a run; makes it, durably, and takes its room, if it is not there.
+    ///
+    /// # Errors
+    /// If it cannot be made or opened.
     pub fn open(folder: &Path) -> Result<Fallback, JournalError> {
         let path = folder.join("fallback");
         let file = files::open_private(&path)?;
@@ -59,10 +62,14 @@ impl Fallback {
     }
 
     /// What an earlier session kept; a line that is not whole is none.
+    ///
+    /// # Errors
+    /// If it cannot be read, or a whole line is none that this program wrote.
     pub fn kept(&self) -> Result<Vec<Fact>, JournalError> {
         let mut bytes = vec![0; ROOM as usize];
         let read =
             self.file.read_at(&mut bytes, 0).map_err(JournalError::io(&self.path, "read"))?;
+        // There is always a first line, though it may be empty.
         let line = bytes[..read].split(|byte| *byte == b'\n').next().unwrap_or_default();
         let whole = std::str::from_utf8(line).ok().and_then(|line| line.split_once(' '));
         let facts = whole
@@ -74,6 +81,9 @@ impl Fallback {
     }
 
     /// Forgets them: they are in the journal now.
+    ///
+    /// # Errors
+    /// If that cannot be written.
     pub fn clear(&self) -> Result<(), JournalError> {
         let mut first = [0];
         if matches!(self.file.read_at(&mut first, 0), Ok(1)) && first == [0] {

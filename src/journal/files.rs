@@ -33,7 +33,8 @@ impl AttemptFiles {
         self.folder.join(&self.stem)
     }
 
-    /// Size and digest of an output file; `None` for one that is empty or not there.
+    /// Size and digest of an output file; `None` for one that is empty or not there, and for one
+    /// that cannot be read: the end of an attempt is journaled whatever became of its output.
     pub fn log(&self, ending: &str) -> Option<Log> {
         let path = self.path(ending);
         let bytes = std::fs::symlink_metadata(&path)
@@ -56,6 +57,9 @@ pub fn hex(bytes: &[u8]) -> String {
 
 /// The SHA-256 of a file's first so many bytes: what a process left behind adds later is not what
 /// an event speaks of.
+///
+/// # Errors
+/// If it cannot be read.
 pub fn digest_of(path: &Path, bytes: u64) -> std::io::Result<Digest> {
     let (mut file, mut hasher, mut buffer) =
         (crate::file::open(path)?.take(bytes), Sha256::new(), vec![0; 64 << 10]);
@@ -70,6 +74,9 @@ pub fn digest_of(path: &Path, bytes: u64) -> std::io::Result<Digest> {
 /// Makes a folder of mode 0700, durably, if it is not there. One that is there must be one's own,
 /// and becomes private; a symbolic link in its place is refused. Says whether others could use it
 /// before.
+///
+/// # Errors
+/// If it cannot be made, is somebody else's, or is a symbolic link.
 pub fn folder(path: &Path) -> Result<bool, JournalError> {
     refuse_symlink(path)?;
     if !path.is_dir() {
@@ -86,7 +93,11 @@ pub fn folder(path: &Path) -> Result<bool, JournalError> {
 
 /// Makes durable that a file or folder is there: a loss of power may otherwise take it with all
 /// that was synced in it.
+///
+/// # Errors
+/// If the folder above cannot be synced.
 pub fn sync_place(path: &Path) -> Result<(), JournalError> {
+    // A name without a folder lies in the working one; the root has none above it.
     let above = path.parent().filter(|above| *above != Path::new("")).unwrap_or(Path::new("."));
     match File::open(above).and_then(|folder| folder.sync_all()) {
         // Whoever may not look into a folder cannot sync it either. It is not one of the journal's.
@@ -95,6 +106,10 @@ pub fn sync_place(path: &Path) -> Result<(), JournalError> {
     }
 }
 
+/// A symbolic link is not followed.
+///
+/// # Errors
+/// [`JournalError::Symlink`] if it is one. What cannot be looked at is refused by whoever opens it.
 pub fn refuse_symlink(path: &Path) -> Result<(), JournalError> {
     match std::fs::symlink_metadata(path) {
         Ok(found) if found.is_symlink() => Err(JournalError::Symlink(path.to_owned())),
@@ -103,6 +118,9 @@ pub fn refuse_symlink(path: &Path) -> Result<(), JournalError> {
 }
 
 /// Opens a file of mode 0600 for reading and writing, made if it is not there.
+///
+/// # Errors
+/// If it cannot be opened, is somebody else's, or is a symbolic link.
 pub fn open_private(path: &Path) -> Result<File, JournalError> {
     refuse_symlink(path)?;
     let mut options = OpenOptions::new();
@@ -115,6 +133,9 @@ pub fn open_private(path: &Path) -> Result<File, JournalError> {
 
 /// Whether a file or folder belongs to whoever runs the program; what belongs to somebody else may
 /// say what they like.
+///
+/// # Errors
+/// [`JournalError::Stranger`] if it does not.
 pub fn is_own(found: &Metadata, path: &Path) -> Result<(), JournalError> {
     let own = rustix::process::geteuid().as_raw();
     if found.uid() == own {
@@ -176,6 +197,9 @@ pub fn keep_all_private(folder: &Path) -> Result<(), JournalError> {
 }
 
 /// 128 random bits of the kernel, in hexadecimal.
+///
+/// # Errors
+/// If the kernel gives none.
 pub fn random_hex() -> Result<String, JournalError> {
     let mut bytes = [0; 16];
     let source = Path::new("/dev/urandom");
@@ -187,6 +211,9 @@ pub fn random_hex() -> Result<String, JournalError> {
 
 /// Writes a whole file of mode 0600 under its name at once, durably: it is there complete or not at
 /// all.
+///
+/// # Errors
+/// If it cannot be made durable; what was there before is still there then.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let temporary = path.with_extension("partial");
     let mut file = crate::file::open_as(
@@ -201,6 +228,9 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 
 /// Random bytes that stay the same from their first use on: a file that is made whole or not at
 /// all, and is durable when this returns, whoever made it.
+///
+/// # Errors
+/// If they cannot be made or read.
 pub fn random_once(path: &Path) -> Result<[u8; 32], JournalError> {
     refuse_symlink(path)?;
     if !path.exists() {

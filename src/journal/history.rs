@@ -108,7 +108,7 @@ impl Journal {
         let bodies = self.store.attempts(run)?;
         let events: Result<Vec<Event>, _> =
             bodies.iter().map(|body| serde_json::from_str(body)).collect();
-        // Not known is what it is then; whoever loads that run is told why.
+        // Then nothing is known of how long its steps took. Loading that run says what is wrong.
         Ok(events.unwrap_or_default())
     }
 }

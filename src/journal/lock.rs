@@ -207,6 +207,9 @@ fn holder_of(file: &mut File) -> Option<Holder> {
 /// Where the named locks of this machine lie: `$SWITCHOVER_LOCKS`, else `/run/lock/switchover`,
 /// else a folder beside temporary files. Everybody may make files there, and nobody may remove
 /// another's.
+///
+/// # Errors
+/// If it cannot be made, is a symbolic link, or could lose what lies in it.
 pub fn machine_folder() -> Result<PathBuf, JournalError> {
     let (folder, is_given) = place();
     files::refuse_symlink(&folder)?;

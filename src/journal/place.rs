@@ -55,11 +55,17 @@ impl Journal {
     }
 
     /// The UUID of this journal, and of its copies; made when it is first asked for.
+    ///
+    /// # Errors
+    /// If it cannot be made or read.
     pub fn uuid(&self) -> Result<String, JournalError> {
         Ok(files::hex(&files::random_once(&self.folder.join("uuid"))?[..16]))
     }
 
     /// The key of this journal for digests of secrets; made when it is first asked for.
+    ///
+    /// # Errors
+    /// If it cannot be made or read.
     pub fn mac_key(&self) -> Result<[u8; 32], JournalError> {
         files::random_once(&self.folder.join("mac.key"))
     }
@@ -67,6 +73,9 @@ impl Journal {
 
 /// Writes a message into a folder below the journal's, such as the outbox; returns its path below
 /// the journal's.
+///
+/// # Errors
+/// If it cannot be made durable.
 pub fn message_file(
     folder: &Path,
     place: &str,

@@ -151,10 +151,10 @@ pub fn of_occasion(
     state: &RunState,
     now: Moment,
 ) -> Message {
-    let Occasion { name, phase, step, reason, .. } = occasion;
+    let Occasion { kind, of: _, phase, step, reason } = occasion;
     let about = About { phase: *phase, step: *step, reason };
     render(template, state, now, about, Vec::new()).unwrap_or_else(|error| Message {
-        subject: format!("{}: {name}", state.runbook.name),
+        subject: format!("{}: {kind}", state.runbook.name),
         body: format!("(the template cannot be rendered: {error})\n{reason}\n"),
         to: Vec::new(),
     })

@@ -65,7 +65,7 @@ impl World<'_> {
             let Some(template) = occasion.template(&runbook) else { continue };
             let message = message::of_occasion(&occasion, template, &self.lived.state, self.now);
             self.send(
-                occasion.name,
+                occasion.kind.word(),
                 occasion.own_phase(&runbook).map(str::to_owned),
                 None,
                 Some(occasion.of),

@@ -70,8 +70,8 @@ pub(super) fn untold(state: &RunState) -> Option<String> {
         return None;
     }
     let name = |occasion: &Occasion| match occasion.own_phase(&state.runbook) {
-        Some(phase) => format!("{} of {phase}", occasion.name),
-        None => occasion.name.to_owned(),
+        Some(phase) => format!("{} of {phase}", occasion.kind),
+        None => occasion.kind.to_string(),
     };
     let names: Vec<String> = state.notices.owed.iter().map(name).collect();
     Some(format!("{}: switchover resume {} tells it", names.join(", "), state.started.run))

@@ -2,14 +2,15 @@
 //! the runs are kept: it is given what they were, by records that were found whole.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use super::event::{
     Digest, Event, Fact, FailureKind, Moment, RunStarted, SkipReason, StepFailed, StepResolved,
     Verdict,
 };
 use super::foresight::Purpose;
-use crate::runbook::Direction;
 use crate::runbook::evidence::Requires;
+use crate::runbook::{Direction, StepId};
 
 /// A run that was, as far as it is evidence.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,8 +26,25 @@ pub struct Shown {
     /// the smooth run finished.
     pub is_good: bool,
     /// What a person said of its steps in place of their success.
-    pub by_hand: Vec<String>,
+    pub by_hand: Vec<ByHand>,
     pub at: Moment,
+}
+
+/// What a person said of a step in place of its success.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ByHand {
+    Skipped(StepId),
+    /// It had failed.
+    SaidDone(StepId),
+}
+
+impl fmt::Display for ByHand {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ByHand::Skipped(step) => write!(out, "{step} was skipped by hand"),
+            ByHand::SaidDone(step) => write!(out, "{step} had failed and was said to be done"),
+        }
+    }
 }
 
 /// What is missing before a run may begin that is `wanted` so, in words.
@@ -61,14 +79,14 @@ pub fn missing(requires: &Requires, wanted: &Shown, shown: &[Shown], now: Moment
     missing
 }
 
-/// Of what would show something otherwise, what does not, and why.
+/// Evidence that does not count, and why.
 pub fn discounted(wanted: &Shown, shown: &[Shown], now: Moment) -> Vec<String> {
-    let why = |run: &Shown| match run.by_hand.join(", ") {
-        _ if run.at > now => {
-            Some(format!("it is dated {}, {} from now", run.at, run.at.since(now)))
+    let why = |run: &Shown| {
+        if run.at > now {
+            return Some(format!("it is dated {}, {} from now", run.at, run.at.since(now)));
         }
-        by_hand if by_hand.is_empty() => None,
-        by_hand => Some(by_hand),
+        let said: Vec<String> = run.by_hand.iter().map(ToString::to_string).collect();
+        (!said.is_empty()).then(|| said.join(", "))
     };
     let all = shown.iter().filter(|run| is_like(run, wanted));
     all.filter_map(|run| Some(format!("the run {} does not count: {}", run.run, why(run)?)))
@@ -78,7 +96,7 @@ pub fn discounted(wanted: &Shown, shown: &[Shown], now: Moment) -> Vec<String> {
 /// Which steps of a run did not succeed, but were passed over by a person, or said to be done after
 /// they had failed. Answers to what a person is asked, and what nobody saw the end of, are not
 /// among them.
-pub fn by_hand(events: &[Event]) -> Vec<String> {
+pub fn by_hand(events: &[Event]) -> Vec<ByHand> {
     let (mut failed, mut by_hand) = (BTreeSet::new(), Vec::new());
     for event in events {
         match &event.fact {
@@ -91,7 +109,7 @@ pub fn by_hand(events: &[Event]) -> Vec<String> {
                 failed.insert(step);
             }
             Fact::StepSkipped { step, because: SkipReason::Operator { .. } } => {
-                by_hand.push(format!("{step} was skipped by hand"))
+                by_hand.push(ByHand::Skipped(step.clone()));
             }
             Fact::StepResolved(StepResolved {
                 step,
@@ -99,7 +117,7 @@ pub fn by_hand(events: &[Event]) -> Vec<String> {
                 verdict: Verdict::Done,
                 ..
             }) if failed.contains(step) => {
-                by_hand.push(format!("{step} had failed and was said to be done"));
+                by_hand.push(ByHand::SaidDone(step.clone()));
             }
             _ => {}
         }

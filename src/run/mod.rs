@@ -17,7 +17,7 @@ pub mod watch;
 pub use event::*;
 pub use foresight::{Foreseen, Purpose, Rehearsed, StepForeseen};
 pub use observer::Observer;
-pub use occasion::{Notices, Occasion};
+pub use occasion::{Notices, Occasion, OccasionKind};
 pub use outlook::{Expected, History, Outlook};
 pub use planner::{Decision, Limits, next, not_before};
 pub use state::{IllegalEvent, Mode, Refusal, RunState, StepState, Track};

@@ -159,7 +159,8 @@ pub fn breaches(state: &RunState, expected: &Expected, now: Moment) -> Vec<Breac
         let Some(limit) = limit else { return };
         for (is_expected, length) in [(false, spent), (true, in_all)] {
             let of = Watched::Budget { budget, expected: is_expected };
-            let (then, why) = consequence(state, then(limit));
+            let wanted = then(limit);
+            let (then, why) = consequence(state, wanted);
             // What has come to pass need not be foretold; what was only told is acted on once that
             // helps.
             let is_known = |of: &Watched| {
@@ -179,14 +180,11 @@ pub fn breaches(state: &RunState, expected: &Expected, now: Moment) -> Vec<Breac
             } else {
                 String::new()
             };
-            let quicker = if forward && then != limit.on_breach && why.is_empty() {
-                ", but going on is quicker than going back"
-            } else {
-                why
-            };
+            let is_quicker = forward && wanted != limit.on_breach;
+            let why = if is_quicker { ", but going on is quicker than going back" } else { why };
             found.push(Breach {
                 of,
-                reading: format!("{spent} of {}{all}{quicker}", limit.limit),
+                reading: format!("{spent} of {}{all}{why}", limit.limit),
                 then,
             });
             return;

@@ -15,6 +15,9 @@ pub struct Copy {
 
 impl Copy {
     /// Copies the database and its WAL. Nobody writes to them: the file system would not let them.
+    ///
+    /// # Errors
+    /// If it cannot be made.
     pub fn of(journal: &Path) -> Result<Copy, JournalError> {
         let folder = std::env::temp_dir().join(format!("switchover-read-{}", files::random_hex()?));
         DirBuilder::new()

@@ -137,7 +137,18 @@ impl Fact {
             | Fact::CursorSaved { step, .. }
             | Fact::AnalysisRead { step, .. } => Some(step),
             Fact::MessageSent(message) => message.step.as_ref(),
-            _ => None,
+            Fact::RunStarted(_)
+            | Fact::RunResumed { .. }
+            | Fact::RunStopped { .. }
+            | Fact::RunEnded { .. }
+            | Fact::RollbackBegan { .. }
+            | Fact::CancelBegan { .. }
+            | Fact::RunAmended(_)
+            | Fact::GuardRead { .. }
+            | Fact::GuardForeseen { .. }
+            | Fact::Breached(_)
+            | Fact::Overridden { .. }
+            | Fact::Rehearsed(_) => None,
         }
     }
 }

@@ -68,16 +68,22 @@ pub struct RunAmended {
 /// The same event, whether or not the runbook is at hand.
 impl PartialEq for RunAmended {
     fn eq(&self, other: &RunAmended) -> bool {
-        let words = |of: &RunAmended| {
-            (
-                of.actor.clone(),
-                of.reason.clone(),
-                of.changes.clone(),
-                of.missing.clone(),
-                of.voided.clone(),
-            )
-        };
-        (&self.definition, &self.parameters) == (&other.definition, &other.parameters)
-            && words(self) == words(other)
+        let RunAmended {
+            definition,
+            parameters,
+            actor,
+            reason,
+            changes,
+            missing,
+            voided,
+            runbook: _,
+        } = self;
+        *definition == other.definition
+            && *parameters == other.parameters
+            && *actor == other.actor
+            && *reason == other.reason
+            && *changes == other.changes
+            && *missing == other.missing
+            && *voided == other.voided
     }
 }

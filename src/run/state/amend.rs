@@ -100,7 +100,7 @@ impl RunState {
     pub(super) fn amend(&mut self, amended: &RunAmended) -> Result<(), Refusal> {
         let new = Arc::clone(amended.runbook.as_ref().ok_or(Refusal::NoDefinition)?);
         if self.mode != Mode::Forward || !self.sets.running.is_empty() {
-            return Err(Refusal::CannotBeAmended.to_owned());
+            return Err(Refusal::CannotBeAmended);
         }
         if let Some(conflict) = self.conflicts(&new).into_iter().next() {
             return Err(Refusal::Conflict(conflict));
@@ -120,8 +120,8 @@ impl RunState {
         Ok(())
     }
 
-    /// Takes over what is known of the steps that have begun; `keeps_words` says whether words about
-    /// points of no return are kept.
+    /// Takes over what is known of the steps that have begun; `keeps_words`: and the words about
+    /// points of no return.
     fn carry_steps(&mut self, old: &RunState, void: &BTreeSet<StepIx>, keeps_words: bool) {
         let new = Arc::clone(&self.runbook);
         let kept = |ix: StepIx| new.find(&old.runbook.step(ix).id);

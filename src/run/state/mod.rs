@@ -11,6 +11,8 @@ mod illegal;
 mod place;
 mod read;
 mod session;
+#[cfg(test)]
+mod tests;
 mod track;
 mod watch;
 

@@ -73,6 +73,7 @@ impl RunState {
             self.set(ix, direction, track);
         }
         if is_settled {
+            // What is settled has finished, and keeps that moment.
             self.settle(ix, finished.unwrap_or_default());
         }
     }
