@@ -6,7 +6,7 @@ use super::case::{Case, Fault, History};
 use super::checker::{check, check_held};
 use super::driver::drive;
 use super::graphs::{all_edges, held};
-use super::{all_cases, drawn, with_amendments, with_points};
+use super::{all_cases, drawn, with_amendments, with_points, with_words};
 
 /// The cases in which a fault can show itself.
 fn with_turn(fault: Fault, case: Case) -> Vec<Case> {
@@ -20,6 +20,10 @@ fn with_turn(fault: Fault, case: Case) -> Vec<Case> {
         }
         Fault::AmendsWhatHasBegun | Fault::ForgetsAtAnAmendment | Fault::RefusesTheSame => {
             with_amendments(&case).collect()
+        }
+        Fault::TellsTwice => vec![with_words(&case)],
+        Fault::LosesWhatIsOwedAtAnAmendment => {
+            with_amendments(&case).map(|case| with_words(&case)).collect()
         }
         _ => vec![case],
     }
@@ -81,7 +85,7 @@ fn the_laws_bite() {
     }
 }
 
-const SMALL: [(Fault, &str); 16] = [
+const SMALL: [(Fault, &str); 19] = [
     (Fault::ActsBeforeTheJournal, "law 1:"),
     (Fault::StartsBeforeNeeds, "law 2:"),
     (Fault::BeginsBesideTheLiving, "law 12:"),
@@ -98,14 +102,18 @@ const SMALL: [(Fault, &str); 16] = [
     (Fault::AmendsWhatHasBegun, "amendments:"),
     (Fault::ForgetsAtAnAmendment, "law 20:"),
     (Fault::RefusesTheSame, "refused:"),
+    (Fault::ActsAfterAFailedCommit, "law 1:"),
+    (Fault::TellsTwice, "law 42:"),
+    (Fault::LosesWhatIsOwedAtAnAmendment, "law 42:"),
 ];
 
 const HOLDING: [(Fault, &str); 2] =
     [(Fault::GoesOnUnheld, "holds: step"), (Fault::NeverReleases, "holds: the run is over")];
 
-const DRAWN: [(Fault, &str); 11] = [
+const DRAWN: [(Fault, &str); 12] = [
     (Fault::TakesSilenceForNo, "law 15:"),
     (Fault::LooksAtTheLiving, "law 16:"),
+    (Fault::LooksAndChanges, "law 44:"),
     (Fault::RepeatsTooEarly, "law 19: step"),
     (Fault::RepeatsTooOften, "law 19: step"),
     (Fault::RepeatsWhatMayHaveHappened, "law 19: step"),

@@ -141,6 +141,10 @@ pub enum Fault {
     SkipsWhatHolds,
     ForgetsThatItStopped,
     StopsUnwritten,
+    ActsAfterAFailedCommit,
+    LooksAndChanges,
+    TellsTwice,
+    LosesWhatIsOwedAtAnAmendment,
 }
 
 /// What a witness outside the executor saw.
@@ -167,6 +171,21 @@ pub struct History {
     pub interrupted: bool,
     /// What probes truly answered.
     pub looked: Vec<Looked>,
+    /// What people were told.
+    pub told: Vec<Told>,
+    /// How many executors there were.
+    pub sessions: usize,
+}
+
+/// A message that reached people.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Told {
+    pub occasion: &'static str,
+    /// The number of the fact of which it tells.
+    pub of: u64,
+    /// How many events were durable at that moment, and which executor it was.
+    pub journaled: usize,
+    pub session: usize,
 }
 
 impl std::fmt::Debug for History {

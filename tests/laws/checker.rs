@@ -9,7 +9,7 @@ use switchover::runbook::Direction;
 use super::account::*;
 use super::case::{Case, Fault, History, goes_on, needs, number};
 use super::driver::fold;
-use super::{choices, turns};
+use super::{choices, told, turns};
 
 /// The first law that the history breaks, with its number in the design.
 pub fn check(case: &Case, history: &History) -> Result<(), String> {
@@ -20,6 +20,7 @@ pub fn check(case: &Case, history: &History) -> Result<(), String> {
     the_way_back_is_in_order(case, history)?;
     turns::check(case, history)?;
     choices::check(case, history)?;
+    told::check(case, history)?;
     the_end_is_a_legal_one(case, history)?;
     if case.fault == Fault::None {
         a_fold_says_the_same(case, history)?;

@@ -80,6 +80,9 @@ fn lives(history: &History, step: usize, journaled: usize) -> bool {
 /// Laws 15 and 16.
 fn probes_look_at_what_is_over_and_are_believed(history: &History) -> Result<(), String> {
     for looked in &history.looked {
+        if looked.has_changed {
+            return Err(format!("law 44: a look at step {} has changed something", looked.step));
+        }
         if lives(history, looked.step, looked.journaled) {
             return Err(format!(
                 "law 16: step {} was looked at while an attempt of it lived",

@@ -162,6 +162,8 @@ pub struct Looked {
     pub step: usize,
     pub journaled: usize,
     pub says: Probed,
+    /// Whether anything is otherwise behind it.
+    pub has_changed: bool,
 }
 
 /// What an event says of the time.

@@ -3,12 +3,14 @@
 
 use std::sync::Arc;
 
-use switchover::drive::{Drive, Exit, Input, Now, Order, Pair, Refused, Settings, Work};
+use switchover::drive::{
+    Delivery, Drive, Due, Exit, Input, Now, Order, Pair, Refused, Settings, Work,
+};
 use switchover::run::*;
 use switchover::runbook::reading::{EffectError, Reading};
 use switchover::runbook::{Direction, Runbook, StepIx};
 
-use super::case::{Case, Fault, History, Orphans, Seen, Word, number};
+use super::case::{Case, Fault, History, Orphans, Seen, Told, Word, number};
 use super::drawn::Looked;
 use super::faults::{distort, faulty_book};
 
@@ -113,6 +115,7 @@ impl Driver<'_> {
 
     /// One executor from its start to its end; true if the run is over.
     fn session(&mut self) -> Result<Result<bool, String>, Crash> {
+        self.history.sessions += 1;
         let mut state = match self.rebuild() {
             Ok(state) => state,
             Err(error) => return Ok(Err(error)),
@@ -249,12 +252,18 @@ impl Driver<'_> {
             orders.sort_by_key(|order| !matches!(order, Order::Launch(_)));
         }
         let mut carried = Carried::On;
-        for order in orders {
+        let mut orders = orders.into_iter();
+        while let Some(order) = orders.next() {
             match order {
                 Order::Commit(commit) => {
                     for event in commit.events {
-                        if let Err(error) = self.write(event)? {
-                            return Ok(Err(error));
+                        match self.write(event) {
+                            Ok(Ok(())) => {}
+                            Ok(Err(error)) => return Ok(Err(error)),
+                            Err(crash) => {
+                                self.act_all_the_same(orders);
+                                return Err(crash);
+                            }
                         }
                     }
                 }
@@ -290,17 +299,59 @@ impl Driver<'_> {
                     }
                     inputs.push(Input::Cleared { ix, direction, cursor: None });
                 }
+                Order::Deliver(delivery) => match self.deliver(delivery)? {
+                    Ok(delivered) => inputs.push(delivered),
+                    Err(error) => return Ok(Err(error)),
+                },
                 Order::GoOn | Order::Note(_) => {}
                 Order::Wait { until } => carried = Carried::Waits(until),
                 Order::Over(exit) => carried = Carried::Over(exit),
-                Order::Examine(_)
-                | Order::Watch(_)
-                | Order::Unwatch(_)
-                | Order::Deliver(_)
-                | Order::Ask(_) => return Ok(Err("nothing of the kind is in these books".into())),
+                Order::Examine(_) | Order::Watch(_) | Order::Unwatch(_) | Order::Ask(_) => {
+                    return Ok(Err("nothing of the kind is in these books".into()));
+                }
             }
         }
         Ok(Ok(carried))
+    }
+
+    /// A commit failed, and a faulty executor carries out what stands behind it.
+    fn act_all_the_same(&mut self, orders: impl Iterator<Item = Order>) {
+        if self.case.fault != Fault::ActsAfterAFailedCommit {
+            return;
+        }
+        for order in orders {
+            if let Order::Launch(launch) = order
+                && launch.work != Work::Probe
+            {
+                self.see(launch.ix, launch.direction, launch.attempt, true);
+            }
+        }
+    }
+
+    /// People hear a message, and the executor of that.
+    fn deliver(&mut self, delivery: Box<Delivery>) -> Result<Result<Input, String>, Crash> {
+        let Due::Occasion(Occasion { kind, of, .. }) = &delivery.of else {
+            return Ok(Err("no step of these books is a message".into()));
+        };
+        let (occasion, of) = (kind.word(), *of);
+        self.point()?;
+        let (journaled, session) = (self.history.journal.len(), self.history.sessions);
+        let told = Told { occasion, of, journaled, session };
+        let again = (self.case.fault == Fault::TellsTwice).then(|| told.clone());
+        self.history.told.extend([told].into_iter().chain(again));
+        self.point()?;
+        let sent = MessageSent {
+            occasion: occasion.into(),
+            phase: None,
+            step: None,
+            of: Some(of),
+            subject: String::new(),
+            to: Vec::new(),
+            channel: "outbox".into(),
+            file: String::new(),
+            digest: Digest::default(),
+        };
+        Ok(Ok(Input::Delivered { delivery, result: Ok(Box::new(sent)) }))
     }
 
     /// Something comes to its end, or the moment comes.
@@ -439,7 +490,13 @@ impl Driver<'_> {
             true if is_there => Probed::Done,
             true => Probed::NotDone,
         };
-        self.history.looked.push(Looked { step, journaled: self.history.journal.len(), says });
+        let before = self.history.effects.clone();
+        if self.case.fault == Fault::LooksAndChanges && !self.history.effects.insert(step) {
+            self.history.effects.remove(&step);
+        }
+        let has_changed = self.history.effects != before;
+        let journaled = self.history.journal.len();
+        self.history.looked.push(Looked { step, journaled, says, has_changed });
         let heard = match says {
             Probed::Unknown if self.case.fault == Fault::TakesSilenceForNo => Probed::NotDone,
             says => says,

@@ -35,6 +35,17 @@ pub fn with_point(book: &Arc<Runbook>, step: usize) -> Arc<Runbook> {
     Arc::new(book)
 }
 
+/// The same, where people are told of its beginning, of failures and of its end.
+pub fn telling(book: &Arc<Runbook>) -> Arc<Runbook> {
+    let mut book = Runbook::clone(book);
+    let words = || Template { subject: Text::default(), body: Text::default() };
+    for occasion in ["start", "failure", "rolled_back", "success"] {
+        book.occasions.insert(occasion.into(), occasion.into());
+        book.templates.insert(occasion.into(), words());
+    }
+    Arc::new(book.with_index())
+}
+
 /// Another definition of such a graph: a new step stands before all others, moves their places, and
 /// is needed by the last; the step `gone` is not in it.
 pub fn amended(

@@ -24,6 +24,7 @@ mod moves;
 mod person;
 mod play;
 mod refusals;
+mod told;
 mod turns;
 mod watch;
 
@@ -48,7 +49,7 @@ thread_local! {
 /// What each test has tried that is through.
 static SUM: Mutex<Vec<u64>> = Mutex::new(Vec::new());
 /// How many tests sum up.
-const TESTS: usize = 8;
+const TESTS: usize = 9;
 
 /// At the end of a test. The last one holds what README says of all against their sum.
 fn sum_up(about: &str) {
@@ -306,6 +307,28 @@ fn an_amendment_keeps_what_has_begun() {
         }
     }
     sum_up("with an amendment");
+}
+
+/// Where people are told something: each small case, and amended.
+fn with_words(case: &Case) -> Case {
+    let amended = case.amended.as_ref().map(graphs::telling);
+    Case { book: graphs::telling(&case.book), amended, ..case.clone() }
+}
+
+#[test]
+fn people_are_told_once_what_they_are_owed() {
+    for steps in 1..=2 {
+        for edges in all_edges(steps) {
+            for case in cases(steps, edges) {
+                try_with_crashes(&with_words(&case), 1);
+                if case.orphans != Orphans::GoOn {
+                    with_amendments(&case)
+                        .for_each(|case| try_with_crashes(&with_words(&case), usize::MAX));
+                }
+            }
+        }
+    }
+    sum_up("with messages");
 }
 
 /// A case drawn from this seed, with a crash at each point and with two here and there.

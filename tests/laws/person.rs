@@ -118,6 +118,9 @@ impl Driver<'_> {
             *state = forgotten.unwrap();
             state.head = head;
         }
+        if self.case.fault == Fault::LosesWhatIsOwedAtAnAmendment {
+            state.notices = Notices::default();
+        }
         Ok(done)
     }
 
