@@ -1,5 +1,5 @@
-//! Certifies a runbook: its actions are replaced by stand-ins, its executor is really killed at each
-//! commit, and each time the run is resumed and rolled back for real. Knows no screen.
+//! Certifies a runbook: its actions are replaced by stand-ins, its executor is really killed at
+//! each commit, and each time the run is resumed and rolled back for real. Knows no screen.
 
 mod doomed;
 mod error;

@@ -1,5 +1,5 @@
-//! Appends facts to a run that nobody executes, such as a person's decision. Does not know what they
-//! are about.
+//! Appends facts to a run that nobody executes, such as a person's decision. Does not know what
+//! they are about.
 
 use super::OperateError;
 use super::found::ToDecide;
