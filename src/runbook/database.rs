@@ -118,7 +118,7 @@ impl Converter<'_> {
         })
     }
 
-    pub fn server(&mut self, raw: &RawServer, port: &str, below: &[&str]) -> Server<Text> {
+    fn server(&mut self, raw: &RawServer, port: &str, below: &[&str]) -> Server<Text> {
         let password: IndexMap<String, RawValue> = raw
             .password
             .iter()

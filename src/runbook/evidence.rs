@@ -10,6 +10,7 @@ use serde_json::{Value as Json, json};
 use super::action::DoneBy;
 use super::projection::{Projection, project};
 use super::raw::OneOrMany;
+use super::span::SpanError;
 use super::{Runbook, Scope, Source, Span, Step, StepIx};
 
 /// What must have been shown before, by runs of the same steps in the same journal.
@@ -35,17 +36,26 @@ pub struct Requires {
     pub succeeded_in: Vec<String>,
 }
 
+/// Why it is not understood what is required.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RequiresError {
+    #[error("`{0}` is not understood; write `within 24h`")]
+    NotWithin(String),
+    #[error(transparent)]
+    NoSpan(#[from] SpanError),
+}
+
 impl RawRequires {
     /// What it says.
     ///
     /// # Errors
     /// If `dry_run` is not `within` a length of time.
-    pub fn checked(&self) -> Result<Requires, String> {
+    pub fn checked(&self) -> Result<Requires, RequiresError> {
         let within = |text: &String| {
             let span = text
                 .strip_prefix("within ")
-                .ok_or_else(|| format!("`{text}` is not understood; write `within 24h`"))?;
-            span.parse::<Span>().map_err(|error| error.to_string())
+                .ok_or_else(|| RequiresError::NotWithin(text.clone()))?;
+            Ok::<Span, RequiresError>(span.parse()?)
         };
         Ok(Requires {
             rehearsals: self.rehearsals.unwrap_or_default(),

@@ -142,7 +142,7 @@ impl Converter<'_> {
         Some(Dns { zone, records, at_most, restores: false })
     }
 
-    pub fn record(
+    fn record(
         &mut self,
         raw: &RawRecord,
         zone: &Zone<Text>,

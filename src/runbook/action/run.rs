@@ -120,7 +120,7 @@ impl Converter<'_> {
         })
     }
 
-    pub fn arguments(&mut self, list: &[RawScalar], below: &[&str]) -> Option<Command<Text>> {
+    fn arguments(&mut self, list: &[RawScalar], below: &[&str]) -> Option<Command<Text>> {
         if list.is_empty() {
             self.report(
                 below,

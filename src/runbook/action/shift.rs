@@ -97,7 +97,7 @@ impl Converter<'_> {
                     self.report(
                         below,
                         "shift",
-                        why,
+                        why.to_string(),
                         Some("as in `steps: { by: 20 }` or `steps: { from: 5, times: 2 }`".into()),
                     );
                     return None;
@@ -214,21 +214,31 @@ impl Shift<String> {
     }
 }
 
+/// Why there are no percentages that grow so.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+enum GrowthError {
+    #[error("steps grow `by` so many percent, or so many `times`")]
+    NoRule,
+    #[error("steps that grow so many `times` need a first one, `from`")]
+    NoBeginning,
+    #[error("the first step is {first} %, which is beyond the last one, {last} %")]
+    BeyondItsEnd { first: u8, last: u8 },
+}
+
 /// The percentages that grow by a formula, up to the last one.
 ///
 /// # Errors
 /// If it does not say how they grow, or they begin behind their end.
-pub fn growth(raw: &RawGrowth) -> Result<Vec<u8>, String> {
+fn growth(raw: &RawGrowth) -> Result<Vec<u8>, GrowthError> {
     let last = raw.to.unwrap_or(100);
     let next: Box<dyn Fn(u8) -> u8> = match (raw.by, raw.times) {
         (Some(by), None) => Box::new(move |now| now.saturating_add(by)),
         (None, Some(times)) => Box::new(move |now| now.saturating_mul(times)),
-        _ => return Err("steps grow `by` so many percent, or so many `times`".to_owned()),
+        _ => return Err(GrowthError::NoRule),
     };
-    let first =
-        raw.from.or(raw.by).ok_or("steps that grow so many `times` need a first one, `from`")?;
+    let first = raw.from.or(raw.by).ok_or(GrowthError::NoBeginning)?;
     if first > last {
-        return Err(format!("the first step is {first} %, which is beyond the last one, {last} %"));
+        return Err(GrowthError::BeyondItsEnd { first, last });
     }
     let steps =
         std::iter::successors(Some(first), |&now| (now < last).then(|| next(now).min(last)));

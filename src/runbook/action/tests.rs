@@ -1,10 +1,11 @@
 //! What holds for every kind of action.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 
 use serde_json::{Value as Json, json};
 
-use super::{Action, ByItself, DoneBy, Inverse, Parts, WORDS, Walk};
+use super::{Action, ByItself, DoneBy, Inverse, Parts, RawAction, WORDS, Walk};
 use crate::runbook::Text;
 
 fn every_kind() -> Vec<Action<Text>> {
@@ -93,6 +94,11 @@ fn there_is_one_of_every_kind() {
     for word in WORDS {
         assert!(kinds.contains(&word), "there is no {word}");
     }
+    let written = schemars::schema_for!(RawAction).to_value();
+    let keys: BTreeSet<&str> =
+        written["properties"].as_object().unwrap().keys().map(String::as_str).collect();
+    let words = WORDS.into_iter().filter(|word| *word != "runbook").collect();
+    assert_eq!(keys, words);
 }
 
 /// Leaves every text as it is.

@@ -55,7 +55,7 @@ impl Converter<'_> {
     }
 
     /// The place of the last key of `way` that stands in the file.
-    pub fn key_place(&self, way: &[&str]) -> Place {
+    fn key_place(&self, way: &[&str]) -> Place {
         let (mut mark, mut place) = (self.mark, self.place);
         for key in way {
             let Some(found) = mark.key(key) else { break };

@@ -45,8 +45,8 @@ pub(super) fn requires(
         let place = |key: &str| file.mark.place_at(&["environments", name, "requires", key]);
         let checked = match raw.checked() {
             Ok(checked) => checked,
-            Err(message) => {
-                problems.push(Problem::new(place("dry_run"), message, None));
+            Err(error) => {
+                problems.push(Problem::new(place("dry_run"), error.to_string(), None));
                 continue;
             }
         };

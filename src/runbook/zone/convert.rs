@@ -54,12 +54,7 @@ impl Converter<'_> {
         })
     }
 
-    pub fn secret(
-        &mut self,
-        used: &RawSecretUse,
-        below: &[&str],
-        key: &str,
-    ) -> Option<Value<Text>> {
+    fn secret(&mut self, used: &RawSecretUse, below: &[&str], key: &str) -> Option<Value<Text>> {
         let used = IndexMap::from([("secret".to_owned(), RawValue::Secret(used.clone()))]);
         self.values(&used, below, key).shift_remove("secret")
     }
