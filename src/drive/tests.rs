@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use super::*;
 use crate::message;
-use crate::run::{FailureKind, History, RunStarted, StopReason, Track, kind};
+use crate::run::{
+    FailureKind, History, RunStarted, StepResolved, StopReason, Track, Verdict, kind,
+};
 use crate::runbook::reading::{EffectError, Reading};
 use crate::runbook::traffic::Says;
-use crate::runbook::{self, Runbook};
+use crate::runbook::{self, Outputs, Runbook};
 
 const FORWARD: Direction = Direction::Forward;
 
@@ -36,7 +38,7 @@ fn book(text: &str) -> Runbook {
         swapped: false,
         complete: true,
         read: &mut |_| Ok(bytes.clone()),
-        template: &mut |name| Some(format!("subject: {name}\n---\nwords")),
+        template: &mut |name| Some(format!("Subject: {name}\n\nwords")),
         message_scope: &message::shape(),
     };
     runbook::load(input).unwrap()
@@ -219,8 +221,7 @@ fn the_second_interrupt_writes_down_why_before_it_ends_anything() {
     );
     // An exit 0 behind it does not erase that.
     let (a, b) = (bench.well("p/a"), bench.well("p/b"));
-    bench.go([a]);
-    assert_eq!(bench.failure("p/a"), Some(FailureKind::Failed));
+    assert_eq!(bench.go([a]), ["commit step_failed p/a", "wait until 5000"]);
     let orders = bench.go([Input::Signal(15)]);
     assert_eq!(orders[..2], ["note: killing p/b", "kill p/b"]);
     let orders = bench.go([b]);
@@ -302,8 +303,8 @@ guards:
 phases:
   p:
     steps:
-      a: { run: 'true', undo: 'true', downtime: begins }
-      b: { run: 'true', undo: 'true', downtime: ends }
+      a: { run: 'true', undo: { run: 'true' }, downtime: begins }
+      b: { run: 'true', undo: { run: 'true' }, downtime: ends }
 ";
 
 fn read(says: Says) -> Input {
@@ -371,9 +372,9 @@ runbook: asked
 phases:
   p:
     steps:
-      a: { run: 'true', undo: 'true' }
+      a: { run: 'true', undo: { run: 'true' } }
       gate: { approve: Shall we? }
-      b: { run: 'true', undo: 'true' }
+      b: { run: 'true', undo: { run: 'true' } }
 ";
 
 #[test]
@@ -385,17 +386,21 @@ fn an_answer_to_what_is_not_asked_any_more_changes_nothing() {
     assert_eq!(orders.last().unwrap(), "wait");
     assert!(orders.contains(&"ask Approve p/gate".to_owned()), "{orders:?}");
     let question = Box::new(bench.drive.question(bench.ix("p/gate")));
-    let back = Fact::RollbackBegan {
-        to: None,
-        because: "somebody else said so".into(),
+    let said = Fact::StepResolved(StepResolved {
+        step: question.step.clone(),
+        direction: FORWARD,
+        verdict: Verdict::Go,
         actor: Person("q".into()),
-        force: false,
-    };
+        reason: "somebody else said so".into(),
+        outputs: Outputs::new(),
+    });
     let go = Input::Answered { question, answer: Answer::Go };
-    let orders = bench.go([Input::Decided(back), go]).join("; ");
-    assert!(orders.contains("note: this answer changes nothing: p/gate"), "{orders}");
-    assert!(orders.contains("commit rollback_began"), "{orders}");
-    assert!(!orders.contains("step_resolved"), "{orders}");
+    let orders = bench.go([Input::Decided(said), go]);
+    assert!(orders[0].starts_with("note: this answer changes nothing: p/gate"), "{orders:?}");
+    assert_eq!(
+        orders[1..3],
+        ["commit step_resolved p/gate, step_started p/b (anchored)", "launch p/b 1"]
+    );
 }
 
 #[test]
@@ -455,41 +460,49 @@ fn what_is_begun_again_waits_until_nothing_of_the_last_attempt_lives() {
 
 const POINT: &str = "
 runbook: point
-parameters: { real: false }
+parameters: { real: { type: boolean, default: false } }
 phases:
   p:
     steps:
-      a: { run: 'true', undo: 'true' }
-      point: { run: 'true', undo: none, point_of_no_return: true, when: parameters.real }
-      b: { run: 'true', undo: 'true' }
+      a: { run: 'true', undo: { run: 'true' } }
+      point: { run: 'true', undo: none, point_of_no_return: true, when: real }
+      b: { run: 'true', undo: { run: 'true' } }
 ";
 
 #[test]
 fn nobody_is_asked_about_a_point_of_no_return_that_is_not_for_this_run() {
     let mut bench = Bench::with(POINT, |settings| settings.attended = true);
-    let orders = bench.go([]);
-    assert_eq!(orders[0], "commit step_skipped p/point, step_started p/a (anchored)");
+    bench.go([]);
+    let end = bench.well("p/a");
+    let orders = bench.go([end]);
+    assert_eq!(
+        orders[0],
+        "commit step_succeeded p/a, step_skipped p/point, step_started p/b (anchored)"
+    );
 }
 
 const BUDGETED: &str = "
 runbook: budgeted
-budgets: { downtime: { limit: 1m, on_breach: pause } }
+budgets: { duration: { limit: 1m, on_breach: pause } }
 phases:
   p:
     steps:
-      a: { run: 'true', undo: 'true', estimate: 1s }
-      down: { run: 'true', undo: 'true', downtime: begins, estimate: 50s }
-      up: { run: 'true', undo: 'true', downtime: ends, estimate: 50s }
+      a: { run: 'true', undo: { run: 'true' }, estimate: 1s }
+      down: { run: 'true', undo: { run: 'true' }, downtime: begins, estimate: 25s }
+      up: { run: 'true', undo: { run: 'true' }, downtime: ends, estimate: 25s }
 ";
 
 #[test]
 fn budgets_are_looked_at_before_a_downtime_begins() {
     let mut bench = Bench::new(BUDGETED);
-    // As soon as that is known, not only once it is due.
-    let orders = bench.go([]).join("; ");
-    assert!(orders.contains("breached"), "{orders}");
-    assert!(orders.contains("over Stopped(Breached"), "{orders}");
-    assert!(!orders.contains("step_started p/down"), "{orders}");
+    bench.go([]);
+    bench.at = 9_500;
+    assert_eq!(bench.go([]), ["wait until 10500"], "59.5 s of 60 s");
+    // However lately they were looked at.
+    bench.at = 10_200;
+    let end = bench.well("p/a");
+    let orders = bench.go([end]);
+    assert_eq!(orders[0], "commit step_succeeded p/a, breached, run_stopped");
 }
 
 #[test]
