@@ -24,7 +24,6 @@ const LINES: usize = 3;
 
 impl Drive {
     /// An action came to its end, or did not.
-    #[expect(clippy::too_many_arguments, reason = "each is a part of one input")]
     pub(super) fn finish(
         &mut self,
         now: Now,

@@ -185,7 +185,7 @@ impl Drive {
         let key = self.state.idempotency_key(ix, direction);
         let probe = match look {
             Look::Ahead(Some(probe)) => match probe.action.render(&names) {
-                Ok(action) => Some(action),
+                Ok(action) => Some(Box::new(action)),
                 Err(error) => return self.foresee(now, ix, Foreseen::Refused, error.0),
             },
             _ => None,

@@ -80,7 +80,7 @@ pub enum Work {
     /// To find out whether an attempt in doubt had its effect.
     Probe,
     /// To say what it would do, and then to probe, in a dry run.
-    LookAhead { probe: Option<Action<String>> },
+    LookAhead { probe: Option<Box<Action<String>>> },
     /// As it only reads, in a dry run.
     Read,
 }
@@ -99,7 +99,7 @@ impl Launch {
     /// Whether a command is begun for it.
     pub(super) fn is_command(&self) -> bool {
         let probe = match &self.work {
-            Work::LookAhead { probe } => probe.as_ref(),
+            Work::LookAhead { probe } => probe.as_deref(),
             Work::Act | Work::Probe | Work::Read => None,
         };
         self.action.begins_commands() || probe.is_some_and(Action::begins_commands)

@@ -103,7 +103,11 @@ impl Session<'_> {
             seen,
             reached,
             only_looks: matches!(work, Work::LookAhead { .. }),
-            probe: if let Work::LookAhead { probe } = work { probe } else { None },
+            probe: if let Work::LookAhead { probe } = work {
+                probe.map(|probe| *probe)
+            } else {
+                None
+            },
         }
     }
 
