@@ -183,6 +183,10 @@ fn conditions_decide(case: &Case, history: &History) -> Result<(), String> {
                 Fact::StepSucceeded(done) if at < number && other == *need && way == direction => {
                     done.outputs.get("n").and_then(|n| n.as_u64())
                 }
+                // What fails may have given something first.
+                Fact::StepFailed(failed) if at < number && other == *need && way == direction => {
+                    failed.outputs.get("n").and_then(|n| n.as_u64())
+                }
                 _ => None,
             };
             about(history).filter_map(gives).last()

@@ -131,9 +131,11 @@ impl Driver<'_> {
                 if let Err(error) = self.append(&mut state, self.rollback())? {
                     return Ok(Err(error));
                 }
-            } else if state.ended.is_some() {
+            } else if state.ended.is_some() && state.notices.owed.is_empty() {
                 self.history.outcome = state.ended;
                 return Ok(Ok(true));
+            } else if state.ended.is_some() {
+                return self.carry_on(state);
             }
             let still = |attempt: &Inflight| StillRunning {
                 step: self.id(attempt.ix),
