@@ -433,14 +433,19 @@ impl Driver<'_> {
             };
             ended(ix, direction, attempt, result)
         };
-        let ends: Vec<Input> = running.into_iter().map(end).collect();
+        let mut inputs: Vec<Input> = running.into_iter().map(end).collect();
         let mut drive = self.drive(state);
-        if let Err(refused) = drive.take_in(self.moment(), ends) {
-            return Ok(self.refused(&mut drive, refused)?.map(|_| drive.into_state()));
+        // People may be owed a message of that.
+        while !inputs.is_empty() {
+            if let Err(refused) = drive.take_in(self.moment(), std::mem::take(&mut inputs)) {
+                return Ok(self.refused(&mut drive, refused)?.map(|_| drive.into_state()));
+            }
+            let orders = drive.settle(self.moment());
+            if let Err(error) = self.carry_out(&drive, orders, &mut inputs)? {
+                return Ok(Err(error));
+            }
         }
-        let orders = drive.settle(self.moment());
-        let done = self.carry_out(&drive, orders, &mut Vec::new())?;
-        Ok(done.map(|_| drive.into_state()))
+        Ok(Ok(drive.into_state()))
     }
 
     /// How an attempt ends that is not disturbed.
