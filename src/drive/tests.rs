@@ -428,7 +428,11 @@ runbook: twice
 phases:
   p:
     steps:
-      a: { run: 'true', undo: none, idempotent: true, retry: { attempts: 3, backoff: 1s, jitter: 0 } }
+      a:
+        run: 'true'
+        undo: none
+        idempotent: true
+        retry: { attempts: 3, backoff: 1s, jitter: 0 }
 ";
 
 #[test]

@@ -1,5 +1,5 @@
-//! What can be said of a step of a dry run without looking at what it is about: whether the commands
-//! that it needs could be begun here, and how fast it copied last time.
+//! What can be said of a step of a dry run without looking at what it is about: whether the
+//! commands that it needs could be begun here, and how fast it copied last time.
 
 use std::path::Path;
 

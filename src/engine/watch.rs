@@ -1,5 +1,5 @@
-//! Reads guards: each on a thread of its own for as long as it is watched. What a reading means, and
-//! when a guard is watched, is not known here.
+//! Reads guards: each on a thread of its own for as long as it is watched. What a reading means,
+//! and when a guard is watched, is not known here.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
