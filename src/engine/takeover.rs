@@ -56,6 +56,11 @@ impl Session<'_> {
     /// Takes recorded ends as results, and what provably never began as that.
     fn adopt_recorded(&mut self) -> Result<(), JournalError> {
         for (ix, direction) in self.state().sets.running.clone() {
+            // What a look of an earlier session found is judged by what is to be seen here.
+            if direction == Direction::Forward && self.state().is_only_looked_at(ix) {
+                let examined = self.examine(ix)?;
+                self.inputs.push(Input::Examined { ix, examined });
+            }
             let attempt = self.state().attempts(ix, direction);
             match recorded(self.state(), &self.left, ix, direction) {
                 Recorded::Ended(over) => {
