@@ -85,6 +85,15 @@ pub enum Commands {
     Itself,
 }
 
+/// What takes an action back of which its keys tell only whether it reads, and what a dry run does
+/// with it.
+pub(super) fn by_reading(only_reads: bool) -> (Inverse, ByItself) {
+    match only_reads {
+        true => (Inverse::Nothing, ByItself::CarriesOut),
+        false => (Inverse::UpToTheAuthor, ByItself::LooksAndProbes),
+    }
+}
+
 /// What a dry run may do with an action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InDryRun {

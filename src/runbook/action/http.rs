@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::argument::Argument;
-use super::facts::{Behind, ByItself, Commands, DoneBy, Facts, InDryRun, Inverse, Lasts, Named};
+use super::facts::{Behind, Commands, DoneBy, Facts, InDryRun, Lasts, Named, by_reading};
 use super::tls::{RawTls, Tls, tls};
 use super::value::{RawValue, Value};
 use super::walk::Walk;
@@ -162,11 +162,7 @@ pub const RESULT: &[Named] = &[
 impl<T> Http<T> {
     pub fn facts(&self) -> Facts<'_, T> {
         let only_reads = matches!(self.method, Method::Get | Method::Head);
-        let (inverse, by_itself) = if only_reads {
-            (Inverse::Nothing, ByItself::CarriesOut)
-        } else {
-            (Inverse::UpToTheAuthor, ByItself::LooksAndProbes)
-        };
+        let (inverse, by_itself) = by_reading(only_reads);
         Facts {
             only_reads,
             can_be_a_reading: only_reads,

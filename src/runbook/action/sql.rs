@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::argument::{Argument, scalar_argument};
-use super::facts::{Behind, ByItself, Commands, DoneBy, Facts, InDryRun, Inverse, Lasts, Named};
+use super::facts::{Behind, Commands, DoneBy, Facts, InDryRun, Lasts, Named, by_reading};
 use super::given::{Given, RawGiven};
 use super::value::RawScalar;
 use super::walk::Walk;
@@ -126,11 +126,7 @@ pub const RESULT: &[Named] = &[
 impl<T> Sql<T> {
     pub fn facts(&self) -> Facts<'_, T> {
         let only_reads = self.reads;
-        let (inverse, by_itself) = if only_reads {
-            (Inverse::Nothing, ByItself::CarriesOut)
-        } else {
-            (Inverse::UpToTheAuthor, ByItself::LooksAndProbes)
-        };
+        let (inverse, by_itself) = by_reading(only_reads);
         Facts {
             only_reads,
             can_be_a_reading: only_reads,
