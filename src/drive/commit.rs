@@ -65,8 +65,7 @@ impl Drive {
     fn wakes(&self, now: Now, due: Option<Moment>) -> Option<Moment> {
         let running = self.running.values();
         let limits = running.flat_map(|running| [running.deadline, running.kill_at]).flatten();
-        let priced =
-            (!self.state.runbook.budgets.is_empty()).then(|| super::later(now.clock, PRICED));
+        let priced = (!self.state.runbook.budgets.is_empty()).then(|| now.clock.after(PRICED));
         limits.chain(due).chain(priced).min()
     }
 
@@ -157,7 +156,7 @@ impl Drive {
 
     /// Begins an action once what was decided is durable.
     pub(super) fn launch(&mut self, now: Now, launch: super::Launch) {
-        let deadline = launch.timeout.map(|timeout| super::later(now.clock, timeout));
+        let deadline = launch.timeout.map(|timeout| now.clock.after(timeout));
         let running = super::Running { attempt: launch.attempt, deadline, kill_at: None };
         self.running.insert((launch.ix, launch.direction), running);
         self.after.push(Order::Launch(Box::new(launch)));

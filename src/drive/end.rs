@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-use super::{Drive, Now, Refused, later};
+use super::{Drive, Now, Refused};
 use crate::message::printable;
 use crate::run::{
     Fact, Failure, FailureKind, Log, Probed, RunState, StepFailed, StepSucceeded, StopReason,
@@ -73,7 +73,7 @@ impl Drive {
                         retry::pause(act, attempt, &failure, chance)
                     }
                 };
-                let retry_at = pause.map(|pause| later(now.clock, pause));
+                let retry_at = pause.map(|pause| now.clock.after(pause));
                 let outputs = given;
                 Fact::StepFailed(StepFailed {
                     step,

@@ -159,7 +159,7 @@ impl Drive {
         let is_stopped =
             matches!(self.state.track(ix, direction), Track::Running { stopping: Some(_), .. });
         // A stop that was asked for goes on.
-        let kill_at = is_stopped.then(|| super::later(now.clock, super::GRACE));
+        let kill_at = is_stopped.then(|| now.clock.after(super::GRACE));
         let deadline = deadline.filter(|_| !is_stopped);
         self.running.insert((ix, direction), Running { attempt, deadline, kill_at });
     }

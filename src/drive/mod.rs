@@ -297,8 +297,3 @@ pub fn secrets_of(state: &RunState, ix: StepIx, direction: Direction) -> Vec<(&s
     let names = scope.env.values().filter_map(Value::secret).chain(own);
     names.filter_map(|name| Some((name, scope.secrets.get(name)?))).collect()
 }
-
-/// A later moment.
-fn later(moment: Moment, span: Span) -> Moment {
-    Moment(moment.0.saturating_add_unsigned(span.as_millis()))
-}

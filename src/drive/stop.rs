@@ -1,7 +1,7 @@
 //! What ends an attempt before its time: its limit, an interrupt, a breach. Why is journaled before
 //! anything is ended.
 
-use super::{Drive, GRACE, Now, Order, Pair, Refused, later};
+use super::{Drive, GRACE, Now, Order, Pair, Refused};
 use crate::run::watch::is_stopped_by_retreat;
 use crate::run::{Fact, StopReason, Track};
 use crate::runbook::Direction;
@@ -80,7 +80,7 @@ impl Drive {
     fn end(&mut self, now: Now, pair: Pair, force: bool) {
         let Some(running) = self.running.get_mut(&pair) else { return };
         running.deadline = None;
-        running.kill_at = (!force).then(|| later(now.clock, GRACE));
+        running.kill_at = (!force).then(|| now.clock.after(GRACE));
         let (ix, direction) = pair;
         self.after.push(Order::End { ix, direction, force });
     }

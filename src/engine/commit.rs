@@ -2,7 +2,7 @@
 
 use tokio::io::AsyncBufReadExt;
 
-use super::session::Session;
+use super::session::{EmptyLog, Session};
 use crate::drive::Commit;
 use crate::effect::{Attempt, New};
 use crate::journal::JournalError;
@@ -76,23 +76,23 @@ impl Session<'_> {
         if events.is_empty() {
             return;
         }
-        let has_failed = |path: &(crate::drive::Pair, u32, std::path::PathBuf)| {
+        let has_failed = |session: &Session, log: &EmptyLog| {
+            let (ix, direction) = log.pair;
             events.iter().any(|event| match &event.fact {
                 Fact::StepFailed(failed) => {
-                    (failed.attempt, failed.direction) == (path.1, path.0.1)
-                        && failed.step == self.id(path.0.0)
+                    (failed.attempt, failed.direction) == (log.attempt, direction)
+                        && failed.step == session.id(ix)
                 }
                 _ => false,
             })
         };
-        let (_, empty): (Vec<_>, Vec<_>) = self.empty_logs.iter().cloned().partition(has_failed);
-        for (_, _, path) in empty {
-            if path.metadata().is_ok_and(|found| found.len() == 0) {
+        for log in std::mem::take(&mut self.empty_logs) {
+            let is_empty = || log.path.metadata().is_ok_and(|found| found.len() == 0);
+            if !has_failed(self, &log) && is_empty() {
                 // One that stays harms nothing.
-                drop(std::fs::remove_file(path));
+                drop(std::fs::remove_file(&log.path));
             }
         }
-        self.empty_logs.clear();
     }
 
     /// Listens to a new keeper, and reads what it records.

@@ -7,7 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::running::{UNANSWERED, Watch};
-use super::session::{Session, random};
+use super::session::{EmptyLog, Session, random};
 use crate::drive::{Answer, Input, Pair, Question};
 use crate::effect::{EffectError, Reading, Said, Signal, Told, When};
 use crate::journal::{AttemptFiles, JournalError};
@@ -173,7 +173,10 @@ impl Session<'_> {
         for ending in ["out", "err"] {
             match files.log(ending) {
                 Some(log) => logs.push(log),
-                None => self.empty_logs.push((pair, attempt, files.path(ending))),
+                None => {
+                    let path = files.path(ending);
+                    self.empty_logs.push(EmptyLog { pair, attempt, path });
+                }
             }
         }
         logs

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher, Hasher};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -33,9 +34,8 @@ pub(super) struct Session<'a> {
     pub inputs: Vec<Input>,
     /// Durable, and not yet shown: what is begun because of them comes first.
     pub unshown: Vec<Event>,
-    /// Attempts, by their numbers, with a log that is empty: to be removed when nothing waits for
-    /// it.
-    pub empty_logs: Vec<(Pair, u32, std::path::PathBuf)>,
+    /// To be removed when nothing waits for it.
+    pub empty_logs: Vec<EmptyLog>,
     /// Actions that wait until what they found is durable.
     pub found: Vec<std::sync::mpsc::SyncSender<()>>,
     pub keeper: Keeper,
@@ -62,6 +62,13 @@ pub(super) struct Session<'a> {
 }
 
 pub(super) use super::report::Report;
+
+/// A log into which an attempt, by its number, wrote nothing.
+pub(super) struct EmptyLog {
+    pub pair: Pair,
+    pub attempt: u32,
+    pub path: PathBuf,
+}
 
 /// What is journaled before anything is decided.
 #[derive(Default)]
@@ -113,7 +120,7 @@ pub(super) fn carry_out(
         .map_err(JournalError::io(journal.folder(), "served"))?;
     let (send, receive) = mpsc::unbounded_channel();
     // By a clock that was put back meanwhile, the next attempt could be years away.
-    let earliest = not_before(&state).into_iter().chain([now()]).max();
+    let began = not_before(&state).map_or_else(now, |earliest| earliest.max(now()));
     let settings = Settings {
         operator: config.operator.clone(),
         parallel: config.parallel,
@@ -142,7 +149,7 @@ pub(super) fn carry_out(
         halted: Vec::new(),
         looked: Instant::now(),
         is_witnessed: false,
-        begun: (earliest.unwrap_or_else(now), Instant::now()),
+        begun: (began, Instant::now()),
     };
     session.recall();
     let exit = runtime.block_on(session.run(facts, receive));
@@ -219,9 +226,11 @@ impl Session<'_> {
         Ok(None)
     }
 
-    /// Tells `drive` what is known before anything is decided.
+    /// Tells `drive` what is known before anything is decided, behind what came of the orders
+    /// before.
     pub fn take_in(&mut self, inputs: impl IntoIterator<Item = Input>) -> Result<(), JournalError> {
-        self.drive.take_in(self.now(), inputs).map_err(self.illegal())
+        let heard = std::mem::take(&mut self.inputs);
+        self.drive.take_in(self.now(), heard.into_iter().chain(inputs)).map_err(self.illegal())
     }
 
     /// Makes durable what was taken in.
@@ -294,8 +303,7 @@ impl Session<'_> {
     /// whatever is done to the first.
     pub fn now(&self) -> Now {
         let (moment, instant) = self.begun;
-        let passed = i64::try_from(instant.elapsed().as_millis()).unwrap_or(i64::MAX);
-        Now { wall: now(), clock: Moment(moment.0.saturating_add(passed)) }
+        Now { wall: now(), clock: moment.after(instant.elapsed().into()) }
     }
 
     /// How long it is until a moment of the clock.

@@ -76,8 +76,7 @@ impl Session<'_> {
                 Recorded::Nothing => {}
             }
         }
-        let ended = std::mem::take(&mut self.inputs);
-        self.take_in(ended)
+        self.take_in([])
     }
 
     /// Watches a command that an earlier session began. It has no more time than it would have had
@@ -119,7 +118,7 @@ impl Session<'_> {
             cursor: None,
         };
         let clock = self.now().clock;
-        let deadline = left.map(|left| Moment(clock.0.saturating_add(millis(left))));
+        let deadline = left.map(|left| clock.after(left.into()));
         let what = match (&life, stopping) {
             (Life::Unseen(_), _) => "may still run",
             (_, Some(_)) => "is being stopped",
@@ -400,8 +399,4 @@ pub fn recorded(state: &RunState, known: &Known, ix: StepIx, direction: Directio
 pub fn left(journal: &Journal, state: &RunState) -> Result<Known, JournalError> {
     let folder = journal.run_folder(&state.started.run);
     Known::in_folder(&folder).map_err(JournalError::io(&folder, "read"))
-}
-
-fn millis(span: Duration) -> i64 {
-    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }

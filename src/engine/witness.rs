@@ -28,9 +28,6 @@ impl Session<'_> {
                 // session left running still runs.
                 if self.state().sets.running.is_empty() {
                     let because = Stop::Unwitnessed { why: why.clone() };
-                    // What people were told meanwhile is a fact too.
-                    let told = std::mem::take(&mut self.inputs);
-                    self.take_in(told)?;
                     self.take_in([Input::Decided(Fact::RunStopped { because })])?;
                     self.settle()?;
                 }

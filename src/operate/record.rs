@@ -19,7 +19,8 @@ pub(super) fn record(run: ToDecide, facts: Vec<Fact>) -> Result<RunState, Operat
     let settings =
         Settings { operator: actor, parallel: 1, guided: false, consents: false, attended: false };
     let mut drive = Drive::new(state, settings, Expected::default());
-    let now = Now { wall: engine::now(), clock: engine::now() };
+    let at = engine::now();
+    let now = Now { wall: at, clock: at };
     // A decision that does not fit the state is the person's slip, not a broken log.
     let refused = |refused: Refused| OperateError::DecisionDoesNotFit { source: refused.source };
     drive.take_in(now, facts.into_iter().map(Input::Decided)).map_err(refused)?;

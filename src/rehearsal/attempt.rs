@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::after;
 use super::mishap::Mishap;
 use super::world::{Due, World};
 use crate::run::*;
@@ -47,14 +46,14 @@ impl World<'_> {
         let is_it = direction == Direction::Forward && attempt == 1;
         match self.mishap {
             Some(Mishap::KilledIn { step: id }) if *id == step.id && is_it && !self.is_killed => {
-                self.schedule(after(self.now, Span::from_millis(takes.as_millis() / 2)), Due::Kill);
+                self.schedule(self.now.after(Span::from_millis(takes.as_millis() / 2)), Due::Kill);
             }
             Some(Mishap::KilledAfter { step: id })
                 if *id == step.id && is_it && !self.is_killed =>
             {
                 // Scheduled first, so that it comes before its end is seen; the change is there by
                 // then.
-                self.schedule(after(self.now, takes), Due::Kill);
+                self.schedule(self.now.after(takes), Due::Kill);
             }
             _ => {}
         }
@@ -64,7 +63,7 @@ impl World<'_> {
                 Some(Mishap::Unanswered { step }) if *step == runbook.step(ix).id
             ) || direction != Direction::Forward
             {
-                self.schedule(after(self.now, takes), Due::Answer(ix, direction));
+                self.schedule(self.now.after(takes), Due::Answer(ix, direction));
             } else {
                 self.lived.came = true;
             }
@@ -86,10 +85,10 @@ impl World<'_> {
         // An estimate may be of all attempts together.
         if hangs || act.most().is_some_and(|most| takes > most) {
             let limit = act.timeout.unwrap_or_default();
-            self.schedule(after(self.now, limit), Due::Timeout(ix, direction, attempt));
+            self.schedule(self.now.after(limit), Due::Timeout(ix, direction, attempt));
             return Ok(true);
         }
-        self.schedule(after(self.now, takes), Due::End(ix, direction, attempt));
+        self.schedule(self.now.after(takes), Due::End(ix, direction, attempt));
         Ok(!act.action.done_by().takes_no_time())
     }
 
@@ -173,7 +172,7 @@ impl World<'_> {
             Track::Running { stopping: Some(StopReason::Breach), .. }
         );
         let pause = if stopped { None } else { retry::pause(act, attempt, &failure, 0.5) };
-        let retry_at = pause.map(|pause| after(self.now, pause));
+        let retry_at = pause.map(|pause| self.now.after(pause));
         let (step, outputs, secrets, logs) =
             (self.id(ix), Outputs::new(), Default::default(), Vec::new());
         // Half of what it does may be there, which its undo takes back.

@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::run::{Event, Expected, Fact, Moment, kind};
+use crate::run::{Event, Expected, Fact, kind};
 use crate::runbook::action::Lasts;
 use crate::runbook::{Budgets, Direction, Runbook, Span, Step, StepIx, Undo};
 
@@ -223,9 +223,4 @@ fn timeline(lived: &Lived) -> Vec<Mark> {
         }
     };
     lived.events.iter().map(mark).collect()
-}
-
-/// A later moment.
-fn after(moment: Moment, span: Span) -> Moment {
-    Moment(moment.0 + span.as_millis() as i64)
 }

@@ -5,7 +5,6 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::after;
 use super::lookout::Lookout;
 use super::mishap::Mishap;
 use super::stage::{Stage, operator};
@@ -248,7 +247,7 @@ impl World<'_> {
 
     /// What the operator does when the run has stopped; false if that is the end.
     fn react(&mut self, stop: &Stop) -> Result<bool, String> {
-        let reacted = after(self.now, self.stage.setting.reaction);
+        let reacted = self.now.after(self.stage.setting.reaction);
         match stop {
             Stop::Failed { steps } => {
                 self.now = reacted;
@@ -356,7 +355,7 @@ impl World<'_> {
         if guard.lasting == Span::ZERO {
             return self.breach(number);
         }
-        self.schedule(after(self.now, guard.lasting), Due::Breach(number));
+        self.schedule(self.now.after(guard.lasting), Due::Breach(number));
         Ok(())
     }
 
@@ -407,7 +406,7 @@ impl World<'_> {
             Due::Timeout(..) | Due::Kill | Due::Bad(_) | Due::Breach(_) => false,
             Due::Answer(..) | Due::Resume => true,
         });
-        self.schedule(after(self.now, self.stage.setting.reaction), Due::Resume);
+        self.schedule(self.now.after(self.stage.setting.reaction), Due::Resume);
     }
 
     /// The operator takes the run up again: recorded ends are results, what still runs is watched,

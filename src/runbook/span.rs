@@ -38,6 +38,13 @@ impl Span {
     }
 }
 
+impl From<Duration> for Span {
+    /// Its whole milliseconds.
+    fn from(duration: Duration) -> Span {
+        Span(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
 impl std::ops::Add for Span {
     type Output = Span;
     fn add(self, other: Span) -> Span {

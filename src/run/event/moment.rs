@@ -15,6 +15,11 @@ impl Moment {
         DateTime::from_timestamp_millis(self.0).unwrap_or_default()
     }
 
+    /// The moment so much later.
+    pub fn after(self, span: crate::runbook::Span) -> Moment {
+        Moment(self.0.saturating_add_unsigned(span.as_millis()))
+    }
+
     /// Milliseconds since `earlier`, never negative: a clock that was set back shows no time
     /// passed.
     pub fn since(self, earlier: Moment) -> crate::runbook::Span {
